@@ -1,0 +1,205 @@
+"""The agent: networks, optimisers, one compiled update, one compiled policy step."""
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf import noise as noises
+from clion_tf.config import Config
+from clion_tf.learning import losses, metrics
+from clion_tf.learning.losses import Settings, Tensors
+from clion_tf.learning.optimizer import Optimizer
+from clion_tf.models import Models, Sizes
+from clion_tf.noise import Noise
+
+DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
+
+
+def _options(kind: type, config: Config, **others):
+    """A dataclass filled with the options of the same names."""
+    names = {field.name for field in dataclasses.fields(kind)} - set(others)
+    return kind(**{name: getattr(config, name) for name in names}, **others)
+
+
+class Agent:
+    """CLION, or with its parts off, Dreamer.
+
+    Args:
+      config: the run's options.
+      action_size: action dimensions, or number of discrete actions.
+      discrete: whether actions are one-hot.
+      precision: `32`, `bf16` or `16` (resolved from `auto`).
+      jit: whether the update is compiled by XLA.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        action_size: int,
+        discrete: bool = False,
+        precision: str = "32",
+        jit: bool = False,
+    ):
+        self._config = config
+        self.sizes = _options(Sizes, config, action_size=action_size, discrete=discrete)
+        self.settings = _options(Settings, config)
+        self.models = Models(self.sizes, config.seed, DTYPES[precision])
+        rates = {
+            "model": config.model_lr,
+            "actor": config.actor_lr,
+            "value": config.value_lr,
+            "evaluator": config.evaluator_lr,
+        }
+        self.optimizers = {
+            name: Optimizer(
+                name,
+                [variable for network in networks for variable in network.trainable_variables],
+                rates[name],
+                config.grad_clip,
+                scaled=precision == "16",
+            )
+            for name, networks in self.models.trained_by().items()
+        }
+        self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
+        self._act = {
+            mode: tf.function(functools.partial(self._policy, training=mode), autograph=False)
+            for mode in (True, False)
+        }
+
+    # The update.
+
+    def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Tensors]:
+        """All losses and their gradients at the weights as they are.
+
+        Args:
+          data: a batch, see `losses.world_model`.
+          noise: where the randomness comes from.
+
+        Returns:
+          {loss: gradients of its optimiser's variables, before clipping}, and every quantity by
+          name, losses included.
+        """
+        models, settings, nets = self.models, self.settings, self.models.trained_by()
+        grads = {}
+        with losses.watching(nets["model"]) as tape:
+            out = losses.world_model(models, settings, data, noise)
+        grads["model"] = self.optimizers["model"].gradients(tape, out["model_loss"])
+        post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+        with losses.watching(nets["actor"]) as tape, losses.watching(nets["value"]) as value_tape:
+            out |= losses.behaviour_losses(models, settings, post, noise)
+        grads["actor"] = self.optimizers["actor"].gradients(tape, out["actor_loss"])
+        grads["value"] = self.optimizers["value"].gradients(value_tape, out["value_loss"])
+        if models.evaluator is not None:
+            with losses.watching(nets["evaluator"]) as tape:
+                out |= losses.evaluator_losses(models, settings, post, data["action"], noise)
+            grads["evaluator"] = self.optimizers["evaluator"].gradients(tape, out["evaluator_loss"])
+        return grads, out
+
+    def update(self, data: Tensors, noise: Noise) -> Tensors:
+        """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
+
+        Returns:
+          scalars by `group/name`, float32.
+        """
+        grads, out = self.gradients(data, noise)
+        steps = {name: self.optimizers[name].apply(grads[name]) for name in grads}
+        return metrics.training(out, steps, self.optimizers)
+
+    def _train_step(self, data: Tensors, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        scalars = self.update(data, noises.SeededNoise(seed))
+        self._names = list(scalars)  # Known once traced.
+        return tf.stack(list(scalars.values()))
+
+    def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
+        """Update number `update` on a batch; the metrics as one vector, see `metric_names`."""
+        seed = noises.key(self._config.seed, "update", update)
+        return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
+
+    @property
+    def metric_names(self) -> list[str]:
+        """`group/name` of each entry of what `train` returns."""
+        return self._names
+
+    # The policy.
+
+    def initial(self, batch: int) -> Tensors:
+        """The policy's state before an episode: the latent state and the last action."""
+        action = tf.zeros([batch, self.sizes.action_size])
+        return {**self.models.rssm.initial(batch), "action": action}
+
+    def policy(
+        self,
+        image: np.ndarray,
+        state: Tensors,
+        step: tuple[int, int],
+        training: bool,
+        amount: float,
+    ) -> tuple[np.ndarray, Tensors]:
+        """One action for each of N environments.
+
+        Args:
+          image: uint8 [N, 64, 64, 3].
+          state: from `initial`, or from the step before.
+          step: (episode, agent step in it); with `training` it names this step's noise.
+          training: sample the action; else take the evaluation policy (`--eval_action`).
+          amount: of exploration noise.
+
+        Returns:
+          actions float32 [N, A] and the next state.
+        """
+        seed = noises.key(self._config.seed, "train" if training else "test", *step)
+        action, state = self._act[training](image, state, seed, np.float32(amount))
+        return action.numpy(), state
+
+    def _policy(self, image, state, seed, amount, training: bool):
+        noise, rssm, batch = noises.SeededNoise(seed), self.models.rssm, image.shape[0]
+        embed = self.models.encoder(losses.preprocess(image))
+        latent = {key: state[key] for key in ("mean", "std", "stoch", "deter")}
+        eps = noise.normal("posterior", [batch, rssm.stoch])
+        latent, _ = rssm.obs_step(latent, state["action"], embed, eps)
+        policy = self.models.actor(rssm.get_feat(latent))
+        action = self._choose(policy, noise, batch, training)
+        action = self._explore(action, amount, noise)
+        return action, {**latent, "action": action}
+
+    def _choose(self, policy, noise: Noise, batch: int, training: bool) -> tf.Tensor:
+        how = "sample" if training else self._config.eval_action
+        standard = noise.gumbel if self.sizes.discrete else noise.normal
+        if how == "sample":
+            return policy.sample(standard("action", [batch, self.sizes.action_size]))
+        if how == "mean":
+            return policy.mode()
+        return policy.densest(standard("action", [100, batch, self.sizes.action_size]))
+
+    def _explore(self, action: tf.Tensor, amount: tf.Tensor, noise: Noise) -> tf.Tensor:
+        """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
+        how = self._config.expl
+        if how == "auto":
+            how = "epsilon_greedy" if self.sizes.discrete else "additive_gaussian"
+        if how == "additive_gaussian":
+            return tf.clip_by_value(action + amount * noise.normal("expl", action.shape), -1, 1)
+        if how == "completely_random" and not self.sizes.discrete:
+            random = noise.uniform("expl", action.shape)
+            return tf.where(amount > 0, random, action)
+        other = tf.one_hot(tf.argmax(noise.gumbel("expl", action.shape), -1), action.shape[-1])
+        # noise.uniform is on [-1, 1), so this is true with probability `amount`.
+        turn = (noise.uniform("turn", [action.shape[0], 1]) + 1) / 2 < amount
+        return tf.where(turn | (how == "completely_random"), other, action)
+
+    # State.
+
+    def named_state(self) -> dict[str, tf.Variable]:
+        """Every variable that a checkpoint holds: `weights/...` and `optimizer/...`."""
+        state = {f"weights/{name}": v for name, v in self.models.named_weights().items()}
+        for optimizer in self.optimizers.values():
+            state |= {f"optimizer/{name}": v for name, v in optimizer.named_state().items()}
+        return state
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Trained parameters of each loss."""
+        return {
+            name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
+            for name, optimizer in self.optimizers.items()
+        }

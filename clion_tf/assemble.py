@@ -1,0 +1,82 @@
+"""Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
+
+import pathlib
+from collections.abc import Callable
+
+import gymnasium
+
+from clion_tf import hardware
+from clion_tf.agent import Agent
+from clion_tf.checkpoint import Checkpoints, Counters, restore
+from clion_tf.config import Config, ConfigError
+from clion_tf.envs import RemoteEnv
+from clion_tf.logger import Logger, Progress
+from clion_tf.replay import Replay
+from clion_tf.train import Run
+
+
+def assemble(
+    config: Config,
+    logdir: pathlib.Path,
+    train_env: RemoteEnv,
+    test_env: RemoteEnv,
+    stopping: Callable[[], bool],
+) -> Run:
+    """A run that is ready to start, or to go on where its newest checkpoint left it.
+
+    Raises:
+      ConfigError, CheckpointError, WorkerError: in one line.
+    """
+    precision, jit, device = hardware.prepare(config)
+    size, discrete = action_space(train_env.action_space)
+    agent = Agent(config, size, discrete, precision, jit)
+    checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
+    found = checkpoints.load_newest()
+    counters = Counters()
+    if found is not None:
+        arrays, counters = found
+        restore(agent.named_state(), arrays)
+    replay = Replay(
+        logdir / "episodes", config.batch_length, config.seed, config.dataset_balance, size
+    )
+    replay.load(counters.episodes)
+    logger = Logger(logdir, counters.metrics_bytes)
+    progress = Progress(config.steps, counters.steps)
+    for line in _introduction(config, logdir, agent, counters, device, train_env.renderer):
+        progress.message(line)
+    return Run(
+        config,
+        logdir,
+        agent,
+        train_env,
+        test_env,
+        replay,
+        logger,
+        progress,
+        checkpoints,
+        counters,
+        stopping,
+    )
+
+
+def action_space(space: gymnasium.Space) -> tuple[int, bool]:
+    """(size, discrete) of an action space.
+
+    Raises:
+      ConfigError: if it is neither a vector nor discrete.
+    """
+    if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
+        return space.shape[0], False
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return int(space.n), True
+    raise ConfigError(f"actions must be a vector or discrete, not {space}")
+
+
+def _introduction(config, logdir, agent, counters, device, renderer) -> list[str]:
+    counts = ", ".join(f"{name} {n:,}" for name, n in agent.parameter_counts().items())
+    begun = f"going on at {counters.steps} environment steps" if counters.episodes else "new run"
+    return [
+        f"{config.task} in {logdir}: {begun}",
+        f"learner on {device}; rendering by {renderer}",
+        f"parameters: {counts}",
+    ]

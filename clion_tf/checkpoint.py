@@ -1,0 +1,113 @@
+"""Checkpoints: every variable by name in one `.npz`, counters beside them; nothing is pickled.
+
+A checkpoint appears whole or not at all, and a restore must use all of it.
+"""
+
+import dataclasses
+import json
+import logging
+import pathlib
+import zipfile
+from collections.abc import Mapping
+
+import numpy as np
+
+from clion_tf.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used; the message is one line."""
+
+
+@dataclasses.dataclass
+class Counters:
+    """Where a run stands; all that a resumed run must know besides variables and episodes.
+
+    `sums` holds the metrics collected since the last line of the log, by name, over `sums_count`
+    updates.
+    """
+
+    steps: int = 0  # Environment steps, action repeat included.
+    episodes: int = 0
+    updates: int = 0
+    last_train: int | None = None  # `steps` at the last phase of updates.
+    next_eval: int | None = None
+    next_log: int | None = None
+    evaluated_at: int | None = None
+    test_episodes: int = 0
+    metrics_bytes: int = 0  # Length of metrics.jsonl.
+    train_return: float | None = None
+    test_return: float | None = None
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    sums_count: int = 0
+
+
+class Checkpoints:
+    """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest few kept.
+
+    Args:
+      folder: made if missing.
+      keep: how many.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, keep: int = 3):
+        self._folder, self._keep = pathlib.Path(folder), keep
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def paths(self) -> list[pathlib.Path]:
+        """All checkpoints, newest first."""
+        return sorted(self._folder.glob("[0-9]*.npz"), reverse=True)
+
+    def save(self, variables: Mapping[str, np.ndarray], counters: Counters) -> pathlib.Path:
+        """Writes a checkpoint and removes those too old to keep."""
+        arrays = {name: np.asarray(value) for name, value in variables.items()}
+        meta = json.dumps(dataclasses.asdict(counters))
+        path = self._folder / f"{counters.steps:09d}.npz"
+        with atomic_write(path) as file:
+            np.savez(file, meta=np.array(meta), **arrays)
+        for old in self.paths()[self._keep :]:
+            old.unlink()
+        return path
+
+    def load_newest(self) -> tuple[dict[str, np.ndarray], Counters] | None:
+        """The newest checkpoint that can be read, or None; damaged ones are set aside."""
+        for path in self.paths():
+            try:
+                return load(path)
+            except CheckpointError as error:
+                log.warning("%s; trying the one before", error)
+                path.rename(path.with_name(path.name + ".bad"))
+        return None
+
+
+def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
+    """({name: array}, counters) of one checkpoint.
+
+    Raises:
+      CheckpointError: if it is damaged or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def restore(variables: Mapping[str, "object"], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns every array to the variable of its name.
+
+    Raises:
+      CheckpointError: if a name or a shape differs, before anything is assigned.
+    """
+    if odd := sorted(variables.keys() ^ arrays.keys()):
+        where = "the checkpoint" if odd[0] in arrays else "the agent"
+        raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
+    for name, variable in variables.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            ours, theirs = tuple(variable.shape), arrays[name].shape
+            raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
+    for name, variable in variables.items():
+        variable.assign(arrays[name])

@@ -1,0 +1,254 @@
+"""Every option once: its default, what it does, and where the default comes from.
+
+Sources: "CLION" is the paper (Table 3 and the text), "Dreamer" is the original code at
+github.com/danijar/dreamer, "ours" is a decision of this project, listed in docs/decisions.md.
+The absl flags of the command line are made from this table; nothing mutates the result.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from absl import flags
+
+
+class ConfigError(ValueError):
+    """An option, or a combination of options, that cannot work; the message is one line."""
+
+
+def _option(default: Any, help_: str, source: str, choices: Sequence[str] = (), resume=False):
+    """A field of Config; `resume` says that a run may be continued with another value."""
+    metadata = {"help": help_, "source": source, "choices": tuple(choices), "resume": resume}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    # fmt: off
+    # Run. "Environment steps" always count simulator control steps, action repeat included.
+    logdir: str = _option("", "Folder of the run; the same command run again goes on in it.", "ours", resume=True)
+    seed: int = _option(0, "Seed of everything random: weights, batches, noise, episodes.", "ours")
+    steps: int = _option(5_000_000, "Environment steps at which the run ends.", "Dreamer", resume=True)
+    eval_every: int = _option(10_000, "Environment steps between evaluations.", "Dreamer", resume=True)
+    eval_episodes: int = _option(1, "Episodes per evaluation.", "Dreamer", resume=True)
+    log_every: int = _option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
+    log_images: bool = _option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
+    video: str = _option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
+    keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
+    device: str = _option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
+    precision: str = _option("auto", "Compute type; auto is bf16 or 16 on GPUs that have it, 32 on CPUs.", "ours", ("auto", "32", "16", "bf16"), resume=True)
+    jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
+
+    # Environment.
+    task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task.", "CLION")
+    action_repeat: int = _option(2, "Control steps for which an action is held.", "CLION")
+    time_limit: int = _option(1000, "Longest episode, in environment steps.", "CLION")
+    prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
+    rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
+    test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
+
+    # Replay.
+    batch_size: int = _option(50, "Sequences in a batch, B.", "CLION")
+    batch_length: int = _option(50, "Frames in a sequence, L (Table 3 prints 15, see table3_literal).", "Dreamer")
+    dataset_balance: bool = _option(False, "Draw the ends of episodes more often.", "Dreamer")
+
+    # World model.
+    deter_size: int = _option(200, "Units of the memory h.", "Dreamer")
+    stoch_size: int = _option(30, "Units of the stochastic state s.", "Dreamer")
+    hidden_size: int = _option(200, "Units of the dense layers in the RSSM.", "Dreamer")
+    num_units: int = _option(400, "Units of the dense layers in reward, value, action and discount.", "Dreamer")
+    cnn_depth: int = _option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
+    dense_act: str = _option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "swish", "leaky_relu"))
+    cnn_act: str = _option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "swish", "leaky_relu"))
+    rssm_min_std: float = _option(0.1, "Smallest standard deviation of s.", "Dreamer")
+    free_nats: float = _option(3.0, "The mean KL below which it is not minimised.", "CLION")
+    kl_scale: float = _option(1.0, "Scale of the KL.", "Dreamer")
+    pcont: bool = _option(False, "Predict the discount (for tasks that terminate).", "Dreamer")
+    pcont_scale: float = _option(10.0, "Scale of the discount loss.", "Dreamer")
+
+    # Constraints (eq. 2).
+    beta1: float = _option(0.01, "Scale of the embedding constraint; 0 is off.", "CLION")
+    beta2: float = _option(0.5, "Scale of the decoding constraint; 0 is off.", "CLION")
+    delta1: float = _option(0.0, "Margin of the embedding constraint, a distance.", "CLION")
+    delta2: float = _option(0.0, "Margin of the decoding constraint, a distance.", "CLION")
+    constraint_degrees: float = _option(5.0, "Embedding constraint: rotate each image by U(-x, x) degrees.", "CLION")
+    embedding_gradient: str = _option("both", "Embedding constraint: move both embeddings or only the rotated one.", "ours", ("both", "rotated"))
+    sigma_h: float = _option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
+    decoding_target: str = _option("observation", "Decoding constraint: compare with the image or its reconstruction.", "ours", ("observation", "reconstruction"))
+
+    # Memory augmentation (eq. 3).
+    augmentations: int = _option(1, "Augmented copies A of each start state; 0 is off.", "ours")
+    sigma1: float = _option(0.1, "Augmentation: standard deviation of the noise on h.", "ours")
+    sigma2: float = _option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
+
+    # Evaluator and reliability weights (eqs. 4 and 5).
+    evaluator: bool = _option(True, "Weight imagined transitions by how real they look.", "CLION")
+    evaluator_layers: int = _option(3, "Hidden layers of the evaluator.", "ours")
+    evaluator_units: int = _option(400, "Units of a hidden layer of the evaluator.", "ours")
+    evaluator_objective: str = _option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
+    overshoot: int = _option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
+    weighting: str = _option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
+    weight_gradient: bool = _option(False, "Let the actor's gradient flow through the weights.", "ours")
+
+    # Behaviour (eqs. 6 to 9).
+    horizon: int = _option(15, "Imagined steps H (Table 3 prints 50, see table3_literal).", "Dreamer")
+    discount: float = _option(0.99, "Discount gamma of an agent step.", "CLION")
+    disclam: float = _option(0.95, "Lambda of the lambda-return.", "CLION")
+    action_init_std: float = _option(5.0, "The action model's first standard deviation, before tanh.", "Dreamer")
+    action_mean_scale: float = _option(5.0, "Bound of the action model's mean, before tanh.", "Dreamer")
+    action_min_std: float = _option(1e-4, "Smallest standard deviation of the action model, before tanh.", "Dreamer")
+    expl: str = _option("auto", "Exploration; auto: Gaussian for boxes, epsilon-greedy for discrete actions.", "ours", ("auto", "additive_gaussian", "epsilon_greedy", "completely_random"))
+    expl_amount: float = _option(0.3, "Noise on training actions: standard deviation or epsilon.", "Dreamer")
+    expl_decay: float = _option(0.0, "Environment steps in which expl_amount halves; 0: never.", "Dreamer")
+    expl_min: float = _option(0.0, "Smallest expl_amount while it decays.", "Dreamer")
+    eval_action: str = _option("densest", "Evaluation: densest of 100 samples, the mean's action, or a sample.", "Dreamer", ("densest", "mean", "sample"), resume=True)
+    eval_noise: float = _option(0.0, "Exploration amount in evaluation episodes.", "Dreamer", resume=True)
+
+    # Training.
+    pretrain: int = _option(100, "Updates before the first episode with the agent.", "Dreamer")
+    train_every: int = _option(1000, "Environment steps between two phases of updates, T.", "CLION")
+    train_steps: int = _option(100, "Updates in a phase, C.", "CLION")
+    model_lr: float = _option(6e-4, "Adam's learning rate for the world model.", "CLION")
+    value_lr: float = _option(8e-5, "Adam's learning rate for the critic.", "CLION")
+    actor_lr: float = _option(8e-5, "Adam's learning rate for the actor.", "CLION")
+    evaluator_lr: float = _option(8e-5, "Adam's learning rate for the evaluator.", "ours")
+    grad_clip: float = _option(100.0, "Largest global norm of a network's gradient.", "CLION")
+
+    # fmt: on
+
+    def __post_init__(self):
+        _validate(self)
+
+    @property
+    def test_rotation(self) -> float:
+        """Rotation of evaluation episodes in degrees."""
+        negative = self.test_rotation_degrees < 0
+        return self.rotation_degrees if negative else self.test_rotation_degrees
+
+    @property
+    def overshoot_steps(self) -> int:
+        """K of the evaluator's fakes."""
+        return self.overshoot or self.horizon
+
+    @property
+    def constrained(self) -> bool:
+        """Whether any of eq. 2's constraints is on."""
+        return self.beta1 > 0 or self.beta2 > 0
+
+
+POSITIVE = (
+    "steps", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
+    "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size", "stoch_size",
+    "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
+    "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",
+    "train_every", "train_steps", "model_lr", "value_lr", "actor_lr", "evaluator_lr", "grad_clip",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
+    "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
+    "overshoot", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
+)  # fmt: skip
+
+
+def _validate(config: Config) -> None:
+    """Refuses what cannot run, so that it fails before hours are spent.
+
+    Raises:
+      ConfigError: naming the option, its value and what would do.
+    """
+    for field in dataclasses.fields(config):
+        value, choices = getattr(config, field.name), field.metadata["choices"]
+        if choices and value not in choices:
+            raise ConfigError(f"--{field.name}={value}: use one of {', '.join(choices)}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--{field.name}={value}: not a finite number")
+    for names, holds, need in (
+        (POSITIVE, lambda value: value > 0, "greater than 0"),
+        (NOT_NEGATIVE, lambda value: value >= 0, "0 or greater"),
+    ):
+        for name in names:
+            if not holds(getattr(config, name)):
+                raise ConfigError(f"--{name}={getattr(config, name)}: must be {need}")
+    for name in ("discount", "disclam"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ConfigError(f"--{name}={getattr(config, name)}: must lie between 0 and 1")
+    _validate_sizes(config)
+
+
+def _validate_sizes(config: Config) -> None:
+    frames = math.ceil(config.time_limit / config.action_repeat) + 1
+    if config.batch_length > frames:
+        raise ConfigError(
+            f"--batch_length={config.batch_length}: longer than an episode, which has {frames} "
+            f"frames (time_limit {config.time_limit} / action_repeat {config.action_repeat} + 1)"
+        )
+    if config.batch_length < 2:
+        raise ConfigError("--batch_length=1: a sequence needs at least 2 frames")
+    if config.horizon < 2:
+        raise ConfigError("--horizon=1: the lambda-return needs at least 2 imagined steps")
+    if config.prefill < config.time_limit:
+        raise ConfigError(
+            f"--prefill={config.prefill}: needs at least one whole episode of "
+            f"{config.time_limit} environment steps"
+        )
+    if config.weighting == "ratio" and config.evaluator_objective != "bce":
+        raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    """Adds one absl flag for each option to `values`."""
+    define = {
+        bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+        float: flags.DEFINE_float, str: flags.DEFINE_string,
+    }  # fmt: skip
+    for field in dataclasses.fields(Config):
+        text = f"{field.metadata['help']} [{field.metadata['source']}]"
+        if field.metadata["choices"]:
+            text += f" One of: {', '.join(field.metadata['choices'])}."
+        define[type(field.default)](field.name, field.default, text, flag_values=values)
+
+
+def parse(arguments: Iterable[str]) -> Config:
+    """Options from command-line words (without the program's name), flagfiles included.
+
+    Raises:
+      ConfigError: for an unknown flag, a value of the wrong kind, or what cannot run.
+    """
+    values = flags.FlagValues()
+    define_flags(values)
+    try:
+        rest = values(["clion_tf", *arguments])[1:]
+    except flags.Error as error:
+        raise ConfigError(" ".join(str(error).split())) from error
+    if rest:
+        raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
+    return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})
+
+
+def usage() -> str:
+    """The help text of every option."""
+    values = flags.FlagValues()
+    define_flags(values)
+    return values.get_help(include_special_flags=False)
+
+
+def to_flagfile(config: Config) -> str:
+    """All options, one flag a line, as `--flagfile=` reads them."""
+    lines = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
+    return "\n".join(lines) + "\n"
+
+
+def from_flagfile(text: str) -> Config:
+    """The options that `to_flagfile` wrote."""
+    return parse(line for line in text.splitlines() if line)
+
+
+def changed(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Options that differ and that a run cannot change on resume: {name: (old, new)}."""
+    return {
+        field.name: (getattr(old, field.name), getattr(new, field.name))
+        for field in dataclasses.fields(Config)
+        if not field.metadata["resume"] and getattr(old, field.name) != getattr(new, field.name)
+    }

@@ -1,0 +1,103 @@
+"""Headless rendering that explains itself.
+
+`python -m clion_tf.envs.opengl` renders one frame and names the renderer. 'llvmpipe' in the name
+means software rendering, which is many times slower than a GPU.
+"""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from clion_tf.envs.spec import EnvError, RenderingError
+
+_ADVICE = {
+    "egl": (
+        "on Debian or Ubuntu run apt-get install -y libegl1 libgl1 libopengl0 libgl1-mesa-dri, "
+        "or set MUJOCO_GL=osmesa (needs libosmesa6)"
+    ),
+    "osmesa": (
+        "on Debian or Ubuntu run apt-get install -y libosmesa6, "
+        "or set MUJOCO_GL=egl (needs libegl1 libgl1 libopengl0 libgl1-mesa-dri)"
+    ),
+    "glfw": "it needs a display (DISPLAY); without one set MUJOCO_GL=egl",
+}
+
+
+def prepare() -> None:
+    """Choose the backend, unless the user has; must come before dm_control is imported."""
+    # Left to itself, dm_control takes glfw first, which fails at the first frame on a machine
+    # without a display. Elsewhere than on Linux there is no EGL, and its own choice is right.
+    if sys.platform.startswith("linux") and not os.environ.get("MUJOCO_GL"):
+        os.environ["MUJOCO_GL"] = "egl"
+
+
+def load_suite() -> Any:
+    """Import and return `dm_control.suite`.
+
+    Raises RenderingError if OpenGL's libraries are missing (dm_control loads them on import),
+    EnvError if dm_control itself is.
+    """
+    prepare()
+    with rendering_errors():
+        from dm_control import suite
+    return suite
+
+
+def renderer(physics: Any) -> str:
+    """The name of what draws, OpenGL's GL_RENDERER, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'.
+
+    physics: a dm_control Physics; its context is made if there is none yet.
+    Raises RenderingError if it cannot be.
+    """
+    with rendering_errors():
+        from OpenGL import GL
+
+        with physics.contexts.gl.make_current() as context:
+            name = context.call(GL.glGetString, GL.GL_RENDERER)
+    return name.decode() if name else "unknown"
+
+
+@contextlib.contextmanager
+def rendering_errors() -> Iterator[None]:
+    """Turn whatever goes wrong while a renderer is set up into a RenderingError."""
+    try:
+        yield
+    except EnvError:
+        raise
+    # Missing libraries surface as nearly every type, AttributeError on None among them.
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and error.name in ("dm_control", "mujoco"):
+            raise EnvError(f"{error.name} is not installed: pip install {error.name}") from error
+        raise RenderingError(_explain(error)) from error
+
+
+def _explain(error: Exception) -> str:
+    backend = os.environ.get("MUJOCO_GL", "")
+    cause = " ".join(f"{type(error).__name__}: {error}".split())
+    advice = _ADVICE.get(backend.lower(), "set MUJOCO_GL to egl, osmesa or glfw")
+    return f"cannot render with MUJOCO_GL={backend} ({cause}); {advice}"
+
+
+def main() -> int:
+    """Render one frame; 0 and the renderer on stdout, or 1 and the reason on stderr."""
+    # Only here, as the environment imports this module.
+    from clion_tf.envs.dmc import DMControl
+
+    try:
+        env = DMControl("cartpole_swingup")
+        env.reset(seed=0)
+        frame = env.render()
+        height, width, _ = frame.shape
+        backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
+        sys.stdout.write(f"rendered {height}x{width} with {backend}: {env.renderer}\n")
+        env.close()
+    except EnvError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

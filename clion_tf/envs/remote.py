@@ -1,0 +1,196 @@
+"""An environment in a process of its own, seen from the learner."""
+
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, WorkerError
+
+_ERRORS = {error.__name__: error for error in (EnvError, UnknownTaskError, RenderingError)}
+_GRACE = 3.0  # seconds that a worker gets to end by itself
+_PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
+
+Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
+
+
+class Ready(NamedTuple):
+    """What a worker tells once: its spaces and what renders ('' if that is not known)."""
+
+    action_space: gymnasium.Space
+    observation_space: gymnasium.Space
+    renderer: str
+
+
+class RemoteEnv:
+    """Starts a worker and asks it; several can work at once by way of `send_…` and `receive_…`.
+
+    The constructor returns at once, so that several workers start side by side; the first use, or
+    `wait_ready`, waits. An episode is a pure function of spec.seed, spec.index and its number.
+
+    timeout: seconds for which an answer is awaited; may be changed at any time.
+
+    Every method may raise WorkerError (died, hung, or the environment raised something),
+    UnknownTaskError, RenderingError, or EnvError (a call or an action that makes no sense). After
+    a death or a hang the worker is gone; else the next `reset` goes on. On Linux the worker also
+    dies with the thread that constructed this object, so construct it in one that stays.
+    """
+
+    def __init__(self, spec: EnvSpec, timeout: float = 120.0):
+        self.spec = spec
+        self.timeout = timeout
+        self._ready: Ready | None = None
+        self._awaited = ""  # the command whose answer is under way
+        here, there = socket.socketpair()
+        with there:
+            self._process = _start_worker(there.fileno())
+        self._connection = Connection(here.detach())
+        self._write(spec)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        return self._process.pid
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        return self.wait_ready().action_space
+
+    @property
+    def observation_space(self) -> gymnasium.Space:
+        return self.wait_ready().observation_space
+
+    @property
+    def renderer(self) -> str:
+        """What draws, such as 'llvmpipe …' (software); '' where the environment does not say."""
+        return self.wait_ready().renderer
+
+    def wait_ready(self) -> Ready:
+        """Wait until the environment is made; returns its spaces and renderer."""
+        if self._ready is None:
+            try:
+                self._ready = Ready(*self._read("construction"))
+            except EnvError:
+                self.close()  # there is no environment to go on with
+                raise
+        return self._ready
+
+    def reset(self, episode: int) -> dict[str, np.ndarray]:
+        """Start the episode of that number; returns {'image': uint8 [height, width, 3]}."""
+        self.send_reset(episode)
+        return self.receive_reset()
+
+    def step(self, action: np.ndarray) -> Step:
+        """One agent step. action: float32 [actions] in [-1, 1] and finite.
+
+        Returns the observation as from `reset`, the reward, whether the task has terminated and
+        whether the episode was cut, and a dict with 'discount' (float) and 'steps' (control
+        steps).
+        """
+        self.send_step(action)
+        return self.receive_step()
+
+    def send_reset(self, episode: int) -> None:
+        self._send("reset", int(episode))
+
+    def receive_reset(self) -> dict[str, np.ndarray]:
+        return self._receive("reset")
+
+    def send_step(self, action: np.ndarray) -> None:
+        self._send("step", action)
+
+    def receive_step(self) -> Step:
+        return self._receive("step")
+
+    def close(self) -> None:
+        """End the worker, by force if need be; may be called again."""
+        self._awaited = ""
+        self._connection.close()  # the worker's signal to end
+        for stop in (self._process.terminate, self._process.kill):
+            try:
+                self._process.wait(_GRACE)
+                return
+            except subprocess.TimeoutExpired:
+                stop()
+        self._process.wait()
+
+    def __enter__(self) -> "RemoteEnv":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _send(self, command: str, argument: Any) -> None:
+        self.wait_ready()
+        if self._awaited:
+            raise EnvError(f"the answer to {self._awaited} has not been received yet")
+        self._write((command, argument))
+        self._awaited = command
+
+    def _receive(self, command: str) -> Any:
+        if self._awaited != command:
+            raise EnvError(f"no {command} was sent whose answer could be received")
+        return self._read(command)
+
+    def _write(self, message: Any) -> None:
+        self._require_open()
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._death() from error
+
+    def _read(self, command: str) -> Any:
+        self._require_open()
+        try:
+            if not self._connection.poll(self.timeout):
+                raise self._hang(command)
+            kind, *content = self._connection.recv()
+            # Only now: after an interrupt while waiting, the answer is still to come, and must not
+            # be taken for that to a later command.
+            self._awaited = ""
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        if kind != "error":
+            return content[0]
+        name, message, details = content
+        if name in _ERRORS:
+            raise _ERRORS[name](message)
+        raise WorkerError(message, details)
+
+    def _require_open(self) -> None:
+        if self._connection.closed:
+            raise WorkerError(f"the worker of environment {self.spec.task} is closed")
+
+    def _hang(self, command: str) -> WorkerError:
+        self._process.kill()  # it would not listen to anything milder
+        self.close()
+        return WorkerError(
+            f"environment {self.spec.task} hung: no answer to {command} for {self.timeout:g} s"
+        )
+
+    def _death(self) -> WorkerError:
+        self.close()
+        code = self._process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return WorkerError(f"the worker of environment {self.spec.task} died with {how}")
+
+
+def _start_worker(descriptor: int) -> subprocess.Popen:
+    """A fresh interpreter. multiprocessing's would import the main module, and TensorFlow."""
+    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.Popen(
+        [sys.executable, "-m", "clion_tf.envs.worker", str(descriptor)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        # Out of reach of the terminal's Ctrl-C from the first moment, before the worker can
+        # ignore it by itself.
+        start_new_session=True,
+    )

@@ -1,0 +1,61 @@
+"""What an environment is made from, and what can go wrong with one."""
+
+import dataclasses
+
+
+class EnvError(RuntimeError):
+    """Anything wrong with an environment; the message is one line for the user."""
+
+
+class UnknownTaskError(EnvError):
+    """No task or factory has the name that was asked for."""
+
+
+class RenderingError(EnvError):
+    """OpenGL cannot make images here; the message says what to install or set."""
+
+
+class WorkerError(EnvError):
+    """The worker process failed, hung or died.
+
+    `details` holds the traceback inside the worker where there is one, else ''.
+    """
+
+    def __init__(self, message: str, details: str = ""):
+        super().__init__(message)
+        self.details = details
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvSpec:
+    """One environment of a run, complete and picklable.
+
+    task: a task of dm_control's suite as domain_task ('walker_walk'), or 'module:attribute', a
+      function that takes this object and returns a gymnasium.Env.
+    seed, index: the run's seed and this environment's number in it, both at least 0. Together
+      with an episode's number they decide everything random in the episode.
+    action_repeat: control steps for which an action is held.
+    time_limit: longest episode in control steps. dm_control's own limit of 1000 stays in force,
+      so a larger value matters for other environments only.
+    size: height and width of the images in pixels.
+    camera: number of the camera; None for the task's usual one.
+    rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
+    """
+
+    task: str
+    seed: int = 0
+    index: int = 0
+    action_repeat: int = 2
+    time_limit: int = 1000
+    size: tuple[int, int] = (64, 64)
+    camera: int | None = None
+    rotation_degrees: float = 0.0
+
+    def __post_init__(self):
+        for name, least in (("seed", 0), ("index", 0), ("action_repeat", 1), ("time_limit", 1)):
+            if getattr(self, name) < least:
+                raise EnvError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if len(self.size) != 2 or min(self.size) < 1:
+            raise EnvError(f"size must be a height and a width in pixels, not {self.size}")
+        if not 0 <= self.rotation_degrees <= 180:
+            raise EnvError(f"rotation_degrees must be in [0, 180], not {self.rotation_degrees}")

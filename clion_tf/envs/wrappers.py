@@ -1,0 +1,105 @@
+"""Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from clion_tf.envs.rotation import rotate_image
+from clion_tf.envs.spec import EnvError
+
+# Keeps the stream of angles apart from the simulator's own, which grows from the same seed.
+_ROTATION_STREAM = 1
+
+
+class ActionRepeat(gymnasium.Wrapper):
+    """Hold each action for `amount` control steps, or until the episode ends.
+
+    The reward is the sum. info['steps'] is the number of control steps done and
+    info['discount'] that of the last one (0.0 if terminated, where the environment gives none).
+    """
+
+    def __init__(self, env: gymnasium.Env, amount: int):
+        super().__init__(env)
+        if amount < 1:
+            raise EnvError(f"an action must be held for at least 1 step, not {amount}")
+        self._amount = amount
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        total, steps, over = 0.0, 0, False
+        while steps < self._amount and not over:
+            obs, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            steps += 1
+            over = terminated or truncated
+        info = {"discount": 0.0 if terminated else 1.0, **info, "steps": steps}
+        return obs, total, bool(terminated), bool(truncated), info
+
+
+class NormalizeActions(gymnasium.ActionWrapper):
+    """Actions in [-1, 1], float32, spread over the range of each bounded dimension.
+
+    A dimension without two finite bounds gets the action unchanged: there is no range to spread
+    it over, and the actor's is [-1, 1].
+    """
+
+    def __init__(self, env: gymnasium.Env):
+        super().__init__(env)
+        space = env.action_space
+        self._bounded = np.isfinite(space.low) & np.isfinite(space.high)
+        self._low = np.where(self._bounded, space.low, -1.0).astype(np.float64)
+        self._high = np.where(self._bounded, space.high, 1.0).astype(np.float64)
+        self._dtype = space.dtype
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, space.shape, np.float32)
+
+    def action(self, action: np.ndarray) -> np.ndarray:
+        """From [-1, 1] to the environment's range and dtype; same shape."""
+        # In float64, so that no digit of the float32 action is lost on the way.
+        action = np.asarray(action, np.float64)
+        spread = (action + 1) / 2 * (self._high - self._low) + self._low
+        return np.where(self._bounded, spread, action).astype(self._dtype)
+
+
+class RenderImage(gymnasium.ObservationWrapper):
+    """The observation is {'image': uint8 [height, width, 3]}, rendered once per agent step."""
+
+    def __init__(self, env: gymnasium.Env, size: tuple[int, int]):
+        super().__init__(env)
+        image = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict({"image": image})
+
+    def observation(self, observation: Any) -> dict[str, np.ndarray]:
+        image = self.env.render()
+        expected = self.observation_space["image"]
+        if np.shape(image) != expected.shape or image.dtype != expected.dtype:
+            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else image
+            raise EnvError(f"render() must give uint8 {expected.shape}, not {found}")
+        return {"image": image}
+
+
+class RotateImage(gymnasium.ObservationWrapper):
+    """Rotate each frame's 'image' by its own angle from U(-degrees, degrees).
+
+    The angles follow from the seed given to `reset`; a reset without a seed goes on in the
+    present stream, as everywhere in gymnasium.
+    """
+
+    def __init__(self, env: gymnasium.Env, degrees: float):
+        super().__init__(env)
+        self._degrees = degrees
+        self._angles = _angle_generator(0)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if seed is not None:
+            self._angles = _angle_generator(seed)
+        return super().reset(seed=seed, options=options)
+
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        angle = self._angles.uniform(-self._degrees, self._degrees)
+        return {**observation, "image": rotate_image(observation["image"], angle)}
+
+
+def _angle_generator(seed: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([seed, _ROTATION_STREAM]))

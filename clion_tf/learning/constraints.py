@@ -1,0 +1,25 @@
+"""The constrained RSSM's two constraints (eq. 2)."""
+
+import tensorflow as tf
+
+
+def embedding_distance(embed: tf.Tensor, embed_rotated: tf.Tensor) -> tf.Tensor:
+    """|e' - e|^2 of each image, summed over features: [B, T, E] twice -> [B, T] float32."""
+    difference = tf.cast(embed_rotated, tf.float32) - tf.cast(embed, tf.float32)
+    return tf.reduce_sum(tf.square(difference), -1)
+
+
+def decoding_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """|o' - o|^2 of each image, summed over pixels: [B, T, H, W, C] twice -> [B, T] float32."""
+    return tf.reduce_sum(tf.square(image - target), [-3, -2, -1])
+
+
+def noisy_memory(post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float) -> dict:
+    """The state with h' = h + scale * noise (text above eq. 2), s as it is."""
+    deter = post["deter"]
+    return {**post, "deter": deter + tf.cast(scale * noise, deter.dtype)}
+
+
+def hinge(distance: tf.Tensor, margin: float) -> tf.Tensor:
+    """Mean of [distance - margin^2]_+ over batch and time: what eq. 2's margin leaves."""
+    return tf.reduce_mean(tf.nn.relu(distance - margin**2))

@@ -1,0 +1,250 @@
+"""One update's losses, in the order of Algorithm 1; reads like the paper.
+
+Data is [B, L, ...]: action[t] led to image[t]. Imagination is [H, N, ...], N = (1 + A) * B * L
+(with the discount head (1 + A) * B * (L - 1)).
+"""
+
+import contextlib
+import dataclasses
+
+import tensorflow as tf
+
+from clion_tf.learning import augmentation, behaviour, constraints, weighting
+from clion_tf.learning.imagination import imagine
+from clion_tf.learning.returns import cumulative_discount, lambda_return
+from clion_tf.learning.rotation import rotate
+from clion_tf.models import Models
+from clion_tf.models.distributions import bernoulli_log_prob, kl_diagonal, normal_log_prob
+from clion_tf.noise import Noise
+
+Tensors = dict[str, tf.Tensor]
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The constants of the losses; the options' names and meanings (see config.py)."""
+
+    free_nats: float = 3.0
+    kl_scale: float = 1.0
+    pcont_scale: float = 10.0
+    beta1: float = 0.0
+    beta2: float = 0.0
+    delta1: float = 0.0
+    delta2: float = 0.0
+    constraint_degrees: float = 5.0
+    embedding_gradient: str = "both"
+    sigma_h: float = 0.0
+    decoding_target: str = "observation"
+    augmentations: int = 0
+    sigma1: float = 0.0
+    sigma2: float = -1.0
+    evaluator_objective: str = "difference"
+    overshoot_steps: int = 15
+    weighting: str = "probability"
+    weight_gradient: bool = False
+    horizon: int = 15
+    discount: float = 0.99
+    disclam: float = 0.95
+
+
+def preprocess(image: tf.Tensor) -> tf.Tensor:
+    """uint8 images to float32 in [-0.5, 0.5] (Dreamer)."""
+    return tf.cast(image, tf.float32) / 255.0 - 0.5
+
+
+def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise) -> Tensors:
+    """Losses of the constrained RSSM (eqs. 1 and 2) and what later parts need.
+
+        o_0      o_1      o_2
+         |        |        |         a_t led to o_t; a_0 and r_0 of an episode are zeros
+        z_0 -a1- z_1 -a2- z_2
+
+    Args:
+      data: image uint8 [B, L, 64, 64, 3], action [B, L, A], reward [B, L]; discount [B, L] for
+        the discount head; image_transformed to give eq. 2's o' instead of rotating.
+
+    Returns:
+      by name; `model_loss` is the sum that is minimised.
+    """
+    out: Tensors = {}
+    image = preprocess(data["image"])
+    batch, length = image.shape[:2]
+    out["embed"] = models.encoder(image)
+    post_noise = noise.normal("posterior", [batch, length, models.rssm.stoch])
+    post, prior = models.rssm.observe(out["embed"], data["action"], post_noise)
+    out |= {f"post_{key}": value for key, value in post.items()}
+    out |= {f"prior_{key}": prior[key] for key in ("mean", "std")}
+    out["feat"] = models.rssm.get_feat(post)
+    out["image_mean"] = models.decoder(out["feat"])
+    out["reward_mean"] = models.reward(out["feat"])
+    out["log_prob_image"] = tf.reduce_mean(normal_log_prob(image, out["image_mean"], 3))
+    out["log_prob_reward"] = tf.reduce_mean(normal_log_prob(data["reward"], out["reward_mean"]))
+    log_prob = out["log_prob_image"] + out["log_prob_reward"]
+    if models.pcont is not None:
+        log_prob += _discount_head(models, settings, data, out)
+    kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
+    out["kl_before_free_nats"] = tf.reduce_mean(kl)
+    # Clipped after the mean over batch and time, as Dreamer's code does.
+    out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
+    loss = settings.kl_scale * out["kl"] - log_prob
+    if settings.beta1 > 0:
+        loss += settings.beta1 * _embedding_constraint(models, settings, data, image, noise, out)
+    if settings.beta2 > 0:
+        loss += settings.beta2 * _decoding_constraint(models, settings, image, post, noise, out)
+    out["model_loss"] = loss
+    return out
+
+
+def _discount_head(models: Models, settings: Settings, data: Tensors, out: Tensors) -> tf.Tensor:
+    logit = models.pcont(out["feat"])
+    out["pcont_mean"] = tf.sigmoid(logit)
+    target = settings.discount * data["discount"]
+    log_prob = tf.reduce_mean(bernoulli_log_prob(target, logit))
+    out["scaled_log_prob_pcont"] = settings.pcont_scale * log_prob
+    return out["scaled_log_prob_pcont"]
+
+
+def _embedding_constraint(models, settings, data, image, noise, out) -> tf.Tensor:
+    """[|e' - e|^2 - delta1^2]_+ of eq. 2; `out` gets the parts."""
+    if "image_transformed" in data:
+        transformed = preprocess(data["image_transformed"])
+    else:
+        count = image.shape[0] * image.shape[1]
+        degrees = settings.constraint_degrees * noise.uniform("rotation", [count])
+        turned = rotate(tf.reshape(data["image"], [count, *image.shape[2:]]), degrees)
+        transformed = tf.reshape(turned, image.shape) / 255.0 - 0.5
+    out["embed_transformed"] = models.encoder(transformed)
+    embed = out["embed"]
+    if settings.embedding_gradient == "rotated":
+        embed = tf.stop_gradient(embed)  # An option: only e' moves towards e.
+    out["embedding_constraint_each"] = constraints.embedding_distance(
+        embed, out["embed_transformed"]
+    )
+    out["embedding_constraint"] = constraints.hinge(
+        out["embedding_constraint_each"], settings.delta1
+    )
+    return out["embedding_constraint"]
+
+
+def _decoding_constraint(models, settings, image, post, noise, out) -> tf.Tensor:
+    """[|o^' - o|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts."""
+    deter_noise = noise.normal("decoding", post["deter"].shape)
+    noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
+    out["image_from_noisy_memory"] = models.decoder(models.rssm.get_feat(noisy))
+    target = image
+    if settings.decoding_target == "reconstruction":
+        # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
+        # gradient into both, as in the embedding constraint.
+        target = out["image_mean"]
+    out["decoding_constraint_each"] = constraints.decoding_distance(
+        out["image_from_noisy_memory"], target
+    )
+    out["decoding_constraint"] = constraints.hinge(out["decoding_constraint_each"], settings.delta2)
+    return out["decoding_constraint"]
+
+
+def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: Noise) -> Tensors:
+    """Imagination from original and augmented starts, weights, actor and critic (eqs. 3, 5 to 9).
+
+    Args:
+      post: posterior states [B, L, ...]; no gradient flows back into them.
+
+    Returns:
+      by name; `actor_loss` and `value_loss` are minimised.
+    """
+    out: Tensors = {}
+    rssm = models.rssm
+    # The world model is trained by its own loss only.
+    post = {key: tf.stop_gradient(value) for key, value in post.items()}
+    if models.pcont is not None:  # The last state could be terminal.
+        post = {key: value[:, :-1] for key, value in post.items()}
+    start = augmentation.flatten(post)
+    copies, count = settings.augmentations, start["deter"].shape[0]
+    start = augmentation.augment(
+        start,
+        copies,
+        noise.normal("augment_deter", [copies, count, rssm.deter]),
+        noise.normal("augment_stoch", [copies, count, rssm.stoch]),
+        settings.sigma1,
+        settings.sigma2,
+    )
+    out["start_stoch"], out["start_deter"] = start["stoch"], start["deter"]
+    shape = [settings.horizon, (1 + copies) * count]
+    standard = noise.gumbel if models.actor.discrete else noise.normal
+    feat, action, entropy = imagine(
+        rssm,
+        models.actor,
+        start,
+        standard("imagined_action", [*shape, models.actor.size]),
+        noise.normal("imagined_state", [*shape, rssm.stoch]),
+    )
+    out["imagined_feat"], out["imagined_action"] = feat, action
+    out["action_entropy"] = entropy[:count]
+    reward = out["imagined_reward"] = models.reward(feat)
+    value = out["imagined_value"] = models.value(feat)
+    if models.pcont is not None:
+        pcont = tf.sigmoid(models.pcont(feat))
+    else:
+        pcont = settings.discount * tf.ones_like(reward)
+    returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
+    discount = cumulative_discount(pcont)
+    weight = _weights(models, settings, feat, action, out)
+    out["lambda_return"], out["discount"], out["weight"] = returns, discount, weight
+    out["actor_loss"] = behaviour.actor_loss(returns, discount, weight)
+    out["value_loss"] = behaviour.value_loss(value[:-1], returns, discount, weight)
+    return out
+
+
+def _weights(models: Models, settings: Settings, feat, action, out: Tensors) -> tf.Tensor:
+    """w [H-1, N] of the transitions z_k --a_k--> z_{k+1}, k = 1 ... H-1 (eq. 5)."""
+    if models.evaluator is None:
+        return tf.ones([feat.shape[0] - 1, feat.shape[1]])
+    rows = weighting.transitions(feat[:-1], action[1:], feat[1:])
+    if not settings.weight_gradient:
+        rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
+    logit = out["evaluator_logit"] = models.evaluator(rows)
+    return weighting.reliability_weights(logit, settings.weighting == "ratio")
+
+
+def evaluator_losses(
+    models: Models, settings: Settings, post: Tensors, action: tf.Tensor, noise: Noise
+) -> Tensors:
+    """Real transitions against open-loop predictions of the same steps (eq. 4).
+
+    Args:
+      post: posterior states [B, L, ...]; no gradient flows back into them.
+      action: [B, L, A].
+
+    Returns:
+      by name; `evaluator_loss` is minimised.
+    """
+    out: Tensors = {}
+    # It judges the model; the model is not to fool it.
+    post = {key: tf.stop_gradient(value) for key, value in post.items()}
+    batch, length = action.shape[:2]
+    steps = min(settings.overshoot_steps, length - 1)
+    shape = [steps, batch, -(-(length - 1) // steps), models.rssm.stoch]
+    eps = noise.normal("overshoot", shape)
+    before, after = weighting.overshoot(models.rssm, post, action, eps, steps)
+    feat = models.rssm.get_feat(post)
+    real = weighting.transitions(feat[:, :-1], action[:, 1:], feat[:, 1:])
+    fake = weighting.transitions(before, action[:, 1:], after)
+    out["real_logit"] = models.evaluator(tf.stop_gradient(real))
+    out["fake_logit"] = models.evaluator(tf.stop_gradient(fake))
+    out["evaluator_difference"] = weighting.evaluator_difference(
+        out["real_logit"], out["fake_logit"]
+    )
+    out["evaluator_bce"] = weighting.evaluator_bce(out["real_logit"], out["fake_logit"])
+    chosen = "evaluator_bce" if settings.evaluator_objective == "bce" else "evaluator_difference"
+    out["evaluator_loss"] = out[chosen]
+    return out
+
+
+@contextlib.contextmanager
+def watching(networks):
+    """`with watching(networks) as tape`: a tape that sees only these networks' weights."""
+    with tf.GradientTape(watch_accessed_variables=False) as result:
+        for network in networks:
+            for variable in network.trainable_variables:
+                result.watch(variable.value)
+        yield result

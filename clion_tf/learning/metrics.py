@@ -1,0 +1,81 @@
+"""What an update reports, as `group/name`; names that Dreamer has too are Dreamer's."""
+
+import tensorflow as tf
+
+from clion_tf.learning.weighting import effective_sample_size
+from clion_tf.models.distributions import normal_entropy
+
+Tensors = dict[str, tf.Tensor]
+
+
+def training(out: Tensors, steps: dict[str, tuple], optimizers: dict) -> Tensors:
+    """Scalars of one update from every quantity that the losses computed."""
+    result = {**model(out), **behaviour(out), **evaluator(out)}
+    for name, (norm, taken) in steps.items():
+        group = name if name in ("model", "evaluator") else "behaviour"
+        result[f"{group}/{name}_grad_norm"] = norm
+        result[f"{group}/{name}_skipped"] = 1.0 - tf.cast(taken, tf.float32)
+        result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
+    return {name: tf.cast(value, tf.float32) for name, value in result.items()}
+
+
+def model(out: Tensors) -> Tensors:
+    """The world model's losses; those with `_loss` are negative log-probabilities, in nats."""
+    result = {
+        "model/model_loss": out["model_loss"],
+        "model/image_loss": -out["log_prob_image"],
+        "model/reward_loss": -out["log_prob_reward"],
+        "model/div": out["kl"],
+        "model/kl": out["kl_before_free_nats"],
+        "model/prior_ent": tf.reduce_mean(normal_entropy(out["prior_std"])),
+        "model/post_ent": tf.reduce_mean(normal_entropy(out["post_std"])),
+        # eq. 2's embedding constraint could be met by shrinking e: watch it.
+        "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(out["embed"], tf.float32), axis=-1)),
+    }
+    if "scaled_log_prob_pcont" in out:
+        result["model/pcont_loss"] = -out["scaled_log_prob_pcont"]
+    for name in ("embedding", "decoding"):
+        if f"{name}_constraint" in out:
+            result[f"model/{name}_constraint"] = out[f"{name}_constraint"]
+            result[f"model/{name}_distance"] = tf.reduce_mean(out[f"{name}_constraint_each"])
+    return result
+
+
+def behaviour(out: Tensors) -> Tensors:
+    """Actor and critic, and what they learn from."""
+    return {
+        "behaviour/actor_loss": out["actor_loss"],
+        "behaviour/value_loss": out["value_loss"],
+        "behaviour/action_ent": tf.reduce_mean(out["action_entropy"]),
+        "behaviour/imagined_reward": tf.reduce_mean(out["imagined_reward"]),
+        "behaviour/imagined_value": tf.reduce_mean(out["imagined_value"]),
+        "behaviour/lambda_return": tf.reduce_mean(out["lambda_return"]),
+    }
+
+
+def evaluator(out: Tensors) -> Tensors:
+    """The evaluator's loss and scores, and the weights that it gives; empty without one."""
+    if "evaluator_loss" not in out:
+        return {}
+    weight, starts = out["weight"], out["post_stoch"].shape[0] * out["post_stoch"].shape[1]
+    originals = min(starts, weight.shape[1])
+    return {
+        "evaluator/evaluator_loss": out["evaluator_loss"],
+        **{f"evaluator/{key}": value for key, value in scores(out).items()},
+        "evaluator/weight_ess": effective_sample_size(weight),
+        "evaluator/weight_max": tf.reduce_max(weight),
+        "evaluator/weight_augmented": tf.reduce_sum(weight[:, originals:]) / tf.reduce_sum(weight),
+    }
+
+
+def scores(out: Tensors) -> Tensors:
+    """How well real and predicted transitions are told apart: accuracy at 0.5, mean scores."""
+    real, fake = out["real_logit"], out["fake_logit"]
+    hits = tf.reduce_mean(tf.cast(real > 0, tf.float32)) + tf.reduce_mean(
+        tf.cast(fake < 0, tf.float32)
+    )
+    return {
+        "evaluator_accuracy": hits / 2,
+        "evaluator_real": tf.reduce_mean(tf.sigmoid(real)),
+        "evaluator_fake": tf.reduce_mean(tf.sigmoid(fake)),
+    }

@@ -1,0 +1,38 @@
+"""Lambda-returns over imagined steps (eqs. 6 and 7)."""
+
+import tensorflow as tf
+
+
+def lambda_return(
+    reward: tf.Tensor, value: tf.Tensor, pcont: tf.Tensor, bootstrap: tf.Tensor, lambda_: float
+) -> tf.Tensor:
+    """V_lambda of eqs. 6 and 7 by Dreamer's recursion.
+
+        V[k] = r[k] + pcont[k] * ((1 - lambda) * v[k+1] + lambda * V[k+1]),  V[last+1] = bootstrap
+
+    The exponentially weighted mixture of the k-step returns that eq. 7 cuts off at the horizon is
+    the same number (tested).
+
+    Args:
+      reward, value, pcont: [K, N]; pcont is the discount of each step.
+      bootstrap: [N], the value after the last step.
+
+    Returns:
+      [K, N].
+    """
+    next_value = tf.concat([value[1:], bootstrap[None]], 0)
+    inputs = reward + pcont * next_value * (1.0 - lambda_)
+    result, returns = bootstrap, []
+    for k in reversed(range(reward.shape[0])):
+        result = inputs[k] + pcont[k] * lambda_ * result
+        returns.append(result)
+    return tf.stack(returns[::-1], 0)
+
+
+def cumulative_discount(pcont: tf.Tensor) -> tf.Tensor:
+    """How much each imagined step counts (Dreamer), [H, N] -> [H-1, N]: 1, p1, p1 p2, ...
+
+    No gradient: a policy must not gain by ending what it imagines.
+    """
+    ones = tf.ones_like(pcont[:1])
+    return tf.stop_gradient(tf.math.cumprod(tf.concat([ones, pcont[:-2]], 0), 0))

@@ -1,0 +1,83 @@
+"""Trajectory evaluator (eq. 4) and reliability weights (eq. 5).
+
+Transitions are rows [z_t, a_t, z_{t+1}] with z = [s, h]; recorded action[t+1] leads from z_t to
+z_{t+1}.
+"""
+
+import tensorflow as tf
+
+from clion_tf.models.rssm import RSSM, State
+
+
+def transitions(feat: tf.Tensor, action: tf.Tensor, next_feat: tf.Tensor) -> tf.Tensor:
+    """The evaluator's input, [..., 2 F + A]."""
+    return tf.concat([feat, tf.cast(action, feat.dtype), next_feat], -1)
+
+
+def overshoot(
+    rssm: RSSM, post: State, action: tf.Tensor, noise: tf.Tensor, steps: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Features of the fakes: what the model predicts when it is left alone for `steps`.
+
+        posterior   z_0 --a_1--> z_1 --a_2--> z_2 --a_3--> z_3 --a_4--> z_4
+        steps = 2   z_0 --a_1--> ^z_1 -a_2--> ^z_2
+                                              z_2 --a_3--> ^z_3 -a_4--> ^z_4
+
+    Rolls start from the posterior at 0, K, 2K, ... and see only recorded actions (spec of eq. 4:
+    the same drift as imagination has).
+
+    Args:
+      post: [B, L, ...]; action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
+
+    Returns:
+      features before and after each transition, [B, L-1, F].
+    """
+    batch, length = action.shape[0], action.shape[1]
+    rolls = -(-(length - 1) // steps)
+    padding = rolls * steps - (length - 1)
+    actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])
+    actions = tf.reshape(actions, [batch * rolls, steps, action.shape[-1]])
+    state = {
+        key: tf.reshape(value[:, :-1:steps], [batch * rolls, value.shape[-1]])
+        for key, value in post.items()
+    }
+    feats = [rssm.get_feat(state)]
+    for k in range(steps):
+        eps = tf.reshape(noise[k], [batch * rolls, rssm.stoch])
+        state = rssm.img_step(state, actions[:, k], eps)
+        feats.append(rssm.get_feat(state))
+
+    def in_time(rows: list[tf.Tensor]) -> tf.Tensor:
+        stacked = tf.reshape(tf.stack(rows, 1), [batch, rolls * steps, rssm.feat_size])
+        return stacked[:, : length - 1]
+
+    return in_time(feats[:-1]), in_time(feats[1:])
+
+
+def evaluator_difference(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """-(mean EVA(real) - mean EVA(fake)), eq. 4 as a loss; logits [...] -> scalar."""
+    return tf.reduce_mean(tf.sigmoid(fake)) - tf.reduce_mean(tf.sigmoid(real))
+
+
+def evaluator_bce(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy, mean over real plus mean over fake (ours: GAN's usual loss)."""
+    return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
+
+
+def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
+    """w of eq. 5 times the number of weights, so that their mean is 1; any shape, float32.
+
+    W = sigmoid(logit), or with `ratio` D / (1 - D) = exp(logit), the density ratio of eqs. 11 and
+    16. As a softmax of logarithms, so that an evaluator that doubts everything does not divide 0
+    by 0.
+    """
+    log_weight = logit if ratio else tf.math.log_sigmoid(logit)
+    flat = tf.reshape(tf.cast(log_weight, tf.float32), [-1])
+    weight = tf.nn.softmax(flat) * tf.cast(tf.size(flat), tf.float32)
+    return tf.reshape(weight, tf.shape(logit))
+
+
+def effective_sample_size(weight: tf.Tensor) -> tf.Tensor:
+    """(sum w)^2 / (n sum w^2): 1 for equal weights, 1/n when one takes all."""
+    size = tf.cast(tf.size(weight), tf.float32)
+    return tf.square(tf.reduce_sum(weight)) / (size * tf.reduce_sum(tf.square(weight)))

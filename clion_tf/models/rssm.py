@@ -1,0 +1,141 @@
+"""Recurrent state-space model: transition q(s|...), representation p(s|..., o) of eq. 1.
+
+A state is a dict of `mean`, `std`, `stoch` (s) [..., S], float32, and `deter` (h) [..., D] in the
+compute type. Its features are [s, h]. Data is [B, T, ...]: action[t] led to image[t], so state t
+comes from state t-1, action[t] and embedding[t].
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from clion_tf.models.layers import Network, layer_seed
+
+State = dict[str, tf.Tensor]
+
+
+class RSSM(Network):
+    """GRU memory with a Gaussian state before (prior) and after (posterior) the image.
+
+    Args:
+      action_size, embed_size: sizes of a_t and of the encoder's e_t.
+      stoch, deter, hidden: sizes of s, h and the dense layers.
+      min_std: smallest standard deviation of s.
+    """
+
+    def __init__(
+        self, action_size: int, embed_size: int, stoch: int = 30, deter: int = 200,
+        hidden: int = 200, min_std: float = 0.1, act: Callable = tf.nn.elu,
+        seed: int = 0, dtype="float32",
+    ):  # fmt: skip
+        super().__init__("rssm", seed, dtype)
+        self.stoch, self.deter, self._min_std, self._act = stoch, deter, min_std, act
+        self.feat_size = stoch + deter
+        self.img1 = self.dense("img1", stoch + action_size, hidden, act)
+        gru = keras.layers.GRUCell(
+            deter,
+            dtype=self.dtype_policy,
+            name="gru",
+            kernel_initializer=keras.initializers.GlorotUniform(
+                seed=layer_seed(seed, "rssm", "gru", "kernel")
+            ),
+            recurrent_initializer=keras.initializers.Orthogonal(
+                seed=layer_seed(seed, "rssm", "gru", "recurrent")
+            ),
+        )
+        self.gru = self.with_weights(gru, (None, hidden))
+        self.img2 = self.dense("img2", deter, hidden, act)
+        self.img3 = self.dense("img3", hidden, 2 * stoch)
+        self.obs1 = self.dense("obs1", deter + embed_size, hidden)
+        self.obs2 = self.dense("obs2", hidden, 2 * stoch)
+
+    def initial(self, batch: int) -> State:
+        """The state before the first step: zeros."""
+        state = {key: tf.zeros([batch, self.stoch]) for key in ("mean", "std", "stoch")}
+        return {**state, "deter": tf.zeros([batch, self.deter], self.compute_dtype)}
+
+    def get_feat(self, state: State) -> tf.Tensor:
+        """Features [s, h] [..., S + D] in the compute type."""
+        return tf.concat([tf.cast(state["stoch"], state["deter"].dtype), state["deter"]], -1)
+
+    def img_step(self, prev: State, prev_action: tf.Tensor, noise: tf.Tensor) -> State:
+        """One step without an image: the prior. action [N, A], standard normal noise [N, S]."""
+        deter = self._memory(prev, prev_action)
+        return self._sample(*self._prior(deter), deter, noise)
+
+    def obs_step(
+        self, prev: State, prev_action: tf.Tensor, embed: tf.Tensor, noise: tf.Tensor
+    ) -> tuple[State, State]:
+        """One step with an image: (posterior, prior). embed [N, E]; the prior's s is its mean."""
+        deter = self._memory(prev, prev_action)
+        mean, std = self._prior(deter)
+        prior = {"mean": mean, "std": std, "stoch": mean, "deter": deter}
+        kernel, embed_part = self._embed_part(embed)
+        return self._posterior(deter, kernel, embed_part, noise), prior
+
+    def observe(
+        self, embed: tf.Tensor, action: tf.Tensor, noise: tf.Tensor, state: State | None = None
+    ) -> tuple[State, State]:
+        """Posterior and prior [B, T, ...] of sequences: `obs_step` over time.
+
+        What does not depend on the step before (the embedding's product, the prior's mean and
+        standard deviation) is computed for all steps at once.
+
+        Args:
+          embed [B, T, E], action [B, T, A], noise [B, T, S]; state: before step 0 (zeros).
+        """
+        state = self.initial(action.shape[0]) if state is None else state
+        kernel, embed_part = self._embed_part(embed)
+        posts = []
+        # Unstacked, not indexed: an index's gradient is as large as the whole sequence.
+        steps = [tf.unstack(x, axis=1) for x in (action, embed_part, noise)]
+        for action_t, embed_t, noise_t in zip(*steps, strict=True):
+            deter = self._memory(state, action_t)
+            state = self._posterior(deter, kernel, embed_t, noise_t)
+            posts.append(state)
+        post = {key: tf.stack([s[key] for s in posts], 1) for key in state}
+        mean, std = self._prior(post["deter"])
+        return post, {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
+
+    def imagine(self, action: tf.Tensor, state: State, noise: tf.Tensor) -> State:
+        """Open-loop states [B, T, ...] after `state` under action [B, T, A], noise [B, T, S]."""
+        states = []
+        steps = zip(tf.unstack(action, axis=1), tf.unstack(noise, axis=1), strict=True)
+        for action_t, noise_t in steps:
+            state = self.img_step(state, action_t, noise_t)
+            states.append(state)
+        return {key: tf.stack([s[key] for s in states], 1) for key in state}
+
+    def _memory(self, prev: State, prev_action: tf.Tensor) -> tf.Tensor:
+        inputs = tf.concat([prev["stoch"], tf.cast(prev_action, tf.float32)], -1)
+        return self.gru(self.img1(inputs), [prev["deter"]])[0]
+
+    def _prior(self, deter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        flat = tf.reshape(deter, [-1, self.deter])
+        return self._mean_std(self.img3(self.img2(flat)), deter.shape[:-1])
+
+    def _embed_part(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # obs1 reads [h, e]. The part of its product that e gives needs no loop over time; returned
+        # with the rest of the kernel, which h meets step by step.
+        kernel = tf.cast(self.obs1.kernel, self.compute_dtype)
+        deter_kernel, embed_kernel = tf.split(kernel, [self.deter, kernel.shape[0] - self.deter])
+        flat = tf.reshape(tf.cast(embed, self.compute_dtype), [-1, embed.shape[-1]])
+        part = tf.matmul(flat, embed_kernel) + tf.cast(self.obs1.bias, self.compute_dtype)
+        return deter_kernel, tf.reshape(part, [*embed.shape[:-1], part.shape[-1]])
+
+    def _posterior(
+        self, deter: tf.Tensor, kernel: tf.Tensor, embed_part: tf.Tensor, noise: tf.Tensor
+    ) -> State:
+        hidden = self._act(tf.matmul(deter, kernel) + embed_part)
+        mean, std = self._mean_std(self.obs2(hidden), deter.shape[:-1])
+        return self._sample(mean, std, deter, noise)
+
+    def _mean_std(self, x: tf.Tensor, shape: tf.TensorShape) -> tuple[tf.Tensor, tf.Tensor]:
+        x = tf.reshape(tf.cast(x, tf.float32), [*shape, 2 * self.stoch])
+        mean, std = tf.split(x, 2, -1)
+        return mean, tf.nn.softplus(std) + self._min_std
+
+    @staticmethod
+    def _sample(mean: tf.Tensor, std: tf.Tensor, deter: tf.Tensor, noise: tf.Tensor) -> State:
+        return {"mean": mean, "std": std, "stoch": mean + std * noise, "deter": deter}

@@ -1,0 +1,63 @@
+"""The learner's only source of randomness: noise by purpose.
+
+In a run, `SeededNoise` derives every tensor from (run seed, counter, purpose) by stateless
+generators, so an update is a pure function of the weights, the batch and its number. Tests and
+the parity tool use `GivenNoise`: given tensors, zeros elsewhere.
+"""
+
+import zlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+
+
+def key(seed: int, stream: str, *counters: int) -> np.ndarray:
+    """A stateless seed, int32 [2], for `SeededNoise`; different for every argument."""
+    words = [seed, zlib.crc32(stream.encode()), *counters]
+    return np.random.SeedSequence(words).generate_state(2).view(np.int32)
+
+
+class SeededNoise:
+    """Independent noise for each purpose, from one stateless seed (int32 [2])."""
+
+    def __init__(self, seed: tf.Tensor):
+        self._seed = seed
+
+    def _of(self, purpose: str) -> tf.Tensor:
+        fold = zlib.crc32(purpose.encode()) & 0x7FFFFFFF
+        return tf.random.experimental.stateless_fold_in(self._seed, fold)
+
+    def normal(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard normal, float32."""
+        return tf.random.stateless_normal(shape, self._of(purpose))
+
+    def uniform(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Uniform on [-1, 1), float32."""
+        return tf.random.stateless_uniform(shape, self._of(purpose), -1.0, 1.0)
+
+    def gumbel(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard Gumbel, float32: the arg-max of logits plus it is a categorical sample."""
+        tiny = np.finfo(np.float32).tiny
+        uniform = tf.random.stateless_uniform(shape, self._of(purpose), tiny, 1.0)
+        return -tf.math.log(-tf.math.log(uniform))
+
+
+class GivenNoise:
+    """Tensors by purpose; a purpose that is not given gets zeros.
+
+    Zero normal noise takes every sample at its location, zero Gumbel noise the likeliest action.
+    """
+
+    def __init__(self, tensors: Mapping[str, tf.Tensor] | None = None):
+        self._tensors = dict({} if tensors is None else tensors)
+
+    def _get(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        if purpose not in self._tensors:
+            return tf.zeros(shape)
+        return tf.reshape(tf.cast(self._tensors[purpose], tf.float32), shape)
+
+    normal = uniform = gumbel = _get
+
+
+Noise = SeededNoise | GivenNoise

@@ -1,0 +1,238 @@
+"""Sequences drawn from the episodes on disk; memory stays flat however long the run.
+
+The original keeps all episodes in memory; here every batch is read from the files, at offsets
+that an index holds ("ours": runs of days). Drawing is a pure function of the update's number.
+"""
+
+import logging
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from clion_tf.episodes import (
+    DAMAGE,
+    DTYPES,
+    IMAGE_SHAPE,
+    Entry,
+    check,
+    inspect,
+    read,
+    save_episode,
+)
+
+Batch = dict[str, np.ndarray]
+
+_log = logging.getLogger(__name__)
+
+_OWN_NAME = re.compile(r"(\d{6,})-\d+\.npz")
+_SAMPLING = 1  # Sets the noise of batches apart from other uses of the run's seed.
+
+
+class Replay:
+    """An index of the episodes in a folder, from which batches of sequences are read.
+
+    `batch_length` is the frames L of a sequence; `balance` draws the ends of episodes more often
+    (Dreamer). Without an `action_size`, the first episode's is required of all.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str,
+        batch_length: int,
+        seed: int = 0,
+        balance: bool = False,
+        action_size: int | None = None,
+    ):
+        if batch_length < 1:
+            raise ValueError(f"batch_length must be at least 1, not {batch_length}")
+        self._folder = Path(folder)
+        self._length = batch_length
+        self._seed = seed
+        self._balance = balance
+        self._action_size = action_size
+        self._entries: list[Entry] = []
+        self._drawable: list[Entry] = []  # Those with at least L frames, in the same order.
+        self._next_index: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def episodes(self) -> int:
+        """Number of usable episodes."""
+        return len(self._entries)
+
+    @property
+    def next_index(self) -> int:
+        """Index of the next episode; what a checkpoint stores for `load(count)`.
+
+        Equal to `episodes` unless damaged files were set aside.
+        """
+        if self._next_index is None:
+            self.load()
+        return self._next_index
+
+    def steps(self, action_repeat: int) -> int:
+        """Environment steps stored; an episode of T frames has T - 1 actions."""
+        return sum(entry.frames - 1 for entry in self._entries) * action_repeat
+
+    def load(self, count: int | None = None) -> int:
+        """Indexes the files of the folder and returns how many are usable.
+
+        The order is that of the names, with files under foreign names (the original Dreamer's)
+        before our own. With a `count`, only the first so many are taken: a file beyond what the
+        checkpoint knows is left over from an interrupted run and will be written again. What is
+        no whole episode is renamed to `<name>.bad` with a warning.
+        """
+        paths = sorted(self._folder.glob("*.npz"))
+        own = sorted((p for p in paths if _own_index(p) is not None), key=_own_index)
+        foreign = [p for p in paths if _own_index(p) is None]
+        if count is not None:
+            own = [p for p in own if _own_index(p) < count]
+            foreign = foreign[: max(0, count - len(own))]
+        self._entries, self._drawable = [], []
+        for path in foreign + own:
+            try:
+                self._index(path)
+            except DAMAGE as error:
+                _set_aside(path, error)
+        self._next_index = count
+        if count is None:
+            past = _own_index(own[-1]) + 1 if own else 0
+            self._next_index = max(past, len(foreign) + len(own))
+        return len(self._entries)
+
+    def add(self, episode: Mapping[str, np.ndarray]) -> Path:
+        """Saves the episode under the next index and makes it drawable; see save_episode."""
+        index = self.next_index
+        check(episode)
+        self._require_action_size(episode["action"].shape[-1])
+        for stale in self._folder.glob(f"{index:06d}-*.npz"):
+            stale.unlink()  # Left over from an interrupted run, maybe with other frames.
+        path = save_episode(self._folder, index, episode)
+        self._index(path)
+        self._next_index = index + 1
+        return path
+
+    def sample(self, batch_size: int, update: int) -> Batch:
+        """A batch [B, L, ...] of sequences: the batch of this update, whenever it is drawn.
+
+        It depends on nothing but the seed, the update's number and the indexed episodes. Each
+        row takes an episode uniformly among those with at least L frames, then one of its
+        T - L + 1 starts uniformly (the original never draws an episode's last frame). Raises
+        ValueError if no episode is long enough.
+        """
+        pool = self._drawable
+        if not pool:
+            raise ValueError(self._too_short())
+        seeds = np.random.SeedSequence([self._seed, _SAMPLING, update])
+        rng = np.random.Generator(np.random.Philox(seeds))
+        rows = [pool[row] for row in rng.integers(len(pool), size=batch_size)]
+        frames = np.array([entry.frames for entry in rows])
+        return self._gather(rows, _starts(rng, frames, self._length, self._balance))
+
+    def sample_fn(self, batch_size: int) -> Callable[[int], Batch]:
+        """`sample` for a fixed batch size, as `prefetch` takes it."""
+        return lambda update: self.sample(batch_size, update)
+
+    def newest(self, batch_length: int, rows: int) -> Batch:
+        """Sequences [rows, batch_length, ...] evenly spread over the newest episode."""
+        if not self._entries or self._entries[-1].frames < batch_length:
+            raise ValueError(f"the newest episode has no {batch_length} frames")
+        entry = self._entries[-1]
+        starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
+        return self._gather([entry] * rows, starts, batch_length)
+
+    def _index(self, path: Path) -> None:
+        entry, action_size = inspect(path)
+        self._require_action_size(action_size)
+        self._action_size = action_size
+        self._entries.append(entry)
+        if entry.frames >= self._length:
+            self._drawable.append(entry)
+
+    def _require_action_size(self, size: int) -> None:
+        if self._action_size not in (None, size):
+            raise ValueError(f"actions have {size} numbers, not {self._action_size}")
+
+    def _gather(self, rows: list["Entry"], starts: np.ndarray, length: int | None = None) -> Batch:
+        length = self._length if length is None else length
+        shapes = {"image": IMAGE_SHAPE, "action": (self._action_size,)}
+        batch = {
+            key: np.empty((len(rows), length, *shapes.get(key, ())), dtype)
+            for key, dtype in DTYPES.items()
+        }
+        for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
+            read(self._folder / entry.name, entry, start, {k: v[row] for k, v in batch.items()})
+        return batch
+
+    def _too_short(self) -> str:
+        longest = max((entry.frames for entry in self._entries), default=0)
+        return (
+            f"no episode in {self._folder} has the {self._length} frames of a sequence: "
+            f"{len(self._entries)} episodes, the longest has {longest} frames"
+        )
+
+
+def prefetch(
+    draw: Callable[[int], Batch], numbers: Iterable[int], depth: int = 2
+) -> Iterator[tuple[int, Batch]]:
+    """Yields (number, draw(number)) in order, drawing up to `depth` batches ahead in a thread.
+
+    The thread has ended when the generator has: at the end, after an error on either side (the
+    thread's is raised here), and when it is closed early, which a `for` loop that is left does.
+    """
+    slots, ready = threading.Semaphore(depth), queue.SimpleQueue()
+    stop = threading.Event()
+
+    def work():
+        try:
+            for number in numbers:
+                slots.acquire()
+                if stop.is_set():
+                    return
+                ready.put(((number, draw(number)), None))
+            ready.put((None, None))
+        except BaseException as error:  # Whatever it is belongs to the consumer.
+            ready.put((None, error))
+
+    thread = threading.Thread(target=work, name="prefetch", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = ready.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            slots.release()
+            yield item
+    finally:
+        stop.set()
+        slots.release()
+        thread.join()
+
+
+def _own_index(path: Path) -> int | None:
+    match = _OWN_NAME.fullmatch(path.name)
+    return int(match[1]) if match else None
+
+
+def _starts(rng: np.random.Generator, frames: np.ndarray, length: int, balance: bool) -> np.ndarray:
+    """First frames of sequences in episodes of `frames` [B] frames; int [B]."""
+    if balance:  # Dreamer: starts that would overrun the end become the last one.
+        return np.minimum(rng.integers(0, frames), frames - length)
+    return rng.integers(0, frames - length, endpoint=True)
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    _log.warning("Set aside %s, which is no whole episode: %s", path, error)
+    try:
+        os.replace(path, path.with_name(path.name + ".bad"))
+    except OSError as failure:
+        _log.warning("Could not rename %s: %s", path, failure)

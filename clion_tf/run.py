@@ -1,0 +1,127 @@
+"""Command line: `python -m clion_tf.run --task=walker_walk --logdir=FOLDER [--flagfile=FILE]`.
+
+TensorFlow is imported late: the workers, which render, start first and must never share a process
+with it, and `--help` and refusals need none of it.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+
+from clion_tf.checkpoint import CheckpointError
+from clion_tf.config import Config, ConfigError, parse, usage
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv
+from clion_tf.logdir import LogdirError, open_logdir
+
+REFUSED = 2  # Bad options, logdir, task: nothing was done.
+FAILED = 1  # An environment or the disk failed; the last checkpoint stands.
+EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
+
+TEST_INDEX = 1_000_000  # Environment index of evaluations, away from all training ones.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if any(word in ("--help", "-h", "--helpfull") for word in arguments):
+        sys.stdout.write(f"{__doc__}\n{usage()}")
+        return 0
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        return _run(parse(arguments))
+    except (ConfigError, LogdirError, CheckpointError, EnvError) as error:
+        return _fail(REFUSED, error)
+    except OSError as error:
+        return _fail(FAILED, error)
+
+
+def _fail(code: int, error: Exception) -> int:
+    sys.stderr.write(f"clion_tf: error: {error}\n")
+    return code
+
+
+def _run(config: Config) -> int:
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_stop_signals())
+        logdir = stack.enter_context(open_logdir(config))
+        # The workers load MuJoCo while this process loads TensorFlow.
+        train_env, test_env = (
+            stack.enter_context(RemoteEnv(spec, config.worker_timeout)) for spec in specs(config)
+        )
+        with _quiet_import():
+            from clion_tf import assemble, train
+
+        train_env.wait_ready()
+        run = assemble.assemble(config, logdir, train_env, test_env, lambda: bool(stop))
+        stack.callback(run.logger.close)
+        stack.callback(run.progress.close)
+        try:
+            train.train(run)
+        except train.Interrupted:
+            run.progress.message("stopped; the same command goes on from the last finished episode")
+            return EXIT_SIGNAL + stop[0]
+        except (EnvError, OSError) as error:
+            return _fail(FAILED, error)
+        run.progress.message(f"done: {run.counters.steps} environment steps in {logdir}")
+        return 0
+
+
+def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
+    """The training and the test environment."""
+    common = {
+        "task": config.task,
+        "seed": config.seed,
+        "action_repeat": config.action_repeat,
+        "time_limit": config.time_limit,
+    }
+    return (
+        EnvSpec(**common, index=0, rotation_degrees=config.rotation_degrees),
+        EnvSpec(**common, index=TEST_INDEX, rotation_degrees=config.test_rotation),
+    )
+
+
+@contextlib.contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Holds back what TensorFlow writes to stderr while it loads, unless loading fails.
+
+    Its banner comes before its log level is read, so no setting silences it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
+    received: list[int] = []
+
+    def note(number, frame):
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,37 @@
+"""Child processes for the environments' tests.
+
+TensorFlow may be loaded in pytest's own process, and must not meet OpenGL there: whatever renders
+does so in a worker or in `run_python`.
+"""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+FOLDER = pathlib.Path(__file__).resolve().parent
+PATHS = os.pathsep.join([str(FOLDER.parents[1]), str(FOLDER)])
+
+
+@pytest.fixture(autouse=True)
+def importable_fakes(monkeypatch):
+    """Let child processes find clion_tf and env_fakes."""
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Function of arguments for a fresh interpreter; returns the finished process."""
+
+    def run(*arguments, **variables):
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**os.environ, "PYTHONPATH": PATHS, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run

@@ -1,0 +1,126 @@
+"""Environments without OpenGL, each a factory for `task='env_fakes:<name>'`."""
+
+import os
+import time
+
+import gymnasium
+import numpy as np
+
+
+class CountingEnv(gymnasium.Env):
+    """Counts its calls; the reward of control step n is n, and pictures are noise by the seed."""
+
+    metadata = {"render_modes": ["rgb_array"]}
+    render_mode = "rgb_array"
+
+    def __init__(self, size=(8, 8), low=-1.0, high=1.0, length=1000, terminates=False):
+        self.action_space = gymnasium.spaces.Box(
+            np.asarray(np.broadcast_to(low, (2,)), np.float32),
+            np.asarray(np.broadcast_to(high, (2,)), np.float32),
+        )
+        self.observation_space = gymnasium.spaces.Box(-np.inf, np.inf, (1,), np.float64)
+        self.size, self.length, self.terminates = size, length, terminates
+        self.steps = self.renders = 0
+        self.actions = []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.steps = 0
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.steps += 1
+        self.actions.append(action)
+        over = self.steps >= self.length
+        observation = np.full(1, float(self.steps))
+        return observation, self.steps, over and self.terminates, over and not self.terminates, {}
+
+    def render(self):
+        self.renders += 1
+        return self.np_random.integers(0, 256, (*self.size, 3), np.uint8)
+
+
+class ImageEnv(CountingEnv):
+    """Gives its image in the observation, and cannot render."""
+
+    def __init__(self, size=(8, 8), dtype=np.uint8):
+        super().__init__(size)
+        image = gymnasium.spaces.Box(0, 255, (*size, 3), dtype)
+        self.observation_space = gymnasium.spaces.Dict({"image": image})
+
+    def _picture(self):
+        return {"image": self.np_random.integers(0, 256, (*self.size, 3), np.uint8)}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return self._picture(), {}
+
+    def step(self, action):
+        return self._picture(), *super().step(action)[1:]
+
+    def render(self):
+        raise AssertionError("the observation has an image already")
+
+
+class DiscreteEnv(CountingEnv):
+    """Three actions; fails if it gets anything else than a Python integer."""
+
+    def __init__(self, size=(8, 8)):
+        super().__init__(size)
+        self.action_space = gymnasium.spaces.Discrete(3)
+
+    def step(self, action):
+        assert type(action) is int and self.action_space.contains(action)
+        return super().step(action)
+
+
+class FailingEnv(CountingEnv):
+    """Its first action's sign decides: negative raises, with two lines; positive dies."""
+
+    def step(self, action):
+        if action[0] < 0:
+            raise ZeroDivisionError("the first line\nand the second")
+        if action[0] > 0:
+            os._exit(3)
+        return super().step(action)
+
+
+class HangingEnv(CountingEnv):
+    def step(self, action):
+        time.sleep(1000)
+
+
+def counting(spec):
+    return CountingEnv(spec.size)
+
+
+def image(spec):
+    return ImageEnv(spec.size)
+
+
+def float_image(spec):
+    return ImageEnv(spec.size, np.float32)
+
+
+def small_image(spec):
+    return CountingEnv((4, 4))
+
+
+def discrete(spec):
+    return DiscreteEnv(spec.size)
+
+
+def failing(spec):
+    return FailingEnv(spec.size)
+
+
+def hanging(spec):
+    return HangingEnv(spec.size)
+
+
+def broken(spec):
+    raise ValueError("cannot be made")
+
+
+def importing(spec):
+    import a_module_that_does_not_exist  # noqa: F401

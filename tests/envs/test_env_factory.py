@@ -1,0 +1,122 @@
+import warnings
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+from clion_tf.envs import EnvError, EnvSpec, UnknownTaskError, episode_seed, make
+from clion_tf.envs.wrappers import NormalizeActions, RenderImage, RotateImage
+
+
+def fake(name="counting", **options):
+    return EnvSpec(f"env_fakes:{name}", **{"size": (8, 8), **options})
+
+
+def layers(env):
+    found = []
+    while env is not env.unwrapped:
+        found.append(type(env))
+        env = env.env
+    return found
+
+
+@pytest.mark.parametrize("degrees", [0.0, 5.0])
+def test_gymnasiums_checker_agrees(degrees):
+    with warnings.catch_warnings():
+        # It wants the bare environment, though it is the composition that is to be checked.
+        warnings.filterwarnings("ignore", message=".*different from the unwrapped version.*")
+        warnings.filterwarnings("ignore", message=".*render modes.*")
+        check_env(make(fake(rotation_degrees=degrees)), skip_render_check=True)
+
+
+def test_time_limit_is_in_control_steps_and_rounded_up():
+    env = make(fake(time_limit=7, action_repeat=3))
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(2, np.float32))[2:] for _ in range(3)]
+    assert [truncated for _, truncated, _ in ends] == [False, False, True]
+    assert ends[-1] == (False, True, {"discount": 1.0, "steps": 3})
+
+
+def test_rotation_zero_is_no_wrapper():
+    assert RotateImage not in layers(make(fake()))
+    assert layers(make(fake(rotation_degrees=1.0)))[0] is RotateImage
+
+
+def test_environment_with_its_own_image_is_not_rendered():
+    env = make(fake("image"))
+    assert RenderImage not in layers(env)
+    assert env.reset(seed=0)[0]["image"].shape == (8, 8, 3)
+
+
+def test_discrete_actions_stay():
+    env = make(fake("discrete"))
+    assert NormalizeActions not in layers(env)
+    env.reset(seed=0)
+    assert env.step(2)[1] == 1 + 2
+
+
+@pytest.mark.parametrize(
+    "task, message",
+    [
+        ("no_such_module:make", "no module 'no_such_module' for task"),
+        ("no_such_package.module:make", "no module 'no_such_package.module'"),
+        ("env_fakes:nothing", "module 'env_fakes' has no 'nothing'"),
+    ],
+)
+def test_factory_that_is_not_there(task, message):
+    with pytest.raises(UnknownTaskError, match=message):
+        make(EnvSpec(task))
+
+
+def test_missing_import_of_a_factory_is_not_hidden():
+    with pytest.raises(ModuleNotFoundError, match="a_module_that_does_not_exist"):
+        make(fake("importing"))
+
+
+def test_images_must_be_bytes():
+    with pytest.raises(EnvError, match=r"env_fakes:float_image must give images uint8"):
+        make(fake("float_image"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"seed": -1},
+        {"index": -1},
+        {"action_repeat": 0},
+        {"time_limit": 0},
+        {"size": (0, 64)},
+        {"rotation_degrees": -1.0},
+    ],
+)
+def test_spec_refuses_nonsense(options):
+    with pytest.raises(EnvError, match=next(iter(options))):
+        EnvSpec("walker_walk", **options)
+
+
+def test_episode_seeds_differ_in_each_part():
+    specs = [EnvSpec("t", seed=seed, index=index) for seed in range(5) for index in range(5)]
+    seeds = [episode_seed(spec, episode) for spec in specs for episode in range(20)]
+    assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**32 for seed in seeds)
+    assert episode_seed(specs[7], 3) == episode_seed(EnvSpec("other", seed=1, index=2), 3)
+
+
+def test_workers_side_imports_no_tensorflow(run_python):
+    code = """
+import sys
+import clion_tf.envs.worker, clion_tf.envs.factory, clion_tf.envs.dmc, clion_tf.envs.opengl
+clion_tf.envs.opengl.load_suite()
+loaded = {"tensorflow", "keras", "tf_keras", "jax", "torch"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    assert run_python("-c", code).stderr == ""
+
+
+def test_learners_side_imports_no_opengl(run_python):
+    code = """
+import sys
+import clion_tf.envs
+loaded = {"mujoco", "dm_control", "OpenGL", "clion_tf.envs.worker"} & set(sys.modules)
+assert not loaded, loaded
+"""
+    assert run_python("-c", code).stderr == ""

@@ -1,0 +1,163 @@
+"""dm_control with OpenGL; always in another process than pytest's."""
+
+import numpy as np
+import pytest
+
+from clion_tf.envs import EnvSpec, RemoteEnv, RenderingError, UnknownTaskError
+
+PAPERS_TASKS = (
+    "walker_walk walker_run walker_stand hopper_stand cartpole_swingup cheetah_run finger_spin "
+    "pendulum_swingup"
+)
+
+
+def test_papers_tasks_step_and_render(run_python):
+    code = """
+import sys
+import numpy as np
+from clion_tf.envs import EnvSpec, make
+
+for task in sys.argv[1:]:
+    env = make(EnvSpec(task))
+    first = env.reset(seed=0)[0]
+    env.action_space.seed(0)
+    for _ in range(3):
+        obs, reward, terminated, truncated, info = env.step(env.action_space.sample())
+    image = obs["image"]
+    assert list(obs) == ["image"] and image.shape == (64, 64, 3) and image.dtype == np.uint8
+    assert image.std() > 5 and (image != first["image"]).any(), task
+    assert type(reward) is float and 0 <= reward <= 2 and not terminated and not truncated
+    assert info == {"discount": 1.0, "steps": 2}
+    assert env.action_space.dtype == np.float32 and (env.action_space.high == 1).all()
+    env.close()
+"""
+    result = run_python("-c", code, *PAPERS_TASKS.split())
+    assert result.returncode == 0, result.stderr
+
+
+def test_length_of_an_episode(run_python):
+    # One layer below the rendering, as 500 frames in software take half a minute.
+    code = """
+import numpy as np
+from clion_tf.envs import EnvSpec, RenderImage, make
+
+env = make(EnvSpec("dmc_walker_walk"))
+assert type(env) is RenderImage
+env = env.env
+env.reset(seed=0)
+for step in range(1, 501):
+    _, _, terminated, truncated, info = env.step(np.zeros(6, np.float32))
+    assert (terminated, truncated) == (False, step == 500), step
+    assert info == {"discount": 1.0, "steps": 2}
+try:
+    env.step(np.zeros(6, np.float32))
+except RuntimeError as error:
+    assert "the episode is over" in str(error)
+else:
+    raise AssertionError("a step after the end was accepted")
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_springs_of_lqr(run_python):
+    code = """
+import numpy as np
+from clion_tf.envs import EnvSpec, make
+
+# dm_control's 1e10 for an unlimited actuator is no range: it gets the actor's own numbers.
+env = make(EnvSpec("lqr_lqr_2_1")).env
+env.reset(seed=0)
+env.step(np.full(1, 0.5, np.float32))
+assert env.unwrapped._env.physics.data.ctrl == 0.5
+assert np.isinf(env.unwrapped.action_space.high).all()
+
+# The model itself is random here; all workers of a run must get the same one.
+def springs(**options):
+    env = make(EnvSpec("lqr_lqr_2_1", **options)).unwrapped
+    return env._env.physics.model.jnt_stiffness.tolist()
+
+assert springs(seed=1) == springs(seed=1, index=2) != springs(seed=2)
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_same_pixels_as_physics_render(run_python):
+    code = """
+import numpy as np
+from clion_tf.envs.dmc import DMControl
+from dm_control import suite
+
+for domain, task, camera in ("walker", "walk", 0), ("cheetah", "run", 0), ("quadruped", "walk", 2):
+    ours = DMControl(f"{domain}_{task}")
+    ours.reset(seed=3)
+    theirs = suite.load(domain, task)
+    theirs.reset()
+    for _ in range(3):
+        ours.step(np.full(ours.action_space.shape, 0.3))
+        state = ours._env.physics.get_state()
+        for physics in (ours._env.physics, theirs.physics):
+            with physics.reset_context():  # recomputes what follows from the state
+                physics.set_state(state)
+        expected = theirs.physics.render(64, 64, camera_id=camera)
+        assert theirs.physics.model.vis.global_.offwidth > 64
+        np.testing.assert_array_equal(ours.render(), expected)
+"""
+    result = run_python("-c", code, MUJOCO_GL="egl")
+    assert result.returncode == 0, result.stderr
+
+
+def frames(env, episode):
+    """[4, 64, 64, 3]"""
+    action = np.linspace(-1, 1, 6, dtype=np.float32)
+    images = [env.reset(episode)["image"]]
+    return np.stack(images + [env.step(action)[0]["image"] for _ in range(3)])
+
+
+def test_episodes_are_pure():
+    spec = EnvSpec("walker_walk", seed=1, rotation_degrees=5.0)
+    other_index = EnvSpec("walker_walk", seed=1, index=1, rotation_degrees=5.0)
+    with RemoteEnv(spec) as first, RemoteEnv(spec) as second, RemoteEnv(other_index) as other:
+        expected = frames(first, 2)
+        assert first.renderer
+        frames(second, 0)
+        np.testing.assert_array_equal(frames(second, 2), expected)
+        assert (frames(second, 3) != expected).any()
+        assert (frames(other, 2) != expected).any()
+
+
+def test_unknown_task_and_camera():
+    with RemoteEnv(EnvSpec("walker_wlak")) as env, RemoteEnv(EnvSpec("walker_walk", camera=9)) as b:
+        with pytest.raises(UnknownTaskError, match="did you mean walker_walk"):
+            env.wait_ready()
+        with pytest.raises(RuntimeError, match="walker_walk has cameras 0 to 1, but not 9"):
+            b.wait_ready()
+
+
+def test_check_of_the_machine(run_python):
+    result = run_python("-m", "clion_tf.envs.opengl", MUJOCO_GL="")
+    assert result.returncode == 0 and result.stderr == ""
+    assert result.stdout.startswith("rendered 64x64 with ") and result.stdout.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "variables, expected",
+    [
+        ({"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "glx"}, "apt-get install -y libegl1"),
+        ({"MUJOCO_GL": "disabled", "PYOPENGL_PLATFORM": ""}, "set MUJOCO_GL to egl"),
+        ({"MUJOCO_GL": "nonsense", "PYOPENGL_PLATFORM": ""}, "set MUJOCO_GL to egl"),
+    ],
+)
+def test_failure_says_what_to_do(run_python, variables, expected):
+    result = run_python("-m", "clion_tf.envs.opengl", **variables)
+    assert result.returncode == 1 and result.stdout == ""
+    assert result.stderr.startswith("cannot render with MUJOCO_GL=" + variables["MUJOCO_GL"])
+    assert expected in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_rendering_error_keeps_its_type(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "disabled")
+    with RemoteEnv(EnvSpec("walker_walk")) as env:
+        with pytest.raises(RenderingError, match="cannot render with MUJOCO_GL=disabled"):
+            env.wait_ready()

@@ -1,0 +1,228 @@
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import gymnasium
+import numpy as np
+import pytest
+
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ZERO = np.zeros(2, np.float32)
+
+
+def fake(name="counting", **options):
+    return EnvSpec(f"env_fakes:{name}", **{"size": (8, 8), **options})
+
+
+def is_running(pid):
+    """Whether a process lives; one that is dead but not yet reaped does not."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def ends_within(pid, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while is_running(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not is_running(pid)
+
+
+def test_an_episode():
+    with RemoteEnv(fake(time_limit=4)) as env:
+        assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+        assert env.observation_space["image"].shape == (8, 8, 3) and env.renderer == ""
+        obs = env.reset(0)
+        assert set(obs) == {"image"} and env.observation_space.contains(obs)
+        obs, reward, terminated, truncated, info = env.step(ZERO)
+        assert env.observation_space.contains(obs)
+        assert (reward, terminated, truncated, info) == (
+            3,
+            False,
+            False,
+            {"discount": 1, "steps": 2},
+        )
+        assert [type(part) for part in (reward, terminated, truncated)] == [float, bool, bool]
+        assert env.step(ZERO)[1:4] == (7, False, True)
+        with pytest.raises(EnvError, match="no episode is running"):
+            env.step(ZERO)
+        assert env.reset(1)["image"].shape == (8, 8, 3)
+        pid = env.pid
+    assert not is_running(pid)
+    env.close()
+    with pytest.raises(WorkerError, match="closed"):
+        env.step(ZERO)
+
+
+def frames(env, episode):
+    return np.stack([env.reset(episode)["image"]] + [env.step(ZERO)[0]["image"] for _ in range(2)])
+
+
+def test_episode_depends_on_seed_index_and_number_only():
+    options = {"rotation_degrees": 5.0, "seed": 3}
+    with (
+        RemoteEnv(fake(**options)) as first,
+        RemoteEnv(fake(**options)) as second,
+        RemoteEnv(fake(**options, index=1)) as other,
+    ):
+        expected = frames(first, 4)
+        frames(second, 0)
+        np.testing.assert_array_equal(frames(second, 4), expected)
+        assert (frames(second, 5) != expected).any()
+        assert (frames(other, 4) != expected).any()
+
+
+def test_several_workers_at_once():
+    with RemoteEnv(fake()) as first, RemoteEnv(fake()) as second:
+        for env in (first, second):
+            env.send_reset(0)
+        for env in (second, first):
+            env.receive_reset()
+        first.send_step(ZERO)
+        second.send_step(ZERO)
+        with pytest.raises(EnvError, match="answer to step has not been received"):
+            first.send_step(ZERO)
+        with pytest.raises(EnvError, match="no reset was sent"):
+            first.receive_reset()
+        assert second.receive_step()[1] == first.receive_step()[1] == 3
+        with pytest.raises(EnvError, match="no step was sent"):
+            first.receive_step()
+
+
+@pytest.mark.parametrize(
+    "action, message",
+    [
+        (np.array([np.nan, 0]), "action is not finite"),
+        (np.array([0, -np.inf]), "action is not finite"),
+        (np.zeros(3), r"an action has shape \(2,\), not \(3,\)"),
+    ],
+)
+def test_bad_action_never_reaches_the_environment(action, message):
+    with RemoteEnv(fake()) as env:
+        env.reset(0)
+        with pytest.raises(EnvError, match=message):
+            env.step(action)
+        assert env.step(ZERO)[1] == 1 + 2  # its first two control steps
+
+
+def test_discrete_action():
+    with RemoteEnv(fake("discrete")) as env:
+        env.reset(0)
+        assert env.step(np.int64(2))[1] == 3
+
+
+def test_environments_error_arrives_as_one_line_with_details():
+    with RemoteEnv(fake("failing")) as env:
+        env.reset(0)
+        with pytest.raises(WorkerError) as caught:
+            env.step(np.array([-1.0, 0.0]))
+        assert str(caught.value) == (
+            "environment env_fakes:failing failed in step: "
+            "ZeroDivisionError: the first line and the second"
+        )
+        assert "env_fakes.py" in caught.value.details
+        with pytest.raises(EnvError, match="no episode is running"):
+            env.step(ZERO)
+        env.reset(1)
+        assert env.step(ZERO)[1] == 3
+
+
+def test_errors_of_construction():
+    with RemoteEnv(fake("broken")) as env:
+        with pytest.raises(WorkerError, match="failed in construction: ValueError: cannot be made"):
+            env.wait_ready()
+        assert ends_within(env.pid)
+    with RemoteEnv(fake("nothing")) as env:
+        with pytest.raises(UnknownTaskError, match="has no 'nothing'"):
+            env.reset(0)
+
+
+def test_death_names_the_exit_code():
+    with RemoteEnv(fake("failing")) as env:
+        env.reset(0)
+        with pytest.raises(WorkerError, match="env_fakes:failing died with exit code 3"):
+            env.step(np.array([1.0, 0.0]))
+        with pytest.raises(WorkerError, match="closed"):
+            env.reset(1)
+
+
+def test_death_names_the_signal():
+    with RemoteEnv(fake()) as env:
+        env.reset(0)
+        os.kill(env.pid, signal.SIGKILL)
+        with pytest.raises(WorkerError, match="died with signal SIGKILL"):
+            env.step(ZERO)
+
+
+def test_hang_ends_in_an_error():
+    with RemoteEnv(fake("hanging")) as env:
+        env.reset(0)
+        env.timeout = 0.3
+        with pytest.raises(WorkerError, match="hung: no answer to step for 0.3 s"):
+            env.step(ZERO)
+        assert not is_running(env.pid)
+
+
+def test_close_ends_a_hanging_worker():
+    env = RemoteEnv(fake("hanging"))
+    env.reset(0)
+    env.send_step(ZERO)
+    env.close()
+    assert not is_running(env.pid)
+
+
+def test_interrupt_is_the_learners_business():
+    with RemoteEnv(fake()) as env:
+        env.reset(0)
+        os.kill(env.pid, signal.SIGINT)
+        assert env.step(ZERO)[1] == 3
+        assert os.getpgid(env.pid) != os.getpgid(0)  # the terminal's Ctrl-C does not reach it
+
+
+PARENT = """
+import sys, time
+sys.path.insert(0, {root!r})
+open({marker!r}, "a").write("imported ")
+import numpy as np
+from clion_tf.envs import EnvSpec, RemoteEnv
+env = RemoteEnv(EnvSpec("env_fakes:{name}", size=(8, 8)))
+env.reset(0)
+env.send_step(np.zeros(2, np.float32))
+print(env.pid, flush=True)
+time.sleep(1000)
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "counting",
+        pytest.param(
+            "hanging", marks=pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+        ),
+    ],
+)
+def test_no_orphan_of_a_killed_learner_and_main_is_imported_once(name, tmp_path):
+    marker = tmp_path / "marker"
+    script = tmp_path / "main.py"  # without a guard, as if it imported TensorFlow on top
+    script.write_text(PARENT.format(root=str(ROOT), marker=str(marker), name=name))
+    fakes_only = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=fakes_only,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        assert is_running(pid)
+        parent.kill()
+        assert ends_within(pid)
+    assert marker.read_text() == "imported "
