@@ -13,7 +13,7 @@ import tensorflow as tf
 
 
 def key(seed: int, stream: str, *counters: int) -> np.ndarray:
-    """A stateless seed, int32 [2], for `SeededNoise`; different for every argument."""
+    """A stateless seed, int32 [2]. Within a stream, use one number of counters throughout."""
     words = [seed, zlib.crc32(stream.encode()), *counters]
     return np.random.SeedSequence(words).generate_state(2).view(np.int32)
 

@@ -75,7 +75,7 @@ def compare(path: str | pathlib.Path) -> Iterator[Comparison]:
     meta, arrays = load(path)
     agent = build(meta)
     assign_weights(agent, arrays)
-    before = {name: np.array(v) for name, v in agent.models.named_weights().items()}
+    before = {name: v.numpy() for name, v in agent.models.named_weights().items()}
     computed = _compute(agent, arrays)
     for name, expected in arrays.items():
         kind = name.split("/")[0]
@@ -140,7 +140,7 @@ def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
         for variable, value in zip(agent.optimizers[loss].variables, values, strict=True):
             result[f"grad/{names[id(variable)]}"] = value.numpy()
     for name, variable in agent.models.named_weights().items():
-        result[f"after_model_step/{name}"] = np.array(variable)
+        result[f"after_model_step/{name}"] = variable.numpy()
     return result
 
 

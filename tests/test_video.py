@@ -130,7 +130,7 @@ def test_wrong_frames_are_refused(tmp_path, frames, message):
 
 
 def test_wrong_suffix_fps_and_scale_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="not 'a.avi'"):
+    with pytest.raises(ValueError, match=r"not 'a\.avi'"):
         video.save_video(tmp_path / "a.avi", moving(), 20)
     with pytest.raises(ValueError, match="fps"):
         video.save_video(tmp_path / "a.gif", moving(), 0)

@@ -57,8 +57,8 @@ def evaluator(out: Tensors) -> Tensors:
     """The evaluator's loss and scores, and the weights that it gives; empty without one."""
     if "evaluator_loss" not in out:
         return {}
-    weight, starts = out["weight"], out["post_stoch"].shape[0] * out["post_stoch"].shape[1]
-    originals = min(starts, weight.shape[1])
+    weight = out["weight"]
+    originals = out["action_entropy"].shape[0]  # Trajectories come originals first.
     return {
         "evaluator/evaluator_loss": out["evaluator_loss"],
         **{f"evaluator/{key}": value for key, value in scores(out).items()},

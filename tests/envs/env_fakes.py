@@ -2,6 +2,7 @@
 
 import os
 import time
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 class CountingEnv(gymnasium.Env):
     """Counts its calls; the reward of control step n is n, and pictures are noise by the seed."""
 
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
     def __init__(self, size=(8, 8), low=-1.0, high=1.0, length=1000, terminates=False):

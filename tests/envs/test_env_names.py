@@ -43,5 +43,5 @@ def test_misspelling_names_the_nearest(table):
 
 
 def test_nothing_near(table):
-    with pytest.raises(UnknownTaskError, match="^no task 'qqq' in dm_control's suite$"):
+    with pytest.raises(UnknownTaskError, match=r"^no task 'qqq' in dm_control's suite$"):
         find_task("qqq", table)

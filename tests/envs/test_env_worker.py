@@ -165,7 +165,7 @@ def test_hang_ends_in_an_error():
     with RemoteEnv(fake("hanging")) as env:
         env.reset(0)
         env.timeout = 0.3
-        with pytest.raises(WorkerError, match="hung: no answer to step for 0.3 s"):
+        with pytest.raises(WorkerError, match=r"hung: no answer to step for 0\.3 s"):
             env.step(ZERO)
         assert not is_running(env.pid)
 

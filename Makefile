@@ -1,0 +1,91 @@
+# Two commands from a fresh clone, each with all the set-up: `make train` and `make test`.
+# `make help` lists the others and their variables.
+
+TASK ?= walker_walk
+GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu)
+FLAGS ?= flags/$(if $(GPU),clion,cpu).flags
+EMPTY :=
+COMMA := ,
+PRESET = $(subst $(EMPTY) $(EMPTY),-,$(basename $(notdir $(FLAGS))))
+LOGDIR ?= logdir/$(TASK)-$(PRESET)
+ARGS ?=
+
+PYTHON ?= python3.11 python3.12 python3 python3.10
+SUITABLE := import sys; assert (3, 10) <= sys.version_info[:2] < (3, 13)
+# The environment is named relative to here, as paths with spaces are not for make.
+VENV := .venv
+EXTRAS := test$(if $(GPU),-gpu)
+INSTALLED := $(VENV)/.installed-$(EXTRAS)
+EGL_PACKAGES := libegl1 libgl1 libopengl0 libgl1-mesa-dri
+OPENGL_PACKAGES := $(if $(filter osmesa,$(MUJOCO_GL)),libosmesa6,$(EGL_PACKAGES))
+
+# Installs Debian packages $(1), or says how to.
+define apt_install
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "installing $(1) (apt-get)"; \
+		apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+	else \
+		echo "missing system packages; run: sudo apt-get install -y $(1)" >&2; exit 1; \
+	fi
+endef
+
+.PHONY: help install opengl train lint test clean
+
+help:
+	@echo 'make train    set up, then train CLION (continues where it stopped)'
+	@echo '                TASK=walker_walk  LOGDIR=logdir/TASK-PRESET'
+	@echo '                FLAGS=flags/x.flags (several: later ones win)  ARGS="--seed=1 ..."'
+	@echo '                here FLAGS is $(FLAGS) by default'
+	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
+	@echo 'make lint     set up, then check the code with ruff'
+	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
+	@echo 'make opengl   see that pictures can be rendered without a display'
+	@echo 'make clean    remove $(VENV) and what tools left; runs stay'
+
+install: $(INSTALLED)
+
+$(INSTALLED): setup.py constraints.txt
+	@set -e; python=; \
+	for need in '$(SUITABLE); import ensurepip, venv' '$(SUITABLE)'; do \
+		for name in $(PYTHON); do \
+			if [ -z "$$python" ] && $$name -c "$$need" 2>/dev/null; then python=$$name; fi; \
+		done; \
+	done; \
+	if [ -z "$$python" ]; then \
+		echo "no Python from 3.10 to 3.12 found (tried: $(PYTHON)); use make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi; \
+	if ! $(VENV)/bin/python -c '$(SUITABLE); import pip' 2>/dev/null; then \
+		if ! $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+			package=$$($$python -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'); \
+			$(call apt_install,$$package); \
+		fi; \
+		rm -rf $(VENV); $$python -m venv $(VENV); \
+	fi; \
+	echo "installing into $(VENV) (about 2 GB, some minutes)"; \
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check \
+		-c constraints.txt -e '.[$(subst -,$(COMMA),$(EXTRAS))]'
+	@touch $@
+
+opengl: $(INSTALLED)
+	@if ! $(VENV)/bin/python -m clion_tf.envs.opengl 2>$(VENV)/opengl.log; then \
+		cat $(VENV)/opengl.log >&2; \
+		$(call apt_install,$(OPENGL_PACKAGES)); \
+		$(VENV)/bin/python -m clion_tf.envs.opengl; \
+	fi
+
+train: $(INSTALLED) opengl
+	$(VENV)/bin/python -m clion_tf.run $(FLAGS:%=--flagfile=%) --task='$(TASK)' --logdir='$(LOGDIR)' $(ARGS)
+
+lint: $(INSTALLED)
+	$(VENV)/bin/python -m ruff check .
+	$(VENV)/bin/python -m ruff format --check .
+
+# On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
+test: $(INSTALLED) opengl
+	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest --timeout=300 $(ARGS)
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

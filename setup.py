@@ -1,0 +1,34 @@
+"""What clion_tf needs; `constraints.txt` beside this file has the exact versions tested."""
+
+from setuptools import find_packages, setup
+
+TENSORFLOW = ">=2.21,<2.22"
+
+setup(
+    name="clion_tf",
+    version="0.1.0",
+    description="Constrained Latent Imagination in TensorFlow 2: the paper's method over Dreamer",
+    packages=find_packages(include=["clion_tf", "clion_tf.*"]),
+    # labmaze, which dm_control requires, has no wheels for Python 3.13.
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        f"tensorflow{TENSORFLOW}",
+        "keras>=3.12,<4",
+        # Not a dependency of TensorFlow any more.
+        "tensorboard>=2.20,<2.22",
+        # mujoco 4 breaks dm_control at load, and dm_control itself sets no upper bound.
+        "dm_control>=1.0.50,<1.1",
+        "mujoco>=3.17,<4",
+        "gymnasium>=1.0,<2",
+        "numpy>=2.0,<3",
+        "scipy>=1.14,<2",
+        "absl-py>=2.0,<3",
+        "pillow>=11,<14",
+        "imageio-ffmpeg>=0.5,<1",
+        "tqdm>=4.64,<5",
+    ],
+    extras_require={
+        "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "test": ["pytest>=8", "pytest-timeout>=2.3", "imageio>=2.36", "ruff>=0.15"],
+    },
+)

@@ -1,0 +1,90 @@
+"""An environment that counts and an agent that checks, for tests of the loop."""
+
+import hashlib
+import types
+
+import gymnasium
+import numpy as np
+
+from clion_tf.envs import WorkerError
+
+
+class CountingEnv:
+    """Like RemoteEnv: frame t of episode e has the pixels (e, t); rewards are t."""
+
+    renderer = "fake"
+
+    def __init__(self, length: int = 10, fails_in: int | None = None):
+        self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        self._length, self._fails_in = length, fails_in
+        self.episodes = []
+
+    def _obs(self):
+        image = np.full((64, 64, 3), self._step, np.uint8)
+        image[0] = self.episodes[-1]
+        return {"image": image}
+
+    def reset(self, episode: int):
+        self.episodes.append(episode)
+        self._step = 0
+        return self._obs()
+
+    def step(self, action):
+        if self._fails_in is not None and len(self.episodes) > self._fails_in:
+            raise WorkerError("the fake broke")
+        assert np.shape(action) == (2,) and np.abs(action).max() <= 1
+        self._step += 1
+        done = self._step == self._length
+        return self._obs(), float(self._step), False, done, {"discount": 1.0}
+
+
+class Variable:
+    """What a checkpoint needs of a variable."""
+
+    def __init__(self, value):
+        self.value = np.asarray(value)
+
+    @property
+    def shape(self):
+        return self.value.shape
+
+    def numpy(self):
+        return self.value
+
+    def assign(self, value):
+        self.value = np.asarray(value)
+
+
+class CheckingAgent:
+    """Its one weight is a digest of every batch it was trained on, in order."""
+
+    sizes = types.SimpleNamespace(action_size=2, discrete=False)
+    metric_names = ("model/model_loss", "behaviour/actor_loss")
+
+    def __init__(self):
+        self._digest = Variable(np.zeros(32, np.uint8))
+        self.updates, self.acted = [], []
+
+    def named_state(self):
+        return {"weights/digest": self._digest}
+
+    def parameter_counts(self):
+        return {"model": 32}
+
+    def train(self, batch, update):
+        self.updates.append(update)
+        parts = [self._digest.value.tobytes(), str(update).encode()]
+        parts += [np.ascontiguousarray(batch[key]).tobytes() for key in sorted(batch)]
+        digest = hashlib.sha256(b"".join(parts)).digest()
+        self._digest.assign(np.frombuffer(digest, np.uint8))
+        return Variable(np.array([float(digest[0]), float(update)]))
+
+    def initial(self, batch):
+        return 0
+
+    def policy(self, image, state, step, training, amount):
+        # The state counts steps of the episode, and the image must be of this very step.
+        assert image[0, 1, 0, 0] == state == step[1]
+        self.acted.append((training, *step, amount))
+        digest = self._digest.value.astype(np.float32) / 255
+        return digest[None, :2] * (1 if training else -1), state + 1

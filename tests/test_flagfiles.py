@@ -1,0 +1,95 @@
+"""The files in flags/: each parses, says what it is for, and holds no more than it must."""
+
+import dataclasses
+import pathlib
+
+import pytest
+
+from clion_tf.config import Config, parse
+
+FOLDER = pathlib.Path(__file__).resolve().parents[1] / "flags"
+FILES = sorted(FOLDER.glob("*.flags"))
+DEFAULTS = dataclasses.asdict(Config())
+EXPECTED = {  # One for each experiment of the specification, and those to begin with.
+    "clion", "dreamer", "doubled_dreamer", "ablation_constraints", "ablation_evaluator",
+    "ablation_no_evaluator", "table1_rotation", "table2", "table3_literal", "fig3_unconstrained",
+    "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "debug",
+}  # fmt: skip
+CLION_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
+
+
+def options(*names):
+    """What the files, one after the other, make different from the defaults."""
+    config = parse(f"--flagfile={FOLDER / name}.flags" for name in names)
+    return {k: v for k, v in dataclasses.asdict(config).items() if v != DEFAULTS[k]}
+
+
+def lines(path):
+    text = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in text if line.startswith("#")], [
+        line for line in text if not line.startswith("#")
+    ]
+
+
+def test_every_experiment_has_a_file():
+    assert {path.stem for path in FILES} == EXPECTED
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_file_says_what_it_is_and_only_what_differs(path):
+    comments, flags = lines(path)
+    assert path.read_text().startswith("# ") and len(comments[0]) > 20
+    names = [line.removeprefix("--").split("=")[0] for line in flags]
+    assert set(names) == set(options(path.stem)) and len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_commands_in_comments_name_files_that_exist(path):
+    comments, _ = lines(path)
+    commands = [line.strip("# ") for line in comments if "--flagfile=" in line]
+    for command in commands:
+        words = [word.replace("flags/", f"{FOLDER}/") for word in command.split()]
+        parse(words)
+        assert any(str(path) in word for word in words)
+
+
+def test_clion_is_the_default_and_dreamer_has_it_all_off():
+    assert options("clion") == {}
+    assert options("dreamer") == CLION_OFF
+    assert options("doubled_dreamer") == {**CLION_OFF, "batch_size": 100}
+
+
+def test_dreamer_is_what_the_golden_numbers_are_compared_with():
+    from clion_tf import parity  # Here, for it loads TensorFlow.
+
+    assert options("dreamer") == parity.DREAMER
+
+
+def test_ablations_are_one_part_each():
+    off = {name: options(f"ablation_{name}").keys() for name in ("constraints", "evaluator")}
+    assert off["constraints"] == {"augmentations", "evaluator"}
+    assert off["evaluator"] == {"beta1", "beta2", "augmentations"}
+    assert options("ablation_no_evaluator") == {"evaluator": False}
+
+
+def test_table3_is_the_printed_one():
+    assert options("table3_literal") == {"batch_length": 15, "horizon": 50}
+
+
+def test_files_combine_and_later_ones_win():
+    both = options("table1_rotation", "dreamer")
+    assert both == {**CLION_OFF, "steps": 505_000, "rotation_degrees": 5.0}
+    assert options("cpu", "debug")["batch_size"] == options("debug")["batch_size"] == 4
+    assert options("debug", "cpu")["batch_size"] == options("cpu")["batch_size"] == 16
+    assert options("table1_rotation", "table2")["steps"] == 500_000
+
+
+def test_rotation_is_the_same_in_testing():
+    assert parse([f"--flagfile={FOLDER}/table1_rotation.flags"]).test_rotation == 5.0
+
+
+def test_evaluations_fall_on_the_scores_of_the_tables():
+    for name, scores in (("table1_rotation", (105_000, 505_000)), ("table2", (100_000, 500_000))):
+        config = parse([f"--flagfile={FOLDER}/{name}.flags"])
+        due = range(config.prefill, config.steps + 1, config.eval_every)
+        assert all(score in due or score == config.steps for score in scores)

@@ -1,0 +1,161 @@
+"""The loop of Algorithm 1 with a counting environment and a checking agent."""
+
+import json
+
+import numpy as np
+import pytest
+from loop_fakes import CheckingAgent, CountingEnv
+
+from clion_tf import train
+from clion_tf.checkpoint import Checkpoints, Counters, restore
+from clion_tf.config import Config
+from clion_tf.envs import WorkerError
+from clion_tf.logger import Logger, Progress
+from clion_tf.replay import Replay
+
+OPTIONS = {
+    "steps": 140,
+    "prefill": 40,
+    "time_limit": 20,
+    "eval_every": 40,
+    "log_every": 40,
+    "train_every": 20,
+    "train_steps": 3,
+    "pretrain": 5,
+    "batch_size": 2,
+    "batch_length": 4,
+    "video": "none",
+    "log_images": False,
+}
+TIMING = ("fps", "updates_per_second")
+
+
+def start(folder, stopping=lambda: False, length=10, fails_in=None, **options):
+    """A run in the folder, from its newest checkpoint if it has one (as assemble does)."""
+    config, agent = Config(**{**OPTIONS, **options}), CheckingAgent()
+    checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
+    found, counters = checkpoints.load_newest(), Counters()
+    if found is not None:
+        arrays, counters = found
+        restore(agent.named_state(), arrays)
+    replay = Replay(folder / "episodes", config.batch_length, config.seed, action_size=2)
+    replay.load(counters.episodes)
+    return train.Run(
+        config,
+        folder,
+        agent,
+        CountingEnv(length, fails_in),
+        CountingEnv(length),
+        replay,
+        Logger(folder, counters.metrics_bytes),
+        Progress(config.steps),
+        checkpoints,
+        counters,
+        stopping,
+    )
+
+
+def lines(folder):
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
+
+
+def result(run):
+    """Everything that must not depend on interruptions."""
+    episodes = {p.name: p.read_bytes() for p in (run.logdir / "episodes").glob("*.npz")}
+    return run.agent.named_state()["weights/digest"].numpy().tobytes(), episodes, lines(run.logdir)
+
+
+def test_schedule(tmp_path):
+    run = start(tmp_path)
+    train.train(run)
+    # 2 seed episodes of 20 steps, 5 with the agent; pretrain, then 3 updates before each other.
+    assert run.train_env.episodes == list(range(7))
+    assert run.agent.updates == list(range(5 + 4 * 3))
+    assert run.counters.steps == 140 and run.counters.updates == 17
+    tests = [row["step"] for row in lines(tmp_path) if "test/return" in row]
+    assert tests == [40, 80, 120, 140]
+    assert run.test_env.episodes == [0, 1, 2, 3]
+    trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
+    assert trains == list(range(20, 141, 20))
+    assert {training for training, *_ in run.agent.acted} == {True, False}
+
+
+def test_metrics_are_means_over_the_updates_since_the_last_line(tmp_path):
+    run = start(tmp_path)
+    train.train(run)
+    logged = [row for row in lines(tmp_path) if "actor_loss" in row]
+    assert [row["step"] for row in logged] == [60, 100, 140]
+    assert logged[0]["actor_loss"] == np.mean(range(5))
+    assert logged[1]["actor_loss"] == np.mean(range(5, 11))
+
+
+def test_episodes_hold_what_happened(tmp_path):
+    run = start(tmp_path)
+    train.train(run)
+    batch = run.replay.newest(11, 1)
+    assert batch["image"][0, :, 1, 0, 0].tolist() == list(range(11))
+    assert batch["reward"][0].tolist() == list(range(11))
+    assert np.all(batch["image"][0, :, 0] == 6)
+
+
+def test_short_episodes_keep_the_ratio_of_updates_to_steps(tmp_path):
+    run = start(tmp_path, length=4, steps=200)
+    train.train(run)
+    # The first phase comes at 40 steps, the last one at 180 or later.
+    assert len(run.agent.updates) == 5 + 3 * ((192 - 40) // 20)
+
+
+def test_long_episodes_keep_the_ratio_too(tmp_path):
+    run = start(tmp_path, length=10, train_every=10)
+    train.train(run)
+    assert len(run.agent.updates) == 5 + 3 * 2 * 4
+
+
+@pytest.mark.parametrize("moment", [3, 25, 31, 64, 100, 118])
+def test_interrupted_and_continued_is_the_same_run(tmp_path, moment):
+    whole = start(tmp_path / "whole")
+    train.train(whole)
+    asked = iter(range(10**6))
+    broken = start(tmp_path / "broken", stopping=lambda: next(asked) == moment)
+    with pytest.raises(train.Interrupted):
+        train.train(broken)
+    broken.logger.close()
+    continued = start(tmp_path / "broken")
+    train.train(continued)
+    assert result(continued) == result(whole)
+
+
+def test_a_finished_run_does_nothing_more(tmp_path):
+    first = start(tmp_path)
+    train.train(first)
+    before = result(first)
+    again = start(tmp_path)
+    train.train(again)
+    assert again.agent.updates == [] and result(again) == before
+
+
+def test_more_steps_go_on(tmp_path):
+    train.train(start(tmp_path, steps=100))
+    run = start(tmp_path, steps=140)
+    train.train(run)
+    assert run.train_env.episodes == [5, 6]
+    assert [row["step"] for row in lines(tmp_path) if "train/return" in row] == list(
+        range(20, 141, 20)
+    )
+
+
+def test_failing_environment_leaves_the_last_checkpoint(tmp_path):
+    run = start(tmp_path, fails_in=3)
+    with pytest.raises(WorkerError):
+        train.train(run)
+    _, counters = run.checkpoints.load_newest()
+    assert counters.episodes == 3 and counters.steps == 60
+
+
+def test_exploration_decays_to_its_minimum():
+    config = Config(expl_amount=0.4, expl_decay=100.0, expl_min=0.05)
+    assert train.exploration(config, 0) == 0.4
+    assert train.exploration(config, 100) == pytest.approx(0.2)
+    assert train.exploration(config, 10**6) == 0.05
+    assert train.exploration(Config(), 10**6) == 0.3
