@@ -10,8 +10,8 @@ PRESET = $(subst $(EMPTY) $(EMPTY),-,$(basename $(notdir $(FLAGS))))
 LOGDIR ?= logdir/$(TASK)-$(PRESET)
 ARGS ?=
 
-PYTHON ?= python3.11 python3.12 python3 python3.10
-SUITABLE := import sys; assert (3, 10) <= sys.version_info[:2] < (3, 13)
+PYTHON ?= python3.11 python3.12 python3
+SUITABLE := import sys; assert (3, 11) <= sys.version_info[:2] < (3, 13)
 # The environment is named relative to here, as paths with spaces are not for make.
 VENV := .venv
 EXTRAS := test$(if $(GPU),-gpu)
@@ -53,7 +53,7 @@ $(INSTALLED): setup.py constraints.txt
 		done; \
 	done; \
 	if [ -z "$$python" ]; then \
-		echo "no Python from 3.10 to 3.12 found (tried: $(PYTHON)); use make PYTHON=/path/to/python3" >&2; \
+		echo "no Python 3.11 or 3.12 found (tried: $(PYTHON)); use make PYTHON=/path/to/python3" >&2; \
 		exit 1; \
 	fi; \
 	if ! $(VENV)/bin/python -c '$(SUITABLE); import pip' 2>/dev/null; then \

@@ -9,8 +9,8 @@ setup(
     version="0.1.0",
     description="Constrained Latent Imagination in TensorFlow 2: the paper's method over Dreamer",
     packages=find_packages(include=["clion_tf", "clion_tf.*"]),
-    # labmaze, which dm_control requires, has no wheels for Python 3.13.
-    python_requires=">=3.10,<3.13",
+    # Keras 3.15 needs 3.11; labmaze, which dm_control requires, has no wheels for 3.13.
+    python_requires=">=3.11,<3.13",
     install_requires=[
         f"tensorflow{TENSORFLOW}",
         "keras>=3.12,<4",

@@ -10,7 +10,7 @@ from clion_tf import noise as noises
 from clion_tf.config import Config
 from clion_tf.learning import losses, metrics
 from clion_tf.learning.losses import Settings, Tensors
-from clion_tf.learning.optimizer import Optimizer
+from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.models import Models, Sizes
 from clion_tf.noise import Noise
 
@@ -62,6 +62,7 @@ class Agent:
             )
             for name, networks in self.models.trained_by().items()
         }
+        self.metric_names: list[str] = []
         self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
         self._act = {
             mode: tf.function(functools.partial(self._policy, training=mode), autograph=False)
@@ -100,27 +101,30 @@ class Agent:
     def update(self, data: Tensors, noise: Noise) -> Tensors:
         """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
 
+        None of them does if any loss or gradient is not finite.
+
         Returns:
           scalars by `group/name`, float32.
         """
         grads, out = self.gradients(data, noise)
-        steps = {name: self.optimizers[name].apply(grads[name]) for name in grads}
-        return metrics.training(out, steps, self.optimizers)
+        norms, taken = step_all(
+            self.optimizers, grads, {name: out[f"{name}_loss"] for name in grads}
+        )
+        scales = {name: optimizer.scale for name, optimizer in self.optimizers.items()}
+        return metrics.training(out, norms, scales, taken)
 
     def _train_step(self, data: Tensors, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         scalars = self.update(data, noises.SeededNoise(seed))
-        self._names = list(scalars)  # Known once traced.
+        self.metric_names = list(scalars)
         return tf.stack(list(scalars.values()))
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """Update number `update` on a batch; the metrics as one vector, see `metric_names`."""
+        """Update number `update` on a batch; the metrics as one vector.
+
+        `metric_names` says what each entry is, as `group/name`, once an update was made.
+        """
         seed = noises.key(self._config.seed, "update", update)
         return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
-
-    @property
-    def metric_names(self) -> list[str]:
-        """`group/name` of each entry of what `train` returns."""
-        return self._names
 
     # The policy.
 

@@ -1,6 +1,8 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
+import math
 import pathlib
+import shutil
 from collections.abc import Callable
 
 import gymnasium
@@ -9,17 +11,20 @@ from clion_tf import hardware
 from clion_tf.agent import Agent
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import RemoteEnv
+from clion_tf.envs import SupervisedEnv
+from clion_tf.episodes import IMAGE_SHAPE
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 from clion_tf.train import Run
+
+BYTES_A_FRAME = math.prod(IMAGE_SHAPE) + 100  # The image, and room for action and rewards.
 
 
 def assemble(
     config: Config,
     logdir: pathlib.Path,
-    train_env: RemoteEnv,
-    test_env: RemoteEnv,
+    train_env: SupervisedEnv,
+    test_env: SupervisedEnv,
     stopping: Callable[[], bool],
 ) -> Run:
     """A run that is ready to start, or to go on where its newest checkpoint left it.
@@ -28,7 +33,7 @@ def assemble(
       ConfigError, CheckpointError, WorkerError: in one line.
     """
     precision, jit, device = hardware.prepare(config)
-    size, discrete = action_space(train_env.action_space)
+    size, discrete = action_space(train_env.env.action_space)
     agent = Agent(config, size, discrete, precision, jit)
     checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
     found = checkpoints.load_newest()
@@ -37,12 +42,17 @@ def assemble(
         arrays, counters = found
         restore(agent.named_state(), arrays)
     replay = Replay(
-        logdir / "episodes", config.batch_length, config.seed, config.dataset_balance, size
+        logdir / "episodes",
+        config.batch_length,
+        config.seed,
+        config.dataset_balance,
+        size,
+        config.replay_capacity // config.action_repeat if config.replay_capacity else None,
     )
     replay.load(counters.episodes)
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
-    for line in _introduction(config, logdir, agent, counters, device, train_env.renderer):
+    for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):
         progress.message(line)
     return Run(
         config,
@@ -79,4 +89,16 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
         f"{config.task} in {logdir}: {begun}",
         f"learner on {device}; rendering by {renderer}",
         f"parameters: {counts}",
+        _disk_use(config, logdir),
     ]
+
+
+def _disk_use(config: Config, logdir: pathlib.Path) -> str:
+    """What the replay will take on disk, and a warning if that is more than there is."""
+    steps = config.steps
+    if config.replay_capacity:
+        steps = min(steps, config.replay_capacity + config.keep_checkpoints * config.time_limit)
+    need = steps / config.action_repeat * BYTES_A_FRAME / 1e9
+    free = shutil.disk_usage(logdir).free / 1e9
+    text = f"replay: up to {need:.1f} GB of episodes, {free:.1f} GB free here"
+    return text if need < free else f"{text}; --replay_capacity bounds it"

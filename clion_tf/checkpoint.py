@@ -4,6 +4,7 @@ A checkpoint appears whole or not at all, and a restore must use all of it.
 """
 
 import dataclasses
+import hashlib
 import json
 import logging
 import pathlib
@@ -26,7 +27,8 @@ class Counters:
     """Where a run stands; all that a resumed run must know besides variables and episodes.
 
     `sums` holds the metrics collected since the last line of the log, by name, over `sums_count`
-    updates.
+    updates; `skipped` counts those that were not made because of bad numbers, `bad_run` how many
+    of them came last in a row.
     """
 
     steps: int = 0  # Environment steps, action repeat included.
@@ -42,6 +44,10 @@ class Counters:
     test_return: float | None = None
     sums: dict[str, float] = dataclasses.field(default_factory=dict)
     sums_count: int = 0
+    skipped: int = 0
+    bad_run: int = 0
+    rollbacks: int = 0
+    env_failures: int = 0
 
 
 class Checkpoints:
@@ -58,7 +64,12 @@ class Checkpoints:
 
     def paths(self) -> list[pathlib.Path]:
         """All checkpoints, newest first."""
-        return sorted(self._folder.glob("[0-9]*.npz"), reverse=True)
+        return self.found_in(self._folder)
+
+    @staticmethod
+    def found_in(folder: pathlib.Path) -> list[pathlib.Path]:
+        """All checkpoints of a folder, newest first."""
+        return sorted(folder.glob("[0-9]*.npz"), reverse=True)
 
     def save(self, variables: Mapping[str, np.ndarray], counters: Counters) -> pathlib.Path:
         """Writes a checkpoint and removes those too old to keep."""
@@ -72,13 +83,22 @@ class Checkpoints:
         return path
 
     def load_newest(self) -> tuple[dict[str, np.ndarray], Counters] | None:
-        """The newest checkpoint that can be read, or None; damaged ones are set aside."""
+        """The newest checkpoint that can be read, None without any; damaged ones are set aside.
+
+        Raises:
+          CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes.
+        """
         for path in self.paths():
             try:
                 return load(path)
             except CheckpointError as error:
                 log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
+        if any(self._folder.glob("*.npz.bad")):
+            raise CheckpointError(
+                f"{self._folder}: no checkpoint can be read; use another --logdir, or delete this "
+                "run's to begin anew"
+            )
         return None
 
 
@@ -111,3 +131,13 @@ def restore(variables: Mapping[str, "object"], arrays: Mapping[str, np.ndarray])
             raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
     for name, variable in variables.items():
         variable.assign(arrays[name])
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all names, types, shapes and bytes: equal only for identical states."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

@@ -47,11 +47,13 @@ class Config:
     prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
     rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
     worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
 
     # Replay.
     batch_size: int = _option(50, "Sequences in a batch, B.", "CLION")
     batch_length: int = _option(50, "Frames in a sequence, L (Table 3 prints 15, see table3_literal).", "Dreamer")
+    replay_capacity: int = _option(0, "Environment steps kept on disk, the oldest episodes go; 0: all.", "ours", resume=True)
     dataset_balance: bool = _option(False, "Draw the ends of episodes more often.", "Dreamer")
 
     # World model.
@@ -115,6 +117,7 @@ class Config:
     actor_lr: float = _option(8e-5, "Adam's learning rate for the actor.", "CLION")
     evaluator_lr: float = _option(8e-5, "Adam's learning rate for the evaluator.", "ours")
     grad_clip: float = _option(100.0, "Largest global norm of a network's gradient.", "CLION")
+    max_bad_updates: int = _option(50, "Skipped updates in a row (losses or gradients not finite) before the run goes back, once, to its checkpoint.", "ours", resume=True)
 
     # fmt: on
 
@@ -132,23 +135,18 @@ class Config:
         """K of the evaluator's fakes."""
         return self.overshoot or self.horizon
 
-    @property
-    def constrained(self) -> bool:
-        """Whether any of eq. 2's constraints is on."""
-        return self.beta1 > 0 or self.beta2 > 0
-
 
 POSITIVE = (
     "steps", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
     "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size", "stoch_size",
     "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
     "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",
-    "train_every", "train_steps", "model_lr", "value_lr", "actor_lr", "evaluator_lr", "grad_clip",
+    "train_every", "train_steps", "max_bad_updates", "model_lr", "value_lr", "actor_lr", "evaluator_lr", "grad_clip",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
-    "overshoot", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
+    "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
 )  # fmt: skip
 
 
@@ -193,6 +191,11 @@ def _validate_sizes(config: Config) -> None:
             f"--prefill={config.prefill}: needs at least one whole episode of "
             f"{config.time_limit} environment steps"
         )
+    if 0 < config.replay_capacity < config.time_limit:
+        raise ConfigError(
+            f"--replay_capacity={config.replay_capacity}: less than an episode of "
+            f"{config.time_limit} environment steps; 0 keeps all"
+        )
     if config.weighting == "ratio" and config.evaluator_objective != "bce":
         raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
 
@@ -221,7 +224,8 @@ def parse(arguments: Iterable[str]) -> Config:
     try:
         rest = values(["clion_tf", *arguments])[1:]
     except flags.Error as error:
-        raise ConfigError(" ".join(str(error).split())) from error
+        text = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        raise ConfigError(text) from error
     if rest:
         raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
     return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})

@@ -61,7 +61,8 @@ def check_options(folder: pathlib.Path, config: Config) -> None:
             )
         return
     differences = changed(saved, config)
-    if differences:
+    # Before its first checkpoint a run has nothing to lose: a misspelt task may be corrected.
+    if differences and any((folder / "checkpoints").glob("[0-9]*.npz")):
         text = ", ".join(f"--{n}={new} (was {old})" for n, (old, new) in differences.items())
         raise LogdirError(f"{folder}: holds a run of other options: {text}; use another --logdir")
 

@@ -36,16 +36,23 @@ class Logger:
     """
 
     def __init__(self, logdir: Path | str, resume_bytes: int | None = None):
-        logdir = Path(logdir)
-        logdir.mkdir(parents=True, exist_ok=True)
-        path = logdir / "metrics.jsonl"
-        last_step = None
-        if resume_bytes is not None:
-            last_step = _cut(path, resume_bytes)
-        elif path.exists() and path.stat().st_size:
+        self._logdir = Path(logdir)
+        self._logdir.mkdir(parents=True, exist_ok=True)
+        path = self._logdir / "metrics.jsonl"
+        if resume_bytes is None and path.exists() and path.stat().st_size:
             os.replace(path, path.with_name(path.name + ".old"))
+        self._open(resume_bytes)
+
+    def _open(self, resume_bytes: int | None) -> None:
+        path = self._logdir / "metrics.jsonl"
+        last_step = None if resume_bytes is None else _cut(path, resume_bytes)
         self._file = path.open("ab")
-        self._events = _open_events(logdir / "tensorboard", last_step)
+        self._events = _open_events(self._logdir / "tensorboard", last_step)
+
+    def rewind(self, position: int) -> None:
+        """Takes back what was logged after `position`, as resuming there does."""
+        self.close()
+        self._open(position)
 
     @property
     def position(self) -> int:

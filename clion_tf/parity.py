@@ -8,13 +8,14 @@ implementation. The agent is built from its sizes, given its weights, batch and 
 import dataclasses
 import json
 import pathlib
+import zipfile
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf.agent import Agent
-from clion_tf.config import Config
+from clion_tf.config import Config, ConfigError
 from clion_tf.learning.losses import Tensors
 from clion_tf.noise import GivenNoise
 
@@ -65,16 +66,27 @@ def load(path: str | pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        return json.loads(str(arrays.pop("meta"))), arrays
-    except (OSError, ValueError, KeyError, EOFError, AttributeError) as error:
+        meta = json.loads(str(arrays.pop("meta")))
+        missing = {"input/image", "input/action", "input/reward"} - arrays.keys()
+        if missing or "actions" not in meta:
+            raise ValueError(f"it lacks {', '.join(sorted(missing)) or 'meta: actions'}")
+        return meta, arrays
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise GoldenError(f"{path}: not a golden file ({error})") from error
 
 
 def compare(path: str | pathlib.Path) -> Iterator[Comparison]:
-    """Compares every array of a golden file, in the file's order."""
+    """Compares every array of a golden file, in the file's order.
+
+    Raises:
+      GoldenError: if it is none, or its weights do not fit its sizes.
+    """
     meta, arrays = load(path)
-    agent = build(meta)
-    assign_weights(agent, arrays)
+    try:
+        agent = build(meta)
+        assign_weights(agent, arrays)
+    except (ConfigError, TypeError, GoldenError) as error:
+        raise GoldenError(f"{path}: {error}") from error
     before = {name: v.numpy() for name, v in agent.models.named_weights().items()}
     computed = _compute(agent, arrays)
     for name, expected in arrays.items():
@@ -129,8 +141,9 @@ def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
     def run(data: Tensors, noise: Tensors):
         grads, out = agent.gradients(data, GivenNoise(noise))
         out |= _actor_outputs(agent, out["feat"])
-        out |= {f"{name}_grad_norm": tf.linalg.global_norm(grads[name]) for name in grads}
-        agent.optimizers["model"].apply(grads["model"])
+        norms = {name: tf.linalg.global_norm(values) for name, values in grads.items()}
+        out |= {f"{name}_grad_norm": norm for name, norm in norms.items()}
+        agent.optimizers["model"].apply(grads["model"], norms["model"])
         return grads, out
 
     grads, out = run(data, noise)

@@ -27,6 +27,11 @@ from clion_tf.episodes import (
 
 Batch = dict[str, np.ndarray]
 
+
+class ReplayError(ValueError):
+    """No batch can be drawn; the message is one line."""
+
+
 _log = logging.getLogger(__name__)
 
 _OWN_NAME = re.compile(r"(\d{6,})-\d+\.npz")
@@ -37,7 +42,8 @@ class Replay:
     """An index of the episodes in a folder, from which batches of sequences are read.
 
     `batch_length` is the frames L of a sequence; `balance` draws the ends of episodes more often
-    (Dreamer). Without an `action_size`, the first episode's is required of all.
+    (Dreamer). Without an `action_size`, the first episode's is required of all. `capacity` bounds
+    the transitions that are drawn from; the oldest episodes give way, and `prune` removes them.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Replay:
         seed: int = 0,
         balance: bool = False,
         action_size: int | None = None,
+        capacity: int | None = None,
     ):
         if batch_length < 1:
             raise ValueError(f"batch_length must be at least 1, not {batch_length}")
@@ -54,6 +61,7 @@ class Replay:
         self._length = batch_length
         self._seed = seed
         self._balance = balance
+        self._capacity = capacity
         self._action_size = action_size
         self._entries: list[Entry] = []
         self._drawable: list[Entry] = []  # Those with at least L frames, in the same order.
@@ -101,6 +109,7 @@ class Replay:
                 self._index(path)
             except DAMAGE as error:
                 _set_aside(path, error)
+        self._give_way()
         self._next_index = count
         if count is None:
             past = _own_index(own[-1]) + 1 if own else 0
@@ -116,8 +125,24 @@ class Replay:
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = save_episode(self._folder, index, episode)
         self._index(path)
+        self._give_way()
         self._next_index = index + 1
         return path
+
+    def prune(self, spare: int) -> int:
+        """Removes the files of episodes that gave way, but the newest `spare`; returns how many.
+
+        Call it after a checkpoint is saved, and spare one for each older checkpoint that is kept:
+        a run that falls back to it must find the same episodes.
+        """
+        drawn = {entry.name for entry in self._entries}
+        old = [p for p in self._folder.glob("*.npz") if p.name not in drawn]
+        mine = sorted((p for p in old if _own_index(p) is not None), key=_own_index)
+        mine = [p for p in mine if _own_index(p) < self.next_index]
+        gone = mine[: max(0, len(mine) - spare)] if self._capacity is not None else []
+        for path in gone:
+            path.unlink()
+        return len(gone)
 
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...] of sequences: the batch of this update, whenever it is drawn.
@@ -129,7 +154,7 @@ class Replay:
         """
         pool = self._drawable
         if not pool:
-            raise ValueError(self._too_short())
+            raise ReplayError(self._too_short())
         seeds = np.random.SeedSequence([self._seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))
         rows = [pool[row] for row in rng.integers(len(pool), size=batch_size)]
@@ -155,6 +180,16 @@ class Replay:
         self._entries.append(entry)
         if entry.frames >= self._length:
             self._drawable.append(entry)
+
+    def _give_way(self) -> None:
+        if self._capacity is None:
+            return
+        stored = sum(entry.frames - 1 for entry in self._entries)
+        while len(self._entries) > 1 and stored > self._capacity:
+            oldest = self._entries.pop(0)
+            stored -= oldest.frames - 1
+            if self._drawable and self._drawable[0] is oldest:
+                self._drawable.pop(0)
 
     def _require_action_size(self, size: int) -> None:
         if self._action_size not in (None, size):

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Sequence
 
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config, ConfigError, parse, usage
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnv
 from clion_tf.logdir import LogdirError, open_logdir
+from clion_tf.replay import ReplayError
 
 REFUSED = 2  # Bad options, logdir, task: nothing was done.
 FAILED = 1  # An environment or the disk failed; the last checkpoint stands.
@@ -37,9 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(REFUSED, error)
     except OSError as error:
         return _fail(FAILED, error)
+    except MemoryError as error:
+        return _fail(FAILED, f"out of memory ({error}); a smaller --batch_size needs less")
+    except KeyboardInterrupt:  # The second Ctrl-C; the first one stops at the next step.
+        return EXIT_SIGNAL + signal.SIGINT
 
 
-def _fail(code: int, error: Exception) -> int:
+def _fail(code: int, error: Exception | str) -> int:
     sys.stderr.write(f"clion_tf: error: {error}\n")
     return code
 
@@ -49,13 +54,12 @@ def _run(config: Config) -> int:
         stop = stack.enter_context(_stop_signals())
         logdir = stack.enter_context(open_logdir(config))
         # The workers load MuJoCo while this process loads TensorFlow.
-        train_env, test_env = (
-            stack.enter_context(RemoteEnv(spec, config.worker_timeout)) for spec in specs(config)
-        )
-        with _quiet_import():
+        train_env, test_env = (stack.enter_context(_supervised(s, config)) for s in specs(config))
+        with quiet_import():
             from clion_tf import assemble, train
 
-        train_env.wait_ready()
+        train_env.env.wait_ready()
+        test_env.env.wait_ready()
         run = assemble.assemble(config, logdir, train_env, test_env, lambda: bool(stop))
         stack.callback(run.logger.close)
         stack.callback(run.progress.close)
@@ -64,10 +68,14 @@ def _run(config: Config) -> int:
         except train.Interrupted:
             run.progress.message("stopped; the same command goes on from the last finished episode")
             return EXIT_SIGNAL + stop[0]
-        except (EnvError, OSError) as error:
+        except (EnvError, ReplayError, OSError, train.BadNumbers) as error:
             return _fail(FAILED, error)
         run.progress.message(f"done: {run.counters.steps} environment steps in {logdir}")
         return 0
+
+
+def _supervised(spec: EnvSpec, config: Config) -> SupervisedEnv:
+    return SupervisedEnv(lambda: RemoteEnv(spec, config.worker_timeout), config.env_restarts)
 
 
 def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
@@ -85,7 +93,7 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
 
 
 @contextlib.contextmanager
-def _quiet_import() -> Iterator[None]:
+def quiet_import() -> Iterator[None]:
     """Holds back what TensorFlow writes to stderr while it loads, unless loading fails.
 
     Its banner comes before its log level is read, so no setting silences it.

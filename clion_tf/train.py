@@ -13,14 +13,23 @@ from collections.abc import Callable
 import numpy as np
 
 from clion_tf import report, video
-from clion_tf.checkpoint import Checkpoints, Counters
-from clion_tf.config import Config
+from clion_tf.checkpoint import Checkpoints, Counters, restore
+from clion_tf.config import Config, to_flagfile
+from clion_tf.envs import SupervisedEnv
 from clion_tf.episodes import Episode
-from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, run_episode
+from clion_tf.files import atomic_write
+from clion_tf.interaction import AgentPolicy, OnStep, Policy, RandomPolicy, run_episode
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay, prefetch
 
 FPS = 20  # Of saved videos, in agent steps a second.
+SKIPPED = "model/skipped"  # The metric that says that an update was not made.
+
+Clock = Callable[[], tuple[float, float]]  # Environment steps and updates per second.
+
+
+class BadNumbers(Exception):
+    """Too many updates in a row were skipped; the message is one line."""
 
 
 class Interrupted(Exception):
@@ -37,8 +46,8 @@ class Run:
     config: Config
     logdir: pathlib.Path
     agent: object
-    train_env: object
-    test_env: object
+    train_env: SupervisedEnv
+    test_env: SupervisedEnv
     replay: Replay
     logger: Logger
     progress: Progress
@@ -52,26 +61,32 @@ def train(run: Run) -> None:
 
     Raises:
       Interrupted: when asked to stop.
-      WorkerError: when an environment fails.
+      WorkerError: when an environment fails too often.
+      BadNumbers: when losses or gradients stay not finite after going back to a checkpoint.
     """
     config, counters = run.config, run.counters
-    started = _clock(run)
+    clock = _clock(run)
     while counters.steps < config.steps:
-        if counters.steps < config.prefill:
-            policy = RandomPolicy(
-                run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed
-            )
-        else:
-            _prepare_phase(run)
-            policy = AgentPolicy(
-                run.agent, training=True, amount=exploration(config, counters.steps)
-            )
-        _collect(run, policy)
-        _write_metrics(run, started)
-        save(run)
+        try:
+            _iteration(run, clock)
+        except BadNumbers as error:
+            _go_back(run, error)
     if counters.evaluated_at != counters.steps and counters.updates:
         evaluate(run)
         save(run)
+
+
+def _iteration(run: Run, clock: Clock) -> None:
+    """Evaluation and updates if due, one episode, a checkpoint."""
+    config, counters = run.config, run.counters
+    if counters.steps < config.prefill:
+        policy = RandomPolicy(run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed)
+    else:
+        _prepare_phase(run)
+        policy = AgentPolicy(run.agent, training=True, amount=exploration(config, counters.steps))
+    _collect(run, policy)
+    _write_metrics(run, clock)
+    save(run)
 
 
 def exploration(config: Config, steps: int) -> float:
@@ -87,6 +102,7 @@ def save(run: Run) -> None:
     run.counters.metrics_bytes = run.logger.position
     variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
     run.checkpoints.save(variables, run.counters)
+    run.replay.prune(spare=run.config.keep_checkpoints)
 
 
 def evaluate(run: Run) -> None:
@@ -95,9 +111,7 @@ def evaluate(run: Run) -> None:
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
     returns, lengths = [], []
     for number in range(config.eval_episodes):
-        episode = run_episode(
-            run.test_env, policy, counters.test_episodes, lambda _: _check_stop(run)
-        )
+        episode = _episode(run, run.test_env, policy, counters.test_episodes)
         counters.test_episodes += 1
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
@@ -143,20 +157,69 @@ def _prepare_phase(run: Run) -> None:
 def _update(run: Run, count: int) -> None:
     """A phase of updates; their mean metrics are added to what the next log line shows."""
     config, counters = run.config, run.counters
-    begin, start = counters.updates, time.perf_counter()
-    vectors = []
+    start = time.perf_counter()
     draw = run.replay.sample_fn(config.batch_size)
-    for update, batch in prefetch(draw, range(begin, begin + count)):
+    # After going back the same batches and noise would lead to the same bad numbers.
+    first = counters.updates + (counters.rollbacks << 32)
+    for number, batch in prefetch(draw, range(first, first + count)):
         _check_stop(run)
-        vectors.append(run.agent.train(batch, update))
+        metrics = run.agent.train(batch, number).numpy().tolist()
         counters.updates += 1
-        speed = len(vectors) / (time.perf_counter() - start)
+        _add_metrics(run, dict(zip(run.agent.metric_names, metrics, strict=True)), number)
+        done = counters.updates + (counters.rollbacks << 32) - first
+        speed = done / (time.perf_counter() - start)
         run.progress.note(train=counters.train_return, updates_per_second=speed)
-    if vectors:
-        total = np.sum([vector.numpy() for vector in vectors], 0, dtype=np.float64)
-        for name, value in zip(run.agent.metric_names, total.tolist(), strict=True):
+
+
+def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
+    counters = run.counters
+    if not metrics.pop(SKIPPED):
+        counters.bad_run = 0
+        counters.sums_count += 1
+        for name, value in metrics.items():
             counters.sums[name] = counters.sums.get(name, 0.0) + value
-        counters.sums_count += count
+        return
+    counters.skipped += 1
+    counters.bad_run += 1
+    if counters.bad_run >= run.config.max_bad_updates:
+        raise BadNumbers(
+            f"{counters.bad_run} updates in a row had losses or gradients that are not finite "
+            f"(update {number & 0xFFFFFFFF})",
+            number,
+        )
+
+
+def _go_back(run: Run, error: BadNumbers) -> None:
+    """Once, to the newest checkpoint, to go on with other batches; then give up with a dump."""
+    text, number = error.args
+    found = run.checkpoints.load_newest()
+    if run.counters.rollbacks or found is None:
+        path = run.logdir / f"bad-update-{number & 0xFFFFFFFF:09d}.npz"
+        batch = run.replay.sample(run.config.batch_size, number)
+        with atomic_write(path) as file:
+            np.savez(file, options=np.array(to_flagfile(run.config)), **batch)
+        raise BadNumbers(f"{text}; its batch and the options are in {path}") from error
+    arrays, counters = found
+    restore(run.agent.named_state(), arrays)
+    vars(run.counters).update(vars(counters), rollbacks=1)
+    run.replay.load(counters.episodes)
+    run.logger.rewind(counters.metrics_bytes)
+    run.progress.message(f"{text}; going back to {counters.steps} environment steps, once")
+
+
+def _episode(
+    run: Run, env: SupervisedEnv, policy: Policy, number: int, on_step: OnStep = lambda _: None
+) -> Episode:
+    """One episode, begun again if the environment fails."""
+
+    def checked(step: int) -> None:
+        _check_stop(run)
+        on_step(step)
+
+    def count_failure() -> None:
+        run.counters.env_failures += 1
+
+    return env.attempt(lambda e: run_episode(e, policy, number, checked), count_failure)
 
 
 def _collect(run: Run, policy: Policy) -> None:
@@ -164,46 +227,46 @@ def _collect(run: Run, policy: Policy) -> None:
     config, counters = run.config, run.counters
     before = counters.steps
 
-    def on_step(step: int) -> None:
-        _check_stop(run)
+    def advance(step: int) -> None:
         run.progress.advance(before + step * config.action_repeat)
 
-    episode = run_episode(run.train_env, policy, counters.episodes, on_step)
+    episode = _episode(run, run.train_env, policy, counters.episodes, advance)
     run.replay.add(episode)
     length = len(episode["reward"]) - 1
     counters.episodes += 1
     counters.steps += length * config.action_repeat
     counters.train_return = float(episode["reward"].sum())
     groups = {"train": {"return": counters.train_return, "length": length}}
-    run.logger.scalars(counters.steps, {**groups, "": {"episodes": counters.episodes}})
+    groups[""] = {"episodes": counters.episodes, "env_failures": counters.env_failures}
+    run.logger.scalars(counters.steps, groups)
     run.progress.note(train=counters.train_return)
     run.progress.advance(counters.steps)
 
 
-def _write_metrics(run: Run, clock: Callable[[], tuple[float, float]]) -> None:
+def _write_metrics(run: Run, clock: Clock) -> None:
     """One line with the mean of the updates' metrics, every `log_every` environment steps."""
     config, counters = run.config, run.counters
     text = f"[{counters.steps}] train return {counters.train_return:.1f}"
     if counters.next_log is None:
         counters.next_log = counters.steps + config.log_every
-    if counters.sums_count and counters.steps >= counters.next_log:
+    if (counters.sums_count or counters.skipped) and counters.steps >= counters.next_log:
         counters.next_log += config.log_every
-        groups: dict[str, dict[str, float]] = {}
+        groups: dict[str, dict[str, float]] = {"": {"updates": counters.updates}}
         for name, total in counters.sums.items():
             group, leaf = name.split("/", 1)
             groups.setdefault(group, {})[leaf] = total / counters.sums_count
         steps_per_second, updates_per_second = clock()
         groups["speed"] = {"fps": steps_per_second, "updates_per_second": updates_per_second}
-        groups["behaviour"]["expl_amount"] = exploration(config, counters.steps)
-        groups[""] = {"updates": counters.updates}
+        groups.setdefault("model", {})["skipped_updates"] = counters.skipped
+        groups.setdefault("behaviour", {})["expl_amount"] = exploration(config, counters.steps)
         run.logger.scalars(counters.steps, groups)
-        text += f", model loss {groups['model']['model_loss']:.1f}"
+        text += f", model loss {groups['model'].get('model_loss', float('nan')):.1f}"
         text += f", {steps_per_second:.1f} steps/s"
-        counters.sums, counters.sums_count = {}, 0
+        counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
     run.progress.message(text)
 
 
-def _clock(run: Run) -> Callable[[], tuple[float, float]]:
+def _clock(run: Run) -> Clock:
     """Environment steps and updates per second since it was last asked."""
     last = [time.perf_counter(), run.counters.steps, run.counters.updates]
 

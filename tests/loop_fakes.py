@@ -14,10 +14,13 @@ class CountingEnv:
 
     renderer = "fake"
 
-    def __init__(self, length: int = 10, fails_in: int | None = None):
+    def __init__(self, length: int = 10, fails: list[int] | None = None):
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
-        self._length, self._fails_in = length, fails_in
+        self._length, self._fails = length, [] if fails is None else fails
         self.episodes = []
+
+    def close(self):
+        pass
 
     def _obs(self):
         image = np.full((64, 64, 3), self._step, np.uint8)
@@ -30,7 +33,8 @@ class CountingEnv:
         return self._obs()
 
     def step(self, action):
-        if self._fails_in is not None and len(self.episodes) > self._fails_in:
+        if self._step == 3 and self.episodes[-1] in self._fails:
+            self._fails.remove(self.episodes[-1])
             raise WorkerError("the fake broke")
         assert np.shape(action) == (2,) and np.abs(action).max() <= 1
         self._step += 1
@@ -59,10 +63,11 @@ class CheckingAgent:
     """Its one weight is a digest of every batch it was trained on, in order."""
 
     sizes = types.SimpleNamespace(action_size=2, discrete=False)
-    metric_names = ("model/model_loss", "behaviour/actor_loss")
+    metric_names = ("model/model_loss", "behaviour/actor_loss", "model/skipped")
 
-    def __init__(self):
+    def __init__(self, skips=lambda update: False):
         self._digest = Variable(np.zeros(32, np.uint8))
+        self._skips = skips
         self.updates, self.acted = [], []
 
     def named_state(self):
@@ -73,11 +78,13 @@ class CheckingAgent:
 
     def train(self, batch, update):
         self.updates.append(update)
+        if self._skips(update):
+            return Variable(np.array([np.nan, np.nan, 1.0]))
         parts = [self._digest.value.tobytes(), str(update).encode()]
         parts += [np.ascontiguousarray(batch[key]).tobytes() for key in sorted(batch)]
         digest = hashlib.sha256(b"".join(parts)).digest()
         self._digest.assign(np.frombuffer(digest, np.uint8))
-        return Variable(np.array([float(digest[0]), float(update)]))
+        return Variable(np.array([float(digest[0]), float(update), 0.0]))
 
     def initial(self, batch):
         return 0

@@ -32,7 +32,7 @@ FORBIDDEN = {
     },
     "clion_tf.envs": ["config", "replay", "episodes", "run"],
     "clion_tf.agent": ["envs", "replay", "train", "run", "logger", "interaction"],
-    "clion_tf.train": ["models", "learning", "agent", "envs"],
+    "clion_tf.train": ["models", "learning", "agent"],
 }
 
 

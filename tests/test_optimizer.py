@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.learning.optimizer import LOSS_SCALE_RANGE, Optimizer
+from clion_tf.learning.optimizer import LOSS_SCALE_RANGE, Optimizer, step_all
 
 RATE, BETA1 = 1e-3, 0.9
 # A gradient of norm 13: 3-4-12.
@@ -28,8 +28,13 @@ def state(opt):
     return {name: variable.numpy() for name, variable in named.items()}
 
 
+def step(opt, gradients, loss=0.0):
+    norms, taken = step_all({"value": opt}, {"value": gradients}, {"value": tf.constant(loss)})
+    return norms["value"], taken
+
+
 def apply(opt, gradients):
-    return opt.apply([tf.constant(gradient) for gradient in gradients])
+    return step(opt, [tf.constant(gradient) for gradient in gradients])
 
 
 def moments(opt, kind):
@@ -102,13 +107,26 @@ def test_after_a_skipped_step_training_goes_on():
 def test_a_step_is_skipped_in_a_graph_too():
     opt = optimizer()
     before = state(opt)
-    step = tf.function(lambda gradients: opt.apply(gradients), autograph=False)
-    _, taken = step([tf.constant(gradient) for gradient in BAD])
+    compiled = tf.function(lambda gradients: step(opt, gradients), autograph=False)
+    _, taken = compiled([tf.constant(gradient) for gradient in BAD])
     assert not bool(taken)
     np.testing.assert_equal(state(opt), before)
-    _, taken = step([tf.constant(gradient) for gradient in GRADIENTS])
+    _, taken = compiled([tf.constant(gradient) for gradient in GRADIENTS])
     assert bool(taken)
     np.testing.assert_allclose(opt.variables[0].numpy(), [1.0 - RATE, -2.0 - RATE], rtol=1e-5)
+
+
+@pytest.mark.parametrize("where", ["gradient", "loss"])
+def test_one_bad_number_stops_all_optimisers(where):
+    """The loss scale of those whose gradients were good stays as it is."""
+    opts = {"value": optimizer(scaled=True), "actor": optimizer(scaled=True)}
+    before = {name: state(opt) for name, opt in opts.items()}
+    gradients = {"value": BAD if where == "gradient" else GRADIENTS, "actor": GRADIENTS}
+    losses = {"value": tf.constant(np.nan if where == "loss" else 0.0), "actor": tf.constant(0.0)}
+    _, taken = step_all(opts, gradients, losses)
+    assert not bool(taken)
+    np.testing.assert_equal(state(opts["actor"]), before["actor"])
+    assert float(opts["value"].scale) == (2.0**14 if where == "gradient" else 2.0**15)
 
 
 # Loss scaling.
@@ -136,12 +154,12 @@ def test_an_overflow_halves_the_scale_and_skips_the_step():
     opt = optimizer(scaled=True)
     before = state(opt)
     # 8 * 2^15 is beyond float16, 1 * 2^15 is not.
-    norm, taken = opt.apply(half_precision_gradients(opt, 8.0))
+    norm, taken = step(opt, half_precision_gradients(opt, 8.0))
     assert not bool(taken) and not np.isfinite(norm)
     assert float(opt.scale) == 2.0**14
     for variable in opt.variables:
         np.testing.assert_array_equal(variable, before[f"weights/{variable.name}"])
-    _, taken = opt.apply(half_precision_gradients(opt, 1.0))
+    _, taken = step(opt, half_precision_gradients(opt, 1.0))
     assert bool(taken)
     assert float(opt.scale) == 2.0**14
 

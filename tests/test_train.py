@@ -9,7 +9,7 @@ from loop_fakes import CheckingAgent, CountingEnv
 from clion_tf import train
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config
-from clion_tf.envs import WorkerError
+from clion_tf.envs import SupervisedEnv, WorkerError
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 
@@ -30,9 +30,15 @@ OPTIONS = {
 TIMING = ("fps", "updates_per_second")
 
 
-def start(folder, stopping=lambda: False, length=10, fails_in=None, **options):
-    """A run in the folder, from its newest checkpoint if it has one (as assemble does)."""
-    config, agent = Config(**{**OPTIONS, **options}), CheckingAgent()
+def start(
+    folder, stopping=lambda: False, length=10, fails=(), skips=lambda update: False, **options
+):
+    """A run in the folder, from its newest checkpoint if it has one (as assemble does).
+
+    The environment fails once in each of the episodes `fails`; the agent skips updates.
+    """
+    config, agent = Config(**{**OPTIONS, **options}), CheckingAgent(skips)
+    env, test_env = CountingEnv(length, list(fails)), CountingEnv(length)
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     found, counters = checkpoints.load_newest(), Counters()
     if found is not None:
@@ -44,8 +50,8 @@ def start(folder, stopping=lambda: False, length=10, fails_in=None, **options):
         config,
         folder,
         agent,
-        CountingEnv(length, fails_in),
-        CountingEnv(length),
+        SupervisedEnv(lambda: env, config.env_restarts),
+        SupervisedEnv(lambda: test_env, config.env_restarts),
         replay,
         Logger(folder, counters.metrics_bytes),
         Progress(config.steps),
@@ -70,12 +76,12 @@ def test_schedule(tmp_path):
     run = start(tmp_path)
     train.train(run)
     # 2 seed episodes of 20 steps, 5 with the agent; pretrain, then 3 updates before each other.
-    assert run.train_env.episodes == list(range(7))
+    assert run.train_env.env.episodes == list(range(7))
     assert run.agent.updates == list(range(5 + 4 * 3))
     assert run.counters.steps == 140 and run.counters.updates == 17
     tests = [row["step"] for row in lines(tmp_path) if "test/return" in row]
     assert tests == [40, 80, 120, 140]
-    assert run.test_env.episodes == [0, 1, 2, 3]
+    assert run.test_env.env.episodes == [0, 1, 2, 3]
     trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
     assert trains == list(range(20, 141, 20))
     assert {training for training, *_ in run.agent.acted} == {True, False}
@@ -139,18 +145,81 @@ def test_more_steps_go_on(tmp_path):
     train.train(start(tmp_path, steps=100))
     run = start(tmp_path, steps=140)
     train.train(run)
-    assert run.train_env.episodes == [5, 6]
+    assert run.train_env.env.episodes == [5, 6]
     assert [row["step"] for row in lines(tmp_path) if "train/return" in row] == list(
         range(20, 141, 20)
     )
 
 
-def test_failing_environment_leaves_the_last_checkpoint(tmp_path):
-    run = start(tmp_path, fails_in=3)
-    with pytest.raises(WorkerError):
+def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
+    whole, run = start(tmp_path / "whole"), start(tmp_path / "broken", fails=[1, 3, 3])
+    for r in (whole, run):
+        train.train(r)
+    assert run.train_env.env.episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
+    assert run.counters.env_failures == 3
+    assert result(run)[:2] == result(whole)[:2]
+    counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
+    assert counted == [0, 1, 1, 3, 3, 3, 3]
+
+
+def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
+    run = start(tmp_path, fails=[3] * 5, env_restarts=4)
+    with pytest.raises(WorkerError, match="5 failures within an hour, the last: the fake broke"):
         train.train(run)
     _, counters = run.checkpoints.load_newest()
     assert counters.episodes == 3 and counters.steps == 60
+
+
+def test_failures_longer_ago_than_an_hour_are_forgiven():
+    times = iter([0, 10, 20, 3600 + 15, 3600 + 16])
+    failing = CountingEnv(fails=[0] * 4)
+    env = SupervisedEnv(lambda: failing, 3, clock=lambda: float(next(times)))
+
+    def task(e):
+        e.reset(0)
+        return [e.step(np.zeros(2)) for _ in range(4)]
+
+    assert env.attempt(task, lambda: None)[3][1] == 4.0
+
+
+def test_skipped_updates_are_counted_and_leave_the_means_alone(tmp_path):
+    run = start(tmp_path, skips=lambda update: update in (0, 3, 6))
+    train.train(run)
+    logged = [row for row in lines(tmp_path) if "skipped_updates" in row]
+    assert [row["skipped_updates"] for row in logged] == [2, 1, 0]
+    assert logged[0]["actor_loss"] == np.mean([1, 2, 4])
+    assert run.counters.rollbacks == 0
+
+
+def test_a_run_of_bad_updates_goes_back_once_and_draws_other_batches(tmp_path):
+    run = start(tmp_path, max_bad_updates=2, skips=lambda update: update in (6, 7))
+    train.train(run)
+    # Updates 5 to 7 were the phase at 60 steps; it is done again under other numbers.
+    assert run.agent.updates[:8] == list(range(8))
+    assert run.agent.updates[8:11] == [(1 << 32) + n for n in (5, 6, 7)]
+    assert run.counters.steps == 140 and run.counters.updates == 17
+    trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
+    assert trains == list(range(20, 141, 20))
+
+
+def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
+    run = start(tmp_path, max_bad_updates=2, skips=lambda update: update & 0xFFFFFFFF in (6, 7))
+    with pytest.raises(train.BadNumbers, match=r"update 7\).*bad-update-000000007.npz"):
+        train.train(run)
+    with np.load(tmp_path / "bad-update-000000007.npz") as dump:
+        expected = run.replay.sample(2, (1 << 32) + 7)
+        assert all(np.array_equal(dump[key], value) for key, value in expected.items())
+        assert "--max_bad_updates=2" in str(dump["options"])
+    assert run.checkpoints.load_newest()[1].steps == 60
+
+
+def test_capacity_bounds_the_files(tmp_path):
+    run = start(tmp_path, replay_capacity=60, keep_checkpoints=1, steps=240)
+    run.replay._capacity = 30  # What assemble passes: transitions, not environment steps.
+    train.train(run)
+    names = sorted(p.name for p in (tmp_path / "episodes").glob("*.npz"))
+    assert names == [f"{n:06d}-11.npz" for n in (8, 9, 10, 11)]
+    assert len(run.replay) == 3
 
 
 def test_exploration_decays_to_its_minimum():

@@ -9,6 +9,7 @@ from clion_tf.envs.factory import episode_seed, make
 from clion_tf.envs.remote import RemoteEnv
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, WorkerError
+from clion_tf.envs.supervised import SupervisedEnv
 from clion_tf.envs.wrappers import ActionRepeat, NormalizeActions, RenderImage, RotateImage
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "RenderImage",
     "RenderingError",
     "RotateImage",
+    "SupervisedEnv",
     "UnknownTaskError",
     "WorkerError",
     "episode_seed",

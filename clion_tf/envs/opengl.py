@@ -33,6 +33,12 @@ def prepare() -> None:
         os.environ["MUJOCO_GL"] = "egl"
 
 
+def display() -> bool:
+    """Whether there may be a display to open windows on."""
+    names = ("DISPLAY", "WAYLAND_DISPLAY")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in names)
+
+
 def load_suite() -> Any:
     """Import and return `dm_control.suite`.
 
@@ -40,6 +46,9 @@ def load_suite() -> Any:
     EnvError if dm_control itself is.
     """
     prepare()
+    if os.environ.get("MUJOCO_GL") == "glfw" and not display():
+        # Else its libraries say so at length on stderr, tracebacks included.
+        raise RenderingError(f"cannot render with MUJOCO_GL=glfw; {_ADVICE['glfw']}")
     with rendering_errors():
         from dm_control import suite
     return suite

@@ -8,14 +8,20 @@ from clion_tf.models.distributions import normal_entropy
 Tensors = dict[str, tf.Tensor]
 
 
-def training(out: Tensors, steps: dict[str, tuple], optimizers: dict) -> Tensors:
-    """Scalars of one update from every quantity that the losses computed."""
+def training(out: Tensors, norms: Tensors, scales: Tensors, taken: tf.Tensor) -> Tensors:
+    """Scalars of one update.
+
+    Args:
+      out: every quantity that the losses computed.
+      norms, scales: by loss, the gradient's norm before clipping and the loss scale.
+      taken: whether the optimisers stepped.
+    """
     result = {**model(out), **behaviour(out), **evaluator(out)}
-    for name, (norm, taken) in steps.items():
+    result["model/skipped"] = 1.0 - tf.cast(taken, tf.float32)
+    for name in norms:
         group = name if name in ("model", "evaluator") else "behaviour"
-        result[f"{group}/{name}_grad_norm"] = norm
-        result[f"{group}/{name}_skipped"] = 1.0 - tf.cast(taken, tf.float32)
-        result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
+        result[f"{group}/{name}_grad_norm"] = norms[name]
+        result[f"{group}/{name}_loss_scale"] = scales[name]
     return {name: tf.cast(value, tf.float32) for name, value in result.items()}
 
 

@@ -1,6 +1,6 @@
-"""Adam with gradient clipping, loss scaling for float16, and no step on numbers gone bad."""
+"""Adam with gradient clipping, and loss scaling for float16."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -63,29 +63,58 @@ class Optimizer:
         )
         return [gradient / factor for gradient in found] if self._scaled else found
 
-    def apply(self, gradients: Sequence[tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def apply(self, gradients: Sequence[tf.Tensor], norm: tf.Tensor) -> None:
         """One step.
 
         Args:
-          gradients: unscaled, one for each variable.
-
-        Returns:
-          the global norm before clipping, and whether the step was taken: not on a norm that is
-          not finite.
+          gradients: unscaled, one for each variable, all finite.
+          norm: their global norm before clipping.
         """
-        norm = tf.linalg.global_norm(gradients)
-        finite = tf.math.is_finite(norm)
         clipped, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
-        if self._scaled:
-            # Keras takes scaled gradients, skips the step on bad ones and moves the scale.
-            scale = self.scale
-            self._optimizer.apply([gradient * scale for gradient in clipped])
-            low, high = LOSS_SCALE_RANGE
-            self._optimizer.dynamic_scale.assign(tf.clip_by_value(self.scale, low, high))
-        else:
-            tf.cond(finite, lambda: self._step(clipped), lambda: tf.constant(False))
-        return norm, finite
+        if not self._scaled:
+            self._optimizer.apply(clipped)
+            return
+        scale = self.scale
+        self._optimizer.apply([gradient * scale for gradient in clipped])  # Keras unscales.
+        self._set_scale(self.scale)
 
-    def _step(self, gradients: Sequence[tf.Tensor]) -> tf.Tensor:
-        self._optimizer.apply(gradients)
+    def skip(self, norm: tf.Tensor) -> None:
+        """Instead of a step: halves the loss scale if it was this gradient that overflowed."""
+        if self._scaled:
+            finite = tf.math.is_finite(norm)
+            self._optimizer.step_counter.assign(tf.where(finite, self._optimizer.step_counter, 0))
+            self._set_scale(tf.where(finite, self.scale, 0.5 * self.scale))
+
+    def _set_scale(self, scale: tf.Tensor) -> None:
+        low, high = LOSS_SCALE_RANGE
+        self._optimizer.dynamic_scale.assign(tf.clip_by_value(scale, low, high))
+
+
+def step_all(
+    optimizers: Mapping[str, Optimizer],
+    gradients: Mapping[str, Sequence[tf.Tensor]],
+    losses: Mapping[str, tf.Tensor],
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Every optimiser steps, or none does if any loss or gradient is not finite.
+
+    Args:
+      gradients: by optimiser, unscaled and before clipping.
+      losses: by optimiser.
+
+    Returns:
+      the gradients' global norms by optimiser, and whether the steps were taken (bool).
+    """
+    norms = {name: tf.linalg.global_norm(values) for name, values in gradients.items()}
+    finite = tf.reduce_all(tf.math.is_finite(tf.stack([*norms.values(), *losses.values()])))
+
+    def step() -> tf.Tensor:
+        for name, norm in norms.items():
+            optimizers[name].apply(gradients[name], norm)
         return tf.constant(True)
+
+    def skip() -> tf.Tensor:
+        for name, norm in norms.items():
+            optimizers[name].skip(norm)
+        return tf.constant(False)
+
+    return norms, tf.cond(finite, step, skip)

@@ -1,0 +1,218 @@
+"""The command line as a user meets it: what cannot run is refused in one line, and nothing is lost.
+
+In this process where no environment is rendered in it: `main` starts workers for that.
+"""
+
+import fcntl
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from clion_tf import run
+from clion_tf.config import Config, to_flagfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def refuse(capfd):
+    """Function of command-line words; asserts that they are refused, returns the line."""
+
+    def main(*words, code=run.REFUSED):
+        handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
+        assert run.main(words) == code
+        out, err = capfd.readouterr()
+        assert out == ""
+        lines = err.splitlines()
+        assert len(lines) == 1 and lines[0].startswith("clion_tf: error: "), err
+        assert {s: signal.getsignal(s) for s in handlers} == handlers
+        return lines[0]
+
+    return main
+
+
+def files(folder):
+    """{name: bytes} of all files under a folder, but for the lock."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in pathlib.Path(folder).rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A logdir with a run of the default options in it, as far as the command line looks."""
+    folder = tmp_path / "finished"
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "000001000.npz").write_bytes(b"a checkpoint")
+    (folder / "metrics.jsonl").write_text('{"step": 1000}\n')
+    (folder / "run.flags").write_text(to_flagfile(Config(logdir=str(folder))))
+    return folder
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "--helpfull"])
+def test_help(word, capsys):
+    assert run.main(["--task=nonsense", word]) == 0
+    out, err = capsys.readouterr()
+    assert "--batch_length" in out and "Table 3 prints 15" in out and err == ""
+
+
+@pytest.mark.parametrize(
+    "words, parts",
+    [
+        (["--bacth_size=3"], ["bacth_size", "batch_size"]),
+        (["--batch_length=600"], ["--batch_length=600", "501 frames"]),
+        (["--batch_size=-1"], ["--batch_size=-1"]),
+        (["--horizon=0"], ["--horizon=0"]),
+        (["--batch_size=few"], ["batch_size", "few"]),
+        (["--precision=64"], ["--precision=64", "bf16"]),
+        (["--prefill=10"], ["--prefill=10", "1000"]),
+        (["walker_walk"], ["walker_walk", "--name=value"]),
+        (["--flagfile=no/such.flags"], ["no/such.flags"]),
+        (["--rotation_degrees=200"], ["rotation_degrees", "180"]),
+        (["--rotation_degrees=-5"], ["--rotation_degrees=-5"]),
+    ],
+)
+def test_bad_options(words, parts, tmp_path, refuse):
+    logdir = tmp_path / "new"
+    line = refuse(f"--logdir={logdir}", *words)
+    assert all(part in line for part in parts), line
+    assert "ERROR" not in line and "Traceback" not in line
+
+
+def test_options_are_refused_before_a_folder_is_made(tmp_path, refuse):
+    refuse(f"--logdir={tmp_path}/new", "--batch_size=0")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [[], ["--logdir="], ["--task=walker_walk"]])
+def test_logdir_must_be_given(words, refuse):
+    assert "--logdir=FOLDER" in refuse(*words)
+
+
+def test_logdir_is_a_file(tmp_path, refuse):
+    path = tmp_path / "thesis.tex"
+    path.write_text("precious")
+    assert str(path) in refuse(f"--logdir={path}")
+    assert "cannot write" in refuse(f"--logdir={path}/run")
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_logdir_cannot_be_made(refuse):
+    assert "/proc/clion: cannot write" in refuse("--logdir=/proc/clion")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_logdir_is_read_only(tmp_path, refuse):
+    tmp_path.chmod(0o500)
+    try:
+        assert "cannot write" in refuse(f"--logdir={tmp_path}")
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_logdir_of_something_else(tmp_path, refuse):
+    (tmp_path / "thesis.tex").write_text("precious")
+    assert "thesis.tex" in refuse(f"--logdir={tmp_path}")
+    assert files(tmp_path) == {"thesis.tex": b"precious"}
+
+
+def test_logdir_of_other_options(finished, refuse):
+    before = files(finished)
+    line = refuse(f"--logdir={finished}", "--horizon=9", "--task=cup_catch", "--steps=7")
+    assert "--horizon=9 (was 15)" in line and "--task=cup_catch (was walker_walk)" in line
+    assert "steps" not in line  # It may change.
+    assert files(finished) == before
+
+
+def test_logdir_with_unreadable_options(finished, refuse):
+    for text in ("--batch_size=many\n", "--an_option_of_tomorrow=1\n"):
+        (finished / "run.flags").write_text(text)
+        assert str(finished / "run.flags") in refuse(f"--logdir={finished}")
+    (finished / "run.flags").write_bytes(b"\xff\xfe")
+    assert str(finished / "run.flags") in refuse(f"--logdir={finished}")
+    assert (finished / "run.flags").read_bytes() == b"\xff\xfe"
+
+
+def test_logdir_in_use(finished, refuse):
+    with open(finished / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another run is using it" in refuse(f"--logdir={finished}")
+    # Free again: it gets as far as the next mistake.
+    assert "--horizon=9" in refuse(f"--logdir={finished}", "--horizon=9")
+
+
+def test_unknown_task_names_the_nearest_and_may_be_corrected(tmp_path, refuse):
+    line = refuse(f"--logdir={tmp_path}/run", "--task=walker_wlak")
+    assert "'walker_wlak'" in line and "walker_walk" in line
+    # The folder is not taken by the misspelt task: another mistake is what is refused now.
+    line = refuse(f"--logdir={tmp_path}/run", "--task=cartpole_swigup")
+    assert "cartpole_swingup" in line and "walker" not in line
+
+
+def test_no_gpu(tmp_path, monkeypatch, refuse):
+    import tensorflow as tf
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
+    line = refuse(f"--logdir={tmp_path}/run", "--device=gpu", "--task=cartpole_balance")
+    assert "--device=gpu" in line and "clion_tf[gpu]" in line
+
+
+def test_all_checkpoints_damaged(finished, refuse, caplog):
+    """The episodes are not overwritten by a run that begins anew."""
+    words = (f"--logdir={finished}", "--task=walker_walk")
+    (finished / "episodes").mkdir()
+    (finished / "episodes" / "000000-501.npz").write_bytes(b"frames")
+    assert "no checkpoint can be read" in refuse(*words)
+    assert "no checkpoint can be read" in refuse(*words)  # Nor by a second try.
+    assert files(finished)["episodes/000000-501.npz"] == b"frames"
+    assert files(finished)["metrics.jsonl"] == b'{"step": 1000}\n'
+    assert "damaged checkpoint" in caplog.text
+
+
+def test_checkpoint_of_another_agent(finished, refuse):
+    path = finished / "checkpoints" / "000001000.npz"
+    np.savez(path, meta=np.array("{}"), **{"weights/odd": np.zeros(3)})
+    assert "checkpoint does not fit" in refuse(f"--logdir={finished}")
+    assert path.exists()
+
+
+def command(*words, **variables):
+    """The command in a process of its own: (exit code, stderr)."""
+    result = subprocess.run(
+        [sys.executable, "-m", "clion_tf.run", *words],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.stdout == ""
+    return result.returncode, result.stderr
+
+
+def test_command_refuses_in_one_line(tmp_path):
+    code, err = command(f"--logdir={tmp_path}/ä b", "--task=walker_wlak")
+    assert code == run.REFUSED and len(err.splitlines()) == 1 and "walker_walk" in err
+
+
+def test_no_display(tmp_path):
+    variables = {"MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
+    code, err = command(f"--logdir={tmp_path}/run", **variables)
+    assert code == run.REFUSED and len(err.splitlines()) == 1, err
+    assert "MUJOCO_GL=glfw" in err and "MUJOCO_GL=egl" in err
+
+
+def test_no_opengl_library(tmp_path):
+    """As on a machine without Mesa: what to install is said."""
+    code, err = command(f"--logdir={tmp_path}/run", MUJOCO_GL="osmesa", PYOPENGL_PLATFORM="egl")
+    assert code == run.REFUSED and len(err.splitlines()) == 1, err
+    assert "libosmesa6" in err

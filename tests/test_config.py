@@ -1,0 +1,196 @@
+"""The table of options: what it refuses, what it saves, and that nothing in it is idle."""
+
+import ast
+import dataclasses
+import math
+import pathlib
+import re
+
+import pytest
+
+from clion_tf import config as configuration
+from clion_tf.config import Config, ConfigError, changed, from_flagfile, parse, to_flagfile
+from clion_tf.learning.losses import Settings
+
+PACKAGE = pathlib.Path(configuration.__file__).parent
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+FLOATS = [name for name, field in FIELDS.items() if isinstance(field.default, float)]
+MAY_CHANGE = {
+    "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
+    "keep_checkpoints", "device", "precision", "jit", "worker_timeout", "env_restarts",
+    "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
+}  # fmt: skip
+
+
+def other(field):
+    """Another value that is possible by itself."""
+    choices, value = field.metadata["choices"], field.default
+    if field.name == "replay_capacity":
+        return 5000
+    if field.name in ("weighting", "evaluator_objective"):
+        return "bce" if field.name == "evaluator_objective" else value
+    if choices:
+        return next(choice for choice in choices if choice != value)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int):
+        return value + 1
+    if isinstance(value, float):
+        return value / 2
+    return "dmc_cup_catch"
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_flagfile_round_trip(name):
+    config = Config(**{name: other(FIELDS[name])})
+    assert from_flagfile(to_flagfile(config)) == config
+
+
+def test_flagfile_keeps_every_digit_and_odd_words():
+    config = Config(model_lr=1 / 3, beta1=1e-17, logdir="/tmp/a folder/ü=#1", seed=2**40)
+    assert from_flagfile(to_flagfile(config)) == config
+    assert len(to_flagfile(config).splitlines()) == len(FIELDS)
+
+
+IMPOSSIBLE = [
+    *((name, 0) for name in configuration.POSITIVE),
+    *((name, -1) for name in configuration.POSITIVE),
+    *((name, -1) for name in configuration.NOT_NEGATIVE),
+    *((name, -0.5) for name in configuration.NOT_NEGATIVE if name in FLOATS),
+    *((name, math.nan) for name in FLOATS),
+    *((name, math.inf) for name in FLOATS),
+    *((name, "nonsense") for name, field in FIELDS.items() if field.metadata["choices"]),
+    ("discount", 1.01),
+    ("discount", -0.01),
+    ("disclam", 1.01),
+    ("disclam", -0.01),
+    ("batch_length", 502),
+    ("batch_length", 1),
+    ("horizon", 1),
+    ("prefill", 999),
+    ("replay_capacity", 999),
+    ("weighting", "ratio"),
+]
+
+
+@pytest.mark.parametrize("name, value", IMPOSSIBLE)
+def test_impossible_values_are_refused_by_name(name, value):
+    with pytest.raises(ConfigError, match=re.escape(f"--{name}=")) as error:
+        Config(**{name: value})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_length": 501},
+        {"batch_length": 1001, "action_repeat": 1},
+        {"time_limit": 99, "batch_length": 50, "prefill": 99},
+        {"weighting": "ratio", "evaluator_objective": "bce"},
+        {"beta1": 0, "beta2": 0, "augmentations": 0, "sigma1": 0, "sigma_h": 0, "overshoot": 0},
+        {"discount": 1.0, "disclam": 0.0},
+        {"test_rotation_degrees": -1.0, "sigma2": -1.0},
+        {"pretrain": 0, "expl_amount": 0, "horizon": 2, "batch_length": 2},
+    ],
+)
+def test_edges_are_accepted(options):
+    Config(**options)
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["--bacth_size=3"], "bacth_size"),
+        (["--batch_size=many"], "batch_size"),
+        (["--batch_size=1.5"], "batch_size"),
+        (["--evaluator=perhaps"], "evaluator"),
+        (["--batch_size"], "batch_size"),
+        (["walker_walk"], "'walker_walk'"),
+        (["--flagfile=/nowhere/x.flags"], "/nowhere/x.flags"),
+        (["--", "--batch_size=3"], "--batch_size=3"),
+    ],
+)
+def test_command_line_errors_are_one_line(words, message):
+    with pytest.raises(ConfigError) as error:
+        parse(words)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_parse_forms(tmp_path):
+    flagfile = tmp_path / "a file.flags"
+    flagfile.write_text("# a comment\n\n--batch_size=7\n--noevaluator\n")
+    config = parse([f"--flagfile={flagfile}", "--horizon", "9", "--nolog_images", "--pcont"])
+    assert (config.batch_size, config.horizon) == (7, 9)
+    assert (config.evaluator, config.log_images, config.pcont) == (False, False, True)
+    assert parse([]) == Config()
+
+
+def test_options_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().steps = 3
+
+
+def test_changed_lists_only_what_may_not_change():
+    assert {name for name, field in FIELDS.items() if field.metadata["resume"]} == MAY_CHANGE
+    for name, field in FIELDS.items():
+        new = other(field)
+        differences = changed(Config(), Config(**{name: new}))
+        if name in MAY_CHANGE or new == field.default:
+            assert differences == {}
+        else:
+            assert differences == {name: (field.default, new)}
+
+
+def test_every_option_says_what_it_does_and_whence():
+    for name, field in FIELDS.items():
+        assert len(field.metadata["help"]) > 15, name
+        assert field.metadata["help"].endswith("."), name
+        assert field.metadata["source"] in ("CLION", "Dreamer", "ours"), name
+        assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
+    shown = configuration.usage()
+    assert all(f"--{name}:" in shown or f"--[no]{name}:" in shown for name in FIELDS)
+
+
+def test_lists_of_validated_options_name_options_once():
+    named = [*configuration.POSITIVE, *configuration.NOT_NEGATIVE]
+    assert len(named) == len(set(named)) and set(named) <= FIELDS.keys()
+    # The numbers that neither list names are looked after elsewhere.
+    free = {n for n, f in FIELDS.items() if type(f.default) in (int, float)} - set(named)
+    assert free == {"test_rotation_degrees", "sigma2", "discount", "disclam"}
+
+
+def readers(name, path):
+    """The objects whose attribute `name` a file reads, as written there."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr == name:
+            yield ast.unparse(node.value)
+
+
+def test_every_option_is_read():
+    """As config.name, or out of a smaller object that takes the options of its fields' names."""
+    files = list(PACKAGE.rglob("*.py"))
+    idle = []
+    for name in FIELDS:
+        found = {reader for path in files for reader in readers(name, path)}
+        holders = {r.split(".")[-1].lstrip("_") for r in found}
+        if not holders & {"config", "settings", "sizes"}:
+            derived = {"test_rotation_degrees": "test_rotation", "overshoot": "overshoot_steps"}
+            if name not in derived or "self" not in holders:
+                idle.append(name)
+    assert idle == []
+
+
+def test_every_derived_option_is_read():
+    """A property of Config is read from it, or fills the field of its name in a smaller object."""
+    properties = [name for name, value in vars(Config).items() if isinstance(value, property)]
+    fields = {f.name for f in dataclasses.fields(Settings)}
+    for name in properties:
+        read = {r for path in PACKAGE.rglob("*.py") for r in readers(name, path)}
+        assert "config" in read or (name in fields and "settings" in read), name
+
+
+def test_derived_options():
+    assert Config(rotation_degrees=5.0).test_rotation == 5.0
+    assert Config(rotation_degrees=5.0, test_rotation_degrees=0.0).test_rotation == 0.0
+    assert Config(horizon=7).overshoot_steps == 7
+    assert Config(overshoot=3).overshoot_steps == 3
