@@ -13,7 +13,7 @@ setup(
     python_requires=">=3.11,<3.13",
     install_requires=[
         f"tensorflow{TENSORFLOW}",
-        "keras>=3.12,<4",
+        "keras>=3.15,<4",
         # Not a dependency of TensorFlow any more.
         "tensorboard>=2.20,<2.22",
         # mujoco 4 breaks dm_control at load, and dm_control itself sets no upper bound.

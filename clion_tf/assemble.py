@@ -13,6 +13,7 @@ from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnv
 from clion_tf.episodes import IMAGE_SHAPE
+from clion_tf.logdir import LogdirError
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 from clion_tf.train import Run
@@ -30,7 +31,7 @@ def assemble(
     """A run that is ready to start, or to go on where its newest checkpoint left it.
 
     Raises:
-      ConfigError, CheckpointError, WorkerError: in one line.
+      ConfigError, CheckpointError, LogdirError, WorkerError: in one line.
     """
     precision, jit, device = hardware.prepare(config)
     size, discrete = action_space(train_env.env.action_space)
@@ -49,7 +50,10 @@ def assemble(
         size,
         config.replay_capacity // config.action_repeat if config.replay_capacity else None,
     )
-    replay.load(counters.episodes)
+    if not replay.load(counters.episodes) and counters.episodes:
+        raise LogdirError(
+            f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
+        )
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):

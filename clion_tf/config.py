@@ -38,6 +38,7 @@ class Config:
     keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
     device: str = _option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
     precision: str = _option("auto", "Compute type; auto is bf16 or 16 on GPUs that have it, 32 on CPUs.", "ours", ("auto", "32", "16", "bf16"), resume=True)
+    deterministic: bool = _option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
     jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
     # Environment.

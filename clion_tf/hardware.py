@@ -24,6 +24,8 @@ def prepare(config: Config) -> tuple[str, bool, str]:
     if config.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
         gpus = []
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     precision = _precision(config, gpus)

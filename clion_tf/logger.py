@@ -17,7 +17,7 @@ from typing import TextIO
 
 import numpy as np
 import tqdm
-from tensorflow import compat, io
+from tensorflow import compat, errors, io
 
 from clion_tf import video
 
@@ -112,8 +112,11 @@ class Logger:
 
     def _add(self, step: int, values: list) -> None:
         event = _Event(wall_time=time.time(), step=int(step), summary=_Summary(value=values))
-        self._events.write(event.SerializeToString())
-        self._events.flush()
+        try:
+            self._events.write(event.SerializeToString())
+            self._events.flush()
+        except errors.OpError as error:  # A full disk, as everywhere else: an OSError.
+            raise OSError(f"cannot write TensorBoard events: {error.message}") from error
 
 
 class Progress:

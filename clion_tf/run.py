@@ -5,6 +5,7 @@ with it, and `--help` and refusals need none of it.
 """
 
 import contextlib
+import errno
 import logging
 import os
 import signal
@@ -37,11 +38,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigError, LogdirError, CheckpointError, EnvError) as error:
         return _fail(REFUSED, error)
     except OSError as error:
-        return _fail(FAILED, error)
+        return _fail(FAILED, _describe(error))
     except MemoryError as error:
         return _fail(FAILED, f"out of memory ({error}); a smaller --batch_size needs less")
     except KeyboardInterrupt:  # The second Ctrl-C; the first one stops at the next step.
         return EXIT_SIGNAL + signal.SIGINT
+
+
+def _describe(error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return (
+            f"no room to write: {error}; the last checkpoint is whole, "
+            "make room and run the same command again"
+        )
+    return str(error)
 
 
 def _fail(code: int, error: Exception | str) -> int:
@@ -68,7 +78,7 @@ def _run(config: Config) -> int:
         except train.Interrupted:
             run.progress.message("stopped; the same command goes on from the last finished episode")
             return EXIT_SIGNAL + stop[0]
-        except (EnvError, ReplayError, OSError, train.BadNumbers) as error:
+        except (EnvError, ReplayError, train.BadNumbers) as error:
             return _fail(FAILED, error)
         run.progress.message(f"done: {run.counters.steps} environment steps in {logdir}")
         return 0

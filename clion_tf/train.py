@@ -204,6 +204,7 @@ def _go_back(run: Run, error: BadNumbers) -> None:
     vars(run.counters).update(vars(counters), rollbacks=1)
     run.replay.load(counters.episodes)
     run.logger.rewind(counters.metrics_bytes)
+    run.progress.advance(counters.steps)
     run.progress.message(f"{text}; going back to {counters.steps} environment steps, once")
 
 

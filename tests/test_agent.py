@@ -202,6 +202,23 @@ def test_low_precision_trains_on_float32_weights(precision, tolerance):
         assert float(scalars["model/model_loss_scale"]) == 2.0 ** (15 - halved)
 
 
+@pytest.mark.parametrize("precision", ["32", "bf16", "16"])
+def test_a_bad_number_in_the_batch_skips_the_update(precision):
+    agent = tiny_agent(precision, **SHORT)
+    batch = tiny_batch(tiny_config(**SHORT))
+    good = agent.update(tensors(batch), seeded())
+    while precision == "16" and float(good["model/skipped"]):  # Until the loss scale fits.
+        good = agent.update(tensors(batch), seeded())
+    assert float(good["model/skipped"]) == 0.0
+    before = {name: v.numpy() for name, v in agent.named_state().items()}
+    batch["reward"][0, 1] = np.nan
+    bad = agent.update(tensors(batch), seeded())
+    assert float(bad["model/skipped"]) == 1.0
+    for name, value in agent.named_state().items():
+        if "_scale/" not in name:
+            np.testing.assert_array_equal(value.numpy(), before[name], err_msg=name)
+
+
 class TestPolicy:
     IMAGES = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 

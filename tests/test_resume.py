@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ WORDS = [
 ]  # fmt: skip
 
 
-def start(folder, *words):
+def start(folder, *words, **kwargs):
     paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
     return subprocess.Popen(
         [sys.executable, "-m", "clion_tf.run", *WORDS, f"--logdir={folder}", *words],
@@ -32,6 +33,7 @@ def start(folder, *words):
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        **kwargs,
     )
 
 
@@ -102,6 +104,33 @@ def test_killed_at_random_moments_and_continued(whole, tmp_path):
     assert rows == whole[3]
     assert episodes == whole[2]
     assert (digest, counters) == whole[:2]
+
+
+def failure(process, code):
+    """The one line that a run failed with."""
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code and "Traceback" not in errors
+    return errors.splitlines()[-1]
+
+
+def test_files_that_cannot_be_written_or_are_gone(tmp_path):
+    # The two seed episodes.
+    finish(start(tmp_path / "run", "--steps=120"))
+    newest = checkpoint.Checkpoints.found_in(tmp_path / "run" / "checkpoints")[0]
+    before = newest.read_bytes()
+
+    def limit():  # Stands for a full disk: an episode has room, a checkpoint has not.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
+
+    line = failure(start(tmp_path / "run", preexec_fn=limit), 1)
+    assert line.startswith("clion_tf: error: no room to write")
+    assert checkpoint.Checkpoints.found_in(newest.parent)[0] == newest
+    assert newest.read_bytes() == before
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    for path in (tmp_path / "run" / "episodes").glob("*.npz"):
+        path.unlink()
+    line = failure(start(tmp_path / "run"), 2)
+    assert line.endswith("the checkpoint knows 2 episodes, but none can be read")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):

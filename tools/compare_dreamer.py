@@ -53,6 +53,8 @@ def parity(options: argparse.Namespace) -> int:
             rows = list(parity.compare(path))
         except parity.GoldenError as error:
             return refuse(error)
+        if not rows:
+            return refuse(f"{path}: not a golden file (it has nothing to compare)")
         print_table(path, rows)
         held += sum(row.holds for row in rows)
         total += len(rows)

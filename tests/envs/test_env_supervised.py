@@ -1,0 +1,51 @@
+"""Environments that fail on purpose, in real workers."""
+
+import numpy as np
+import pytest
+
+from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnv, WorkerError
+
+ACTIONS = {"raises": -np.ones(2, np.float32), "dies": np.ones(2, np.float32)}
+
+
+def supervised(task, per_hour, timeout=60.0):
+    spec = EnvSpec(f"env_fakes:{task}")
+    return SupervisedEnv(lambda: RemoteEnv(spec, timeout), per_hour)
+
+
+@pytest.mark.parametrize("how", ACTIONS)
+def test_starts_again_and_tries_again(how):
+    pids, failures = [], []
+
+    def task(env):
+        obs = env.reset(0)
+        pids.append(env.pid)
+        env.step(ACTIONS[how] if len(pids) < 3 else np.zeros(2, np.float32))
+        return obs["image"]
+
+    with supervised("failing", per_hour=2) as env:
+        image = env.attempt(task, lambda: failures.append(1))
+    assert image.shape == (64, 64, 3)
+    assert len(failures) == 2 and len(set(pids)) == 3
+
+
+def test_gives_up_naming_the_cause():
+    def task(env):
+        env.reset(0)
+        env.step(ACTIONS["raises"])
+
+    with supervised("failing", per_hour=1) as env:
+        with pytest.raises(WorkerError, match=r"2 failures within an hour.*ZeroDivisionError"):
+            env.attempt(task, lambda: None)
+
+
+def test_a_hung_environment_counts_as_failed():
+    def task(env):
+        env.wait_ready()
+        env.timeout = 0.3
+        env.reset(0)
+        env.step(np.zeros(2, np.float32))
+
+    with supervised("hanging", per_hour=0) as env:
+        with pytest.raises(WorkerError, match="hung"):
+            env.attempt(task, lambda: None)
