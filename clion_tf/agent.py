@@ -122,9 +122,15 @@ class Agent:
         """Update number `update` on a batch; the metrics as one vector.
 
         `metric_names` says what each entry is, as `group/name`, once an update was made.
+
+        Raises:
+          MemoryError: if the device has too little memory.
         """
         seed = noises.key(self._config.seed, "update", update)
-        return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
+        try:
+            return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message.splitlines()[0]) from error
 
     # The policy.
 

@@ -178,6 +178,8 @@ def _validate(config: Config) -> None:
 
 def _validate_sizes(config: Config) -> None:
     frames = math.ceil(config.time_limit / config.action_repeat) + 1
+    if config.rotation_degrees > 180 or config.test_rotation_degrees > 180:
+        raise ConfigError("--rotation_degrees and --test_rotation_degrees: at most 180")
     if config.batch_length > frames:
         raise ConfigError(
             f"--batch_length={config.batch_length}: longer than an episode, which has {frames} "

@@ -9,7 +9,7 @@ import tensorflow as tf
 from clion_tf import noise as noises
 from clion_tf import video
 from clion_tf.config import Config
-from clion_tf.learning import losses, metrics
+from clion_tf.learning import constraints, losses, metrics
 from clion_tf.replay import Replay
 
 SEQUENCES = 6  # As in Dreamer's pictures.
@@ -38,9 +38,15 @@ def newest_episode(
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in scores}
     truth = losses.preprocess(data["image"])
     pictures = {"model/openloop": _strip(truth, _open_loop(models, data, post, out, noise))}
-    if "image_from_noisy_memory" in out:
-        pictures["model/memory"] = _strip(truth, out["image_from_noisy_memory"])
+    pictures["model/memory"] = _strip(truth, _from_noisy_memory(models, settings, post, noise))
     return scalars, pictures
+
+
+def _from_noisy_memory(models, settings, post, noise) -> tf.Tensor:
+    """Images decoded from (h', s), whether the decoding constraint is on or not."""
+    deter_noise = noise.normal("decoding", post["deter"].shape)
+    noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
+    return models.decoder(models.rssm.get_feat(noisy))
 
 
 def _open_loop(models, data, post, out, noise) -> tf.Tensor:
