@@ -168,7 +168,7 @@ class Replay:
     def newest(self, batch_length: int, rows: int) -> Batch:
         """Sequences [rows, batch_length, ...] evenly spread over the newest episode."""
         if not self._entries or self._entries[-1].frames < batch_length:
-            raise ReplayError(self._too_short())
+            raise ReplayError(f"the newest episode has no {batch_length} frames")
         entry = self._entries[-1]
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
