@@ -3,7 +3,8 @@
 
 TASK ?= walker_walk
 GPU := $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu)
-FLAGS ?= flags/$(if $(GPU),clion,cpu).flags
+BF16 := $(shell grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo && echo bf16)
+FLAGS ?= $(if $(GPU),flags/clion.flags,flags/cpu.flags $(BF16:%=flags/%.flags))
 EMPTY :=
 COMMA := ,
 PRESET = $(subst $(EMPTY) $(EMPTY),-,$(basename $(notdir $(FLAGS))))

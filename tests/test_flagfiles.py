@@ -13,7 +13,7 @@ DEFAULTS = dataclasses.asdict(Config())
 EXPECTED = {  # One for each experiment of the specification, and those to begin with.
     "clion", "dreamer", "doubled_dreamer", "ablation_constraints", "ablation_evaluator",
     "ablation_no_evaluator", "table1_rotation", "table2", "table3_literal", "fig3_unconstrained",
-    "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "debug",
+    "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "bf16", "debug",
 }  # fmt: skip
 CLION_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
