@@ -18,7 +18,7 @@ State = dict[str, tf.Tensor]
 class GRU(keras.Layer):
     """A step of Keras's GRU with `reset_after`, weights and gates (z, r, h) laid out as there.
 
-    Written out (ours) because unrolled over time it makes half the operations of GRUCell.
+    Written out (ours): 72 operations a step with its gradient, GRUCell's 101; time is unrolled.
     """
 
     def __init__(self, units: int, seed: int, name: str, dtype):
