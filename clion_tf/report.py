@@ -10,6 +10,7 @@ from clion_tf import noise as noises
 from clion_tf import video
 from clion_tf.config import Config
 from clion_tf.learning import constraints, losses, metrics
+from clion_tf.models.packing import unpack
 from clion_tf.replay import Replay
 
 SEQUENCES = 6  # As in Dreamer's pictures.
@@ -36,7 +37,7 @@ def newest_episode(
         judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
         scores = metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in scores}
-    truth = losses.preprocess(data["image"])
+    truth = unpack(losses.preprocess(data["image"]))
     pictures = {"model/openloop": _strip(truth, _open_loop(models, data, post, out, noise))}
     pictures["model/memory"] = _strip(truth, _from_noisy_memory(models, settings, post, noise))
     return scalars, pictures
@@ -46,7 +47,7 @@ def _from_noisy_memory(models, settings, post, noise) -> tf.Tensor:
     """Images decoded from (h', s), whether the decoding constraint is on or not."""
     deter_noise = noise.normal("decoding", post["deter"].shape)
     noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
-    return models.decoder(models.rssm.get_feat(noisy))
+    return unpack(models.decoder(models.rssm.get_feat(noisy)))
 
 
 def _open_loop(models, data, post, out, noise) -> tf.Tensor:
@@ -56,7 +57,7 @@ def _open_loop(models, data, post, out, noise) -> tf.Tensor:
     action = data["action"][:, context:]
     eps = noise.normal("openloop", [*action.shape[:2], models.rssm.stoch])
     prior = models.rssm.imagine(action, start, eps)
-    predicted = models.decoder(models.rssm.get_feat(prior))
+    predicted = unpack(models.decoder(models.rssm.get_feat(prior)))
     return tf.concat([out["image_mean"][:, :context], predicted], 1)
 
 

@@ -16,6 +16,7 @@ from clion_tf.models.distributions import (
     kl_diagonal,
     normal_entropy,
     normal_log_prob,
+    squared_distance,
 )
 from clion_tf.noise import SeededNoise
 
@@ -58,6 +59,22 @@ def test_normal_log_prob_of_half_precision_is_float32():
     found = normal_log_prob(tf.constant([0.001]), mean)
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, scipy.stats.norm.logpdf([0.001]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 3])
+def test_squared_distance_and_its_gradients(dims):
+    a, b = tf.constant(draw(2, 3, 4, 5, seed=1)), tf.constant(draw(2, 3, 4, 5, seed=2))
+    upstream = draw(*a.shape[: 4 - dims], seed=3)
+    with tf.GradientTape() as tape:
+        tape.watch([a, b])
+        found = squared_distance(a, b, dims)
+    of_a, of_b = tape.gradient(found, [a, b], output_gradients=tf.constant(upstream))
+    difference = (a - b).numpy()
+    expected = np.sum(difference**2, tuple(range(-dims, 0)))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    expected = 2 * upstream.reshape([*upstream.shape, *[1] * dims]) * difference
+    np.testing.assert_allclose(of_a, expected, rtol=1e-5)
+    np.testing.assert_allclose(of_b, -expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize("target", [0.0, 1.0])

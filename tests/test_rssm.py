@@ -157,7 +157,7 @@ def test_no_standard_deviation_is_below_the_minimum(inputs):
 
 
 def test_first_deconvolution_is_a_transposed_convolution_of_one_pixel():
-    ours = FirstDeconvolution(3, tf.nn.elu, "glorot_uniform", "h2", "float32")
+    ours = FirstDeconvolution(5, 3, tf.nn.elu, "glorot_uniform", "h2", "float32")
     ours.build((None, 7))
     keras_layer = keras.layers.Conv2DTranspose(3, 5, 2, activation="elu")
     keras_layer.build((None, 1, 1, 7))
@@ -188,10 +188,10 @@ def test_parameter_counts_are_the_original_dreamers():
 
 def test_networks_keep_batch_and_time():
     models = Models(SMALL)
-    embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
+    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))  # Packed images.
     assert embed.shape == (2, 3, models.encoder.size)
     feat = tf.zeros([2, 3, models.rssm.feat_size])
-    assert models.decoder(feat).shape == (2, 3, 64, 64, 3)
+    assert models.decoder(feat).shape == (2, 3, 32, 32, 12)
     assert models.reward(feat).shape == (2, 3)
 
 
@@ -239,7 +239,7 @@ def test_layers_of_one_shape_have_their_own_first_weights():
 def test_mixed_bfloat16_keeps_float32_weights_and_outputs():
     models = Models(Sizes(**{**vars(SMALL), "evaluator": True, "pcont": True}), 0, "mixed_bfloat16")
     assert all(v.numpy().dtype == np.float32 for v in models.named_weights().values())
-    embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
+    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))
     post, prior = models.rssm.observe(embed, tf.zeros([2, 3, 2]), tf.zeros([2, 3, 4]))
     feat = models.rssm.get_feat(post)
     # It does compute in bfloat16 …

@@ -2,16 +2,17 @@
 
 import tensorflow as tf
 
+from clion_tf.models.distributions import squared_distance
+
 
 def embedding_distance(embed: tf.Tensor, embed_rotated: tf.Tensor) -> tf.Tensor:
     """|e' - e|^2 of each image, summed over features: [B, T, E] twice -> [B, T] float32."""
-    difference = tf.cast(embed_rotated, tf.float32) - tf.cast(embed, tf.float32)
-    return tf.reduce_sum(tf.square(difference), -1)
+    return squared_distance(embed_rotated, embed, 1)
 
 
 def decoding_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """|o' - o|^2 of each image, summed over pixels: [B, T, H, W, C] twice -> [B, T] float32."""
-    return tf.reduce_sum(tf.square(image - target), [-3, -2, -1])
+    return squared_distance(image, target, 3)
 
 
 def noisy_memory(post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float) -> dict:

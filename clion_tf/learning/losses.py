@@ -15,6 +15,7 @@ from clion_tf.learning.returns import cumulative_discount, lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
 from clion_tf.models.distributions import bernoulli_log_prob, kl_diagonal, normal_log_prob
+from clion_tf.models.packing import pack, unpack
 from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
@@ -48,8 +49,8 @@ class Settings:
 
 
 def preprocess(image: tf.Tensor) -> tf.Tensor:
-    """uint8 images to float32 in [-0.5, 0.5] (Dreamer)."""
-    return tf.cast(image, tf.float32) / 255.0 - 0.5
+    """uint8 images to float32 in [-0.5, 0.5] (Dreamer), packed."""
+    return tf.cast(pack(image), tf.float32) / 255.0 - 0.5
 
 
 def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise) -> Tensors:
@@ -67,7 +68,7 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
       by name; `model_loss` is the sum that is minimised.
     """
     out: Tensors = {}
-    image = preprocess(data["image"])
+    image = preprocess(data["image"])  # Packed, as all images of the learner.
     batch, length = image.shape[:2]
     out["embed"] = models.encoder(image)
     post_noise = noise.normal("posterior", [batch, length, models.rssm.stoch])
@@ -75,9 +76,10 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     out |= {f"post_{key}": value for key, value in post.items()}
     out |= {f"prior_{key}": prior[key] for key in ("mean", "std")}
     out["feat"] = models.rssm.get_feat(post)
-    out["image_mean"] = models.decoder(out["feat"])
+    image_mean = models.decoder(out["feat"])
+    out["image_mean"] = unpack(image_mean)  # For those who look; the update leaves it out.
     out["reward_mean"] = models.reward(out["feat"])
-    out["log_prob_image"] = tf.reduce_mean(normal_log_prob(image, out["image_mean"], 3))
+    out["log_prob_image"] = tf.reduce_mean(normal_log_prob(image, image_mean, 3))
     out["log_prob_reward"] = tf.reduce_mean(normal_log_prob(data["reward"], out["reward_mean"]))
     log_prob = out["log_prob_image"] + out["log_prob_reward"]
     if models.pcont is not None:
@@ -90,7 +92,9 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     if settings.beta1 > 0:
         loss += settings.beta1 * _embedding_constraint(models, settings, data, image, noise, out)
     if settings.beta2 > 0:
-        loss += settings.beta2 * _decoding_constraint(models, settings, image, post, noise, out)
+        loss += settings.beta2 * _decoding_constraint(
+            models, settings, image, image_mean, post, noise, out
+        )
     out["model_loss"] = loss
     return out
 
@@ -109,10 +113,10 @@ def _embedding_constraint(models, settings, data, image, noise, out) -> tf.Tenso
     if "image_transformed" in data:
         transformed = preprocess(data["image_transformed"])
     else:
-        count = image.shape[0] * image.shape[1]
-        degrees = settings.constraint_degrees * noise.uniform("rotation", [count])
-        turned = rotate(tf.reshape(data["image"], [count, *image.shape[2:]]), degrees)
-        transformed = tf.reshape(turned, image.shape) / 255.0 - 0.5
+        frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
+        degrees = settings.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
+        turned = rotate(frames, degrees) / 255.0 - 0.5
+        transformed = tf.reshape(pack(turned), image.shape)
     out["embed_transformed"] = models.encoder(transformed)
     embed = out["embed"]
     if settings.embedding_gradient == "rotated":
@@ -126,19 +130,16 @@ def _embedding_constraint(models, settings, data, image, noise, out) -> tf.Tenso
     return out["embedding_constraint"]
 
 
-def _decoding_constraint(models, settings, image, post, noise, out) -> tf.Tensor:
+def _decoding_constraint(models, settings, image, image_mean, post, noise, out) -> tf.Tensor:
     """[|o^' - o|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts."""
     deter_noise = noise.normal("decoding", post["deter"].shape)
     noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
-    out["image_from_noisy_memory"] = models.decoder(models.rssm.get_feat(noisy))
-    target = image
-    if settings.decoding_target == "reconstruction":
-        # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
-        # gradient into both, as in the embedding constraint.
-        target = out["image_mean"]
-    out["decoding_constraint_each"] = constraints.decoding_distance(
-        out["image_from_noisy_memory"], target
-    )
+    from_noisy_memory = models.decoder(models.rssm.get_feat(noisy))
+    out["image_from_noisy_memory"] = unpack(from_noisy_memory)
+    # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
+    # gradient into both, as in the embedding constraint.
+    target = image_mean if settings.decoding_target == "reconstruction" else image
+    out["decoding_constraint_each"] = constraints.decoding_distance(from_noisy_memory, target)
     out["decoding_constraint"] = constraints.hinge(out["decoding_constraint_each"], settings.delta2)
     return out["decoding_constraint"]
 

@@ -10,6 +10,30 @@ from clion_tf.models.layers import by_path
 LOSS_SCALE_RANGE = (1.0, 2.0**24)
 
 
+class FusedAdam(keras.optimizers.Adam):
+    """Keras's Adam with one operation a variable instead of a dozen; the same formula."""
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        """One variable's step, in place of Adam's."""
+        step = tf.cast(self.iterations.value + 1, tf.float32)
+        beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
+        index = self._get_variable_index(variable)
+        # Keras hands over either kind of variable.
+        variable = variable.value if isinstance(variable, keras.Variable) else variable
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=tf.pow(beta1, step),
+            beta2_power=tf.pow(beta2, step),
+            lr=tf.cast(learning_rate, tf.float32),
+            beta1=beta1,
+            beta2=beta2,
+            epsilon=tf.constant(self.epsilon),
+            grad=gradient,
+        )
+
+
 class Optimizer:
     """One network's optimiser.
 
@@ -34,7 +58,7 @@ class Optimizer:
         self.name, self._clip = name, clip
         self.variables = list(variables)
         # Dreamer's epsilon is TF 2.2's default, 1e-7.
-        self._adam = keras.optimizers.Adam(learning_rate, epsilon=1e-7, name=name)
+        self._adam = FusedAdam(learning_rate, epsilon=1e-7, name=name)
         self._optimizer = self._adam
         if scaled:
             self._optimizer = keras.optimizers.LossScaleOptimizer(self._adam, name=f"{name}_scale")

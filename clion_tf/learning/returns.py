@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from clion_tf.models.scan import scan
+
 
 def lambda_return(
     reward: tf.Tensor, value: tf.Tensor, pcont: tf.Tensor, bootstrap: tf.Tensor, lambda_: float
@@ -22,11 +24,14 @@ def lambda_return(
     """
     next_value = tf.concat([value[1:], bootstrap[None]], 0)
     inputs = reward + pcont * next_value * (1.0 - lambda_)
-    result, returns = bootstrap, []
-    for k in reversed(range(reward.shape[0])):
-        result = inputs[k] + pcont[k] * lambda_ * result
-        returns.append(result)
-    return tf.stack(returns[::-1], 0)
+
+    def step(later, input_k, pcont_k):
+        result = input_k + pcont_k * lambda_ * later
+        return result, {"return": result}
+
+    backwards = [tf.reverse(x, [0]) for x in (inputs, pcont)]
+    returns = scan(step, bootstrap, backwards, {"return": (bootstrap.dtype, bootstrap.shape)})
+    return tf.reverse(returns["return"], [0])
 
 
 def cumulative_discount(pcont: tf.Tensor) -> tf.Tensor:

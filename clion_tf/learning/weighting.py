@@ -6,7 +6,8 @@ z_{t+1}.
 
 import tensorflow as tf
 
-from clion_tf.models.rssm import RSSM, State
+from clion_tf.models.rssm import RSSM, State, time_major
+from clion_tf.models.scan import scan
 
 
 def transitions(feat: tf.Tensor, action: tf.Tensor, next_feat: tf.Tensor) -> tf.Tensor:
@@ -41,17 +42,22 @@ def overshoot(
         key: tf.reshape(value[:, :-1:steps], [batch * rolls, value.shape[-1]])
         for key, value in post.items()
     }
-    feats = [rssm.get_feat(state)]
-    for k in range(steps):
-        eps = tf.reshape(noise[k], [batch * rolls, rssm.stoch])
-        state = rssm.img_step(state, actions[:, k], eps)
-        feats.append(rssm.get_feat(state))
 
-    def in_time(rows: list[tf.Tensor]) -> tf.Tensor:
-        stacked = tf.reshape(tf.stack(rows, 1), [batch, rolls * steps, rssm.feat_size])
-        return stacked[:, : length - 1]
+    def step(state, action_t, eps_t):
+        state = rssm.img_step(state, action_t, eps_t)
+        return state, {"feat": rssm.get_feat(state)}
 
-    return in_time(feats[:-1]), in_time(feats[1:])
+    count = batch * rolls
+    inputs = [time_major(actions), tf.reshape(noise, [steps, count, rssm.stoch])]
+    spec = {"feat": (state["deter"].dtype, [count, rssm.feat_size])}
+    after = scan(step, state, inputs, spec)["feat"]
+    before = tf.concat([rssm.get_feat(state)[None], after[:-1]], 0)
+
+    def in_time(feat: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(time_major(feat), [batch, rolls * steps, rssm.feat_size])
+        return rows[:, : length - 1]
+
+    return in_time(before), in_time(after)
 
 
 def evaluator_difference(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:

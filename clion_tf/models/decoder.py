@@ -2,34 +2,47 @@
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Network, layer_seed
+from clion_tf.models.layers import Linear, Network
+from clion_tf.models.packing import pack_transposed_kernel
 
 
-class FirstDeconvolution(keras.Layer):
-    """A transposed convolution of a 1x1 input, written as the matrix product that it is.
+class Deconvolution(Linear):
+    """A transposed convolution of stride 2: [N, K, K, inputs] -> [N, M, M, filters].
 
-    Weights are Conv2DTranspose's, (5, 5, filters, inputs); the product is faster (ours).
+    Args:
+      size: of the kernel, (size, size, filters, inputs); M = 2 K + size - 2.
     """
 
-    def __init__(self, filters: int, act: Callable, initializer, name: str, dtype):
-        super().__init__(name=name, dtype=dtype)
-        self._filters, self._act, self._initializer = filters, act, initializer
+    def __init__(self, size: int, filters: int, act: Callable | None, initializer, name, dtype):
+        super().__init__(filters, act, initializer, name, dtype)
+        self._size = size
 
-    def build(self, shape: tuple) -> None:
-        """Makes the weights for an input [N, inputs]."""
-        self.kernel = self.add_weight(
-            shape=(5, 5, self._filters, shape[-1]), initializer=self._initializer, name="kernel"
-        )
-        self.bias = self.add_weight(shape=(self._filters,), initializer="zeros", name="bias")
+    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
+        return (self._size, self._size, self.filters, inputs)
 
-    def call(self, x: tf.Tensor) -> tf.Tensor:
-        """x [N, inputs] -> [N, 5, 5, filters]."""
-        kernel = tf.reshape(self.kernel, [25 * self._filters, -1])
-        x = tf.matmul(x, kernel, transpose_b=True)
-        return self._act(tf.nn.bias_add(tf.reshape(x, [-1, 5, 5, self._filters]), self.bias))
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        size = 2 * x.shape[1] + self._size - 2
+        shape = [x.shape[0], size, size, self.filters]
+        return tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID")
+
+
+class FirstDeconvolution(Deconvolution):
+    """That of one position, [N, inputs], as the matrix product that it is (ours: faster)."""
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        y = tf.matmul(x, tf.reshape(kernel, [-1, x.shape[-1]]), transpose_b=True)
+        return tf.reshape(y, [-1, self._size, self._size, self.filters])
+
+
+class LastDeconvolution(Deconvolution):
+    """That 6x6 to an RGB image, which comes out packed: [N, 30, 30, inputs] -> [N, 32, 32, 12]."""
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # Not by conv2d's own padding, which takes a path many times slower.
+        x = tf.pad(x, [[0, 0], [2, 2], [2, 2], [0, 0]])
+        return tf.nn.conv2d(x, pack_transposed_kernel(kernel), 1, "VALID")
 
 
 class Decoder(Network):
@@ -46,25 +59,23 @@ class Decoder(Network):
     ):
         super().__init__("decoder", seed, dtype)
         self.h1 = self.dense("h1", inputs, 32 * depth)
-        h2 = FirstDeconvolution(4 * depth, act, self._initializer("h2"), "h2", self.dtype_policy)
-        self.h2 = self.with_weights(h2, (None, 32 * depth))
-        self.h3 = self._deconv("h3", 4 * depth, 2 * depth, 5, act)
-        self.h4 = self._deconv("h4", 2 * depth, depth, 6, act)
-        self.h5 = self._deconv("h5", depth, 3, 6, None)
+        layers = {
+            "h2": FirstDeconvolution(5, 4 * depth, act, *self._options("h2")),
+            "h3": Deconvolution(5, 2 * depth, act, *self._options("h3")),
+            "h4": Deconvolution(6, depth, act, *self._options("h4")),
+            "h5": LastDeconvolution(6, 3, None, *self._options("h5")),
+        }
+        self.deconvs, channels = [], 32 * depth
+        for layer in layers.values():
+            self.deconvs.append(self.with_weights(layer, (None, None, None, channels)))
+            channels = layer.filters
 
-    def _initializer(self, name: str):
-        return keras.initializers.GlorotUniform(seed=layer_seed(self._seed, self.name, name))
-
-    def _deconv(self, name: str, inputs: int, filters: int, size: int, act: Callable | None):
-        layer = keras.layers.Conv2DTranspose(
-            filters, size, 2, activation=act, kernel_initializer=self._initializer(name),
-            dtype=self.dtype_policy, name=name,
-        )  # fmt: skip
-        return self.with_weights(layer, (None, None, None, inputs))
+    def _options(self, name: str) -> tuple:
+        return self.glorot(name), name, self.dtype_policy
 
     def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., F] -> image mean [..., 64, 64, 3], float32."""
+        """features [..., F] -> mean of the packed image [..., 32, 32, 12], float32."""
         x = self.h1(tf.reshape(features, [-1, features.shape[-1]]))
-        for layer in (self.h2, self.h3, self.h4, self.h5):
-            x = layer(x)
-        return tf.cast(tf.reshape(x, [*features.shape[:-1], 64, 64, 3]), tf.float32)
+        for deconv in self.deconvs:
+            x = deconv(x)
+        return tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)

@@ -11,13 +11,27 @@ import tensorflow as tf
 LOG_2PI = math.log(2 * math.pi)
 
 
+def squared_distance(a: tf.Tensor, b: tf.Tensor, event_dims: int) -> tf.Tensor:
+    """|a - b|^2 in float32, summed over the last `event_dims` axes (at least one)."""
+    difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
+    lead = difference.shape[: difference.shape.rank - event_dims]
+    size = math.prod(difference.shape[lead.rank :])
+    return _squared_norm(tf.reshape(difference, [*lead, size]))
+
+
+@tf.custom_gradient
+def _squared_norm(x: tf.Tensor) -> tf.Tensor:
+    # TensorFlow's own gradient first writes the sum's gradient out in the size of x.
+    return tf.reduce_sum(tf.square(x), -1), lambda upstream: 2.0 * upstream[..., None] * x
+
+
 def normal_log_prob(value: tf.Tensor, mean: tf.Tensor, event_dims: int = 0) -> tf.Tensor:
     """log Normal(value; mean, 1), summed over the last `event_dims` axes."""
-    value, mean = tf.cast(value, tf.float32), tf.cast(mean, tf.float32)
-    each = -0.5 * tf.square(value - mean)
-    axes = list(range(-event_dims, 0))
-    count = math.prod(mean.shape[axis] for axis in axes)
-    return tf.reduce_sum(each, axes) - 0.5 * LOG_2PI * count
+    if event_dims == 0:
+        difference = tf.cast(value, tf.float32) - tf.cast(mean, tf.float32)
+        return -0.5 * (tf.square(difference) + LOG_2PI)
+    count = math.prod(mean.shape[len(mean.shape) - event_dims :])
+    return -0.5 * (squared_distance(value, mean, event_dims) + LOG_2PI * count)
 
 
 def bernoulli_log_prob(target: tf.Tensor, logit: tf.Tensor) -> tf.Tensor:

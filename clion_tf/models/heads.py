@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from clion_tf.models.distributions import OneHot, TanhNormal
-from clion_tf.models.layers import Network
+from clion_tf.models.layers import Network, activation_gradient
 
 
 class DenseHead(Network):
@@ -50,19 +50,48 @@ class ActionHead(Network):
         super().__init__("actor", seed, dtype)
         self.size, self.discrete = size, discrete
         self._raw_init_std = math.log(math.expm1(init_std))
-        self._mean_scale, self._min_std = mean_scale, min_std
+        self._mean_scale, self._min_std, self._act = mean_scale, min_std, act
         sizes = [inputs] + [units] * 4
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(4)]
-        self.hout = self.dense("hout", units, size if discrete else 2 * size)
+        self.raw_size = size if discrete else 2 * size
+        self.hout = self.dense("hout", units, self.raw_size)
 
     def call(self, features: tf.Tensor) -> TanhNormal | OneHot:
         """features [N, F] -> a distribution over actions [N, size]."""
-        x = features
-        for layer in (*self.hidden, self.hout):
+        return self.distribution(self.forward(features)[0])
+
+    def forward(self, features: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """features [N, F] -> the last layer [N, raw_size], float32, and the hidden ones."""
+        x, hidden = features, []
+        for layer in self.hidden:
             x = layer(x)
-        x = tf.cast(x, tf.float32)
+            hidden.append(x)
+        return tf.cast(self.hout(x), tf.float32), hidden
+
+    def distribution(self, raw: tf.Tensor) -> TanhNormal | OneHot:
+        """The last layer [N, raw_size] -> a distribution over actions [N, size]."""
         if self.discrete:
-            return OneHot(x)
-        mean, std = tf.split(x, 2, -1)
+            return OneHot(raw)
+        mean, std = tf.split(raw, 2, -1)
         mean = self._mean_scale * tf.tanh(mean / self._mean_scale)
         return TanhNormal(mean, tf.nn.softplus(std + self._raw_init_std) + self._min_std)
+
+    def weight_gradients(
+        self, features: tf.Tensor, hidden: list[tf.Tensor], upstream: tf.Tensor
+    ) -> list[tf.Tensor]:
+        """Gradients of the trainable variables, in their order, float32.
+
+        Args:
+          features: [M, F]; hidden: what `forward` gave for them, each [M, units].
+          upstream: gradient of the last layer, [M, raw_size].
+        """
+        gradients, below = [], [features, *hidden]
+        upstream = tf.cast(upstream, features.dtype)
+        for layer, x in zip(reversed([*self.hidden, self.hout]), reversed(below), strict=True):
+            kernel = tf.matmul(x, upstream, transpose_a=True)
+            gradients = [kernel, tf.reduce_sum(tf.cast(upstream, tf.float32), 0), *gradients]
+            if x is not features:
+                weights = tf.cast(layer.kernel, x.dtype)
+                upstream = tf.matmul(upstream, weights, transpose_b=True)
+                upstream = activation_gradient(self._act, upstream, x)
+        return [tf.cast(gradient, tf.float32) for gradient in gradients]
