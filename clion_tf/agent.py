@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -63,11 +64,12 @@ class Agent:
             for name, networks in self.models.trained_by().items()
         }
         self.metric_names: list[str] = []
+        self._precision = precision
         self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
-        self._act = {
-            mode: tf.function(functools.partial(self._policy, training=mode), autograph=False)
-            for mode in (True, False)
-        }
+        self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
+        self._act = self._policies(self.models)
+        self._earlier: Models | None = None  # The networks that act, as they were.
+        self._act_as_earlier: dict = {}
 
     # The update.
 
@@ -132,7 +134,47 @@ class Agent:
         except tf.errors.ResourceExhaustedError as error:
             raise MemoryError(error.message.splitlines()[0]) from error
 
+    def _train_steps(self, data: Tensors, seeds: tf.Tensor) -> tf.Tensor:
+        # One at a time and in order, as each starts from the weights that the last one left.
+        return tf.map_fn(
+            lambda one: self._train_step(*one),
+            (data, seeds),
+            parallel_iterations=1,
+            fn_output_signature=tf.float32,
+        )
+
+    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
+        """K updates in one call of the compiled function; their metrics as rows, [K, metrics].
+
+        The same as K calls of `train`, but nothing goes back to the host between them.
+
+        Raises:
+          MemoryError: if the device has too little memory.
+        """
+        seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
+        data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
+        try:
+            return self._train_several(data, seeds)
+        except tf.errors.ResourceExhaustedError as error:
+            raise MemoryError(error.message.splitlines()[0]) from error
+
     # The policy.
+
+    def _policies(self, models: Models) -> dict:
+        """Compiled policy steps of these networks, by whether they are for training."""
+        return {
+            mode: tf.function(functools.partial(self._policy, models, mode), autograph=False)
+            for mode in (True, False)
+        }
+
+    def remember(self) -> None:
+        """Keeps the networks as they are now for `policy(..., earlier=True)`."""
+        if self._earlier is None:
+            self._earlier = Models(self.sizes, self._config.seed, DTYPES[self._precision])
+            self._act_as_earlier = self._policies(self._earlier)
+        now = self.models.named_weights()
+        for name, variable in self._earlier.named_weights().items():
+            variable.assign(now[name])
 
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: the latent state and the last action."""
@@ -146,6 +188,7 @@ class Agent:
         step: tuple[int, int],
         training: bool,
         amount: float,
+        earlier: bool = False,
     ) -> tuple[np.ndarray, Tensors]:
         """One action for each of N environments.
 
@@ -155,21 +198,23 @@ class Agent:
           step: (episode, agent step in it); with `training` it names this step's noise.
           training: sample the action; else take the evaluation policy (`--eval_action`).
           amount: of exploration noise.
+          earlier: act as the networks were at the last `remember`.
 
         Returns:
           actions float32 [N, A] and the next state.
         """
         seed = noises.key(self._config.seed, "train" if training else "test", *step)
-        action, state = self._act[training](image, state, seed, np.float32(amount))
+        act = self._act_as_earlier if earlier else self._act
+        action, state = act[training](image, state, seed, np.float32(amount))
         return action.numpy(), state
 
-    def _policy(self, image, state, seed, amount, training: bool):
-        noise, rssm, batch = noises.SeededNoise(seed), self.models.rssm, image.shape[0]
-        embed = self.models.encoder(losses.preprocess(image))
+    def _policy(self, models: Models, training: bool, image, state, seed, amount):
+        noise, rssm, batch = noises.SeededNoise(seed), models.rssm, image.shape[0]
+        embed = models.encoder(losses.preprocess(image))
         latent = {key: state[key] for key in ("mean", "std", "stoch", "deter")}
         eps = noise.normal("posterior", [batch, rssm.stoch])
         latent, _ = rssm.obs_step(latent, state["action"], embed, eps)
-        policy = self.models.actor(rssm.get_feat(latent))
+        policy = models.actor(rssm.get_feat(latent))
         action = self._choose(policy, noise, batch, training)
         action = self._explore(action, amount, noise)
         return action, {**latent, "action": action}

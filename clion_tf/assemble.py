@@ -70,6 +70,7 @@ def assemble(
         checkpoints,
         counters,
         stopping,
+        hardware.updates_per_call(config),
     )
 
 

@@ -63,8 +63,8 @@ class Config:
     hidden_size: int = _option(200, "Units of the dense layers in the RSSM.", "Dreamer")
     num_units: int = _option(400, "Units of the dense layers in reward, value, action and discount.", "Dreamer")
     cnn_depth: int = _option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
-    dense_act: str = _option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "swish", "leaky_relu"))
-    cnn_act: str = _option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "swish", "leaky_relu"))
+    dense_act: str = _option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "leaky_relu"))
+    cnn_act: str = _option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "leaky_relu"))
     rssm_min_std: float = _option(0.1, "Smallest standard deviation of s.", "Dreamer")
     free_nats: float = _option(3.0, "The mean KL below which it is not minimised.", "CLION")
     kl_scale: float = _option(1.0, "Scale of the KL.", "Dreamer")
@@ -113,6 +113,8 @@ class Config:
     pretrain: int = _option(100, "Updates before the first episode with the agent.", "Dreamer")
     train_every: int = _option(1000, "Environment steps between two phases of updates, T.", "CLION")
     train_steps: int = _option(100, "Updates in a phase, C.", "CLION")
+    updates_per_call: int = _option(0, "Updates in one call of the compiled function, with the same results; 0: 10 on GPUs, 1 on CPUs.", "ours", resume=True)
+    overlap: bool = _option(False, "Collect each episode while the updates before it are made, with the policy from before them.", "ours")
     model_lr: float = _option(6e-4, "Adam's learning rate for the world model.", "CLION")
     value_lr: float = _option(8e-5, "Adam's learning rate for the critic.", "CLION")
     actor_lr: float = _option(8e-5, "Adam's learning rate for the actor.", "CLION")
@@ -148,6 +150,7 @@ NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
     "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
+    "updates_per_call",
 )  # fmt: skip
 
 

@@ -41,3 +41,11 @@ def _precision(config: Config, gpus: list) -> str:
         return "32"
     capability = tf.config.experimental.get_device_details(gpus[0]).get("compute_capability")
     return "bf16" if capability is not None and capability >= (8, 0) else "16"
+
+
+def updates_per_call(config: Config) -> int:
+    """How many updates one call of the compiled function makes."""
+    if config.updates_per_call:
+        return config.updates_per_call
+    # Calls cost a CPU nothing beside an update, and in between a run can be stopped.
+    return 10 if tf.config.get_visible_devices("GPU") else 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from clion_tf.envs import RemoteEnv
 from clion_tf.episodes import Episode, EpisodeBuilder
+from clion_tf.stopwatch import Stopwatch
 
 # Called with the number of agent steps done in the episode; may raise to break it off.
 OnStep = Callable[[int], None]
@@ -45,20 +46,40 @@ class AgentPolicy:
       agent: anything with Agent's `initial` and `policy`.
       training: sample and explore, or the evaluation policy.
       amount: of exploration noise.
+      earlier: as the agent was when it was last told to `remember`.
     """
 
-    def __init__(self, agent, training: bool, amount: float):
+    def __init__(self, agent, training: bool, amount: float, earlier: bool = False):
         self._agent, self._training, self._amount = agent, training, amount
+        self._earlier = earlier
 
     def begin(self, episode: int) -> None:
         self._state, self._episode, self._step = self._agent.initial(1), episode, 0
 
     def act(self, image: np.ndarray) -> np.ndarray:
         action, self._state = self._agent.policy(
-            image[None], self._state, (self._episode, self._step), self._training, self._amount
+            image[None],
+            self._state,
+            (self._episode, self._step),
+            self._training,
+            self._amount,
+            self._earlier,
         )
         self._step += 1
         return action[0]
+
+
+class TimedPolicy:
+    """A policy whose time is counted as the part `policy`."""
+
+    def __init__(self, policy: Policy, watch: Stopwatch):
+        self._policy, self._watch = policy, watch
+        self.begin = policy.begin
+
+    def act(self, image: np.ndarray) -> np.ndarray:
+        """See Policy."""
+        with self._watch("policy"):
+            return self._policy.act(image)
 
 
 def run_episode(env: RemoteEnv, policy: Policy, episode: int, on_step: OnStep) -> Episode:

@@ -5,8 +5,12 @@ function of the options and the counters, so that a run continued from a checkpo
 the interrupted one did.
 """
 
+import concurrent.futures
+import contextlib
 import dataclasses
+import itertools
 import pathlib
+import threading
 import time
 from collections.abc import Callable
 
@@ -18,14 +22,23 @@ from clion_tf.config import Config, to_flagfile
 from clion_tf.envs import SupervisedEnv
 from clion_tf.episodes import Episode
 from clion_tf.files import atomic_write
-from clion_tf.interaction import AgentPolicy, OnStep, Policy, RandomPolicy, run_episode
+from clion_tf.interaction import (
+    AgentPolicy,
+    OnStep,
+    Policy,
+    RandomPolicy,
+    TimedPolicy,
+    run_episode,
+)
 from clion_tf.logger import Logger, Progress
-from clion_tf.replay import Replay, prefetch
+from clion_tf.replay import Batch, Replay, prefetch
+from clion_tf.stopwatch import PARTS, Stopwatch
 
 FPS = 20  # Of saved videos, in agent steps a second.
 SKIPPED = "model/skipped"  # The metric that says that an update was not made.
 
-Clock = Callable[[], tuple[float, float]]  # Environment steps and updates per second.
+# Environment steps and updates per second, and seconds: of all and of each part.
+Clock = Callable[[], dict[str, float]]
 
 
 class BadNumbers(Exception):
@@ -54,6 +67,8 @@ class Run:
     checkpoints: Checkpoints
     counters: Counters
     stopping: Callable[[], bool]
+    updates_per_call: int = 1
+    watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
 
 def train(run: Run) -> None:
@@ -66,25 +81,35 @@ def train(run: Run) -> None:
     """
     config, counters = run.config, run.counters
     clock = _clock(run)
-    while counters.steps < config.steps:
-        try:
-            _iteration(run, clock)
-        except BadNumbers as error:
-            _go_back(run, error)
+    # One thread for the whole run: a worker process ends with the thread that started it.
+    with concurrent.futures.ThreadPoolExecutor(1) as beside:
+        while counters.steps < config.steps:
+            try:
+                _iteration(run, clock, beside)
+            except BadNumbers as error:
+                _go_back(run, error)
     if counters.evaluated_at != counters.steps and counters.updates:
         evaluate(run)
         save(run)
 
 
-def _iteration(run: Run, clock: Clock) -> None:
+def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> None:
     """Evaluation and updates if due, one episode, a checkpoint."""
     config, counters = run.config, run.counters
     if counters.steps < config.prefill:
         policy = RandomPolicy(run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed)
+        _collect(run, policy)
     else:
-        _prepare_phase(run)
-        policy = AgentPolicy(run.agent, training=True, amount=exploration(config, counters.steps))
-    _collect(run, policy)
+        _evaluate_if_due(run)
+        amount = exploration(config, counters.steps)
+        # The first phase comes before the first episode in any case: nothing is learned yet.
+        if config.overlap and counters.last_train is not None:
+            run.agent.remember()
+            policy = AgentPolicy(run.agent, training=True, amount=amount, earlier=True)
+            _collect_beside(run, policy, beside)
+        else:
+            _update_if_due(run)
+            _collect(run, AgentPolicy(run.agent, training=True, amount=amount))
     _write_metrics(run, clock)
     save(run)
 
@@ -99,10 +124,11 @@ def exploration(config: Config, steps: int) -> float:
 
 def save(run: Run) -> None:
     """Writes a checkpoint of everything that a resumed run needs."""
-    run.counters.metrics_bytes = run.logger.position
-    variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
-    run.checkpoints.save(variables, run.counters)
-    run.replay.prune(spare=run.config.keep_checkpoints)
+    with run.watch("save"):
+        run.counters.metrics_bytes = run.logger.position
+        variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
+        run.checkpoints.save(variables, run.counters)
+        run.replay.prune(spare=run.config.keep_checkpoints)
 
 
 def evaluate(run: Run) -> None:
@@ -138,13 +164,17 @@ def _save_video(run: Run, episode: Episode) -> None:
         video.save_video(path, episode["image"], FPS)
 
 
-def _prepare_phase(run: Run) -> None:
-    """Before an episode with the agent: an evaluation and updates, when they are due."""
+def _evaluate_if_due(run: Run) -> None:
     config, counters = run.config, run.counters
     if counters.next_eval is None or counters.steps >= counters.next_eval:
         first = counters.steps if counters.next_eval is None else counters.next_eval
         counters.next_eval = first + config.eval_every
-        evaluate(run)
+        with run.watch("evaluate"):
+            evaluate(run)
+
+
+def _update_if_due(run: Run) -> None:
+    config, counters = run.config, run.counters
     if counters.last_train is None:
         counters.last_train = counters.steps
         _update(run, config.pretrain)
@@ -161,14 +191,32 @@ def _update(run: Run, count: int) -> None:
     draw = run.replay.sample_fn(config.batch_size)
     # After going back the same batches and noise would lead to the same bad numbers.
     first = counters.updates + (counters.rollbacks << 32)
-    for number, batch in prefetch(draw, range(first, first + count)):
-        _check_stop(run)
-        metrics = run.agent.train(batch, number).numpy().tolist()
-        counters.updates += 1
-        _add_metrics(run, dict(zip(run.agent.metric_names, metrics, strict=True)), number)
-        done = counters.updates + (counters.rollbacks << 32) - first
-        speed = done / (time.perf_counter() - start)
-        run.progress.note(train=counters.train_return, updates_per_second=speed)
+    numbers = range(first, first + count)
+    each = run.updates_per_call
+    with contextlib.closing(prefetch(draw, numbers, depth=2 * each)) as batches:
+        while True:
+            with run.watch("wait"):
+                due = list(itertools.islice(batches, each))
+            if not due:
+                return
+            _check_stop(run)
+            with run.watch("update"):
+                rows = _train(run, due)
+            for (number, _), metrics in zip(due, rows, strict=True):
+                counters.updates += 1
+                named = dict(zip(run.agent.metric_names, metrics, strict=True))
+                _add_metrics(run, named, number)
+            done = counters.updates + (counters.rollbacks << 32) - first
+            speed = done / (time.perf_counter() - start)
+            run.progress.note(train=counters.train_return, updates_per_second=speed)
+
+
+def _train(run: Run, due: list[tuple[int, Batch]]) -> list[list[float]]:
+    """The updates' metrics, in order; in one call if there are as many as a call makes."""
+    if run.updates_per_call > 1 and len(due) == run.updates_per_call:
+        numbers, batches = zip(*due, strict=True)
+        return run.agent.train_several(batches, numbers).numpy().tolist()
+    return [run.agent.train(batch, number).numpy().tolist() for number, batch in due]
 
 
 def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
@@ -225,13 +273,39 @@ def _episode(
 
 def _collect(run: Run, policy: Policy) -> None:
     """One episode into the replay."""
-    config, counters = run.config, run.counters
-    before = counters.steps
+    before = run.counters.steps
 
     def advance(step: int) -> None:
-        run.progress.advance(before + step * config.action_repeat)
+        run.progress.advance(before + step * run.config.action_repeat)
 
-    episode = _episode(run, run.train_env, policy, counters.episodes, advance)
+    with run.watch("environment"):
+        policy = TimedPolicy(policy, run.watch)
+        episode = _episode(run, run.train_env, policy, run.counters.episodes, advance)
+    _add_episode(run, episode)
+
+
+def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
+    """One episode in another thread while the updates are made that are due before it."""
+    given_up = threading.Event()
+
+    def go_on(step: int) -> None:
+        if given_up.is_set():
+            raise Interrupted
+
+    number = run.counters.episodes
+    episode = beside.submit(_episode, run, run.train_env, policy, number, go_on)
+    try:
+        _update_if_due(run)
+    except BaseException:
+        given_up.set()
+        concurrent.futures.wait([episode])  # The environment must be free for what comes next.
+        raise
+    with run.watch("environment"):
+        _add_episode(run, episode.result())
+
+
+def _add_episode(run: Run, episode: Episode) -> None:
+    config, counters = run.config, run.counters
     run.replay.add(episode)
     length = len(episode["reward"]) - 1
     counters.episodes += 1
@@ -256,26 +330,29 @@ def _write_metrics(run: Run, clock: Clock) -> None:
         for name, total in counters.sums.items():
             group, leaf = name.split("/", 1)
             groups.setdefault(group, {})[leaf] = total / counters.sums_count
-        steps_per_second, updates_per_second = clock()
-        groups["speed"] = {"fps": steps_per_second, "updates_per_second": updates_per_second}
+        groups["speed"] = clock()
         groups.setdefault("model", {})["skipped_updates"] = counters.skipped
         groups.setdefault("behaviour", {})["expl_amount"] = exploration(config, counters.steps)
         run.logger.scalars(counters.steps, groups)
         text += f", model loss {groups['model'].get('model_loss', float('nan')):.1f}"
-        text += f", {steps_per_second:.1f} steps/s"
+        text += f", {groups['speed']['fps']:.1f} steps/s"
         counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
     run.progress.message(text)
 
 
 def _clock(run: Run) -> Clock:
-    """Environment steps and updates per second since it was last asked."""
-    last = [time.perf_counter(), run.counters.steps, run.counters.updates]
+    """How fast the run was since it was last asked, and where the time went."""
+    last = [run.counters.steps, run.counters.updates]
+    run.watch.take()
 
-    def ask() -> tuple[float, float]:
-        now = [time.perf_counter(), run.counters.steps, run.counters.updates]
-        seconds, steps, updates = (new - old for new, old in zip(now, last, strict=True))
+    def ask() -> dict[str, float]:
+        now = [run.counters.steps, run.counters.updates]
+        seconds, parts = run.watch.take()
+        steps, updates = (new - old for new, old in zip(now, last, strict=True))
         last[:] = now
-        return steps / seconds, updates / seconds
+        each = {f"{part}_seconds": parts.get(part, 0.0) for part in PARTS}
+        speeds = {"fps": steps / seconds, "updates_per_second": updates / seconds}
+        return {**speeds, "loop_seconds": seconds, **each}
 
     return ask
 

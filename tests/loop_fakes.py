@@ -86,12 +86,20 @@ class CheckingAgent:
         self._digest.assign(np.frombuffer(digest, np.uint8))
         return Variable(np.array([float(digest[0]), float(update), 0.0]))
 
+    def train_several(self, batches, updates):
+        rows = [self.train(*one).numpy() for one in zip(batches, updates, strict=True)]
+        return Variable(np.stack(rows))
+
     def initial(self, batch):
         return 0
 
-    def policy(self, image, state, step, training, amount):
+    def remember(self):
+        self._remembered = self._digest.value
+
+    def policy(self, image, state, step, training, amount, earlier=False):
         # The state counts steps of the episode, and the image must be of this very step.
         assert image[0, 1, 0, 0] == state == step[1]
         self.acted.append((training, *step, amount))
-        digest = self._digest.value.astype(np.float32) / 255
+        value = self._remembered if earlier else self._digest.value
+        digest = value.astype(np.float32) / 255
         return digest[None, :2] * (1 if training else -1), state + 1

@@ -277,5 +277,6 @@ class TestPolicy:
 
 
 def test_preprocess_spans_minus_half_to_half():
-    pixels = tf.constant([[0, 255]], tf.uint8)
-    np.testing.assert_allclose(losses.preprocess(pixels), [[-0.5, 0.5]])
+    pixels = tf.constant([0, 255] * 6, tf.uint8)
+    found = losses.preprocess(tf.reshape(pixels, [1, 2, 2, 3]))
+    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 1, 1, 12]))

@@ -19,6 +19,7 @@ MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
     "env_restarts", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
+    "updates_per_call",
 }  # fmt: skip
 
 
@@ -105,6 +106,7 @@ def test_edges_are_accepted(options):
         (["--batch_size=1.5"], "batch_size"),
         (["--evaluator=perhaps"], "evaluator"),
         (["--batch_size"], "batch_size"),
+        (["--dense_act=swish"], "elu, relu, leaky_relu"),
         (["walker_walk"], "'walker_walk'"),
         (["--flagfile=/nowhere/x.flags"], "/nowhere/x.flags"),
         (["--", "--batch_size=3"], "--batch_size=3"),

@@ -13,9 +13,10 @@ import time
 import pytest
 
 from clion_tf import checkpoint
+from clion_tf.stopwatch import PARTS
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-TIMING = ("fps", "updates_per_second")
+TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
     "--prefill=120", "--steps=600", "--train_every=60", "--train_steps=3", "--pretrain=3",

@@ -12,6 +12,7 @@ from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnv, WorkerError
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
+from clion_tf.stopwatch import PARTS
 
 OPTIONS = {
     "steps": 140,
@@ -27,7 +28,7 @@ OPTIONS = {
     "video": "none",
     "log_images": False,
 }
-TIMING = ("fps", "updates_per_second")
+TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
 
 
 def start(
@@ -58,6 +59,7 @@ def start(
         checkpoints,
         counters,
         stopping,
+        max(1, config.updates_per_call),
     )
 
 
@@ -130,6 +132,49 @@ def test_interrupted_and_continued_is_the_same_run(tmp_path, moment):
     continued = start(tmp_path / "broken")
     train.train(continued)
     assert result(continued) == result(whole)
+
+
+@pytest.mark.parametrize("moment", [12, 31, 64, 100])
+def test_an_overlapped_run_goes_on_as_well(tmp_path, moment):
+    whole = start(tmp_path / "whole", overlap=True)
+    train.train(whole)
+    calls = iter(range(10**6))
+    broken = start(tmp_path / "broken", overlap=True, stopping=lambda: next(calls) == moment)
+    with pytest.raises(train.Interrupted):
+        train.train(broken)
+    broken.logger.close()
+    continued = start(tmp_path / "broken", overlap=True)
+    train.train(continued)
+    assert result(continued) == result(whole)
+
+
+def test_overlap_makes_the_same_updates_one_episode_earlier(tmp_path):
+    plain, overlapped = start(tmp_path / "plain"), start(tmp_path / "overlapped", overlap=True)
+    for run in (plain, overlapped):
+        train.train(run)
+    assert overlapped.agent.updates == plain.agent.updates
+    assert overlapped.counters.steps == plain.counters.steps
+    # The first episode is collected after the first phase, as without overlap; the next ones
+    # while the updates are made: with the weights from before them.
+    assert result(overlapped)[1]["000002-11.npz"] == result(plain)[1]["000002-11.npz"]
+    assert result(overlapped)[1]["000003-11.npz"] != result(plain)[1]["000003-11.npz"]
+
+
+def test_a_failed_update_beside_an_episode_leaves_no_thread_in_the_environment(tmp_path):
+    run = start(tmp_path, overlap=True, skips=lambda update: update > 6, max_bad_updates=2)
+    with pytest.raises(train.BadNumbers):
+        train.train(run)
+    # Broken off episodes were not kept, and the environment answers again.
+    assert len(list((tmp_path / "episodes").glob("*.npz"))) == run.counters.episodes
+    assert run.train_env.env.reset(7)["image"].shape == (64, 64, 3)
+
+
+def test_several_updates_in_a_call_make_the_same_run(tmp_path):
+    one, several = start(tmp_path / "one"), start(tmp_path / "several", updates_per_call=2)
+    for run in (one, several):
+        train.train(run)
+    assert several.agent.updates == one.agent.updates
+    assert result(several) == result(one)
 
 
 def test_a_finished_run_does_nothing_more(tmp_path):

@@ -1,0 +1,1 @@
+"""What `tools/benchmark.py` and `tools/compare_dreamer.py speed` measure; not part of training."""

@@ -1,0 +1,126 @@
+"""tools/benchmark.py: the form of what it prints, not the times."""
+
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clion_tf.stopwatch import PARTS, Stopwatch
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TINY = [
+    "--batch_size=2", "--batch_length=4", "--horizon=3", "--deter_size=6", "--stoch_size=3",
+    "--hidden_size=5", "--num_units=7", "--cnn_depth=2", "--evaluator_units=8",
+]  # fmt: skip
+
+
+def alone(words):
+    """The tool in a process of its own: what renders must share none with TensorFlow."""
+    command = [sys.executable, ROOT / "tools" / "benchmark.py", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "tools" / "benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def run(tool, tmp_path, *words):
+    path = tmp_path / "figures.json"
+    assert tool([*words, f"--json={path}"]) == 0
+    return json.loads(path.read_text())
+
+
+def test_train_step(tool, tmp_path, capsys):
+    found = run(tool, tmp_path, "train_step", "--count=2", *TINY)
+    assert found["command"] == "train_step" and found["flags"] == TINY
+    assert found["machine"] and found["device"].startswith("CPU")
+    update = found["update"]
+    assert 0 < update["min"] <= update["median"] <= update["max"]
+    assert found["flops"]["all"] == pytest.approx(
+        sum(value for name, value in found["flops"].items() if name != "all")
+    )
+    assert found["rate"] == pytest.approx(found["flops"]["all"] / update["median"])
+    assert 0 < found["share"] < 1
+    assert 1e8 < found["memory"] < 1e11
+    assert found["first_update"] > 0.1
+    printed = capsys.readouterr().out
+    assert "large matrix product" in printed and "peak memory" in printed
+
+
+def test_env(tmp_path):
+    path = tmp_path / "figures.json"
+    words = ["env", "--count=6", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
+    done = alone(words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert set(found["workers"]) == {"1", "2"}
+    assert all(rate > 0 for rate in found["workers"].values())
+    assert found["agent_step"]["rendering"] > found["agent_step"]["physics"] > 0
+    assert set(found["agent_step"]) == {"physics", "rendering", "transfer"}
+    assert found["renderer"]
+
+
+def test_replay(tool, tmp_path):
+    found = run(tool, tmp_path, "replay", "--episodes=2", "--count=3", *TINY)
+    assert found["batch"] == [2, 4]
+    assert found["batch_bytes"] == 2 * 4 * (64 * 64 * 3 + 4 * (6 + 1 + 1))
+    assert found["batches_per_second"]["median"] > 0
+    assert abs(found["memory_growth"]) < 50e6
+
+
+def test_policy(tool, tmp_path):
+    found = run(tool, tmp_path, "policy", "--count=5", *TINY)
+    for mode in ("training", "evaluation"):
+        assert 0 < found[mode]["50"] <= found[mode]["95"] <= found[mode]["99"]
+
+
+def test_run(tool, tmp_path):
+    words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=cartpole_balance", "--train_steps=1"]
+    words += ["--prefill=200", "--time_limit=100", "--train_every=100"]
+    found = run(tool, tmp_path, "run", "--count=200", *words)
+    assert found["env_steps"] == 200
+    assert found["fps"] == pytest.approx(200 / found["seconds"])
+    assert set(found["parts"]) == {*PARTS, "other"}
+    assert sum(found["parts"].values()) == pytest.approx(found["seconds"])
+    assert found["parts"]["environment"] > 0 and found["parts"]["update"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["train_step", "--batch_size=0"], 2, "--batch_size=0"),
+        (["run", "--task=walker_wak"], 1, "did you mean"),
+        (["replay", "--count=1", "--episodes=1", *TINY, "--json=/no/such/folder/x"], 1, "No such"),
+    ],
+)
+def test_refusals_are_one_line(tool, capsys, words, code, text):
+    assert tool(words) == code
+    error = capsys.readouterr().err
+    assert text in error and len(error.splitlines()) == 1
+
+
+def test_an_unknown_task_is_one_line():
+    done = alone(["env", "--task=walker_wak"])
+    assert done.returncode == 1 and "did you mean" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stopwatch_takes_inner_parts_out_of_outer_ones():
+    watch = Stopwatch()
+    with watch("outer"):
+        time.sleep(0.02)
+        with watch("inner"):
+            time.sleep(0.05)
+    time.sleep(0.01)
+    seconds, parts = watch.take()
+    assert parts["inner"] >= 0.05 and 0.02 <= parts["outer"] < 0.05
+    assert seconds >= 0.08 and seconds >= sum(parts.values()) + 0.01
+    assert watch.take()[1] == {}
