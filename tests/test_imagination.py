@@ -14,6 +14,11 @@ HORIZON, COUNT, ACTIONS, STOCH, DETER = 4, 5, 2, 3, 6
 FEAT = STOCH + DETER
 
 
+@pytest.fixture(autouse=True, params=[16, 0], ids=["written out", "loop"])
+def both_kinds_of_recurrence(request, monkeypatch):
+    monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", request.param)
+
+
 def draw(*shape, seed=0):
     return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 

@@ -57,7 +57,7 @@ def run(how, arguments):
 
 
 @pytest.mark.parametrize("compiled", [False, True], ids=["eager", "graph"])
-@pytest.mark.parametrize("length", [1, 7])
+@pytest.mark.parametrize("length", [1, 7, 17])
 def test_scan_is_a_python_loop_in_values_and_gradients(length, compiled):
     expected, expected_gradients = run(unrolled, arguments(length))
     function = tf.function(run, autograph=False) if compiled else run
@@ -83,7 +83,7 @@ def nodes(function, *arguments):
 def test_the_graph_does_not_grow_with_time():
     loop = tf.function(lambda arguments: run(scan, arguments), autograph=False)
     python = tf.function(lambda arguments: run(unrolled, arguments), autograph=False)
-    assert nodes(loop, arguments(5)) == nodes(loop, arguments(50)) < nodes(python, arguments(50))
+    assert nodes(loop, arguments(17)) == nodes(loop, arguments(50)) < nodes(python, arguments(50))
 
 
 def test_the_updates_graph_does_not_grow_with_length_and_horizon():
@@ -97,4 +97,4 @@ def test_the_updates_graph_does_not_grow_with_length_and_horizon():
         }
         return nodes(tiny_agent(**options)._train, data, tf.TensorSpec([2], tf.int32))
 
-    assert update_nodes(4, 3) == update_nodes(9, 8)
+    assert update_nodes(18, 18) == update_nodes(40, 30)
