@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import pathlib
 import subprocess
 import sys
@@ -80,6 +81,17 @@ def test_policy(tool, tmp_path):
     found = run(tool, tmp_path, "policy", "--count=5", *TINY)
     for mode in ("training", "evaluation"):
         assert 0 < found[mode]["50"] <= found[mode]["95"] <= found[mode]["99"]
+
+
+def test_growth(tool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("clion_tf.benchmark.growth.AXES", {"augmentations": (0.5, 1)})
+    found = run(tool, tmp_path, "growth", "--count=1", *TINY)
+    points = found["axes"]["augmentations"]["points"]
+    assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]
+    assert all(p["seconds"] > 0 and p["memory"] > 1e8 for p in points)
+    slope = math.log(points[1]["seconds"] / points[0]["seconds"]) / math.log(2)
+    assert found["axes"]["augmentations"]["exponents"]["seconds"] == pytest.approx(slope)
+    assert "exponents" in capsys.readouterr().out
 
 
 def test_run(tool, tmp_path):

@@ -4,6 +4,7 @@
   env         environment steps per second: physics, rendering, transfer, several workers
   replay      batches per second from disk, memory
   policy      latency of one action
+  growth      an update's time and memory against batch, horizon and augmented copies
   run         environment steps per second of the whole loop, and where the time goes
 
 Options of training (`--flagfile=...`, `--batch_size=...`) say what is measured. Exit code 0; 1 if
@@ -23,6 +24,7 @@ import json
 from collections.abc import Sequence
 
 from clion_tf.benchmark import machine
+from clion_tf.benchmark.growth import GrowthFailed
 from clion_tf.benchmark.run import RunFailed
 from clion_tf.config import ConfigError, parse
 from clion_tf.envs import EnvError
@@ -36,6 +38,7 @@ OPTIONS = {
     "env": {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
     "replay": {"episodes": (20, "episodes on disk"), "count": (40, "batches in each of 5 parts")},
     "policy": {"count": (200, "actions that are timed")},
+    "growth": {"count": (5, "updates that are timed at each point")},
     "run": {"count": (2000, "environment steps that are timed")},
 }
 
@@ -60,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = module.measure(config, **own)
     except ConfigError as error:
         return _fail(REFUSED, error)
-    except (RunFailed, EnvError, MemoryError) as error:
+    except (RunFailed, GrowthFailed, EnvError, MemoryError) as error:
         return _fail(FAILED, error)
     result = {"machine": machine.describe(), **result}
     _print([("machine", result["machine"]), *module.table(result)])
