@@ -25,19 +25,6 @@ def describe() -> str:
     return f"{name} ({features or 'no vector units known'}), {cores} cores, {memory:.0f} GiB"
 
 
-def seconds_since_start() -> float:
-    """Seconds since this process was started (Linux)."""
-    with open("/proc/self/stat") as file:
-        ticks = int(file.read().rpartition(")")[2].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-
-
-def memory(key: str = "VmHWM") -> int:
-    """Bytes from /proc/self/status: VmHWM, the peak resident memory, or RssAnon, what is ours."""
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(key))
-
-
 class MatrixProduct:
     """Times one large matrix product; TensorFlow is imported when it is made.
 

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from clion_tf.agent import Agent
-from clion_tf.benchmark.train_step import ACTIONS
+from clion_tf.benchmark.contender import ACTIONS
 from clion_tf.config import Config
 from clion_tf.hardware import prepare
 

@@ -5,7 +5,8 @@ import time
 
 import numpy as np
 
-from clion_tf.benchmark.machine import memory, spread
+from clion_tf.benchmark.machine import spread
+from clion_tf.benchmark.original import memory
 from clion_tf.config import Config
 from clion_tf.replay import Replay
 

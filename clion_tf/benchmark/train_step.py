@@ -7,22 +7,10 @@ import numpy as np
 from clion_tf.agent import DTYPES, Agent
 from clion_tf.benchmark import machine
 from clion_tf.benchmark.arithmetic import update_flops
+from clion_tf.benchmark.contender import ACTIONS
+from clion_tf.benchmark.original import memory, random_batch, seconds_since_start
 from clion_tf.config import Config
 from clion_tf.hardware import prepare
-
-ACTIONS = 6  # As walker has.
-
-
-def random_batch(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
-    """A batch of the right shapes; what is in it does not change an update's cost."""
-    rng = np.random.default_rng(seed)
-    shape = (config.batch_size, config.batch_length)
-    return {
-        "image": rng.integers(0, 256, (*shape, 64, 64, 3), dtype=np.uint8),
-        "action": rng.uniform(-1, 1, (*shape, ACTIONS)).astype(np.float32),
-        "reward": rng.uniform(0, 1, shape).astype(np.float32),
-        "discount": np.ones(shape, np.float32),
-    }
 
 
 def measure(config: Config, count: int) -> dict:
@@ -35,13 +23,13 @@ def measure(config: Config, count: int) -> dict:
     """
     precision, jit, device = prepare(config)
     agent = Agent(config, ACTIONS, False, precision, jit)
-    batch = random_batch(config)
+    batch = random_batch(config.batch_size, config.batch_length, ACTIONS)
     agent.train(batch, 0).numpy()
-    first = machine.seconds_since_start()
+    first = seconds_since_start()
     parts = update_flops(config, ACTIONS)
     flops = sum(parts.values())
     agent.train(batch, 1).numpy()
-    memory = machine.memory()
+    peak = memory()
     product = machine.MatrixProduct(DTYPES[precision].removeprefix("mixed_"))
     seconds, rates = [], []
     for number in range(2, 2 + count):
@@ -58,7 +46,7 @@ def measure(config: Config, count: int) -> dict:
         "matrix_rate": machine.spread(rates),
         "share": float(np.median(shares)),
         "first_update": first,
-        "memory": memory,
+        "memory": peak,
     }
 
 
