@@ -72,14 +72,17 @@ def _credit(feat, action, weights, actor_gradients):
     """The features and actions as functions of the actor's weights.
 
     The gradient first runs back through the world model to the actor's outputs of all steps, then
-    through the actor once with all steps as rows of one product (ours: the same gradient in half of
-    the time for small networks, where every step by itself makes small products).
+    through the actor once with all steps as rows of one product (ours: the same gradient from
+    few large products, where every step by itself makes small ones).
     """
 
     @tf.custom_gradient
     def credit(feat, action, *weights):
         del weights  # They are here so that gradients are asked for them.
-        gradients = lambda *upstream: [None, None, *actor_gradients(*upstream)]  # noqa: E731
+
+        def gradients(*upstream: tf.Tensor) -> list[tf.Tensor | None]:
+            return [None, None, *actor_gradients(*upstream)]
+
         return [tf.identity(feat), tf.identity(action)], gradients
 
     return credit(tf.stop_gradient(feat), tf.stop_gradient(action), *weights)

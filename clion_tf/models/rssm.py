@@ -19,7 +19,7 @@ State = dict[str, tf.Tensor]
 class GRU(keras.Layer):
     """A step of Keras's GRU with `reset_after`, weights and gates (z, r, h) laid out as there.
 
-    Written out (ours): Keras's cell makes half as many operations again. Biases are added after
+    Written out (ours): fewer operations than Keras's cell. Biases are added after
     the split: TensorFlow fuses them into the product otherwise, which in bfloat16 takes twice the
     time.
     """
