@@ -16,7 +16,7 @@ from clion_tf.episodes import IMAGE_SHAPE
 from clion_tf.logdir import LogdirError
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
-from clion_tf.train import Run
+from clion_tf.running import Run
 
 BYTES_A_FRAME = math.prod(IMAGE_SHAPE) + 100  # The image, and room for action and rewards.
 

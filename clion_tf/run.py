@@ -67,6 +67,8 @@ def _run(config: Config) -> int:
         train_env, test_env = (stack.enter_context(_supervised(s, config)) for s in specs(config))
         with quiet_import():
             from clion_tf import assemble, train
+            from clion_tf.running import Interrupted
+            from clion_tf.updates import BadNumbers
 
         train_env.env.wait_ready()
         test_env.env.wait_ready()
@@ -75,10 +77,10 @@ def _run(config: Config) -> int:
         stack.callback(run.progress.close)
         try:
             train.train(run)
-        except train.Interrupted:
+        except Interrupted:
             run.progress.message("stopped; the same command goes on from the last finished episode")
             return EXIT_SIGNAL + stop[0]
-        except (EnvError, ReplayError, train.BadNumbers) as error:
+        except (EnvError, ReplayError, BadNumbers) as error:
             return _fail(FAILED, error)
         run.progress.message(f"done: {run.counters.steps} environment steps in {logdir}")
         return 0

@@ -6,69 +6,19 @@ the interrupted one did.
 """
 
 import concurrent.futures
-import contextlib
-import dataclasses
-import itertools
-import pathlib
 import threading
-import time
 from collections.abc import Callable
 
-import numpy as np
-
-from clion_tf import report, video
-from clion_tf.checkpoint import Checkpoints, Counters, restore
-from clion_tf.config import Config, to_flagfile
-from clion_tf.envs import SupervisedEnv
+from clion_tf.config import Config
 from clion_tf.episodes import Episode
-from clion_tf.files import atomic_write
-from clion_tf.interaction import (
-    AgentPolicy,
-    OnStep,
-    Policy,
-    RandomPolicy,
-    TimedPolicy,
-    run_episode,
-)
-from clion_tf.logger import Logger, Progress
-from clion_tf.replay import Batch, Replay, prefetch
-from clion_tf.stopwatch import PARTS, Stopwatch
-
-FPS = 20  # Of saved videos, in agent steps a second.
-SKIPPED = "model/skipped"  # The metric that says that an update was not made.
+from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, TimedPolicy
+from clion_tf.running import Interrupted, Run, play_episode
+from clion_tf.stopwatch import PARTS
+from clion_tf.test_phase import evaluate, evaluate_if_due
+from clion_tf.updates import BadNumbers, go_back, update_if_due
 
 # Environment steps and updates per second, and seconds: of all and of each part.
 Clock = Callable[[], dict[str, float]]
-
-
-class BadNumbers(Exception):
-    """Too many updates in a row were skipped; the message is one line."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop; its last checkpoint is where it goes on from."""
-
-
-@dataclasses.dataclass
-class Run:
-    """What a run works with; see `clion_tf.run` for how it is put together.
-
-    `stopping` answers whether the run was asked to stop.
-    """
-
-    config: Config
-    logdir: pathlib.Path
-    agent: object
-    train_env: SupervisedEnv
-    test_env: SupervisedEnv
-    replay: Replay
-    logger: Logger
-    progress: Progress
-    checkpoints: Checkpoints
-    counters: Counters
-    stopping: Callable[[], bool]
-    updates_per_call: int = 1
-    watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
 
 def train(run: Run) -> None:
@@ -87,7 +37,7 @@ def train(run: Run) -> None:
             try:
                 _iteration(run, clock, beside)
             except BadNumbers as error:
-                _go_back(run, error)
+                go_back(run, error)
     if counters.evaluated_at != counters.steps and counters.updates:
         evaluate(run)
         save(run)
@@ -100,7 +50,7 @@ def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> N
         policy = RandomPolicy(run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed)
         _collect(run, policy)
     else:
-        _evaluate_if_due(run)
+        evaluate_if_due(run)
         amount = exploration(config, counters.steps)
         # The first phase comes before the first episode in any case: nothing is learned yet.
         if config.overlap and counters.last_train is not None:
@@ -108,7 +58,7 @@ def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> N
             policy = AgentPolicy(run.agent, training=True, amount=amount, earlier=True)
             _collect_beside(run, policy, beside)
         else:
-            _update_if_due(run)
+            update_if_due(run)
             _collect(run, AgentPolicy(run.agent, training=True, amount=amount))
     _write_metrics(run, clock)
     save(run)
@@ -131,146 +81,6 @@ def save(run: Run) -> None:
         run.replay.prune(spare=run.config.keep_checkpoints)
 
 
-def evaluate(run: Run) -> None:
-    """Episodes with the evaluation policy: returns, a video, pictures of what the model sees."""
-    config, counters = run.config, run.counters
-    policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
-    returns, lengths = [], []
-    for number in range(config.eval_episodes):
-        episode = _episode(run, run.test_env, policy, counters.test_episodes)
-        counters.test_episodes += 1
-        returns.append(float(episode["reward"].sum()))
-        lengths.append(len(episode["reward"]) - 1)
-        if number == 0:
-            _save_video(run, episode)
-    counters.test_return = float(np.mean(returns))
-    counters.evaluated_at = counters.steps
-    groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
-    groups[""] = {"episodes": counters.episodes}
-    if config.log_images:
-        scalars, pictures = report.newest_episode(run.agent, run.replay, config, counters.updates)
-        groups |= scalars
-        for tag, frames in pictures.items():
-            run.logger.video(counters.steps, tag, frames, FPS)
-    run.logger.scalars(counters.steps, groups)
-    run.progress.note(test=counters.test_return)
-    run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
-
-
-def _save_video(run: Run, episode: Episode) -> None:
-    run.logger.video(run.counters.steps, "test/video", episode["image"], FPS)
-    if run.config.video != "none":
-        path = run.logdir / "videos" / f"test-{run.counters.steps:09d}.{run.config.video}"
-        video.save_video(path, episode["image"], FPS)
-
-
-def _evaluate_if_due(run: Run) -> None:
-    config, counters = run.config, run.counters
-    if counters.next_eval is None or counters.steps >= counters.next_eval:
-        first = counters.steps if counters.next_eval is None else counters.next_eval
-        counters.next_eval = first + config.eval_every
-        with run.watch("evaluate"):
-            evaluate(run)
-
-
-def _update_if_due(run: Run) -> None:
-    config, counters = run.config, run.counters
-    if counters.last_train is None:
-        counters.last_train = counters.steps
-        _update(run, config.pretrain)
-    # More than one phase is due after episodes longer than train_every.
-    while counters.steps >= counters.last_train + config.train_every:
-        counters.last_train += config.train_every
-        _update(run, config.train_steps)
-
-
-def _update(run: Run, count: int) -> None:
-    """A phase of updates; their mean metrics are added to what the next log line shows."""
-    config, counters = run.config, run.counters
-    start = time.perf_counter()
-    draw = run.replay.sample_fn(config.batch_size)
-    # After going back the same batches and noise would lead to the same bad numbers.
-    first = counters.updates + (counters.rollbacks << 32)
-    numbers = range(first, first + count)
-    each = run.updates_per_call
-    with contextlib.closing(prefetch(draw, numbers, depth=2 * each)) as batches:
-        while True:
-            with run.watch("wait"):
-                due = list(itertools.islice(batches, each))
-            if not due:
-                return
-            _check_stop(run)
-            with run.watch("update"):
-                rows = _train(run, due)
-            for (number, _), metrics in zip(due, rows, strict=True):
-                counters.updates += 1
-                named = dict(zip(run.agent.metric_names, metrics, strict=True))
-                _add_metrics(run, named, number)
-            done = counters.updates + (counters.rollbacks << 32) - first
-            speed = done / (time.perf_counter() - start)
-            run.progress.note(train=counters.train_return, updates_per_second=speed)
-
-
-def _train(run: Run, due: list[tuple[int, Batch]]) -> list[list[float]]:
-    """The updates' metrics, in order; in one call if there are as many as a call makes."""
-    if run.updates_per_call > 1 and len(due) == run.updates_per_call:
-        numbers, batches = zip(*due, strict=True)
-        return run.agent.train_several(batches, numbers).numpy().tolist()
-    return [run.agent.train(batch, number).numpy().tolist() for number, batch in due]
-
-
-def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
-    counters = run.counters
-    if not metrics.pop(SKIPPED):
-        counters.bad_run = 0
-        counters.sums_count += 1
-        for name, value in metrics.items():
-            counters.sums[name] = counters.sums.get(name, 0.0) + value
-        return
-    counters.skipped += 1
-    counters.bad_run += 1
-    if counters.bad_run >= run.config.max_bad_updates:
-        raise BadNumbers(
-            f"{counters.bad_run} updates in a row had losses or gradients that are not finite "
-            f"(update {number & 0xFFFFFFFF})",
-            number,
-        )
-
-
-def _go_back(run: Run, error: BadNumbers) -> None:
-    """Once, to the newest checkpoint, to go on with other batches; then give up with a dump."""
-    text, number = error.args
-    found = run.checkpoints.load_newest()
-    if run.counters.rollbacks or found is None:
-        path = run.logdir / f"bad-update-{number & 0xFFFFFFFF:09d}.npz"
-        batch = run.replay.sample(run.config.batch_size, number)
-        with atomic_write(path) as file:
-            np.savez(file, options=np.array(to_flagfile(run.config)), **batch)
-        raise BadNumbers(f"{text}; its batch and the options are in {path}") from error
-    arrays, counters = found
-    restore(run.agent.named_state(), arrays)
-    vars(run.counters).update(vars(counters), rollbacks=1)
-    run.replay.load(counters.episodes)
-    run.logger.rewind(counters.metrics_bytes)
-    run.progress.advance(counters.steps)
-    run.progress.message(f"{text}; going back to {counters.steps} environment steps, once")
-
-
-def _episode(
-    run: Run, env: SupervisedEnv, policy: Policy, number: int, on_step: OnStep = lambda _: None
-) -> Episode:
-    """One episode, begun again if the environment fails."""
-
-    def checked(step: int) -> None:
-        _check_stop(run)
-        on_step(step)
-
-    def count_failure() -> None:
-        run.counters.env_failures += 1
-
-    return env.attempt(lambda e: run_episode(e, policy, number, checked), count_failure)
-
-
 def _collect(run: Run, policy: Policy) -> None:
     """One episode into the replay."""
     before = run.counters.steps
@@ -280,7 +90,7 @@ def _collect(run: Run, policy: Policy) -> None:
 
     with run.watch("environment"):
         policy = TimedPolicy(policy, run.watch)
-        episode = _episode(run, run.train_env, policy, run.counters.episodes, advance)
+        episode = play_episode(run, run.train_env, policy, run.counters.episodes, advance)
     _add_episode(run, episode)
 
 
@@ -293,9 +103,9 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
             raise Interrupted
 
     number = run.counters.episodes
-    episode = beside.submit(_episode, run, run.train_env, policy, number, go_on)
+    episode = beside.submit(play_episode, run, run.train_env, policy, number, go_on)
     try:
-        _update_if_due(run)
+        update_if_due(run)
     except BaseException:
         given_up.set()
         concurrent.futures.wait([episode])  # The environment must be free for what comes next.
@@ -355,8 +165,3 @@ def _clock(run: Run) -> Clock:
         return {**speeds, "loop_seconds": seconds, **each}
 
     return ask
-
-
-def _check_stop(run: Run) -> None:
-    if run.stopping():
-        raise Interrupted

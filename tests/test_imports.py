@@ -32,6 +32,9 @@ FORBIDDEN = {
     },
     "clion_tf.envs": ["config", "replay", "episodes", "run"],
     "clion_tf.agent": ["envs", "replay", "train", "run", "logger", "interaction"],
+    "clion_tf.running": ["train", "updates", "test_phase", "models", "learning", "agent"],
+    "clion_tf.updates": ["train", "test_phase", "models", "learning", "agent"],
+    "clion_tf.test_phase": ["train", "updates", "models", "learning", "agent"],
     "clion_tf.train": ["models", "learning", "agent"],
 }
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from loop_fakes import CheckingAgent, CountingEnv
 
-from clion_tf import train
+from clion_tf import running, train, updates
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnv, WorkerError
@@ -47,7 +47,7 @@ def start(
         restore(agent.named_state(), arrays)
     replay = Replay(folder / "episodes", config.batch_length, config.seed, action_size=2)
     replay.load(counters.episodes)
-    return train.Run(
+    return running.Run(
         config,
         folder,
         agent,
@@ -126,7 +126,7 @@ def test_interrupted_and_continued_is_the_same_run(tmp_path, moment):
     train.train(whole)
     asked = iter(range(10**6))
     broken = start(tmp_path / "broken", stopping=lambda: next(asked) == moment)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(running.Interrupted):
         train.train(broken)
     broken.logger.close()
     continued = start(tmp_path / "broken")
@@ -140,7 +140,7 @@ def test_an_overlapped_run_goes_on_as_well(tmp_path, moment):
     train.train(whole)
     calls = iter(range(10**6))
     broken = start(tmp_path / "broken", overlap=True, stopping=lambda: next(calls) == moment)
-    with pytest.raises(train.Interrupted):
+    with pytest.raises(running.Interrupted):
         train.train(broken)
     broken.logger.close()
     continued = start(tmp_path / "broken", overlap=True)
@@ -162,7 +162,7 @@ def test_overlap_makes_the_same_updates_one_episode_earlier(tmp_path):
 
 def test_a_failed_update_beside_an_episode_leaves_no_thread_in_the_environment(tmp_path):
     run = start(tmp_path, overlap=True, skips=lambda update: update > 6, max_bad_updates=2)
-    with pytest.raises(train.BadNumbers):
+    with pytest.raises(updates.BadNumbers):
         train.train(run)
     # Broken off episodes were not kept, and the environment answers again.
     assert len(list((tmp_path / "episodes").glob("*.npz"))) == run.counters.episodes
@@ -249,7 +249,7 @@ def test_a_run_of_bad_updates_goes_back_once_and_draws_other_batches(tmp_path):
 
 def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
     run = start(tmp_path, max_bad_updates=2, skips=lambda update: update & 0xFFFFFFFF in (6, 7))
-    with pytest.raises(train.BadNumbers, match=r"update 7\).*bad-update-000000007.npz"):
+    with pytest.raises(updates.BadNumbers, match=r"update 7\).*bad-update-000000007.npz"):
         train.train(run)
     with np.load(tmp_path / "bad-update-000000007.npz") as dump:
         expected = run.replay.sample(2, (1 << 32) + 7)

@@ -1,0 +1,64 @@
+"""A run: what the phases of Algorithm 1 work with, and how it is stopped.
+
+The phases see no network and no renderer: the agent and the environments are used by their methods.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable
+
+from clion_tf.checkpoint import Checkpoints, Counters
+from clion_tf.config import Config
+from clion_tf.envs import SupervisedEnv
+from clion_tf.episodes import Episode
+from clion_tf.interaction import OnStep, Policy, run_episode
+from clion_tf.logger import Logger, Progress
+from clion_tf.replay import Replay
+from clion_tf.stopwatch import Stopwatch
+
+
+class Interrupted(Exception):
+    """The run was asked to stop; its last checkpoint is where it goes on from."""
+
+
+@dataclasses.dataclass
+class Run:
+    """What a run works with; see `clion_tf.run` for how it is put together.
+
+    `stopping` answers whether the run was asked to stop.
+    """
+
+    config: Config
+    logdir: pathlib.Path
+    agent: object
+    train_env: SupervisedEnv
+    test_env: SupervisedEnv
+    replay: Replay
+    logger: Logger
+    progress: Progress
+    checkpoints: Checkpoints
+    counters: Counters
+    stopping: Callable[[], bool]
+    updates_per_call: int = 1
+    watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
+
+
+def check_stop(run: Run) -> None:
+    """Raises Interrupted if the run was asked to stop."""
+    if run.stopping():
+        raise Interrupted
+
+
+def play_episode(
+    run: Run, env: SupervisedEnv, policy: Policy, number: int, on_step: OnStep = lambda _: None
+) -> Episode:
+    """One episode, begun again if the environment fails."""
+
+    def checked(step: int) -> None:
+        check_stop(run)
+        on_step(step)
+
+    def count_failure() -> None:
+        run.counters.env_failures += 1
+
+    return env.attempt(lambda e: run_episode(e, policy, number, checked), count_failure)

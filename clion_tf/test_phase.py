@@ -1,0 +1,53 @@
+"""Evaluations during training: returns, a video, and what the model makes of unseen data."""
+
+import numpy as np
+
+from clion_tf import report, video
+from clion_tf.episodes import Episode
+from clion_tf.interaction import AgentPolicy
+from clion_tf.running import Run, play_episode
+
+FPS = 20  # Of saved videos, in agent steps a second.
+
+
+def evaluate_if_due(run: Run) -> None:
+    """Evaluates every `eval_every` environment steps, the first time before anything is learned."""
+    config, counters = run.config, run.counters
+    if counters.next_eval is None or counters.steps >= counters.next_eval:
+        first = counters.steps if counters.next_eval is None else counters.next_eval
+        counters.next_eval = first + config.eval_every
+        with run.watch("evaluate"):
+            evaluate(run)
+
+
+def evaluate(run: Run) -> None:
+    """Episodes with the evaluation policy: returns, a video, pictures of what the model sees."""
+    config, counters = run.config, run.counters
+    policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
+    returns, lengths = [], []
+    for number in range(config.eval_episodes):
+        episode = play_episode(run, run.test_env, policy, counters.test_episodes)
+        counters.test_episodes += 1
+        returns.append(float(episode["reward"].sum()))
+        lengths.append(len(episode["reward"]) - 1)
+        if number == 0:
+            _save_video(run, episode)
+    counters.test_return = float(np.mean(returns))
+    counters.evaluated_at = counters.steps
+    groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
+    groups[""] = {"episodes": counters.episodes}
+    if config.log_images:
+        scalars, pictures = report.newest_episode(run.agent, run.replay, config, counters.updates)
+        groups |= scalars
+        for tag, frames in pictures.items():
+            run.logger.video(counters.steps, tag, frames, FPS)
+    run.logger.scalars(counters.steps, groups)
+    run.progress.note(test=counters.test_return)
+    run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
+
+
+def _save_video(run: Run, episode: Episode) -> None:
+    run.logger.video(run.counters.steps, "test/video", episode["image"], FPS)
+    if run.config.video != "none":
+        path = run.logdir / "videos" / f"test-{run.counters.steps:09d}.{run.config.video}"
+        video.save_video(path, episode["image"], FPS)
