@@ -85,7 +85,7 @@ lint: $(INSTALLED)
 
 # On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
 test: $(INSTALLED) opengl
-	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest --timeout=300 $(ARGS)
+	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -29,6 +29,12 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
-        "test": ["pytest>=8", "pytest-timeout>=2.3", "imageio>=2.36", "ruff>=0.15"],
+        "test": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.6",
+            "imageio>=2.36",
+            "ruff>=0.15",
+        ],
     },
 )

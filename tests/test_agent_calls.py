@@ -9,7 +9,7 @@ from clion_tf.agent import Agent
 
 @pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])
 def test_several_updates_in_a_call_are_those_of_single_calls(jit):
-    config = tiny_config()
+    config = tiny_config(batch_length=3, horizon=2, augmentations=1)  # XLA compiles long.
     single, several = (Agent(config, 2, jit=jit) for _ in range(2))
     batches = [tiny_batch(config, seed) for seed in range(3)]
     rows = [single.train(batch, number).numpy() for number, batch in enumerate(batches)]

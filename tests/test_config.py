@@ -1,7 +1,9 @@
 """The table of options: what it refuses, what it saves, and that nothing in it is idle."""
 
 import ast
+import collections
 import dataclasses
+import functools
 import math
 import pathlib
 import re
@@ -161,20 +163,22 @@ def test_lists_of_validated_options_name_options_once():
     assert free == {"test_rotation_degrees", "sigma2", "discount", "disclam"}
 
 
-def readers(name, path):
-    """The objects whose attribute `name` a file reads, as written there."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load) and node.attr == name:
-            yield ast.unparse(node.value)
+@functools.cache
+def readings():
+    """{attribute: the objects of which the package reads it, as written there}."""
+    found = collections.defaultdict(set)
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                found[node.attr].add(ast.unparse(node.value))
+    return found
 
 
 def test_every_option_is_read():
     """As config.name, or out of a smaller object that takes the options of its fields' names."""
-    files = list(PACKAGE.rglob("*.py"))
     idle = []
     for name in FIELDS:
-        found = {reader for path in files for reader in readers(name, path)}
-        holders = {r.split(".")[-1].lstrip("_") for r in found}
+        holders = {r.split(".")[-1].lstrip("_") for r in readings()[name]}
         if not holders & {"config", "settings", "sizes"}:
             derived = {"test_rotation_degrees": "test_rotation", "overshoot": "overshoot_steps"}
             if name not in derived or "self" not in holders:
@@ -187,7 +191,7 @@ def test_every_derived_option_is_read():
     properties = [name for name, value in vars(Config).items() if isinstance(value, property)]
     fields = {f.name for f in dataclasses.fields(Settings)}
     for name in properties:
-        read = {r for path in PACKAGE.rglob("*.py") for r in readers(name, path)}
+        read = readings()[name]
         assert "config" in read or (name in fields and "settings" in read), name
 
 
