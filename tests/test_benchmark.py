@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from clion_tf.benchmark import graph
 from clion_tf.stopwatch import PARTS, Stopwatch
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -54,6 +55,24 @@ def test_train_step(tool, tmp_path, capsys):
     assert found["first_update"] > 0.1
     printed = capsys.readouterr().out
     assert "large matrix product" in printed and "peak memory" in printed
+
+
+def test_profile(tmp_path):
+    path = tmp_path / "figures.json"
+    done = alone(["profile", "--count=1", *TINY, f"--json={path}"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    kinds = found["kinds"]
+    assert set(kinds) == {*graph.KINDS.values(), "everything else"}
+    for name, kind in kinds.items():
+        assert kind["seconds"] > 0 and (kind["flops"] > 0) == (name != "everything else")
+        assert kind["rate"] == pytest.approx(kind["flops"] / kind["seconds"])
+    rest = dict(found["rest"])
+    assert {"Mul", "Cast"} <= set(rest)
+    assert 0 < sum(rest.values()) <= kinds["everything else"]["seconds"] * (1 + 1e-9)
+    seconds = [s for _, s in found["largest"]]
+    assert seconds == sorted(seconds, reverse=True)
+    assert "everything else, by type" in done.stdout
 
 
 def test_env(tmp_path):

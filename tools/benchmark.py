@@ -1,6 +1,7 @@
 """Times the parts of training on this machine and prints a table each.
 
   train_step  one update: time, arithmetic, share of the matrix-product rate, memory, start-up
+  profile     where an update's time goes, by kind of operation, and the rate of each
   env         environment steps per second: physics, rendering, transfer, several workers
   replay      batches per second from disk, memory
   policy      latency of one action
@@ -35,6 +36,7 @@ OK, FAILED, REFUSED = 0, 1, 2
 # Of each command: its own options with defaults, and help.
 OPTIONS = {
     "train_step": {"count": (5, "updates that are timed")},
+    "profile": {"count": (3, "updates under the profiler")},
     "env": {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
     "replay": {"episodes": (20, "episodes on disk"), "count": (40, "batches in each of 5 parts")},
     "policy": {"count": (200, "actions that are timed")},

@@ -1,0 +1,63 @@
+"""How the evaluator and the memory's noise behave, as plain numbers to be drawn."""
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf.learning.weighting import effective_sample_size
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BINS = 20  # Of scores between 0 and 1.
+
+
+def weights(weight: tf.Tensor, originals: int) -> dict:
+    """Reliability weights over the imagined steps, of original and of augmented trajectories.
+
+    Args:
+      weight: [H-1, N], trajectories from the original starts first; mean 1.
+      originals: how many of them are original.
+
+    Returns:
+      `original` and, where there are any, `augmented`: `mean` [H-1] and `quantiles`, each [H-1]
+      by its name; `effective_sample_size`, `largest` and the augmented ones' `augmented_share`.
+    """
+    array = weight.numpy().astype(np.float64)
+    result = {
+        "original": _over_steps(array[:, :originals]),
+        "effective_sample_size": float(effective_sample_size(weight)),
+        "largest": float(array.max()),
+        "augmented_share": float(array[:, originals:].sum() / array.sum()),
+    }
+    if originals < array.shape[1]:
+        result["augmented"] = _over_steps(array[:, originals:])
+    return result
+
+
+def _over_steps(weight: np.ndarray) -> dict:
+    rows = np.quantile(weight, QUANTILES, axis=1)
+    quantiles = {str(q): row.tolist() for q, row in zip(QUANTILES, rows, strict=True)}
+    return {"mean": weight.mean(1).tolist(), "quantiles": quantiles}
+
+
+def scores(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
+    """The evaluator's scores of real transitions and of those predicted open-loop (eq. 4).
+
+    Args:
+      real_logit, fake_logit: [B, L-1].
+      steps: K, after which a roll begins anew from a posterior state.
+
+    Returns:
+      `bins`, the BINS + 1 edges; for `real` and `fake` the share of scores in each bin, and
+      `by_age` [min(K, L-1)], the mean score of transitions as old as that in their roll, from 1
+      on (a real one counts with the fake beside it).
+    """
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    result: dict = {"bins": edges.tolist()}
+    for name, logit in (("real", real_logit), ("fake", fake_logit)):
+        score = tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
+        age = np.arange(score.shape[1]) % steps
+        result[name] = {
+            "mean": float(score.mean()),
+            "share": (np.histogram(score, edges)[0] / score.size).tolist(),
+            "by_age": [float(score[:, age == a].mean()) for a in range(age.max() + 1)],
+        }
+    return result

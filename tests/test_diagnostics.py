@@ -1,0 +1,54 @@
+"""Numbers about weights and scores, computed by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clion_tf.learning import diagnostics
+
+
+def test_weights_by_step_and_by_origin():
+    """Two steps, two original trajectories, one augmented."""
+    weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
+    found = diagnostics.weights(weight, originals=2)
+    assert found["original"]["mean"] == [2.0, 0.5]
+    assert found["augmented"]["mean"] == [0.5, 0.5]
+    assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
+    assert found["original"]["quantiles"]["0.25"] == [1.5, 0.5]
+    assert found["largest"] == 3.0
+    assert found["augmented_share"] == pytest.approx(1 / 6)
+    assert found["effective_sample_size"] == pytest.approx(36 / (6 * 11))
+
+
+def test_weights_without_augmentation():
+    found = diagnostics.weights(tf.ones([3, 2]), originals=2)
+    assert "augmented" not in found
+    assert found["augmented_share"] == 0.0
+    assert found["effective_sample_size"] == pytest.approx(1.0)
+
+
+def test_scores_by_bin_and_by_age():
+    """Rolls of two steps over four transitions: ages 1, 2, 1, 2."""
+    large = 50.0
+    real = tf.constant([[large, 0.0, large, 0.0]])
+    fake = tf.constant([[0.0, -large, 0.0, -large], [0.0, large, 0.0, large]])
+    found = diagnostics.scores(real, fake, steps=2)
+    assert len(found["bins"]) == diagnostics.BINS + 1
+    assert found["real"]["by_age"] == pytest.approx([1.0, 0.5])
+    assert found["fake"]["by_age"] == pytest.approx([0.5, 0.5])
+    assert found["real"]["mean"] == pytest.approx(0.75)
+    middle = np.digitize(0.5, found["bins"]) - 1
+    assert found["real"]["share"][-1] == 0.5 and found["real"]["share"][middle] == 0.5
+    assert found["fake"]["share"][0] == 0.25 and found["fake"]["share"][middle] == 0.5
+    assert sum(found["fake"]["share"]) == pytest.approx(1.0)
+
+
+def test_scores_of_rolls_longer_than_the_sequence():
+    found = diagnostics.scores(tf.zeros([1, 3]), tf.zeros([1, 3]), steps=15)
+    assert found["real"]["by_age"] == [0.5, 0.5, 0.5]
+
+
+def test_scores_in_half_precision():
+    logit = tf.constant([[-60000.0, 60000.0]], tf.float16)
+    found = diagnostics.scores(logit, logit, steps=15)
+    assert found["real"]["by_age"] == [0.0, 1.0]
