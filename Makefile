@@ -31,7 +31,7 @@ define apt_install
 	fi
 endef
 
-.PHONY: help install opengl train lint test clean
+.PHONY: help install opengl browser train lint test clean
 
 help:
 	@echo 'make train    set up, then train CLION (continues where it stopped)'
@@ -42,6 +42,7 @@ help:
 	@echo 'make lint     set up, then check the code with ruff'
 	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
 	@echo 'make opengl   see that pictures can be rendered without a display'
+	@echo 'make browser  see that there is a browser, with which tests look at reports'
 	@echo 'make clean    remove $(VENV) and what tools left; runs stay'
 
 install: $(INSTALLED)
@@ -76,6 +77,11 @@ opengl: $(INSTALLED)
 		$(VENV)/bin/python -m clion_tf.envs.opengl; \
 	fi
 
+browser:
+	@if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then \
+		$(call apt_install,chromium chromium-driver); \
+	fi
+
 train: $(INSTALLED) opengl
 	$(VENV)/bin/python -m clion_tf.run $(FLAGS:%=--flagfile=%) --task='$(TASK)' --logdir='$(LOGDIR)' $(ARGS)
 
@@ -84,8 +90,8 @@ lint: $(INSTALLED)
 	$(VENV)/bin/python -m ruff format --check .
 
 # On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
-test: $(INSTALLED) opengl
-	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile $(ARGS)
+test: $(INSTALLED) opengl browser
+	CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

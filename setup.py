@@ -9,6 +9,7 @@ setup(
     version="0.1.0",
     description="Constrained Latent Imagination in TensorFlow 2: the paper's method over Dreamer",
     packages=find_packages(include=["clion_tf", "clion_tf.*"]),
+    package_data={"clion_tf.webpage": ["template.html", "style.css"]},
     # Keras 3.15 needs 3.11; labmaze, which dm_control requires, has no wheels for 3.13.
     python_requires=">=3.11,<3.13",
     install_requires=[
@@ -26,6 +27,11 @@ setup(
         "pillow>=11,<14",
         "imageio-ffmpeg>=0.5,<1",
         "tqdm>=4.64,<5",
+        "matplotlib>=3.10,<4",
+        "jinja2>=3.1,<4",
+        "markupsafe>=2.1,<4",
+        # TensorBoard's, for reading its events.
+        "protobuf>=5,<8",
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
@@ -34,6 +40,8 @@ setup(
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
             "imageio>=2.36",
+            # Drives Debian's chromium, to look at reports.
+            "selenium>=4.20,<5",
             "ruff>=0.15",
         ],
     },

@@ -1,0 +1,9 @@
+"""CLION: Dreamer with constrained latent imagination, in TensorFlow 2 and Keras."""
+
+
+def load(logdir, checkpoint=None, device="auto", eval_action=None, seed=None):
+    """A trained agent, `clion_tf.load(logdir).act(observation)`; see `clion_tf.loading.load`."""
+    # Here, for the environments' workers import this package and need none of it.
+    from clion_tf.loading import load as load_
+
+    return load_(logdir, checkpoint, device, eval_action, seed)

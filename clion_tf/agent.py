@@ -209,17 +209,43 @@ class Agent:
         return action.numpy(), state
 
     def _policy(self, models: Models, training: bool, image, state, seed, amount):
-        noise, rssm, batch = noises.SeededNoise(seed), models.rssm, image.shape[0]
+        noise = noises.SeededNoise(seed)
+        return self.policy_step(image, state, noise, training, amount, models)
+
+    def policy_step(
+        self,
+        image: tf.Tensor,
+        state: Tensors,
+        noise: Noise,
+        training: bool,
+        amount: tf.Tensor | float,
+        models: Models | None = None,
+    ) -> tuple[tf.Tensor, Tensors]:
+        """What `policy` computes, as a pure function for graphs of others.
+
+        Args:
+          image: uint8 [N, 64, 64, 3]; N may be open.
+          state: as in `policy`; of the latent state, `stoch` and `deter` are read.
+          noise: where the randomness comes from.
+          training, amount: see `policy`.
+          models: the networks that act; None: the agent's.
+
+        Returns:
+          actions float32 [N, A] and the next state.
+        """
+        models = self.models if models is None else models
+        rssm, batch = models.rssm, image.shape[0]
+        if batch is None:
+            batch = tf.shape(image)[0]
         embed = models.encoder(losses.preprocess(image))
-        latent = {key: state[key] for key in ("mean", "std", "stoch", "deter")}
         eps = noise.normal("posterior", [batch, rssm.stoch])
-        latent, _ = rssm.obs_step(latent, state["action"], embed, eps)
+        latent, _ = rssm.obs_step(state, state["action"], embed, eps)
         policy = models.actor(rssm.get_feat(latent))
         action = self._choose(policy, noise, batch, training)
-        action = self._explore(action, amount, noise)
+        action = self._explore(action, amount, noise, batch)
         return action, {**latent, "action": action}
 
-    def _choose(self, policy, noise: Noise, batch: int, training: bool) -> tf.Tensor:
+    def _choose(self, policy, noise: Noise, batch, training: bool) -> tf.Tensor:
         how = "sample" if training else self._config.eval_action
         standard = noise.gumbel if self.sizes.discrete else noise.normal
         if how == "sample":
@@ -228,19 +254,20 @@ class Agent:
             return policy.mode()
         return policy.densest(standard("action", [100, batch, self.sizes.action_size]))
 
-    def _explore(self, action: tf.Tensor, amount: tf.Tensor, noise: Noise) -> tf.Tensor:
+    def _explore(self, action, amount, noise: Noise, batch) -> tf.Tensor:
         """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
         how = self._config.expl
         if how == "auto":
             how = "epsilon_greedy" if self.sizes.discrete else "additive_gaussian"
+        shape = [batch, self.sizes.action_size]
         if how == "additive_gaussian":
-            return tf.clip_by_value(action + amount * noise.normal("expl", action.shape), -1, 1)
+            return tf.clip_by_value(action + amount * noise.normal("expl", shape), -1, 1)
         if how == "completely_random" and not self.sizes.discrete:
-            random = noise.uniform("expl", action.shape)
+            random = noise.uniform("expl", shape)
             return tf.where(amount > 0, random, action)
-        other = tf.one_hot(tf.argmax(noise.gumbel("expl", action.shape), -1), action.shape[-1])
+        other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.
-        turn = (noise.uniform("turn", [action.shape[0], 1]) + 1) / 2 < amount
+        turn = (noise.uniform("turn", [batch, 1]) + 1) / 2 < amount
         return tf.where(turn | (how == "completely_random"), other, action)
 
     # State.

@@ -1,5 +1,6 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
+import dataclasses
 import math
 import pathlib
 import shutil
@@ -54,6 +55,8 @@ def assemble(
         raise LogdirError(
             f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
+    # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
+    config = dataclasses.replace(config, prefill=config.prefill + counters.begun_at)
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):
@@ -89,7 +92,7 @@ def action_space(space: gymnasium.Space) -> tuple[int, bool]:
 
 def _introduction(config, logdir, agent, counters, device, renderer) -> list[str]:
     counts = ", ".join(f"{name} {n:,}" for name, n in agent.parameter_counts().items())
-    begun = f"going on at {counters.steps} environment steps" if counters.episodes else "new run"
+    begun = f"going on at {counters.steps} environment steps" if counters.steps else "new run"
     return [
         f"{config.task} in {logdir}: {begun}",
         f"learner on {device}; rendering by {renderer}",

@@ -32,6 +32,7 @@ class Counters:
     """
 
     steps: int = 0  # Environment steps, action repeat included.
+    begun_at: int = 0  # Those that the run's episodes lack, as another program made them.
     episodes: int = 0
     updates: int = 0
     last_train: int | None = None  # `steps` at the last phase of updates.

@@ -1,9 +1,12 @@
 """Evaluations during training: returns, a video, and what the model makes of unseen data."""
 
+import json
+
 import numpy as np
 
-from clion_tf import report, video
+from clion_tf import heldout, video
 from clion_tf.episodes import Episode
+from clion_tf.files import atomic_write
 from clion_tf.interaction import AgentPolicy
 from clion_tf.running import Run, play_episode
 
@@ -37,13 +40,24 @@ def evaluate(run: Run) -> None:
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
     if config.log_images:
-        scalars, pictures = report.newest_episode(run.agent, run.replay, config, counters.updates)
-        groups |= scalars
-        for tag, frames in pictures.items():
-            run.logger.video(counters.steps, tag, frames, FPS)
+        groups |= _inspect_model(run)
     run.logger.scalars(counters.steps, groups)
     run.progress.note(test=counters.test_return)
     run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
+
+
+def _inspect_model(run: Run) -> dict[str, dict[str, float]]:
+    """Writes pictures and diagnostics of unseen data; returns scalars for the log."""
+    steps, updates = run.counters.steps, run.counters.updates
+    found = heldout.newest_episode(run.agent, run.replay, run.config, updates)
+    for tag, frames in found.pictures.items():
+        run.logger.video(steps, tag, frames, FPS)
+    folder = run.logdir / "diagnostics"
+    folder.mkdir(exist_ok=True)
+    with atomic_write(folder / f"{steps:09d}.json") as file:
+        line = {"steps": steps, "updates": updates, **found.diagnostics}
+        file.write(json.dumps(line).encode() + b"\n")
+    return found.scalars
 
 
 def _save_video(run: Run, episode: Episode) -> None:

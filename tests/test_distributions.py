@@ -122,6 +122,7 @@ def test_normal_entropy_is_scipys():
 
 # TanhNormal.
 
+LIMIT = math.atanh(1 - 2**-24)  # As what saturated actions count, before tanh.
 MEAN, STD = tf.constant([[0.3, -1.0], [0.0, 2.0]]), tf.constant([[0.8, 0.3], [1.5, 1.0]])
 
 
@@ -212,6 +213,16 @@ def test_densest_is_dense_in_actions_and_not_before_tanh():
     noise = tf.constant([[[0.0]], [[1.0]]])
     found = TanhNormal(tf.constant([[1.0]]), tf.constant([[1.0]])).densest(noise)
     np.testing.assert_allclose(found, [[math.tanh(2.0)]], rtol=1e-6)
+
+
+def test_densest_takes_saturated_actions_as_just_inside():
+    # Before tanh, 15 is denser in actions than 9; as actions both are 1, so the others decide.
+    x = np.array([[9.0, 1.25], [15.0, 1.0]])
+    assert tanh_normal_density(x, 0.0, 5.0).sum(-1).argmax() == 1
+    assert tanh_normal_density(np.minimum(x, LIMIT), 0.0, 5.0).sum(-1).argmax() == 0
+    policy = TanhNormal(tf.zeros([1, 2]), tf.fill([1, 2], 5.0))
+    found = policy.densest(tf.constant(x[:, None] / 5.0, tf.float32))
+    np.testing.assert_allclose(found, [[1.0, math.tanh(1.25)]], rtol=1e-6)
 
 
 def test_tanh_normal_mode_is_tanh_of_the_mean():

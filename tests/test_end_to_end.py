@@ -133,6 +133,21 @@ def test_debug_run_leaves_videos(debug):
     assert np.std(frames[0]) > 5 and not np.array_equal(frames[0], frames[-1])
 
 
+def test_debug_run_leaves_diagnostics(debug):
+    folder, _ = debug
+    paths = sorted((folder / "diagnostics").iterdir())
+    assert [path.name for path in paths] == ["000002000.json", "000003000.json"]
+    found = json.loads(paths[-1].read_text())
+    assert (found["steps"], found["updates"]) == (3000, 10)
+    errors = found["decoding"]["error"]
+    assert found["decoding"]["sigma"][0] == 0 and 0 < errors[0] != errors[-1]
+    weights = found["weights"]
+    assert len(weights["original"]["mean"]) == len(weights["augmented"]["mean"]) == 5 - 1
+    both = np.mean([weights["original"]["mean"], weights["augmented"]["mean"]])
+    assert both == pytest.approx(1.0, rel=1e-3)
+    assert len(found["scores"]["real"]["by_age"]) == 5  # K is the horizon.
+
+
 def test_debug_run_leaves_tensorboard_events(debug):
     folder, _ = debug
     events = event_accumulator.EventAccumulator(str(folder / "tensorboard"))

@@ -60,7 +60,7 @@ def test_clion_is_the_default_and_dreamer_has_it_all_off():
 
 
 def test_dreamer_is_what_the_golden_numbers_are_compared_with():
-    from clion_tf import parity  # Here, for it loads TensorFlow.
+    from clion_tf.dreamer import parity  # Here, for it loads TensorFlow.
 
     assert options("dreamer") == parity.DREAMER
 

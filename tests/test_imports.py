@@ -16,14 +16,31 @@ MODULES = {
 }
 HEAVY = {"tensorflow", "keras", "tf_keras"}
 # What workers load, or what the command line loads before they have started.
-LIGHT = [name for name in MODULES if name.startswith("clion_tf.envs")] + [
+# And what tools load before they refuse.
+LIGHT = [
+    name
+    for name in MODULES
+    if name.startswith(("clion_tf.envs", "clion_tf.results", "clion_tf.webpage"))
+] + [
     f"clion_tf.{name}"
-    for name in ("config", "episodes", "files", "interaction", "logdir", "replay", "run", "video")
-]
+    for name in (
+        "checks", "command", "config", "episodes", "evaluation", "export", "files", "interaction",
+        "loading", "logdir", "replay", "run", "showing.filming", "showing.pictures",
+        "theory.bounds", "theory.horizon_figure", "video",
+    )
+]  # fmt: skip
 # Module or package: what it must not import, though it may import what imports it.
 FORBIDDEN = {
     **{
-        f"clion_tf.{low}": ["agent", "assemble", "models", "learning", "parity", "report", "train"]
+        f"clion_tf.{low}": [
+            "agent",
+            "assemble",
+            "models",
+            "learning",
+            "dreamer",
+            "heldout",
+            "train",
+        ]
         for low in ("envs", "replay", "episodes", "config", "files", "video", "interaction")
     },
     **{
@@ -31,12 +48,18 @@ FORBIDDEN = {
         for low in ("learning", "models")
     },
     "clion_tf.envs": ["config", "replay", "episodes", "run"],
+    "clion_tf.results": ["agent", "models", "learning", "train", "showing", "webpage"],
     "clion_tf.agent": ["envs", "replay", "train", "run", "logger", "interaction"],
     "clion_tf.running": ["train", "updates", "test_phase", "models", "learning", "agent"],
     "clion_tf.updates": ["train", "test_phase", "models", "learning", "agent"],
     "clion_tf.test_phase": ["train", "updates", "models", "learning", "agent"],
     "clion_tf.train": ["models", "learning", "agent"],
 }
+
+# What looks at runs; those who make them know nothing of it.
+LOOKING = ["benchmark", "command", "dreamer", "results", "showing.filming", "theory", "webpage"]
+for low in ("agent", "assemble", "envs", "learning", "models", "replay", "run", "train", "updates"):
+    FORBIDDEN[f"clion_tf.{low}"] = FORBIDDEN.get(f"clion_tf.{low}", []) + LOOKING
 
 
 def tree(name):

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 
-from clion_tf import parity
+from clion_tf.dreamer import parity
 from clion_tf.noise import GivenNoise
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

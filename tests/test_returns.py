@@ -70,6 +70,30 @@ def test_lambda_1_is_the_discounted_sum_and_the_bootstrap():
     np.testing.assert_allclose(returns_of_one(1.0), [6.125, 10.25, 33.0], rtol=1e-6)
 
 
+def test_cut_at_the_horizon_by_hand_without_discount():
+    # Eqs. 6 and 7, lambda = 1/2, H = 3: V^n adds rewards up to h = min(tau + n, 3), then v_h.
+    # tau = 0: V^1 = 1 + 20 = 21, V^2 = 1 + 2 + 30 = 33, V^3 = 1 + 2 + 3 + 40 = 46
+    #          (1 - 1/2) * (21 + 1/2 * 33) + 1/4 * 46 = 30.25
+    # tau = 1: V^1 = 2 + 30 = 32, V^2 = 2 + 3 + 40 = 45, V^3 = 45, cut: step 4 does not exist
+    #          (1 - 1/2) * (32 + 1/2 * 45) + 1/4 * 45 = 38.5
+    # tau = 2: V^1 = V^2 = V^3 = 3 + 40 = 43, all cut
+    columns = [tf.constant(x)[:, None] for x in (REWARD, VALUE, [1.0, 1.0, 1.0])]
+    found = lambda_return(*columns, tf.constant([BOOTSTRAP]), 0.5)[:, 0]
+    np.testing.assert_allclose(found, [30.25, 38.5, 43.0], rtol=1e-6)
+    np.testing.assert_allclose(
+        mixture(*(x.numpy() for x in columns), np.float32([BOOTSTRAP]), 0.5)[:, 0], found
+    )
+
+
+@pytest.mark.parametrize("lambda_", [0.0, 0.5, 0.95, 1.0])
+def test_without_discount_right_values_leave_nothing_to_mix(lambda_):
+    """Rewards 1 and values that count the steps left: every k-step return is the value."""
+    value = tf.constant([[14.0], [13.0], [12.0], [11.0]])
+    ones = tf.ones_like(value)
+    found = lambda_return(ones, value, ones, tf.constant([10.0]), lambda_)
+    np.testing.assert_allclose(found, value, rtol=1e-6)
+
+
 @pytest.mark.parametrize("lambda_", [0.0, 0.5, 0.95, 1.0])
 @pytest.mark.parametrize("steps", [1, 2, 5, 14])
 def test_is_the_mixture_of_k_step_returns_cut_at_the_horizon(steps, lambda_):

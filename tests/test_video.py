@@ -145,3 +145,33 @@ def test_a_failed_mp4_leaves_the_old_one(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="wrote no video"):
         video.save_video(path, moving(5), 20)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.mp4"]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_clips_come_one_after_the_other(tmp_path, name):
+    frames = moving(9)
+    whole = video.save_video(tmp_path / f"whole-{name}", frames, 20, scale=1)
+    clips = (frames[start : start + 3] for start in (0, 3, 6))
+    path = video.save_clips(tmp_path / name, clips, 20)
+    decoded = [imageio.imread(p, index=None, **_reader(p)) for p in (path, whole)]
+    assert decoded[0].shape == decoded[1].shape == (9, 64, 64, 3)
+    assert closeness(*decoded) < 3
+
+
+def _reader(path):
+    return {"mode": "RGB"} if path.suffix == ".gif" else {"plugin": "FFMPEG"}
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_a_clip_that_cannot_be_made_leaves_nothing(tmp_path, name):
+    def failing():
+        yield moving(3)
+        raise BrokenPipeError("the simulator is gone")
+
+    with pytest.raises(BrokenPipeError, match="the simulator is gone"):
+        video.save_clips(tmp_path / name, failing(), 20)
+    with pytest.raises(ValueError, match="of one size"):
+        video.save_clips(tmp_path / name, [moving(3), moving(3, 32)], 20)
+    with pytest.raises(ValueError, match="at least one clip"):
+        video.save_clips(tmp_path / name, [], 20)
+    assert os.listdir(tmp_path) == []

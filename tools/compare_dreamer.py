@@ -1,17 +1,28 @@
-"""Compares this project with the original Dreamer.
+"""Compares this project with the original Dreamer, github.com/danijar/dreamer.
 
     .venv/bin/python tools/compare_dreamer.py parity --golden=tests/golden/clion_e.npz
     .venv/bin/python tools/compare_dreamer.py speed --dreamer_dir=DIR --dreamer_python=PYTHON
+    .venv/bin/python tools/compare_dreamer.py checkpoint --pickle=variables.pkl --logdir=NEW
+    .venv/bin/python tools/compare_dreamer.py episodes --logdir=OURS --dreamer_episodes=DIR
+    .venv/bin/python tools/compare_dreamer.py curves --logdir=OURS --dreamer_logdir=DIR --out=c.png
 
-`parity` asks whether our numbers are those of a golden file: one line for each output, gradient and
-optimiser step, a last line that sums up. Exit code 0 if all hold, 1 if any differs, 2 if there is
-nothing to compare.
+`parity`: are our numbers those of a golden file? One line for each output, gradient and optimiser
+step.
 
-`speed` times updates of your checkout of the original (github.com/danijar/dreamer, with a Python
-that can run it: 3.8 with TensorFlow 2.2 and TensorFlow Probability 0.10) and of ours as Dreamer, as
-CLION and as Doubled-Dreamer, in turn, on the same sizes: those of the flags of `clion_tf.run`, by
-default the paper's. The original computes in float32, ours in --precision, 32 by default. Exit code
-0, or 2 if one of them does not run.
+`speed`: seconds of an update, the original's and ours as Dreamer, as CLION and as Doubled-Dreamer,
+in turn, on the same sizes: those of the flags of `clion_tf.run`, by default the paper's. The
+original computes in float32, ours in --precision, 32 by default.
+
+`checkpoint`: makes a logdir, for `clion_tf.run` and all tools, of the original's trained agent. Its
+file has weights and the number of steps, no optimiser state. With --episodes training goes on from
+its data; else the run first collects seed episodes. All other flags are those of `clion_tf.run`.
+
+`episodes`: does each side read the other's episode files as the same numbers?
+
+`curves`: the returns of both in one figure and one table.
+
+DIR is a checkout of the original, PYTHON can run it: 3.8 with TensorFlow 2.2 and TensorFlow
+Probability 0.10. Exit code 0 if all is well, 1 if something differs or fails, 2 for what cannot be.
 """
 
 import os
@@ -24,37 +35,31 @@ if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
 import argparse
 import json
 import pathlib
-import signal
 from collections.abc import Sequence
 
+from clion_tf import command
 from clion_tf.benchmark import versus
-from clion_tf.config import ConfigError, parse
+from clion_tf.command import UsageError
+from clion_tf.config import parse
+from clion_tf.dreamer import arguments, exchange, side_by_side
 from clion_tf.files import atomic_write
-from clion_tf.run import EXIT_SIGNAL, quiet_import
+from clion_tf.results import tables
+from clion_tf.results.sources import check_output, warnings
+from clion_tf.run import quiet_import
 
-OK, DIFFERENT, REFUSED = 0, 1, 2
+DIFFERENT = 1
+DREAMER_MODE = ("--beta1=0", "--beta2=0", "--augmentations=0", "--noevaluator")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    add_parity(commands)
-    add_speed(commands)
-    options, flags = parser.parse_known_args(arguments)
-    if flags and options.run is not speed:
-        parser.error(f"unrecognized arguments: {' '.join(flags)}")
-    options.flags = flags
-    return options.run(options)
+    return command.run("compare_dreamer", _main, words)
 
 
-def add_parity(commands: argparse._SubParsersAction) -> None:
-    """Adds the sub-command `parity`."""
-    parser = commands.add_parser("parity", help="our numbers against those of golden files")
-    parser.add_argument("--golden", nargs="+", required=True, metavar="FILE", help=".npz files")
-    parser.set_defaults(run=parity)
+def _main(words: Sequence[str] | None) -> int:
+    options = arguments.parse(__doc__, words)
+    commands = {f.__name__: f for f in (parity, speed, checkpoint, episodes, curves)}
+    return commands[options.command](options)
 
 
 def parity(options: argparse.Namespace) -> int:
@@ -62,26 +67,26 @@ def parity(options: argparse.Namespace) -> int:
     # The reference is float32, which GPUs round more coarsely by default.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     with quiet_import():
-        from clion_tf import parity
+        from clion_tf.dreamer import parity
 
     held = total = 0
     for path in options.golden:
         try:
             rows = list(parity.compare(path))
         except parity.GoldenError as error:
-            return refuse(error)
+            raise UsageError(str(error)) from error
         if not rows:
-            return refuse(f"{path}: not a golden file (it has nothing to compare)")
+            raise UsageError(f"{path}: not a golden file (it has nothing to compare)")
         print_table(path, rows)
         held += sum(row.holds for row in rows)
         total += len(rows)
     verdict = "all hold" if held == total else f"{total - held} DIFFER"
     print(f"{verdict}: {held} of {total} quantities within their tolerance")
-    return OK if held == total else DIFFERENT
+    return command.OK if held == total else DIFFERENT
 
 
 def print_table(path: str, rows: Sequence) -> None:
-    """One line for each of `clion_tf.parity.Comparison`."""
+    """One line for each of `clion_tf.dreamer.parity.Comparison`."""
     width = max(len(row.name) for row in rows)
     print(f"{path}\n{'quantity':{width}}  difference  tolerance  verdict")
     for row in rows:
@@ -89,63 +94,96 @@ def print_table(path: str, rows: Sequence) -> None:
         print(f"{row.name:{width}}  {row.difference:10.2e}  {row.tolerance:9.0e}  {verdict}")
 
 
-def add_speed(commands: argparse._SubParsersAction) -> None:
-    """Adds the sub-command `speed`."""
-    parser = commands.add_parser(
-        "speed",
-        help="seconds of an update, the original's and ours",
-        epilog="all other options are flags of clion_tf.run, such as --flagfile=flags/cpu.flags",
-        allow_abbrev=False,  # An abbreviation could be one of our flags.
-    )
-    parser.add_argument("--dreamer_dir", required=True, metavar="DIR", help="its checkout")
-    parser.add_argument("--dreamer_python", required=True, metavar="PYTHON", help="to run it")
-    parser.add_argument("--rounds", type=positive, default=5, help="of all, 5 by default")
-    parser.add_argument("--updates", type=positive, default=1, help="of each in a round, 1")
-    parser.add_argument("--json", metavar="FILE", help="write all that was measured there")
-    parser.set_defaults(run=speed)
-
-
-def positive(text: str) -> int:
-    """A number of things to do."""
-    if int(text) < 1:
-        raise ValueError(text)
-    return int(text)
-
-
 def speed(options: argparse.Namespace) -> int:
     """Prints a table."""
-    tell = report if sys.stderr.isatty() else lambda line: None
     checkout = pathlib.Path(options.dreamer_dir).expanduser()
     python = os.path.expanduser(options.dreamer_python)
+    if options.json and not pathlib.Path(options.json).absolute().parent.is_dir():
+        raise UsageError(f"--json={options.json}: no such folder")
+    # `auto` would give ours a lower precision than the original's on a GPU.
+    config = parse(["--precision=32", *options.flags])
     try:
-        if options.json and not pathlib.Path(options.json).absolute().parent.is_dir():
-            return refuse(f"--json={options.json}: no such folder")
-        # `auto` would give ours a lower precision than the original's on a GPU.
-        config = parse(["--precision=32", *options.flags])
-        figures = versus.compare(config, checkout, python, options.rounds, options.updates, tell)
-        result = versus.summary(config, options.updates, figures)
-        print("\n".join(versus.table(result)))
-        if options.json:
-            with atomic_write(options.json) as file:
-                file.write(json.dumps(result, indent=2).encode() + b"\n")
-    except (ConfigError, versus.VersusError) as error:
-        return refuse(error)
-    except OSError as error:
-        return refuse(f"--json={options.json}: {error}")
-    except KeyboardInterrupt:
-        return EXIT_SIGNAL + signal.SIGINT
-    return OK
+        figures = versus.compare(
+            config, checkout, python, options.rounds, options.updates, command.progress
+        )
+    except versus.VersusError as error:
+        raise UsageError(str(error)) from error
+    result = versus.summary(config, options.updates, figures)
+    print("\n".join(versus.table(result)))
+    if options.json:
+        with atomic_write(options.json) as file:
+            file.write(json.dumps(result, indent=2).encode() + b"\n")
+    return command.OK
 
 
-def report(line: str) -> None:
-    """A line for who waits."""
-    sys.stderr.write(f"{line}\n")
+def checkpoint(options: argparse.Namespace) -> int:
+    """Makes the logdir and says what is in it."""
+    config = parse([*DREAMER_MODE, *options.flags, f"--logdir={options.logdir}"])
+    pickle = existing(options.pickle, "--pickle", pathlib.Path.is_file)
+    episodes = options.episodes and existing(options.episodes, "--episodes", pathlib.Path.is_dir)
+    with quiet_import():
+        from clion_tf.dreamer import conversion
+    made = conversion.convert(config, pickle, episodes or None, command.progress)
+    counters = made.counters
+    print(f"{made.checkpoint}: {counters.steps} environment steps, {made.action_size} actions")
+    print(f"episodes: {counters.episodes}, of {made.replay_steps} environment steps")
+    if made.replay_steps < config.prefill:
+        print(f"a run begins with seed episodes, up to {config.prefill} environment steps")
+    return command.OK
 
 
-def refuse(reason: object) -> int:
-    """One line on stderr; returns the exit code."""
-    sys.stderr.write(f"compare_dreamer: error: {reason}\n")
-    return REFUSED
+def existing(text: str, option: str, right) -> pathlib.Path:
+    """The path, if it is of the right kind."""
+    path = pathlib.Path(text).expanduser()
+    if not right(path):
+        raise UsageError(f"{option}={text}: nothing of that kind there")
+    return path
+
+
+def episodes(options: argparse.Namespace) -> int:
+    """Prints a table for each direction."""
+    if bool(options.dreamer_dir) != bool(options.dreamer_python):
+        raise UsageError("--dreamer_dir and --dreamer_python go together")
+    original = None
+    if options.dreamer_dir:
+        checkout = pathlib.Path(options.dreamer_dir).expanduser()
+        original = exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
+    ours = pathlib.Path(options.logdir).expanduser() / "episodes" if options.logdir else None
+    its = pathlib.Path(options.dreamer_episodes).expanduser() if options.dreamer_episodes else None
+    if not its and not (ours and original):
+        raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")
+    agree = True
+    try:
+        files = [
+            exchange.some_files(folder, options.count) if folder else [] for folder in (ours, its)
+        ]
+        for direction in exchange.compare(*files, original, options.length):
+            print("\n".join(exchange.table(direction)), end="\n\n")
+            agree &= direction.agrees
+    except exchange.ExchangeError as error:
+        raise UsageError(str(error)) from error
+    print("all agree" if agree else "something DIFFERS")
+    return command.OK if agree else DIFFERENT
+
+
+def curves(options: argparse.Namespace) -> int:
+    """Writes the figure; prints or writes the table."""
+    out = check_output(options.out, (".png", ".pdf", ".svg"))
+    target = check_output(options.table, (".md", ".csv"), "table") if options.table else None
+    found = side_by_side.read(options.logdir, options.dreamer_logdir, options.metric)
+    for line in warnings(found):
+        sys.stderr.write(f"compare_dreamer: warning: {line}\n")
+    table = tables.rows(found, "plain", options.steps)
+    from clion_tf.results import plotting  # matplotlib is slow to import, and not for --help.
+
+    plotting.save(plotting.learning_curves(found, metric=options.metric), out)
+    if target is None:
+        print(tables.markdown(table), end="")
+        return command.OK
+    text = tables.csv_text(table) if target.suffix.lower() == ".csv" else tables.markdown(table)
+    with atomic_write(target) as file:
+        file.write(text.encode())
+    return command.OK
 
 
 if __name__ == "__main__":

@@ -10,10 +10,17 @@ from clion_tf.envs.remote import RemoteEnv
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, WorkerError
 from clion_tf.envs.supervised import SupervisedEnv
-from clion_tf.envs.wrappers import ActionRepeat, NormalizeActions, RenderImage, RotateImage
+from clion_tf.envs.wrappers import (
+    ActionRepeat,
+    AddPicture,
+    NormalizeActions,
+    RenderImage,
+    RotateImage,
+)
 
 __all__ = [
     "ActionRepeat",
+    "AddPicture",
     "EnvError",
     "EnvSpec",
     "NormalizeActions",

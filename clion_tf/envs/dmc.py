@@ -40,7 +40,8 @@ class DMControl(gymnasium.Env):
 
     task: see `find_task`. seed: decides what is random in the model itself (lqr's springs), the
     same in every episode. size: height and width of `render`'s images in pixels. camera: None is
-    2 for the quadruped and 0 else, as in the original Dreamer.
+    2 for the quadruped and 0 else, as in the original Dreamer. picture_size: the same of
+    `render_picture`'s, None if it is not needed.
     Raises UnknownTaskError, EnvError for a camera that the model lacks, RenderingError.
     """
 
@@ -53,21 +54,22 @@ class DMControl(gymnasium.Env):
         seed: int = 0,
         size: tuple[int, int] = (64, 64),
         camera: int | None = None,
+        picture_size: tuple[int, int] | None = None,
     ):
         suite = opengl.load_suite()
         domain, name = find_task(task, suite.ALL_TASKS)
         random = np.random.RandomState(np.random.SeedSequence(seed).generate_state(4))
         self._env = suite.load(domain, name, task_kwargs={"random": random})
-        self._size = size
+        self._size, self._picture_size = size, picture_size
         self._camera_id = camera if camera is not None else 2 if domain == "quadruped" else 0
-        self._camera = None
+        self._cameras: dict[tuple[int, int], Any] = {}
         cameras = self._env.physics.model.ncam
         if not -1 <= self._camera_id < cameras:
             raise EnvError(f"{task} has cameras 0 to {cameras - 1}, but not {self._camera_id}")
         # A buffer of the image's own size gives the same pixels 9 % faster in software. It is
         # allocated with the context, so this must come before anything that may render.
         screen = self._env.physics.model.vis.global_
-        screen.offheight, screen.offwidth = size
+        screen.offheight, screen.offwidth = np.maximum(size, picture_size or size).tolist()
         self.action_space = _action_space(self._env.action_spec())
         self.observation_space = gymnasium.spaces.Dict(
             {
@@ -106,15 +108,22 @@ class DMControl(gymnasium.Env):
 
     def render(self) -> np.ndarray:
         """The present picture, uint8 [height, width, 3], as from `physics.render`."""
-        if self._camera is None:
+        return self._render(self._size)
+
+    def render_picture(self) -> np.ndarray:
+        """The same scene at `picture_size`, uint8 [height, width, 3]."""
+        return self._render(self._picture_size)
+
+    def _render(self, size: tuple[int, int]) -> np.ndarray:
+        if size not in self._cameras:
             with opengl.rendering_errors():
                 from dm_control.mujoco import engine
 
-                self._camera = engine.Camera(self._env.physics, *self._size, self._camera_id)
-        return self._camera.render().copy()  # the camera draws into the same array again
+                self._cameras[size] = engine.Camera(self._env.physics, *size, self._camera_id)
+        return self._cameras[size].render().copy()  # the camera draws into the same array again
 
     def close(self) -> None:
-        self._camera = None
+        self._cameras.clear()
         self._env.physics.free()
 
 

@@ -1,19 +1,27 @@
 """From an EnvSpec to the environment that the agent sees."""
 
 import importlib
+from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from clion_tf.envs.spec import EnvError, EnvSpec, UnknownTaskError
-from clion_tf.envs.wrappers import ActionRepeat, NormalizeActions, RenderImage, RotateImage
+from clion_tf.envs.wrappers import (
+    ActionRepeat,
+    AddPicture,
+    NormalizeActions,
+    RenderImage,
+    RotateImage,
+)
 
 
 def make(spec: EnvSpec) -> gymnasium.Env:
     """The environment of a spec; renders, so never call it in a process that has TensorFlow.
 
-    Observations are {'image': uint8 [height, width, 3]}, actions float32 in [-1, 1] (a space
+    Observations are {'image': uint8 [height, width, 3]}, with spec.picture_size also 'picture';
+    actions float32 in [-1, 1] (a space
     that is not a Box stays as it is). Each step's info has 'discount' and 'steps'.
     Raises UnknownTaskError, RenderingError, or EnvError for images of a wrong kind.
     """
@@ -22,9 +30,12 @@ def make(spec: EnvSpec) -> gymnasium.Env:
     if isinstance(env.action_space, gymnasium.spaces.Box):
         env = NormalizeActions(env)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
+    draw = _picture_source(env)
     if not _has_image(env):
         env = RenderImage(env, spec.size)
     _check_image(env, spec)
+    if spec.picture_size is not None:
+        env = AddPicture(env, spec.picture_size, draw)
     if spec.rotation_degrees > 0:
         env = RotateImage(env, spec.rotation_degrees)
     return env
@@ -43,7 +54,7 @@ def _dm_control(spec: EnvSpec) -> gymnasium.Env:
     # Here, so that importing this module loads no OpenGL.
     from clion_tf.envs.dmc import DMControl
 
-    return DMControl(spec.task, spec.seed, spec.size, spec.camera)
+    return DMControl(spec.task, spec.seed, spec.size, spec.camera, spec.picture_size)
 
 
 def _custom(spec: EnvSpec) -> gymnasium.Env:
@@ -63,6 +74,15 @@ def _custom(spec: EnvSpec) -> gymnasium.Env:
 def _has_image(env: gymnasium.Env) -> bool:
     space = env.observation_space
     return isinstance(space, gymnasium.spaces.Dict) and "image" in space.spaces
+
+
+def _picture_source(env: gymnasium.Env) -> Callable[[], np.ndarray] | None:
+    """What draws the present scene better than the image; None if nothing does."""
+    if hasattr(env.unwrapped, "render_picture"):
+        return env.unwrapped.render_picture
+    # Where the image comes from `render`, the picture has no more to show, and a second call could
+    # change what the environment draws at random.
+    return env.render if _has_image(env) and env.render_mode == "rgb_array" else None
 
 
 def _check_image(env: gymnasium.Env, spec: EnvSpec) -> None:

@@ -83,7 +83,10 @@ class RemoteEnv:
         return self._ready
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
-        """Start the episode of that number; returns {'image': uint8 [height, width, 3]}."""
+        """Start the episode of that number; returns {'image': uint8 [height, width, 3]}.
+
+        With spec.picture_size the observation has 'picture' too, see EnvSpec.
+        """
         self.send_reset(episode)
         return self.receive_reset()
 

@@ -40,6 +40,8 @@ class EnvSpec:
     size: height and width of the images in pixels.
     camera: number of the camera; None for the task's usual one.
     rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
+    picture_size: height and width in pixels of a second picture in each observation, `picture`,
+      for people to look at; None for none. The images do not depend on it.
     """
 
     task: str
@@ -50,12 +52,15 @@ class EnvSpec:
     size: tuple[int, int] = (64, 64)
     camera: int | None = None
     rotation_degrees: float = 0.0
+    picture_size: tuple[int, int] | None = None
 
     def __post_init__(self):
         for name, least in (("seed", 0), ("index", 0), ("action_repeat", 1), ("time_limit", 1)):
             if getattr(self, name) < least:
                 raise EnvError(f"{name} must be at least {least}, not {getattr(self, name)}")
-        if len(self.size) != 2 or min(self.size) < 1:
-            raise EnvError(f"size must be a height and a width in pixels, not {self.size}")
+        for name in ("size", "picture_size"):
+            size = getattr(self, name)
+            if size is not None and (len(size) != 2 or min(size) < 1):
+                raise EnvError(f"{name} must be a height and a width in pixels, not {size}")
         if not 0 <= self.rotation_degrees <= 180:
             raise EnvError(f"rotation_degrees must be in [0, 180], not {self.rotation_degrees}")

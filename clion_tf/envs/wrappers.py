@@ -1,9 +1,11 @@
 """Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+from PIL import Image, ImageOps
 
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError
@@ -77,11 +79,41 @@ class RenderImage(gymnasium.ObservationWrapper):
         return {"image": image}
 
 
+class AddPicture(gymnasium.ObservationWrapper):
+    """Adds 'picture', uint8 [height, width, 3], for people to look at.
+
+    draw: gives the present scene, uint8 [any height, any width, 3], which is fitted into the size
+    with black borders; None: the observation's image is enlarged.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env, size: tuple[int, int], draw: Callable[[], np.ndarray] | None
+    ):
+        super().__init__(env)
+        self._size, self._draw = size, draw
+        picture = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
+        spaces = {**env.observation_space.spaces, "picture": picture}
+        self.observation_space = gymnasium.spaces.Dict(spaces)
+
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._draw is None:  # Its pixels stay visible, as they are all that there is.
+            scene, method = observation["image"], Image.Resampling.NEAREST
+        else:
+            scene, method = np.asarray(self._draw()), Image.Resampling.LANCZOS
+        if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
+            found = f"{scene.dtype} {scene.shape}"
+            raise EnvError(f"render() must give uint8 (height, width, 3), not {found}")
+        if scene.shape[:2] != self._size:
+            fitted = ImageOps.pad(Image.fromarray(scene), self._size[::-1], method)
+            scene = np.asarray(fitted)
+        return {**observation, "picture": scene}
+
+
 class RotateImage(gymnasium.ObservationWrapper):
     """Rotate each frame's 'image' by its own angle from U(-degrees, degrees).
 
-    The angles follow from the seed given to `reset`; a reset without a seed goes on in the
-    present stream, as everywhere in gymnasium.
+    A 'picture' beside it turns with it. The angles follow from the seed given to `reset`; a reset
+    without a seed goes on in the present stream, as everywhere in gymnasium.
     """
 
     def __init__(self, env: gymnasium.Env, degrees: float):
@@ -98,7 +130,8 @@ class RotateImage(gymnasium.ObservationWrapper):
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         angle = self._angles.uniform(-self._degrees, self._degrees)
-        return {**observation, "image": rotate_image(observation["image"], angle)}
+        shown = observation.keys() & {"image", "picture"}
+        return {**observation, **{key: rotate_image(observation[key], angle) for key in shown}}
 
 
 def _angle_generator(seed: int) -> np.random.Generator:

@@ -79,12 +79,13 @@ class TanhNormal:
     def densest(self, noise: tf.Tensor) -> tf.Tensor:
         """Per row the sample of highest density: noise [K, N, A] -> action [N, A].
 
-        Dreamer's evaluation policy; its code takes one row's choice for all rows.
+        Dreamer's evaluation policy; its code takes one row's choice for all rows. As there,
+        saturated samples have the density of `log_prob`.
         """
-        x = self.mean + self.std * noise
-        best = tf.argmax(self._log_prob_before_tanh(x), 0, tf.int32)
+        action = self.sample(noise)
+        best = tf.argmax(self.log_prob(action), 0, tf.int32)
         rows = tf.range(tf.shape(best)[0])
-        return tf.tanh(tf.gather_nd(x, tf.stack([best, rows], -1)))
+        return tf.gather_nd(action, tf.stack([best, rows], -1))
 
     def mode(self) -> tf.Tensor:
         """tanh of the Gaussian's mean, [N, A]."""

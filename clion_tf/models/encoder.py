@@ -5,7 +5,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from clion_tf.models.layers import Linear, Network
-from clion_tf.models.packing import CHANNELS, pack_kernel
+from clion_tf.models.packing import CHANNELS, known, pack_kernel
 
 
 class Convolution(Linear):
@@ -70,4 +70,4 @@ class Encoder(Network):
         x = tf.reshape(image, [-1, *image.shape[-3:]])
         for conv in self.convs:
             x = conv(x)
-        return tf.reshape(x, [*image.shape[:-3], self.size])
+        return tf.reshape(x, [*known(image.shape[:-3]), self.size])

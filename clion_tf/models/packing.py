@@ -12,11 +12,16 @@ import tensorflow as tf
 CHANNELS = 12
 
 
+def known(shape: tf.TensorShape) -> list[int]:
+    """A shape for tf.reshape; of its dimensions at most one may be open."""
+    return [-1 if size is None else size for size in shape]
+
+
 def pack(image: tf.Tensor) -> tf.Tensor:
     """[..., H, W, 3] -> [..., H/2, W/2, 12]; channel (2p + q) * 3 + c is its pixel (p, q)."""
     height, width = image.shape[-3] // 2, image.shape[-2] // 2
     rows = tf.transpose(tf.reshape(image, [-1, 2, width, 6]), [0, 2, 1, 3])
-    return tf.reshape(rows, [*image.shape[:-3], height, width, CHANNELS])
+    return tf.reshape(rows, [*known(image.shape[:-3]), height, width, CHANNELS])
 
 
 def unpack(packed: tf.Tensor) -> tf.Tensor:

@@ -11,6 +11,7 @@ import keras
 import tensorflow as tf
 
 from clion_tf.models.layers import Network, layer_seed
+from clion_tf.models.packing import known
 from clion_tf.models.scan import Spec, scan
 
 State = dict[str, tf.Tensor]
@@ -158,7 +159,7 @@ class RSSM(Network):
         flat = tf.reshape(tf.cast(embed, self.compute_dtype), [-1, embed.shape[-1]])
         part = tf.matmul(flat, tf.cast(embed_kernel, self.compute_dtype))
         part += tf.cast(self.obs1.bias, self.compute_dtype)
-        return deter_kernel, tf.reshape(part, [*embed.shape[:-1], part.shape[-1]])
+        return deter_kernel, tf.reshape(part, [*known(embed.shape[:-1]), part.shape[-1]])
 
     def _posterior(
         self, deter: tf.Tensor, kernel: tf.Tensor, embed_part: tf.Tensor, noise: tf.Tensor
@@ -169,7 +170,7 @@ class RSSM(Network):
         return self._sample(mean, std, deter, noise)
 
     def _mean_std(self, x: tf.Tensor, shape: tf.TensorShape) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.reshape(tf.cast(x, tf.float32), [*shape, 2 * self.stoch])
+        x = tf.reshape(tf.cast(x, tf.float32), [*known(shape), 2 * self.stoch])
         mean, std = tf.split(x, 2, -1)
         return mean, tf.nn.softplus(std) + self._min_std
 

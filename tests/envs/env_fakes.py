@@ -44,6 +44,8 @@ class CountingEnv(gymnasium.Env):
 class ImageEnv(CountingEnv):
     """Gives its image in the observation, and cannot render."""
 
+    render_mode = None
+
     def __init__(self, size=(8, 8), dtype=np.uint8):
         super().__init__(size)
         image = gymnasium.spaces.Box(0, 255, (*size, 3), dtype)
@@ -61,6 +63,15 @@ class ImageEnv(CountingEnv):
 
     def render(self):
         raise AssertionError("the observation has an image already")
+
+
+class PicturedEnv(ImageEnv):
+    """Renders what its image does not show: 40 x 80, brighter with each control step."""
+
+    render_mode = "rgb_array"
+
+    def render(self):
+        return np.full((40, 80, 3), min(255, 10 * self.steps), np.uint8)
 
 
 class DiscreteEnv(CountingEnv):
@@ -97,6 +108,10 @@ def counting(spec):
 
 def image(spec):
     return ImageEnv(spec.size)
+
+
+def pictured(spec):
+    return PicturedEnv(spec.size)
 
 
 def float_image(spec):

@@ -48,6 +48,45 @@ def test_environment_with_its_own_image_is_not_rendered():
     assert env.reset(seed=0)[0]["image"].shape == (8, 8, 3)
 
 
+def episode(env):
+    """Observations of a reset and two steps."""
+    actions = [np.full(2, value, np.float32) for value in (0.3, -0.2)]
+    return [env.reset(seed=7)[0], *(env.step(action)[0] for action in actions)]
+
+
+@pytest.mark.parametrize("name", ["counting", "image", "pictured"])
+@pytest.mark.parametrize("degrees", [0.0, 5.0])
+def test_images_do_not_depend_on_the_picture(name, degrees):
+    env = make(fake(name, rotation_degrees=degrees, picture_size=(20, 24)))
+    plain = episode(make(fake(name, rotation_degrees=degrees)))
+    for with_picture, without in zip(episode(env), plain, strict=True):
+        assert set(without) == {"image"} and env.observation_space.contains(with_picture)
+        np.testing.assert_array_equal(with_picture["image"], without["image"])
+
+
+def test_picture_is_the_environments_own_or_the_image_enlarged():
+    rendered = episode(make(fake("pictured", picture_size=(20, 20))))[1]["picture"]
+    # Two control steps: 20 everywhere, fitted in with black above and below.
+    assert (rendered[5:15] == 20).all() and not rendered[:5].any() and not rendered[15:].any()
+    seen = episode(make(fake("counting", picture_size=(16, 16))))[1]
+    np.testing.assert_array_equal(seen["picture"], seen["image"].repeat(2, 0).repeat(2, 1))
+
+
+def test_picture_is_rotated_with_the_image():
+    seen = episode(make(fake("counting", picture_size=(8, 8), rotation_degrees=90.0)))
+    straight = episode(make(fake("counting", picture_size=(8, 8))))
+    for turned, unturned in zip(seen, straight, strict=True):
+        np.testing.assert_array_equal(turned["picture"], turned["image"])
+        assert (turned["picture"] != unturned["picture"]).any()
+
+
+def test_picture_of_a_wrong_kind():
+    env = make(fake("pictured", picture_size=(8, 8)))
+    env.unwrapped.render = lambda: None
+    with pytest.raises(EnvError, match=r"render\(\) must give uint8 \(height, width, 3\)"):
+        env.reset(seed=0)
+
+
 def test_discrete_actions_stay():
     env = make(fake("discrete"))
     assert NormalizeActions not in layers(env)
@@ -87,6 +126,7 @@ def test_images_must_be_bytes():
         {"time_limit": 0},
         {"size": (0, 64)},
         {"rotation_degrees": -1.0},
+        {"picture_size": (64, 0)},
     ],
 )
 def test_spec_refuses_nonsense(options):

@@ -1,5 +1,7 @@
 """dm_control with OpenGL; always in another process than pytest's."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -106,6 +108,23 @@ for domain, task, camera in ("walker", "walk", 0), ("cheetah", "run", 0), ("quad
 """
     result = run_python("-c", code, MUJOCO_GL="egl")
     assert result.returncode == 0, result.stderr
+
+
+def test_a_picture_beside_the_image_changes_no_pixel_of_it():
+    plain_spec = EnvSpec("walker_walk", seed=1)
+    spec = dataclasses.replace(plain_spec, picture_size=(192, 256))
+    with RemoteEnv(plain_spec) as plain, RemoteEnv(spec) as env:
+        action = np.linspace(-1, 1, 6, dtype=np.float32)
+        seen = [env.reset(2), *(env.step(action)[0] for _ in range(3))]
+        np.testing.assert_array_equal(np.stack([obs["image"] for obs in seen]), frames(plain, 2))
+    for obs in seen:
+        picture = obs["picture"].astype(float)
+        assert picture.shape == (192, 256, 3)
+        # The same scene: its middle 192 x 192, made smaller, is nearly the image.
+        shrunk = picture[:, 32:224].reshape(64, 3, 64, 3, 3).mean((1, 3))
+        assert np.abs(shrunk - obs["image"]).mean() < 8
+        # And drawn anew: an enlarged image would have blocks of one colour.
+        assert (picture[::3] != picture[1::3]).any(-1).mean() > 0.1
 
 
 def frames(env, episode):

@@ -1,0 +1,1 @@
+"""What passes between the original Dreamer (github.com/danijar/dreamer) and this project."""

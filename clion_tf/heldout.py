@@ -1,0 +1,81 @@
+"""What the world model sees in an episode that it was not trained on yet.
+
+Called before the newest episode enters any batch, so the numbers are of held-out data.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf import noise as noises
+from clion_tf import video
+from clion_tf.config import Config
+from clion_tf.learning import diagnostics, losses, metrics
+from clion_tf.replay import Replay
+from clion_tf.showing import reconstruction
+from clion_tf.showing.pictures import comparison
+
+SEQUENCES = 6  # As in Dreamer's pictures.
+SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
+
+
+class Heldout(NamedTuple):
+    """What `newest_episode` finds.
+
+    scalars: by group and name, for the log.
+    pictures: videos by tag, uint8 [T, 3 * 64, SEQUENCES * 64, 3]. `model/openloop`: rows truth,
+      prediction after CONTEXT frames, error. `model/memory`: rows input, reconstruction from noisy
+      memory (h', s), error; fig. 3 of the paper.
+    diagnostics: `decoding`, the squared error from noisy memory by `sigma`; with an evaluator
+      `weights` and `scores`, see `clion_tf.learning.diagnostics`. Plain numbers, ready for JSON.
+    """
+
+    scalars: dict[str, dict[str, float]]
+    pictures: dict[str, np.ndarray]
+    diagnostics: dict
+
+
+def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldout:
+    """The world model and the evaluator on SEQUENCES sequences of the newest episode."""
+    batch = replay.newest(config.batch_length, SEQUENCES)
+    data = {key: tf.constant(value) for key, value in batch.items()}
+    noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
+    models, settings = agent.models, agent.settings
+    out = losses.world_model(models, settings, data, noise)
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    scalars = {"model": {"heldout_image_loss": -float(out["log_prob_image"])}}
+    scalars["model"]["heldout_reward_loss"] = -float(out["log_prob_reward"])
+    errors = reconstruction.errors(models, data, noise, SIGMAS)
+    diagnosed: dict = {"decoding": {"sigma": list(SIGMAS), "error": errors.tolist()}}
+    if models.evaluator is not None:
+        judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
+        found = metrics.scores(judged).items()
+        scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
+        diagnosed |= _of_evaluator(models, settings, post, judged, noise)
+    truth = reconstruction.observed(data)
+    predicted = reconstruction.open_loop(models, post, data["action"], noise)
+    noisy = reconstruction.augmented_memory(post, noise, settings.sigma_h)
+    pictures = {
+        "model/openloop": _strip(truth, predicted),
+        "model/memory": _strip(truth, reconstruction.decode(models, noisy)),
+    }
+    return Heldout(scalars, pictures, diagnosed)
+
+
+def _of_evaluator(models, settings, post, judged, noise) -> dict:
+    """Of the transitions imagined from here, and of those that it was asked about."""
+    imagined = losses.behaviour_losses(models, settings, post, noise)
+    originals = imagined["action_entropy"].shape[0]
+    scored = judged["real_logit"], judged["fake_logit"], settings.overshoot_steps
+    return {
+        "weights": diagnostics.weights(imagined["weight"], originals),
+        "scores": diagnostics.scores(*scored),
+    }
+
+
+def _strip(truth: tf.Tensor, model: tf.Tensor) -> np.ndarray:
+    """Rows truth, model, error; sequences side by side."""
+    rows = comparison(truth.numpy(), model.numpy())
+    batch, length, _, height, width, channels = rows.shape
+    return video.grid(rows.reshape(batch, length, 3 * height, width, channels))

@@ -1,0 +1,1 @@
+"""Curves and scores: of our runs, of the original Dreamer's and of published files."""

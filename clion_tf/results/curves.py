@@ -1,0 +1,250 @@
+"""Learning curves of runs: of ours, of the original Dreamer's, and of curve files.
+
+Steps are environment steps, action repeat included, in all three: the original's `step` is the
+number of agent steps in its episodes times the action repeat, the finished episode included.
+"""
+
+import dataclasses
+import glob
+import itertools
+import json
+import logging
+import math
+import os
+import pathlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from clion_tf.command import UsageError
+from clion_tf.logdir import FLAGFILE, saved_options
+from clion_tf.results.methods import describe
+
+_log = logging.getLogger(__name__)
+
+METRICS = ("test", "train")
+METRICS_FILE = "metrics.jsonl"
+DEPTH = 3  # Folders below a named one in which runs are looked for.
+OURS, ORIGINAL, PUBLISHED = "clion_tf", "original", "published"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Curve:
+    """Returns of one run.
+
+    Attributes:
+      task: as dm_control's `domain_task`.
+      method: see `clion_tf.results.methods.describe`, or what a label or a file says.
+      seed: as text; files and folders may name it as they like.
+      xs: environment steps, float64 [N], rising, N > 0.
+      ys: returns, float64 [N], finite.
+      source: the folder or the file.
+      kind: OURS, ORIGINAL (the original Dreamer's logdir) or PUBLISHED (a file without options).
+      setup: what differs from the paper's sizes, "" if nothing.
+      rotation, test_rotation: of observations in training and in testing, degrees.
+      options: all options of the run, where known.
+      version: of clion_tf that saved the curve file, where known.
+    """
+
+    task: str
+    method: str
+    seed: str
+    xs: np.ndarray
+    ys: np.ndarray
+    source: str
+    kind: str = OURS
+    setup: str = ""
+    rotation: float = 0.0
+    test_rotation: float = 0.0
+    options: Mapping[str, Any] | None = None
+    version: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Label:
+    """What a user calls a run; None: as it calls itself."""
+
+    method: str
+    task: str | None = None
+    seed: str | None = None
+
+
+def find(
+    patterns: Iterable[str | os.PathLike],
+    metric: str = "test",
+    labels: Mapping[str, str] | None = None,
+) -> list[Curve]:
+    """Curves of all runs and curve files that the patterns name.
+
+    A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
+    see `clion_tf.results.curve_files`), or a glob of those. A run without a return yet is left out
+    with a warning.
+
+    Args:
+      metric: `test` for returns of evaluations, `train` for those of training episodes.
+      labels: {folder: "NAME" or "TASK/NAME/SEED"} for runs there and below, see `parse_label`.
+
+    Raises:
+      UsageError: if a pattern names nothing, nothing holds a curve, or a file is no curve file.
+      LogdirError: if a run's options cannot be read.
+    """
+    labels = {os.path.realpath(key): parse_label(name) for key, name in (labels or {}).items()}
+    patterns = list(patterns)
+    paths = list(expand(patterns))
+    found = [curve for path in paths for curve in _curves_at(path, metric, _label(path, labels))]
+    if not found:
+        raise UsageError(f"no {metric} return in {', '.join(map(str, paths or patterns))}")
+    return found
+
+
+def parse_label(text: str) -> Label:
+    """`Dreamer`, or `walker_walk/Dreamer/0`: task, method and seed."""
+    match = re.fullmatch(r"([a-z]+(?:_[a-z0-9]+)+)/(.+)/(\w+)", text)
+    if not match:
+        return Label(text)
+    return Label(match[2], plain_task(match[1]), match[3])
+
+
+def plain_task(name: str) -> str:
+    """`walker_walk` of Dreamer's `dmc_walker_walk`."""
+    return name.removeprefix("dmc_")
+
+
+def read_run(folder: pathlib.Path, metric: str = "test", label: Label | None = None) -> Curve:
+    """The curve of a run, ours or the original Dreamer's; N may be 0.
+
+    The original saves no options: task, method and seed are the names of its folders,
+    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's.
+
+    Raises:
+      UsageError: if there are no options and no such names.
+      LogdirError: if the options cannot be read.
+    """
+    config = saved_options(folder)
+    xs, ys = read_metrics(folder / METRICS_FILE, f"{metric}/return")
+    if config is None:
+        label = label if label and label.task else _folder_names(folder, label)
+        return Curve(label.task, label.method, label.seed, xs, ys, str(folder), ORIGINAL)
+    method, setup = describe(config)
+    options = dataclasses.asdict(config)
+    del options["logdir"]  # A place on this machine, no property of the run.
+    return Curve(
+        (label and label.task) or plain_task(config.task),
+        label.method if label else method,
+        (label and label.seed) or str(config.seed),
+        xs,
+        ys,
+        str(folder),
+        setup=setup,
+        rotation=config.rotation_degrees,
+        test_rotation=config.test_rotation,
+        options=options,
+    )
+
+
+def read_metrics(path: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, values) of one key of a metrics.jsonl, float64 [N] each, by rising step.
+
+    Values that are null or not finite are left out; several at one step (parallel environments,
+    or an evaluation repeated after a restart of the original) become their mean. A last line that
+    is still being written is no error; other damaged lines are left out with a warning.
+    """
+    if not path.is_file():
+        return np.zeros(0), np.zeros(0)
+    *lines, last = path.read_bytes().split(b"\n")
+    entries = [_entry(line) for line in lines if line.strip()]
+    if None in entries:
+        _log.warning("%s: %d damaged lines left out", path, entries.count(None))
+    entries.append(_entry(last))
+    pairs = [(e["step"], e.get(key)) for e in entries if e is not None]
+    return ordered([(x, y) for x, y in pairs if _number(y)])
+
+
+def ordered(pairs: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, values) by rising step, each step once with the mean of its values."""
+    groups = itertools.groupby(sorted(pairs), key=lambda pair: pair[0])
+    means = [(x, np.mean([y for _, y in group])) for x, group in groups]
+    xs, ys = np.array(means, np.float64).reshape(-1, 2).T
+    return xs, ys
+
+
+def _entry(line: bytes) -> dict | None:
+    """The object in a line, None for what is no object with a step."""
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and _number(entry.get("step")) else None
+
+
+def _number(value: object) -> bool:
+    """Whether this is a finite number."""
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value)
+
+
+def _folder_names(folder: pathlib.Path, label: Label | None) -> Label:
+    task, method, seed = ("", "", "", *folder.absolute().parts)[-3:]
+    if not re.fullmatch(r"(dmc|atari)_\w+|[a-z]+_[a-z_]+", task):
+        raise UsageError(
+            f"{folder}: no {FLAGFILE}, and its path does not end as in dmc_walker_walk/dreamer/0; "
+            f"say --label={folder}=walker_walk/Dreamer/0"
+        )
+    return Label(label.method if label else method, plain_task(task), seed)
+
+
+def _label(path: pathlib.Path, labels: Mapping[str, Label]) -> Label | None:
+    """That of the folder itself or of the nearest one above."""
+    real = pathlib.Path(os.path.realpath(path))
+    return next((labels[str(p)] for p in (real, *real.parents) if str(p) in labels), None)
+
+
+def _curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Curve]:
+    if path.suffix == ".json":
+        from clion_tf.results import curve_files  # It imports Curve from here.
+
+        found = curve_files.load(path, metric)
+        if label:
+            found = [dataclasses.replace(curve, method=label.method) for curve in found]
+    else:
+        found = [read_run(path, metric, label)]
+    for curve in found:
+        if not curve.xs.size:
+            _log.warning("%s: no %s return in it", curve.source, metric)
+    return [curve for curve in found if curve.xs.size]
+
+
+def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
+    """Runs and curve files that the patterns name, each once; UsageError if one names nothing."""
+    seen = set()
+    for pattern in patterns:
+        text = os.path.expanduser(os.fspath(pattern))
+        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text))
+        if not matches:
+            raise UsageError(f"{pattern}: no such folder or file")
+        for path in itertools.chain.from_iterable(map(_inside, map(pathlib.Path, matches))):
+            real = os.path.realpath(path)
+            if real not in seen:
+                seen.add(real)
+                yield path
+
+
+def _inside(path: pathlib.Path) -> list[pathlib.Path]:
+    """A curve file itself; the runs at and below a folder; nothing for other files."""
+    if path.is_dir():
+        runs = list(_runs(path, DEPTH))
+        if not runs:
+            _log.warning("%s: no run in it", path)
+        return runs
+    return [path] if path.suffix == ".json" else []
+
+
+def _runs(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
+    if (folder / METRICS_FILE).is_file() or (folder / FLAGFILE).is_file():
+        yield folder
+    elif depth:
+        for below in sorted(folder.iterdir()):
+            if below.is_dir() and not below.name.startswith("."):
+                yield from _runs(below, depth - 1)

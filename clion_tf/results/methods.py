@@ -1,0 +1,136 @@
+"""What to call a run: the method, told by the switches of CLION, and the sizes it has.
+
+Runs of one name and one setup may be averaged, others not.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from clion_tf.config import Config
+
+CLION, DREAMER, DOUBLED = "CLION", "Dreamer", "Doubled-Dreamer"
+CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
+NO_EVALUATOR = "Augmentation w/o EVA"
+# Fig. 7's legend in the paper's order, and the baseline of its text.
+ABLATION = (CONSTRAINTS, EVALUATOR, NO_EVALUATOR, CLION, DOUBLED, DREAMER)
+
+# (constraints, augmentation, evaluator): what is on.
+NAMES = {
+    (False, False, False): DREAMER,
+    (True, False, False): CONSTRAINTS,
+    (False, False, True): EVALUATOR,
+    (True, True, False): NO_EVALUATOR,
+    (True, True, True): CLION,
+}
+SWITCHES = ("beta1", "beta2", "augmentations", "evaluator")
+# Options that matter only while a switch is on.
+DEPENDENT = {
+    "beta1": ("delta1", "constraint_degrees", "embedding_gradient"),
+    "beta2": ("delta2", "sigma_h", "decoding_target"),
+    "augmentations": ("sigma1", "sigma2"),
+    "evaluator": (
+        "evaluator_objective", "overshoot", "weighting", "weight_gradient", "evaluator_layers",
+        "evaluator_units", "evaluator_lr",
+    ),
+    "pcont": ("pcont_scale",),
+}  # fmt: skip
+METHOD_OPTIONS = SWITCHES + tuple(
+    name
+    for switch in SWITCHES
+    for name in DEPENDENT[switch]
+    if name not in ("evaluator_layers", "evaluator_units", "evaluator_lr")
+)
+# What a run may change on resume, yet changes the returns it is judged by.
+JUDGING = ("eval_action", "eval_noise")
+# Named elsewhere: by the task, the seed, and the panel that a curve is drawn in.
+ELSEWHERE = ("task", "seed", "rotation_degrees", "test_rotation_degrees")
+
+# Sizes that have a name: flags/cpu.flags and flags/debug.flags.
+SIZES: dict[str, dict[str, Any]] = {
+    "cpu": {
+        "batch_size": 16, "batch_length": 32, "cnn_depth": 16, "num_units": 200,
+        "evaluator_units": 200,
+    },
+    "debug": {
+        "time_limit": 500, "action_repeat": 4, "prefill": 2000, "train_every": 500,
+        "train_steps": 5, "pretrain": 5, "batch_size": 4, "batch_length": 10, "horizon": 5,
+        "deter_size": 20, "stoch_size": 8, "hidden_size": 20, "num_units": 32, "cnn_depth": 4,
+        "evaluator_units": 32,
+    },
+}  # fmt: skip
+
+
+def describe(config: Config) -> tuple[str, str]:
+    """(method, setup) of a run.
+
+    The method is one of the paper's names, in brackets what else differs in CLION's own options:
+    `CLION`, `Dreamer`, `CLION (sigma1=0)`. The setup is "" for the paper's sizes, else what
+    differs from them: `cpu sizes`, `cpu sizes, horizon=10`. Dreamer with twice the batch of its
+    sizes is Doubled-Dreamer. Options that change no return, or that are off, count for nothing.
+    """
+    differs = _relevant(config)
+    sizes, rest = _nearest_sizes(config, differs)
+    method = {name: rest.pop(name) for name in METHOD_OPTIONS if name in rest}
+    constrained = {config.beta1 > 0, config.beta2 > 0}
+    key = (config.beta1 > 0, config.augmentations > 0, config.evaluator)
+    name = NAMES.get(key) if len(constrained) == 1 else None
+    if name is None:
+        return _bracket(CLION, method), _join(sizes, rest)
+    if name == DREAMER and rest.get("batch_size") == 2 * _batch_size(sizes):
+        name = DOUBLED
+        del rest["batch_size"]
+    # What the name says already: the switches that are off.
+    method = {k: v for k, v in method.items() if k not in SWITCHES or v}
+    return _bracket(name, method), _join(sizes, rest)
+
+
+def _relevant(config: Config) -> dict[str, Any]:
+    """Options that differ from the defaults and have an effect."""
+    off = {
+        name for switch, names in DEPENDENT.items() if not getattr(config, switch) for name in names
+    }
+    if config.overshoot == config.horizon:
+        off.add("overshoot")
+    return {
+        field.name: getattr(config, field.name)
+        for field in dataclasses.fields(Config)
+        if getattr(config, field.name) != field.default
+        and (not field.metadata["resume"] or field.name in JUDGING)
+        and field.name not in (*ELSEWHERE, *off)
+    }
+
+
+def _nearest_sizes(config: Config, differs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The named sizes that leave the fewest options to name, "" for the paper's, and those."""
+    options = {"": dict(differs)}
+    for name, sizes in SIZES.items():
+        rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
+        rest |= {
+            k: getattr(config, k)
+            for k, v in sizes.items()
+            if getattr(config, k) != v and not (k.startswith("evaluator") and not config.evaluator)
+        }
+        options[name] = rest
+    best = min(options, key=lambda name: len(options[name]))
+    return best, options[best]
+
+
+def _batch_size(sizes: str) -> int:
+    return SIZES.get(sizes, {}).get("batch_size", Config().batch_size)
+
+
+def _bracket(name: str, options: Mapping[str, Any]) -> str:
+    return f"{name} ({_list(options)})" if options else name
+
+
+def _join(sizes: str, options: Mapping[str, Any]) -> str:
+    return ", ".join(text for text in (sizes and f"{sizes} sizes", _list(options)) if text)
+
+
+def _list(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}={v:g}" if _real(v) else f"{k}={v}" for k, v in options.items())
+
+
+def _real(value: Any) -> bool:
+    return isinstance(value, float)

@@ -1,0 +1,1 @@
+"""What an agent does and what its world model sees, as pictures and videos."""

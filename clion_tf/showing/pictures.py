@@ -1,0 +1,46 @@
+"""Pictures for people: rows of truth, model and error, enlarged, with words drawn in."""
+
+import functools
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+
+def to_pixels(image: np.ndarray) -> np.ndarray:
+    """Learner's images, float in [-0.5, 0.5] and clipped to that, as uint8."""
+    return np.clip(np.round((image + 0.5) * 255), 0, 255).astype(np.uint8)
+
+
+def comparison(truth: np.ndarray, model: np.ndarray) -> np.ndarray:
+    """Rows truth, model, error (grey: none): float [..., H, W, C] twice -> uint8 [..., 3, H, W, C].
+
+    Dreamer's error, (model - truth) / 2, so that all of it fits into [-0.5, 0.5].
+    """
+    return to_pixels(np.stack([truth, model, (model - truth) / 2], axis=-4))
+
+
+def table(cells: np.ndarray, size: int) -> Image.Image:
+    """Pictures uint8 [rows, columns, H, W, 3] as one, each `size` pixels wide and high."""
+    rows, columns, height, width, channels = cells.shape
+    joined = cells.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+    picture = Image.fromarray(np.ascontiguousarray(joined))
+    return picture.resize((columns * size, rows * size), Image.Resampling.NEAREST)
+
+
+def write(picture: Image.Image, text: str, left: int, top: int, size: int) -> None:
+    """Draws text, readable on light and on dark, into a cell of `size` pixels at (left, top)."""
+    height = max(10, size // 16)  # Smaller letters cannot be read.
+    ImageDraw.Draw(picture).multiline_text(
+        (left + size // 40 + 1, top + size // 64 + 1),
+        text,
+        fill="white",
+        font=_font(height),
+        stroke_width=1 if height < 20 else 2,
+        stroke_fill="black",
+        spacing=height // 4,
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _font(height: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(height)

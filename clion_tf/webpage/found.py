@@ -1,0 +1,100 @@
+"""Which runs and curve files a page is about."""
+
+import dataclasses
+import pathlib
+from collections.abc import Iterable, Mapping
+
+from clion_tf.command import UsageError
+from clion_tf.logdir import LogdirError
+from clion_tf.results import curves
+from clion_tf.results.curves import METRICS, Curve
+
+
+@dataclasses.dataclass(frozen=True)
+class FoundRun:
+    """A run's folder.
+
+    Attributes:
+      folder: of the run.
+      curve: whose task, method, seed and rotation are the run's; its returns may be none. None if
+        the run does not say what it is.
+      curves: by metric, those that have returns.
+      problem: why the run does not say what it is, "" if it does.
+    """
+
+    folder: pathlib.Path
+    curve: Curve | None
+    curves: Mapping[str, Curve]
+    problem: str = ""
+
+    @property
+    def key(self) -> tuple:
+        """Equal for runs that differ in their seed only; sorts runs."""
+        if self.curve is None:
+            return "~", str(self.folder)
+        c = self.curve
+        return c.task, str(c.rotation), str(c.test_rotation), c.method, c.setup, c.kind
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """Runs in the order of the page, and curves of others by metric."""
+
+    runs: list[FoundRun]
+    others: Mapping[str, list[Curve]]
+
+    def curves(self, metric: str) -> list[Curve]:
+        """All that have returns of this metric."""
+        own = [run.curves[metric] for run in self.runs if metric in run.curves]
+        return own + self.others[metric]
+
+
+def find(patterns: Iterable[str], labels: Mapping[str, str]) -> Found:
+    """All runs that the patterns name, damaged ones and those without returns too.
+
+    Args:
+      patterns, labels: as for `clion_tf.results.curves.find`.
+
+    Raises:
+      UsageError: if a pattern names nothing, a file is no curve file, or there is no run.
+    """
+    patterns = list(patterns)
+    paths = list(curves.expand(patterns))
+    files = [path for path in paths if path.is_file()]
+    runs = [_run(path, labels) for path in paths if path.is_dir()]
+    if not runs:
+        raise UsageError(f"no run in {', '.join(map(str, patterns))}")
+    others = {metric: _of_files(files, metric, labels) for metric in METRICS}
+    if files and not any(others.values()):
+        raise UsageError(f"no return in {', '.join(map(str, files))}")
+    return Found(sorted(runs, key=lambda run: (run.key, _seed(run))), others)
+
+
+def _seed(run: FoundRun) -> tuple[int, str]:
+    """Sorts 10 after 9."""
+    text = run.curve.seed if run.curve else ""
+    return int(text) if text.isdecimal() else 0, text
+
+
+def _run(folder: pathlib.Path, labels: Mapping[str, str]) -> FoundRun:
+    try:
+        found = {metric: _curves(folder, metric, labels) for metric in METRICS}
+        own = {metric: curves_[0] for metric, curves_ in found.items() if curves_}
+        curve = next(iter(own.values())) if own else curves.read_run(folder)
+    except (UsageError, LogdirError, OSError) as error:
+        return FoundRun(folder, None, {}, str(error))
+    return FoundRun(folder, curve, own)
+
+
+def _curves(path: pathlib.Path, metric: str, labels: Mapping[str, str]) -> list[Curve]:
+    """Those with returns of the metric; none for a run that has not got so far."""
+    try:
+        return curves.find([path], metric, labels)
+    except UsageError as error:
+        if str(error).startswith(f"no {metric} return"):
+            return []
+        raise
+
+
+def _of_files(files: list[pathlib.Path], metric: str, labels: Mapping[str, str]) -> list[Curve]:
+    return [curve for path in files for curve in _curves(path, metric, labels)]

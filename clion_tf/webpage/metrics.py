@@ -1,0 +1,76 @@
+"""All numbers of a run's metrics.jsonl, read once."""
+
+import collections
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Mapping
+
+import numpy as np
+
+from clion_tf.results.curves import ordered
+
+Points = tuple[np.ndarray, np.ndarray]  # Environment steps and values, float64 [N] each.
+
+
+@dataclasses.dataclass(frozen=True)
+class Metrics:
+    """What a run has logged.
+
+    Attributes:
+      points: by key, (environment steps, values) by rising step; only keys that have any.
+      damaged: how many lines could not be read; a last one that is still being written is none.
+    """
+
+    points: Mapping[str, Points]
+    damaged: int = 0
+
+    def last(self, key: str) -> float | None:
+        """The newest value."""
+        return float(self.points[key][1][-1]) if key in self.points else None
+
+    def last_step(self) -> int:
+        """Environment steps at the newest number, 0 without any."""
+        return int(max((xs[-1] for xs, _ in self.points.values()), default=0))
+
+    def total(self, key: str) -> float:
+        """The sum of all values."""
+        return float(self.points[key][1].sum()) if key in self.points else 0.0
+
+
+def read(path: pathlib.Path) -> Metrics:
+    """The numbers of a file; none of a missing one. Null and what is no finite number is left out.
+
+    Raises:
+      OSError: if the file cannot be read.
+    """
+    if not path.is_file():
+        return Metrics({})
+    pairs, damaged = collections.defaultdict(list), 0
+    *lines, last = path.read_bytes().split(b"\n")
+    for line in lines:
+        entry = _entry(line)
+        damaged += entry is None and bool(line.strip())
+        _collect(entry or {}, pairs)
+    _collect(_entry(last) or {}, pairs)
+    return Metrics({key: ordered(values) for key, values in pairs.items()}, damaged)
+
+
+def _collect(entry: Mapping, pairs: dict[str, list[tuple[float, float]]]) -> None:
+    for key, value in entry.items():
+        if key != "step" and _finite(value):
+            pairs[key].append((entry["step"], value))
+
+
+def _entry(line: bytes) -> dict | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and _finite(entry.get("step")) else None
+
+
+def _finite(value: object) -> bool:
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    return real and math.isfinite(value)

@@ -1,0 +1,123 @@
+"""The page: what is told of all runs together, then a section for each."""
+
+import datetime
+import importlib.metadata
+import importlib.resources
+import platform
+from collections.abc import Callable, Sequence
+
+import jinja2
+import markupsafe
+
+from clion_tf.command import UsageError
+from clion_tf.results import plotting, series, sources, tables
+from clion_tf.results.curves import METRICS, PUBLISHED, Curve
+from clion_tf.results.paper import EXPERIMENTS
+from clion_tf.results.tables import Table
+from clion_tf.webpage import section
+from clion_tf.webpage.drawing import Picture, png
+from clion_tf.webpage.found import Found, FoundRun
+
+LARGE = 30_000_000  # Bytes that a phone loads with pains.
+OPEN = 2  # Up to so many runs are shown without a click.
+MEDIA = ("all", "one", "none")
+PACKAGES = ("clion_tf", "tensorflow", "keras", "dm_control", "mujoco", "numpy")
+METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
+
+
+def build(
+    found: Found,
+    title: str,
+    metric: str = "test",
+    media: str = "all",
+    progress: Callable[[str], None] = lambda line: None,
+) -> str:
+    """The page as one HTML text that needs no other file and no JavaScript.
+
+    Args:
+      metric: of the table, and of the first figure.
+      media: embed videos and moving pictures of `all` runs, of `one` of those that differ in their
+        seed only, or of `none`.
+      progress: told what is done, a line each.
+    """
+    progress("drawing the learning curves")
+    figures, notes = _curve_figures(found, metric)
+    shown = _with_media(found.runs, media)
+    sections = []
+    for i, run in enumerate(found.runs):
+        progress(f"reading {run.folder} ({i + 1} of {len(found.runs)})")
+        sections.append(section.read(run, run in shown))
+    progress("writing the page")
+    return _render(
+        title=title,
+        made=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        versions=versions(),
+        figures=figures,
+        tables=_tables(found.curves(metric)),
+        notes=notes,
+        sections=sections,
+        left_out=[run not in shown for run in found.runs],
+        media=media,
+        open=len(sections) <= OPEN,
+        missing=section.MISSING,
+    )
+
+
+def versions() -> list[tuple[str, str]]:
+    """(package, version) where the page is made; runs do not record theirs."""
+    found = [("Python", platform.python_version())]
+    for name in PACKAGES:
+        try:
+            found.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            continue  # clion_tf itself, run from a checkout.
+    return found
+
+
+def _with_media(runs: Sequence[FoundRun], media: str) -> list[FoundRun]:
+    if media == "one":
+        return list({run.key: run for run in reversed(runs)}.values())
+    return list(runs) if media == "all" else []
+
+
+def _curve_figures(found: Found, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
+    """([(title, panels in a row, figure)], what to know about them); none without returns."""
+    figures, notes = [], []
+    for one in sorted(METRICS, key=lambda name: name != metric):
+        curves = found.curves(one)
+        if not curves:
+            notes.append(f"{METRIC_NAMES[one]}: none yet.")
+            continue
+        notes += [line for line in sources.warnings(curves) if line not in notes]
+        try:
+            figure = plotting.learning_curves(curves, metric=one)
+        except UsageError as error:
+            notes.append(f"{METRIC_NAMES[one]}: {error}")
+            continue
+        columns = min(3, len(series.panels(curves)))
+        figures.append((METRIC_NAMES[one], columns, png(figure, METRIC_NAMES[one])))
+    return figures, notes
+
+
+def _tables(curves: Sequence[Curve]) -> list[Table]:
+    """Those of the paper's tables in which a run of ours has a score, and the plain one."""
+    if not curves:
+        return []
+    papers = (tables.rows(curves, layout) for layout in EXPERIMENTS)
+    own = any(curve.kind != PUBLISHED for curve in curves)
+    return [table for table in papers if own and _filled(table)] + [tables.rows(curves)]
+
+
+def _filled(table: Table) -> bool:
+    return any(cell.scores for cell in table.cells)
+
+
+def _render(**values: object) -> str:
+    folder = importlib.resources.files(__package__)
+    # Names of tasks and folders may hold anything: they must stay text.
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    template = environment.from_string(folder.joinpath("template.html").read_text("utf-8"))
+    style = markupsafe.Markup(folder.joinpath("style.css").read_text("utf-8"))
+    return template.render(style=style, **values)

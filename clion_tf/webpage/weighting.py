@@ -1,0 +1,127 @@
+"""Figures of how evaluator and memory behave, from a run's newest diagnostics."""
+
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from clion_tf.webpage import drawing
+from clion_tf.webpage.drawing import FIRST, SECOND, Picture
+from clion_tf.webpage.metrics import Points
+
+REAL, FAKE = FIRST, SECOND
+ORIGINAL, AUGMENTED = FIRST, SECOND
+
+
+def figures(parts: dict[str, Any], sigma_h: float | None = None) -> list[Picture]:
+    """Figures of the parts that there are, see `clion_tf.webpage.recorded`.
+
+    Args:
+      sigma_h: the noise that the decoding constraint was trained with, None without it.
+    """
+    found = []
+    if "weights" in parts:
+        found += [
+            _weights(name, parts["weights"])
+            for name in ("original", "augmented")
+            if name in parts["weights"]
+        ]
+    if "scores" in parts:
+        found += [_histogram(parts["scores"]), _by_age(parts["scores"])]
+    if "decoding" in parts:
+        found.append(_decoding(parts["decoding"], sigma_h))
+    return found
+
+
+def share(logged: Points | None, recorded: Points, expected: float | None) -> Picture | None:
+    """The share of weight on augmented trajectories over training; None if nothing is known.
+
+    Args:
+      logged: `weight_augmented` of metrics.jsonl, means over updates.
+      recorded: of the diagnostics, one batch each.
+      expected: the share if all weights were equal.
+    """
+    if logged is None and not recorded[0].size:
+        return None
+
+    def draw(ax: Axes) -> None:
+        if logged is not None:
+            drawing.line(ax, *logged, color=FIRST, label="training")
+        if recorded[0].size:
+            ax.plot(
+                *recorded, color=SECOND, marker="s", markersize=4, linestyle="", label="evaluations"
+            )
+        if expected is not None:
+            ax.axhline(expected, color="#888888", linewidth=0.8, linestyle="--", label="all equal")
+        ax.set_ylim(0, 1)
+        drawing.over_steps(ax)
+
+    return drawing.panel("Share of weight on augmented trajectories", draw, "environment steps")
+
+
+def _weights(name: str, weights: dict[str, Any]) -> Picture:
+    """Both figures have one scale, so that they can be compared."""
+    both = [weights[key] for key in ("original", "augmented") if key in weights]
+    top = np.nanmax([1.0, *(np.nanmax(_finite(one["quantiles"]["0.95"])) for one in both)])
+    color = ORIGINAL if name == "original" else AUGMENTED
+
+    def draw(ax: Axes) -> None:
+        quantiles, mean = weights[name]["quantiles"], weights[name]["mean"]
+        xs = np.arange(1, mean.size + 1)
+        for low, high, alpha, label in (
+            ("0.05", "0.95", 0.15, "5–95 %"), ("0.25", "0.75", 0.3, "25–75 %"),
+        ):  # fmt: skip
+            ax.fill_between(
+                xs, quantiles[low], quantiles[high], color=color, alpha=alpha, linewidth=0,
+                label=label,
+            )  # fmt: skip
+        drawing.line(ax, xs, quantiles["0.5"], color, "median")
+        ax.plot(xs, mean, color="black", linewidth=1, linestyle=":", label="mean")
+        ax.axhline(1, color="#888888", linewidth=0.8, linestyle="--")
+        ax.set_ylim(0, 1.05 * top)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+    return drawing.panel(f"Weights, {name} trajectories", draw, "imagined step")
+
+
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Without NaN, 0 if nothing else is there."""
+    return np.append(values[np.isfinite(values)], 0.0)
+
+
+def _histogram(scores: dict[str, Any]) -> Picture:
+    def draw(ax: Axes) -> None:
+        for name, color, label in (("real", REAL, "real"), ("fake", FAKE, "predicted")):
+            share = np.nan_to_num(scores[name]["share"])
+            label = f"{label}, mean {scores[name]['mean']:.2f}"
+            ax.stairs(share, scores["bins"], fill=True, color=color, alpha=0.35, label=label)
+            ax.stairs(share, scores["bins"], color=color, linewidth=1.2)
+        ax.set_xlim(scores["bins"][0], scores["bins"][-1])
+        ax.set_ylim(0, 1.35 * ax.get_ylim()[1])  # Room for the legend.
+
+    return drawing.panel("Share of transitions by score", draw, "evaluator's score")
+
+
+def _by_age(scores: dict[str, Any]) -> Picture:
+    def draw(ax: Axes) -> None:
+        for name, color, label in (("real", REAL, "real"), ("fake", FAKE, "predicted")):
+            ys = scores[name]["by_age"]
+            drawing.line(ax, np.arange(1, ys.size + 1), ys, color, label)
+        ax.set_ylim(0, 1)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+    return drawing.panel("Mean score by age", draw, "steps since the roll began")
+
+
+def _decoding(decoding: dict[str, Any], sigma_h: float | None) -> Picture:
+    def draw(ax: Axes) -> None:
+        drawing.line(ax, decoding["sigma"], decoding["error"], FIRST)
+        if sigma_h is not None:
+            ax.axvline(
+                sigma_h, color="#888888", linewidth=0.8, linestyle="--", label="σ in training"
+            )
+        ax.set_ylim(bottom=0)
+        ax.set_xlim(left=0)
+
+    return drawing.panel("Decoding error, squared, per frame", draw, "σ of noise on memory h")

@@ -1,0 +1,186 @@
+"""Learning curves: what of a logdir or a file becomes one."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+from runs import make_run, options
+
+from clion_tf.command import UsageError
+from clion_tf.config import Config
+from clion_tf.logdir import LogdirError
+from clion_tf.results import curve_files, curves
+
+POINTS = {5000: 10.0, 15000: 20.0}
+
+
+def only(*patterns, **others):
+    found = curves.find(patterns, **others)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_our_run(tmp_path):
+    config = options("table1_rotation", task="dmc_walker_run", seed=3, test_rotation_degrees=2)
+    make_run(tmp_path / "a", POINTS, {1000: 5.0}, config)
+    curve = only(tmp_path / "a")
+    assert (curve.task, curve.method, curve.seed) == ("walker_run", "CLION", "3")
+    assert (curve.rotation, curve.test_rotation, curve.kind) == (5, 2, curves.OURS)
+    np.testing.assert_array_equal(curve.xs, [5000, 15000])
+    np.testing.assert_array_equal(curve.ys, [10, 20])
+    np.testing.assert_array_equal(only(tmp_path / "a", metric="train").ys, [5])
+    assert curve.options["task"] == "dmc_walker_run" and "logdir" not in curve.options
+
+
+def test_the_originals_run_is_named_by_its_folders(tmp_path):
+    folder = make_run(tmp_path / "dmc_walker_walk" / "dreamer" / "7", POINTS)
+    curve = only(tmp_path)
+    assert (curve.task, curve.method, curve.seed) == ("walker_walk", "dreamer", "7")
+    assert curve.kind == curves.ORIGINAL and curve.options is None
+    labelled = only(tmp_path, labels={str(folder.parent): "Original"})
+    assert (labelled.method, labelled.seed) == ("Original", "7")
+
+
+def test_the_originals_run_elsewhere_needs_a_label(tmp_path):
+    folder = make_run(tmp_path / "some" / "where" / "else", POINTS)
+    with pytest.raises(UsageError, match=r"--label=.*=walker_walk/Dreamer/0"):
+        curves.find([folder])
+    curve = only(folder, labels={str(folder): "dmc_cup_catch/Dreamer w/o x/2"})
+    assert (curve.task, curve.method, curve.seed) == ("cup_catch", "Dreamer w/o x", "2")
+
+
+def test_label_with_a_slash_is_a_name():
+    assert curves.parse_label("Augmentation w/o EVA") == curves.Label("Augmentation w/o EVA")
+
+
+def test_damaged_metrics(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text(
+        '{"step": 30, "k": 3.0}\n{"step": 10, "k": null}\n{"step": 20, "k": NaN}\n\n'
+        '{"step": 40, "k": Infinity}\n{"step": 50, "k": "x"}\n{"step": 60}\n{"k": 1}\n[1]\n'
+        '{"step": 5, "k": 1}{\n{"step": 30, "k": 5.0}\n{"step": 15, "k": 2}\n{"step": 70, "k": 1'
+    )
+    xs, ys = curves.read_metrics(path, "k")
+    assert (xs.tolist(), ys.tolist()) == ([15, 30], [2, 4])
+    assert "3 damaged lines" in caplog.text
+
+
+def test_a_last_line_still_being_written_is_no_error(tmp_path, caplog):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "k": 3}\n{"step": 2, "k"')
+    assert curves.read_metrics(path, "k")[0].tolist() == [1]
+    path.write_text('{"step": 1, "k": 3}\n{"step": 2, "k": 4}')  # Whole but for its newline.
+    assert curves.read_metrics(path, "k")[0].tolist() == [1, 2]
+    assert not caplog.records
+
+
+def test_find_looks_below_and_takes_each_run_once(tmp_path, caplog):
+    runs = [make_run(tmp_path / "x" / "y" / str(i), POINTS, config=Config(seed=i)) for i in (0, 1)]
+    make_run(tmp_path / "x" / ".hidden", POINTS, config=Config())
+    make_run(tmp_path / "a/b/c/d/e", POINTS, config=Config())  # Too deep.
+    (tmp_path / "notes.txt").write_text("")
+    found = curves.find([tmp_path / "*", runs[0], tmp_path / "x"])
+    assert [curve.seed for curve in found] == ["0", "1"]
+    assert f"{tmp_path / 'a'}: no run in it" in caplog.text
+
+
+def test_a_run_without_returns_is_left_out_with_a_warning(tmp_path, caplog):
+    make_run(tmp_path / "a", {}, config=Config())
+    make_run(tmp_path / "b", POINTS, config=Config())
+    assert only(tmp_path).source.endswith("b")
+    assert "no test return in it" in caplog.text
+    with pytest.raises(UsageError, match="no test return"):
+        curves.find([tmp_path / "a"])
+
+
+def test_what_is_not_there_is_refused(tmp_path):
+    for pattern in ("missing", "missing*"):
+        with pytest.raises(UsageError, match="no such folder or file"):
+            curves.find([tmp_path / pattern])
+    with pytest.raises(UsageError, match="no test return"):
+        curves.find([tmp_path])
+    (tmp_path / "run.flags").write_text("--no_such_flag=1\n")
+    with pytest.raises(LogdirError, match="cannot read the run's options"):
+        curves.find([tmp_path])
+
+
+PEERS = [{"task": "dmc_walker_walk", "method": "dreamer", "seed": "0", "xs": [2, 1], "ys": [4, 3]}]
+
+
+def test_published_curves(tmp_path):
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps(PEERS))
+    curve = only(path)
+    assert (curve.task, curve.kind, curve.rotation) == ("walker_walk", curves.PUBLISHED, 0)
+    assert (curve.xs.tolist(), curve.ys.tolist()) == ([1, 2], [3, 4])
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"task": None}, "no task"),
+        ({"xs": [1]}, "not lists of equal length"),
+        ({"ys": "ab"}, "not lists of equal length"),
+        ({"ys": ["a", 1]}, "holds no number"),
+        ({"rotation_degrees": "much"}, "rotation_degrees is no number"),
+    ],
+)
+def test_wrong_curve_files_are_refused(tmp_path, change, message):
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps([PEERS[0], PEERS[0] | change]))
+    with pytest.raises(UsageError, match=f"entry 1: .*{message}"):
+        curve_files.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_what_is_no_curve_file_is_refused(tmp_path, text):
+    path = tmp_path / "peers.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"peers\.json"):
+        curve_files.load(path)
+
+
+def test_points_that_are_null_are_left_out(tmp_path):
+    path = tmp_path / "peers.json"
+    path.write_text(json.dumps([PEERS[0] | {"xs": [1, None, 3], "ys": [float("nan"), 2, 3]}]))
+    assert only(path).xs.tolist() == [3]
+
+
+def test_saved_runs_come_back_as_they_were(tmp_path):
+    config = options("cpu", "dreamer", "table1_rotation", logdir="/somewhere", seed=2)
+    make_run(tmp_path / "a", POINTS, {1000: 5.0}, config)
+    make_run(tmp_path / "dmc_walker_run" / "dreamer" / "0", POINTS)
+    tests, trainings = (curves.find([tmp_path], metric) for metric in ("test", "train"))
+    paths = curve_files.save(tmp_path / "results", tests, trainings)
+    assert [path.name for path in paths] == [
+        "walker_walk-rotation5-dreamer-cpu_sizes-seed2.json", "walker_run-dreamer-seed0.json"
+    ]  # fmt: skip
+    assert "/somewhere" not in paths[0].read_text()
+    for path, before in zip(paths, tests, strict=True):
+        after = only(path)
+        for field in dataclasses.fields(curves.Curve):
+            if field.name not in ("source", "version"):
+                same = np.array_equal(getattr(after, field.name), getattr(before, field.name))
+                assert same, field.name
+    assert only(paths[0], metric="train").ys.tolist() == [5]
+    assert curve_files.save(tmp_path / "again", curves.find(paths)) == [
+        tmp_path / "again" / path.name for path in paths
+    ]
+
+
+def test_saving_two_runs_under_one_name_is_refused(tmp_path):
+    for name in "ab":
+        make_run(tmp_path / name, POINTS, config=Config())
+    with pytest.raises(UsageError, match="one seed of one method"):
+        curve_files.save(tmp_path / "results", curves.find([tmp_path]))
+    assert not (tmp_path / "results").exists()
+
+
+def test_warnings_are_logged_not_raised(tmp_path, caplog):
+    make_run(tmp_path / "a", POINTS, config=Config())
+    (tmp_path / "empty").mkdir()
+    with caplog.at_level(logging.WARNING):
+        assert only(tmp_path / "a", tmp_path / "empty").seed == "0"
+    assert "empty: no run in it" in caplog.text

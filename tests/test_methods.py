@@ -1,0 +1,62 @@
+"""What runs are called."""
+
+import dataclasses
+
+import pytest
+from runs import options
+
+from clion_tf.config import Config
+from clion_tf.results import methods
+
+
+@pytest.mark.parametrize(
+    "files, method",
+    [
+        (["clion"], "CLION"),
+        (["table1_rotation"], "CLION"),
+        (["table2", "dreamer"], "Dreamer"),
+        (["doubled_dreamer"], "Doubled-Dreamer"),
+        (["ablation_constraints"], "Only adding constraint"),
+        (["ablation_evaluator"], "Only adding EVA"),
+        (["ablation_no_evaluator"], "Augmentation w/o EVA"),
+        (["control_sigma1_0"], "CLION (sigma1=0)"),
+        (["control_sigma_h0"], "CLION (sigma_h=0)"),
+        (["augmentations2"], "CLION (augmentations=2)"),
+        (["fig3_unconstrained"], "CLION (beta1=0, beta2=0)"),
+        (["bf16"], "CLION"),
+    ],
+)
+def test_methods_are_named_as_in_the_paper(files, method):
+    assert methods.describe(options(*files)) == (method, "")
+
+
+def test_sizes_are_named():
+    assert methods.describe(options("cpu")) == ("CLION", "cpu sizes")
+    assert methods.describe(options("cpu", "dreamer")) == ("Dreamer", "cpu sizes")
+    assert methods.describe(options("debug")) == ("CLION", "debug sizes")
+    assert methods.describe(options("cpu", horizon=9)) == ("CLION", "cpu sizes, horizon=9")
+    assert methods.describe(options(actor_lr=0.001)) == ("CLION", "actor_lr=0.001")
+    assert methods.describe(options(eval_action="mean")) == ("CLION", "eval_action=mean")
+
+
+def test_doubled_is_relative_to_the_sizes():
+    config = options("cpu", "dreamer", batch_size=32)
+    assert methods.describe(config) == ("Doubled-Dreamer", "cpu sizes")
+    assert methods.describe(options("dreamer", batch_size=32)) == ("Dreamer", "batch_size=32")
+
+
+def test_options_that_are_off_do_not_tell_runs_apart():
+    assert methods.describe(options("dreamer", sigma1=3, evaluator_lr=1)) == ("Dreamer", "")
+    assert methods.describe(options("dreamer", device="cpu", steps=9)) == ("Dreamer", "")
+
+
+@pytest.mark.parametrize("name", methods.SIZES)
+def test_named_sizes_are_the_flagfiles(name):
+    differs = methods._relevant(options(name))
+    assert differs == methods.SIZES[name]
+
+
+def test_every_method_option_exists():
+    known = {field.name for field in dataclasses.fields(Config)}
+    dependent = {name for names in methods.DEPENDENT.values() for name in names}
+    assert {*methods.METHOD_OPTIONS, *methods.JUDGING, *methods.ELSEWHERE} | dependent <= known

@@ -1,0 +1,68 @@
+"""Writes a run's evaluation policy as a TensorFlow SavedModel that runs without this package.
+
+    .venv/bin/python tools/export_policy.py --logdir=logdir/walker --out=walker_policy
+
+To use it, with TensorFlow and NumPy only:
+
+{code}
+`act` works on any number B of environments: images uint8 [B, 64, 64, 3] and the state to the next
+state, float32, whose `action` [B, A] is to be taken. With these seeds its actions are those of
+`clion_tf.load(logdir).act` on a CPU, bit for bit. The export's README.md says the same with its own
+numbers.
+
+An earlier export in --out is replaced; any other folder that is not empty is refused. Exit code 0;
+1 if it cannot be written, 2 if there is nothing to export or an option is wrong.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import pathlib
+import textwrap
+from collections.abc import Sequence
+
+from clion_tf import command, export, loading
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    try:
+        export.check_folder(options.out)
+        saved = loading.read(options.logdir, options.checkpoint)
+        trained = loading.build(saved, "cpu", options.action)
+        command.progress(f"exporting {trained.path}")
+        export.save(trained, options.out)
+    except export.ExportError as error:
+        raise command.UsageError(f"--out={error}") from error
+    size = sum(path.stat().st_size for path in options.out.rglob("*")) / 1e6
+    print(f"{options.out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
+    return command.OK
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options."""
+    parser = command.parser(__doc__.format(code=textwrap.indent(export.CODE, "    ")))
+    parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
+    parser.add_argument("--out", required=True, type=folder, metavar="FOLDER", help="to write")
+    parser.add_argument(
+        "--checkpoint", metavar="STEPS|FILE", help="one that the run keeps, or a file; the newest"
+    )
+    parser.add_argument(
+        "--action", choices=("densest", "mean", "sample"), help="policy; as the run's options say"
+    )
+    return parser.parse_args(arguments)
+
+
+def folder(text: str) -> pathlib.Path:
+    """A path, with ~ for the home folder."""
+    return pathlib.Path(text).expanduser()
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("export_policy", main))

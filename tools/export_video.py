@@ -1,0 +1,126 @@
+"""Makes a video of a trained agent.
+
+    .venv/bin/python tools/export_video.py --logdir=logdir/walker --out=walker.mp4
+    .venv/bin/python tools/export_video.py --logdir=logdir/walker --out=model.gif --what=openloop
+
+--what=policy    episodes with the evaluation policy, drawn by the simulator at --size while the
+                 agent sees its 64x64 images; return so far and environment step are written in
+--what=openloop  truth, prediction, error (grey: none): in sequences of the run's batch_length the
+                 model sees 5 frames and then predicts from the actions alone; a column an episode
+--what=memory    input, reconstruction from memory with noise, error
+
+The episodes are played anew, so no agent was trained on them; episode n is the one that evaluations
+of the same seed and rotation play as number n. They need 3 * size * size bytes a frame, one episode
+at a time. Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from clion_tf import checks, command, video
+from clion_tf.run import quiet_import
+from clion_tf.showing import filming
+
+SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words."""
+    parser = command.parser(__doc__)
+    add = parser.add_argument
+    add("--logdir", required=True, metavar="DIR", help="the run's folder")
+    add("--out", required=True, metavar="FILE", help=".mp4 or .gif")
+    add("--what", choices=("policy", "openloop", "memory"), default="policy")
+    add("--size", type=command.positive, default=256, help="pixels of a picture's side, 256")
+    add("--episodes", type=command.positive, default=1, help="how many, 1 by default")
+    add("--fps", type=checks.more_than_zero, default=20.0, help="agent steps a second, 20")
+    add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
+    add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
+    add("--rotation", type=checks.not_negative, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add("--seed", type=checks.seed, help="of the episodes; the run's by default")
+    add("--sigma", type=checks.not_negative, help="memory: noise on h; the run's sigma_h")
+    add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    if not SMALLEST <= options.size <= LARGEST:
+        raise command.UsageError(f"--size={options.size}: use {SMALLEST} to {LARGEST} pixels")
+    out = checks.output_file(options.out, video.SUFFIXES)
+    config = checks.trained_run(options.logdir)
+    spec = checks.environment(config, options.rotation, options.seed)
+    if options.what == "policy":
+        spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
+    with quiet_import():
+        from clion_tf import loading
+    trained = loading.load(options.logdir, options.checkpoint, options.device, options.action)
+    returns: list[float] = []
+    films = noting(filming.of_agent(trained, spec, options.episodes), returns)
+    if options.what == "policy":
+        clips = policy_clips(films, options.episodes)
+    else:
+        clips = model_clips(trained, films, options)
+    video.save_clips(out, clips, options.fps)
+    print(f"{out}: {trained.counters.steps} steps of training, returns {listed(returns)}")
+    return command.OK
+
+
+def listed(returns: Sequence[float]) -> str:
+    """Numbers to read."""
+    return ", ".join(f"{value:.1f}" for value in returns)
+
+
+def noting(films: Iterable[filming.Take], returns: list[float]) -> Iterator[filming.Take]:
+    """The same films; their returns are appended to the list as they come."""
+    for film in films:
+        returns.append(float(film.episode["reward"].sum()))
+        yield film
+
+
+def policy_clips(films: Iterable[filming.Take], count: int) -> Iterator[np.ndarray]:
+    """Episodes with return and step drawn in."""
+    for number, film in enumerate(films, start=1):
+        title = f"episode {number}" if count > 1 else ""
+        yield filming.captioned(film, title)
+
+
+def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.ndarray]:
+    """What the world model makes of the episodes."""
+    from clion_tf import noise
+    from clion_tf.showing import model_videos
+
+    config, models, films = trained.config, trained.agent.models, list(films)
+    noises = [noise.SeededNoise(noise.key(config.seed, "video", n)) for n in range(len(films))]
+    if options.what == "openloop":
+        length = min(config.batch_length, *(len(film.steps) for film in films))
+        labels = model_videos.open_loop_labels(length)
+        columns = [
+            model_videos.open_loop(models, film, length, eps)
+            for film, eps in zip(films, noises, strict=True)
+        ]
+    else:
+        resample = options.state == "hs"
+        sigma = config.sigma_h if options.sigma is None else options.sigma
+        labels = model_videos.memory_labels(sigma, resample)
+        columns = [
+            model_videos.memory(models, film, eps, sigma, resample, config.sigma2)
+            for film, eps in zip(films, noises, strict=True)
+        ]
+    yield from model_videos.clips(columns, labels, options.size)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("export_video", main))

@@ -1,0 +1,166 @@
+"""How far to imagine, by the paper's theory (eq. 14), from what a run tells about its errors.
+
+    .venv/bin/python tools/horizon.py --logdir=logdir/walker --out=horizon.png
+
+Estimates eps_pi, eps_m and eps_w and, on the newest episode, eps'_m and eps'_w, and draws the
+bounds of eqs. 10 and 13 against the rollout length k, their smallest value marked: k*. A run does
+not hold what the theory asks for. Each error is given by a lower and an upper estimate, so k* is a
+range: at least that of the smallest eps_pi and the largest model error, at most that of eps_pi = 1
+and the smallest model error. What the estimates are, and what they are not, is said in
+clion_tf/theory/horizon.py; the theory in docs/theory.md. A bound above 2 r_max / (1 - gamma) is
+vacuous, as no two returns are further apart; r_max is --reward_max, by default the largest |reward|
+of an agent step in these episodes (1 if all were 0).
+
+Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if the disk fails.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import dataclasses
+import json
+import math
+import pathlib
+from collections.abc import Sequence
+
+from clion_tf import checks, command, loading
+from clion_tf.checkpoint import CheckpointError
+from clion_tf.files import atomic_write
+from clion_tf.run import quiet_import
+from clion_tf.theory import bounds as theory
+from clion_tf.theory.horizon_figure import Bound, corners, draw, steps, value
+
+FIGURES = (".png", ".pdf", ".svg")
+HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    out = checks.output_file(options.out, FIGURES)
+    table = checks.output_file(options.json, (".json",)) if options.json else None
+    saved = loading.read(options.logdir, options.checkpoint)
+    if not saved.counters.updates:
+        raise CheckpointError(f"{saved.path}: nothing is learned yet")
+    found = estimate(saved, options)
+    reward_max = options.reward_max or found.reward_max or 1.0
+    lines = corners(found, saved.config.discount)
+    print("\n".join(report(saved, found, lines, reward_max)))
+    draw(out, saved.config, found, lines, reward_max)
+    if table is not None:
+        with atomic_write(table) as file:
+            content = as_json(saved, found, lines, reward_max)
+            file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+    return command.OK
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words."""
+    parser = command.parser(__doc__)
+    add = parser.add_argument
+    add("--logdir", required=True, metavar="DIR", help="folder of the run")
+    add("--checkpoint", metavar="STEPS", help="one that the run keeps; the newest by default")
+    add("--episodes", type=command.positive, default=10, help="at most, evenly spread; 10")
+    add("--out", default="horizon.png", metavar="FILE", help="figure: .png, .pdf or .svg")
+    add("--json", metavar="FILE", help="write all numbers there")
+    add("--reward_max", type=checks.more_than_zero, help="r_max of an agent step")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    return parser.parse_args(arguments)
+
+
+def estimate(saved: loading.Saved, options: argparse.Namespace):
+    """The `horizon.Estimates`."""
+    trained = loading.build(saved, options.device)
+    with quiet_import():
+        from clion_tf.theory import horizon
+    folder = pathlib.Path(saved.config.logdir) / "episodes"
+    files = horizon.episode_files(folder, saved.counters.episodes, options.episodes)
+    return horizon.estimate(
+        trained.agent, saved.config.seed, files, lambda n: command.progress(f"episode {n}")
+    )
+
+
+# Words and numbers.
+
+
+def report(saved, found, lines: list[Bound], reward_max: float) -> list[str]:
+    """A table for a terminal."""
+    config, newest = saved.config, max(found.episodes)
+    old, new = found.replay, found.newest
+    rows = [
+        f"{config.task}, checkpoint at {saved.counters.steps:,} environment steps; "
+        f"{len(found.episodes)} of its {saved.counters.episodes} episodes, {newest} the newest",
+        f"{'':44}{'older episodes':18}newest episode",
+        row("eps_pi, policy divergence, at least", old.policy, new.policy),
+        between("eps_m, model error", old, new, "model"),
+        row("  by Pinsker, at most", old.model_pinsker, new.model_pinsker, vacuous=True),
+    ]
+    if new.weighted is None:
+        rows.append("eps_w: none, the run has no evaluator")
+    else:
+        rows += [
+            row("  evaluator's gap (eq. 4, age 1), at least", old.evaluator_gap, new.evaluator_gap),
+            between("eps_w, reweighted model's error", old, new, "weighted"),
+            row("  eq. 12's integral", old.weighted_integral, new.weighted_integral),
+        ]
+    largest = float(theory.largest_returns_error(config.discount, reward_max))
+    rows += ["", HEADER]
+    rows += [verdict(line, config.discount, reward_max, largest) for line in lines]
+    rows.append(
+        f"The run imagines H = {config.horizon} steps. With r_max = {reward_max:.4g} no two "
+        f"returns are more than {largest:,.4g} apart: larger bounds are vacuous."
+    )
+    return rows
+
+
+def row(name: str, old: float, new: float, vacuous: bool = False) -> str:
+    """Two numbers; `vacuous` marks total variations that say nothing."""
+    texts = [f"{x:.3f}" + (" (vacuous)" if vacuous and x > 0.9995 else "") for x in (old, new)]
+    return f"{name:44}{texts[0]:18}{texts[1]}"
+
+
+def between(name: str, old, new, kind: str) -> str:
+    """An error's lower and upper estimate."""
+    texts = [f"{getattr(x, f'{kind}_floor'):.3f} to {getattr(x, kind):.3f}" for x in (old, new)]
+    return f"{name:44}{texts[0]:18}{texts[1]}"
+
+
+def verdict(line: Bound, discount: float, reward_max: float, largest: float) -> str:
+    """k*, the smallest value of a bound, and whether it says anything."""
+    smallest = 0.0  # The limit where k* is infinite.
+    if math.isfinite(line.best):
+        smallest = float(value(line, line.best, discount, reward_max))
+    name = f"eq. {line.equation}, {line.side}"
+    return (
+        f"{name:16}{line.policy_error:<9.3f}{line.model_error:<9.3f}{steps(line.best):10}"
+        f"{smallest:,.4g}{' (vacuous)' if smallest >= largest else ''}"
+    )
+
+
+def as_json(saved, found, lines: list[Bound], reward_max: float) -> dict:
+    """All numbers; an infinite k* is null."""
+    config = saved.config
+    return {
+        "task": config.task,
+        "steps": saved.counters.steps,
+        "discount": config.discount,
+        "horizon": config.horizon,
+        "reward_max": reward_max,
+        "largest_error": float(theory.largest_returns_error(config.discount, reward_max)),
+        "replay": dataclasses.asdict(found.replay),
+        "newest": dataclasses.asdict(found.newest),
+        "episodes": {str(n): dataclasses.asdict(one) for n, one in found.episodes.items()},
+        "bounds": [
+            {**line._asdict(), "best": line.best if math.isfinite(line.best) else None}
+            for line in lines
+        ],
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("horizon", main))

@@ -1,0 +1,99 @@
+"""Learning curves: a panel for each task and rotation, a line for each method.
+
+    .venv/bin/python tools/plot.py --logdirs 'logdir/*' --out=curves.png
+    .venv/bin/python tools/plot.py --logdirs logdir/walker --curves=dreamer.json --out=curves.pdf
+    .venv/bin/python tools/plot.py --logdirs 'logdir/*' --layout=ablation --out=fig7.svg
+
+Shows the mean over runs (seeds) and their spread; runs of different rotation, options or sizes are
+not averaged. Seeds with evaluations at different steps are interpolated linearly on all their
+steps, each inside its own range. --layout=ablation draws the methods of the paper's fig. 7 in its
+order. --curves takes curves that others published: [{task, method, seed, xs, ys}, ...].
+
+A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels
+below, a glob of those, or a file made by --save, which writes one small file for each run: steps,
+returns, options. Exit code 0, or 2 if an argument names nothing that can be read or written.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import pathlib
+from collections.abc import Sequence
+
+from clion_tf import command
+from clion_tf.command import UsageError
+from clion_tf.results import curve_files
+from clion_tf.results.curves import Curve
+from clion_tf.results.sources import add_arguments, check_output, read, warnings
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    if not options.out and not options.save:
+        raise UsageError("say what to write: --out=FILE, --save=DIR or both")
+    out = check_output(options.out, SUFFIXES) if options.out else None
+    if options.save and not pathlib.Path(options.save).expanduser().absolute().parent.is_dir():
+        raise UsageError(f"--save={options.save}: no such folder above it")
+    found = read(options)
+    for line in warnings(found):
+        sys.stderr.write(f"plot: warning: {line}\n")
+    if options.save:
+        save(options, found)
+    if out is not None:
+        draw(options, found, out)
+    return command.OK
+
+
+def save(options: argparse.Namespace, found: list[Curve]) -> None:
+    """Writes the runs' curve files."""
+    by_metric = {"test": [], "train": [], options.metric: found}
+    other = "train" if options.metric == "test" else "test"
+    try:
+        by_metric[other] = read(options, other)
+    except UsageError:  # No run has any of those yet.
+        pass
+    written = curve_files.save(options.save, by_metric["test"], by_metric["train"])
+    print(f"{options.save}: {len(written)} curve files")
+
+
+def draw(options: argparse.Namespace, found: list[Curve], out: pathlib.Path) -> None:
+    """Writes the figure."""
+    from clion_tf.results import plotting  # matplotlib is slow to import, and not for --help.
+
+    figure = plotting.learning_curves(
+        found, options.layout, options.metric, options.steps, options.smooth, options.spread
+    )
+    plotting.save(figure, out)
+    print(f"{out}: {len(found)} curves")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    add_arguments(parser)
+    parser.add_argument("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
+    parser.add_argument("--save", metavar="DIR", help="write a curve file for each run there")
+    parser.add_argument("--layout", choices=("tasks", "ablation"), default="tasks")
+    parser.add_argument(
+        "--steps", type=command.positive, metavar="N", help="end of the axis, environment steps"
+    )
+    parser.add_argument(
+        "--smooth", type=command.positive, default=0, metavar="N",
+        help="average each run's returns over the N environment steps up to each",
+    )  # fmt: skip
+    parser.add_argument(
+        "--spread", choices=("std", "range"), default="std",
+        help="bands: standard deviation over runs, or smallest to largest",
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("plot", main))

@@ -1,0 +1,104 @@
+"""Fig. 3 of the paper: what world models reconstruct from memory with noise.
+
+    .venv/bin/python tools/reconstruct.py --logdirs logdir/without logdir/with --out=fig3.png
+
+One episode is played with the first run's policy; every run's model looks at the same frames and
+actions. The figure (.png, .pdf or .svg) has rows input, reconstruction and error (grey: none), with
+--sigma as the noise's standard deviation on h; its columns are spread over the first episode. The
+table has the mean error for each of --sigmas over all frames of all --episodes. --state says what
+is decoded: `h` is (h', s) of fig. 2 and the constraint, `hs` is (h', s') of fig. 3's caption, where
+s' is drawn anew from the posterior.
+
+Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import json
+from collections.abc import Sequence
+
+from clion_tf import checks, command
+from clion_tf.envs import EnvSpec
+from clion_tf.files import atomic_write
+from clion_tf.run import quiet_import
+from clion_tf.showing import filming
+
+FIGURES = (".png", ".pdf", ".svg")
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words."""
+    parser = command.parser(__doc__)
+    add = parser.add_argument
+    add("--logdirs", nargs="+", required=True, metavar="DIR", help="one run's folder, or two")
+    add("--out", required=True, metavar="FILE", help=".png, .pdf or .svg")
+    add("--sigma", type=checks.not_negative, default=0.2, help="the figure's, 0.2 by default")
+    add("--sigmas", type=noises, default=[0, 0.05, 0.1, 0.2, 0.4], help="the table's, as 0,0.1")
+    add("--state", choices=("h", "hs"), default="h", help="(h', s), the default, or (h', s')")
+    add("--columns", type=command.positive, default=8, help="of the figure, 8 by default")
+    add("--episodes", type=command.positive, default=1, help="in the table's mean, 1 by default")
+    add("--checkpoint", metavar="STEPS|FILE", help="of each run; the newest by default")
+    add("--rotation", type=checks.not_negative, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add("--seed", type=checks.seed, help="of the episodes; the first run's by default")
+    add("--json", metavar="FILE", help="write the table there too")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    return parser.parse_args(arguments)
+
+
+def noises(text: str) -> list[float]:
+    """Standard deviations such as `0,0.1`."""
+    return [checks.not_negative(word) for word in text.split(",")]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    out = checks.output_file(options.out, FIGURES)
+    table = checks.output_file(options.json, (".json",)) if options.json else None
+    spec = env_spec(options)
+    with quiet_import():
+        from clion_tf import loading
+        from clion_tf.showing import memory_figure, memory_study
+    runs = {
+        name: loading.load(name, options.checkpoint, options.device) for name in options.logdirs
+    }
+    films = list(filming.of_agent(runs[options.logdirs[0]], spec, options.episodes))
+    resample = options.state == "hs"
+    result = memory_study.measure(runs, films, options.sigmas, resample)
+    blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)
+    memory_figure.save(memory_figure.draw(blocks, steps, result["state"]), out)
+    if table is not None:
+        with atomic_write(table) as file:
+            file.write(json.dumps(result, indent=2).encode() + b"\n")
+    print("\n".join(memory_study.lines(result)))
+    return command.OK
+
+
+def env_spec(options: argparse.Namespace) -> EnvSpec:
+    """The environment of the first run, if the others' is the same."""
+    if len(options.logdirs) > 2:
+        raise command.UsageError("--logdirs: one run's folder, or two")
+    if len(set(options.logdirs)) < len(options.logdirs):
+        raise command.UsageError("--logdirs: the same folder twice")
+    if len(options.logdirs) == 2 and not (options.checkpoint or "0").isdigit():
+        raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
+    first, *others = [checks.trained_run(name) for name in options.logdirs]
+    for name, other in zip(options.logdirs[1:], others, strict=True):
+        for option in ("task", "action_repeat"):
+            ours, theirs = getattr(first, option), getattr(other, option)
+            if ours != theirs:
+                raise command.UsageError(
+                    f"runs of different tasks cannot be compared: --{option} is {ours} in "
+                    f"{options.logdirs[0]}, {theirs} in {name}"
+                )
+    return checks.environment(first, options.rotation, options.seed)
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("reconstruct", main))

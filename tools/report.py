@@ -1,0 +1,87 @@
+"""One page about runs: curves, tables, videos, what the world model and the evaluator do.
+
+    .venv/bin/python tools/report.py --logdirs 'logdir/*' --out=report.html
+    .venv/bin/python tools/report.py --logdirs logdir/walker --curves=dreamer.json --out=walker.html
+
+The page is one file that needs no other, no network and no JavaScript; it can be sent by mail and
+read on a phone. For all runs together: learning curves and scores, beside the paper's where runs
+are of its Tables 1 or 2. For each run: options that differ from the defaults, progress, where the
+time goes, the newest evaluation's video, the world model's pictures, losses, and how the evaluator
+weights imagination. Runs may be going on; what is missing or damaged is shown as that.
+
+A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels
+below, a glob of those, or a file made by plot.py --save. Videos and moving pictures are most of
+the page, about 4 MB a run: --media=one embeds them for one run of each task and method,
+--media=none for none. Exit code 0, or 2 if an argument names nothing that can be read or written.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+from clion_tf import command
+from clion_tf.command import UsageError
+from clion_tf.files import atomic_write
+from clion_tf.results.sources import add_arguments, check_output, parse_label
+from clion_tf.webpage.found import Found, find
+
+SUFFIXES = (".html", ".htm")
+MEDIA = ("all", "one", "none")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    if not options.logdirs:
+        raise UsageError("say what to read: --logdirs")
+    out = writable(check_output(options.out, SUFFIXES))
+    found = find([*options.logdirs, *options.curves], dict(map(parse_label, options.label)))
+    from clion_tf.webpage import page  # matplotlib is slow to import, and not for --help.
+
+    title = options.title or _title(found)
+    text = page.build(found, title, options.metric, options.media, command.progress)
+    content = text.encode("utf-8", "replace")  # A folder's name may be no text.
+    with atomic_write(out) as file:
+        file.write(content)
+    runs = len(found.runs)
+    print(f"{out}: {runs} run{'s' * (runs != 1)}, {len(content) / 1e6:.1f} MB")
+    if len(content) > page.LARGE:
+        sys.stderr.write(
+            "report: warning: large for a phone; --media=one or --media=none makes it smaller\n"
+        )
+    return command.OK
+
+
+def writable(path: pathlib.Path) -> pathlib.Path:
+    """The path, if a file can be made in its folder."""
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            return path
+    except OSError as error:
+        raise UsageError(f"--out={path}: cannot write there ({error.strerror})") from error
+
+
+def _title(found: Found) -> str:
+    tasks = sorted({run.curve.task for run in found.runs if run.curve})
+    return f"CLION: {', '.join(tasks[:3])}{', …' * (len(tasks) > 3)}" if tasks else "CLION"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    add_arguments(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help="the page, .html")
+    parser.add_argument("--title", metavar="TEXT", help="by default the tasks")
+    parser.add_argument("--media", choices=MEDIA, default="all", help="default all")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("report", main))

@@ -1,0 +1,73 @@
+"""Tables of returns over seeds, with the paper's numbers beside ours.
+
+    .venv/bin/python tools/table.py --logdirs 'logdir/*' --layout=table1
+    .venv/bin/python tools/table.py --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
+
+--layout=table1 is the paper's Table 1 (observations rotated by 5 degrees; 105K and 505K steps),
+table2 its Table 2 (no rotation; 100K and 500K), plain a row for each task, rotation, method and
+step, by default the last step that all runs of a method have reached. Prints Markdown; --out writes
+.md, or .csv with each number in a column of its own.
+
+A run's score at a step is its last evaluation in the --window environment steps up to it; with
+--score=mean the mean of those evaluations. What is missing is shown as missing.
+
+A logdir may be a run, a folder with runs up to three levels below, a glob of those, or a file made
+by plot.py --save. Exit code 0, or 2 if an argument names nothing that can be read.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+from collections.abc import Sequence
+
+from clion_tf import command
+from clion_tf.files import atomic_write
+from clion_tf.results import tables
+from clion_tf.results.scores import WINDOW, Score
+from clion_tf.results.sources import add_arguments, check_output, read
+
+SUFFIXES = (".md", ".csv")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    out = check_output(options.out, SUFFIXES) if options.out else None
+    score = Score(options.window, options.score == "mean")
+    table = tables.rows(read(options), options.layout, options.steps, score)
+    if out is None:
+        print(tables.markdown(table), end="")
+        return command.OK
+    text = tables.csv_text(table) if out.suffix.lower() == ".csv" else tables.markdown(table)
+    with atomic_write(out) as file:
+        file.write(text.encode())
+    print(f"{out}: {text.count(chr(10))} lines")
+    return command.OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    add_arguments(parser)
+    parser.add_argument("--layout", choices=tables.LAYOUTS, default="plain")
+    parser.add_argument(
+        "--steps", type=_steps, metavar="N,N", help="environment steps; the paper's by default"
+    )
+    parser.add_argument("--score", choices=("last", "mean"), default="last", help="default last")
+    parser.add_argument(
+        "--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}"
+    )
+    parser.add_argument("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
+    return parser
+
+
+def _steps(text: str) -> list[int]:
+    return [command.positive(word) for word in text.split(",")]
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("table", main))
