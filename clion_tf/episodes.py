@@ -167,6 +167,17 @@ def _locate(
     return shape, dtype, info.header_offset + 30 + name_length + extra_length + header
 
 
+def load_episode(path: Path) -> Episode:
+    """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
+    entry, action_size = inspect(path)
+    shapes = {"image": IMAGE_SHAPE, "action": (action_size,)}
+    episode = {
+        key: np.empty((entry.frames, *shapes.get(key, ())), dtype) for key, dtype in DTYPES.items()
+    }
+    read(path, entry, 0, episode)
+    return episode
+
+
 def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) -> None:
     """Fills the arrays of `out` [L, ...] with the frames from `start` on."""
     if entry.offsets is None:

@@ -16,7 +16,9 @@ from tensorboard.backend.event_processing import event_accumulator
 from clion_tf import checkpoint, logdir
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-DEBUG = f"--flagfile={ROOT}/flags/debug.flags"
+# Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
+DEBUG = (f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10")
+FRAMES = 51  # Of an episode of 500 environment steps.
 LOSSES = {
     "model_loss", "image_loss", "reward_loss", "div", "embedding_constraint",
     "decoding_constraint", "actor_loss", "value_loss", "evaluator_loss",
@@ -77,7 +79,7 @@ def steps_of(folder, name):
 def debug(tmp_path_factory):
     """The debug run, finished once: (its folder, what it said)."""
     folder = tmp_path_factory.mktemp("runs") / "de bug ü"
-    return folder, finish(DEBUG, f"--logdir={folder}")
+    return folder, finish(*DEBUG, f"--logdir={folder}")
 
 
 def test_debug_run_says_what_happens(debug):
@@ -104,7 +106,7 @@ def test_debug_run_leaves_every_loss_and_return(debug):
     assert logged[-1]["updates"] == 10  # 5 of pretraining, 5 after 500 steps more.
     for line in metrics(folder):
         if "train/return" in line:
-            assert 0 <= line["train/return"] <= 125 and line["train/length"] == 125
+            assert 0 <= line["train/return"] <= 500 and line["train/length"] == FRAMES - 1
 
 
 def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
@@ -115,9 +117,9 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
     assert (counters.steps, counters.episodes, counters.updates) == (3000, 6, 10)
     assert {"weights", "optimizer"} == {name.split("/")[0] for name in arrays}
     episodes = sorted((folder / "episodes").iterdir())
-    assert [path.name for path in episodes] == [f"{n:06d}-126.npz" for n in range(6)]
+    assert [path.name for path in episodes] == [f"{n:06d}-{FRAMES}.npz" for n in range(6)]
     with np.load(episodes[-1]) as file:
-        assert file["image"].shape == (126, 64, 64, 3) and file["image"].std() > 5
+        assert file["image"].shape == (FRAMES, 64, 64, 3) and file["image"].std() > 5
     saved = logdir.saved_options(folder)
     assert (saved.steps, saved.batch_size, saved.task) == (3000, 4, "walker_walk")
 
@@ -129,7 +131,7 @@ def test_debug_run_leaves_videos(debug):
     reader = imageio_ffmpeg.read_frames(str(videos[-1]))
     width, height = next(reader)["size"]
     frames = [np.frombuffer(frame, np.uint8) for frame in reader]
-    assert len(frames) == 126 and width == height == 256
+    assert len(frames) == FRAMES and width == height == 256
     assert np.std(frames[0]) > 5 and not np.array_equal(frames[0], frames[-1])
 
 
@@ -164,7 +166,7 @@ def test_more_steps_and_ctrl_c(debug):
     """After the tests above, which look at the finished run."""
     folder, _ = debug
     before = metrics(folder)
-    words = (DEBUG, f"--logdir={folder}", "--steps=4000")
+    words = (*DEBUG, f"--logdir={folder}", "--steps=4000")
     code, lines = interrupt(*words, after="[3500] train return ")
     assert code == 128 + signal.SIGINT
     assert lines[0] == f"walker_walk in {folder}: going on at 3000 environment steps"

@@ -10,7 +10,7 @@ from runs import make_run, options
 
 from clion_tf import command
 from clion_tf.command import UsageError
-from clion_tf.results import curves, paper, statistics, tables
+from clion_tf.results import curves, metrics, paper, statistics, tables
 from clion_tf.results.scores import Score
 
 TOOL = pathlib.Path(__file__).resolve().parents[1] / "tools" / "table.py"
@@ -126,7 +126,7 @@ def test_plain_is_at_the_last_common_step(logdirs):
 
 
 def curve_of(points):
-    return curves.Curve("t", "m", "0", *curves.ordered(list(points.items())), source="x")
+    return curves.Curve("t", "m", "0", *metrics.ordered(list(points.items())), source="x")
 
 
 @pytest.mark.parametrize(

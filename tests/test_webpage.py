@@ -19,9 +19,10 @@ from runs import make_run, options
 from clion_tf import command
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.logger import Logger
+from clion_tf.results import metrics
 from clion_tf.stopwatch import PARTS
 from clion_tf.video import encode_gif, save_video
-from clion_tf.webpage import drawing, events, media, metrics, page, recorded, section
+from clion_tf.webpage import drawing, events, media, page, recorded, section
 from clion_tf.webpage.found import find
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

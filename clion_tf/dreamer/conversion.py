@@ -27,7 +27,7 @@ from clion_tf.agent import Agent
 from clion_tf.checkpoint import CheckpointError, Checkpoints, Counters
 from clion_tf.config import Config, to_flagfile
 from clion_tf.dreamer.pickles import PickleError, read_arrays
-from clion_tf.episodes import DAMAGE, DTYPES, Episode, inspect, read, save_episode
+from clion_tf.episodes import DAMAGE, Episode, load_episode, save_episode
 from clion_tf.files import atomic_write
 from clion_tf.logdir import FLAGFILE, LogdirError
 from clion_tf.models import Models, Sizes
@@ -212,13 +212,6 @@ def copy_episodes(
 
 def _read(path: pathlib.Path) -> Episode:
     try:
-        entry, size = inspect(path)
-        shapes = {"image": (64, 64, 3), "action": (size,)}
-        episode = {
-            key: np.empty((entry.frames, *shapes.get(key, ())), kind)
-            for key, kind in DTYPES.items()
-        }
-        read(path, entry, 0, episode)
-        return episode
+        return load_episode(path)
     except DAMAGE as error:
         raise CheckpointError(f"{path}: no whole episode ({error})") from error

@@ -20,7 +20,8 @@ import numpy as np
 
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
-from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve, ordered, plain_task
+from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve, plain_task
+from clion_tf.results.metrics import ordered
 
 PREFIXES = {"test": "", "train": "train_"}  # Of the keys that hold a metric's points.
 

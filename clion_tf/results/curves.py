@@ -7,20 +7,20 @@ number of agent steps in its episodes times the action repeat, the finished epis
 import dataclasses
 import glob
 import itertools
-import json
 import logging
-import math
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from clion_tf.command import UsageError
 from clion_tf.logdir import FLAGFILE, saved_options
+from clion_tf.results import metrics
 from clion_tf.results.methods import describe
+from clion_tf.results.metrics import Points
 
 _log = logging.getLogger(__name__)
 
@@ -144,45 +144,15 @@ def read_run(folder: pathlib.Path, metric: str = "test", label: Label | None = N
     )
 
 
-def read_metrics(path: pathlib.Path, key: str) -> tuple[np.ndarray, np.ndarray]:
+def read_metrics(path: pathlib.Path, key: str) -> Points:
     """(steps, values) of one key of a metrics.jsonl, float64 [N] each, by rising step.
 
-    Values that are null or not finite are left out; several at one step (parallel environments,
-    or an evaluation repeated after a restart of the original) become their mean. A last line that
-    is still being written is no error; other damaged lines are left out with a warning.
+    See `clion_tf.results.metrics`; damaged lines are warned about.
     """
-    if not path.is_file():
-        return np.zeros(0), np.zeros(0)
-    *lines, last = path.read_bytes().split(b"\n")
-    entries = [_entry(line) for line in lines if line.strip()]
-    if None in entries:
-        _log.warning("%s: %d damaged lines left out", path, entries.count(None))
-    entries.append(_entry(last))
-    pairs = [(e["step"], e.get(key)) for e in entries if e is not None]
-    return ordered([(x, y) for x, y in pairs if _number(y)])
-
-
-def ordered(pairs: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, values) by rising step, each step once with the mean of its values."""
-    groups = itertools.groupby(sorted(pairs), key=lambda pair: pair[0])
-    means = [(x, np.mean([y for _, y in group])) for x, group in groups]
-    xs, ys = np.array(means, np.float64).reshape(-1, 2).T
-    return xs, ys
-
-
-def _entry(line: bytes) -> dict | None:
-    """The object in a line, None for what is no object with a step."""
-    try:
-        entry = json.loads(line)
-    except ValueError:
-        return None
-    return entry if isinstance(entry, dict) and _number(entry.get("step")) else None
-
-
-def _number(value: object) -> bool:
-    """Whether this is a finite number."""
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    found = metrics.read(path)
+    if found.damaged:
+        _log.warning("%s: %d damaged lines left out", path, found.damaged)
+    return found.points.get(key, (np.zeros(0), np.zeros(0)))
 
 
 def _folder_names(folder: pathlib.Path, label: Label | None) -> Label:

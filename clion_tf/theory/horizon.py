@@ -43,7 +43,7 @@ from scipy.stats import chi2
 from clion_tf import noise as noises
 from clion_tf.agent import Agent
 from clion_tf.command import UsageError
-from clion_tf.episodes import DAMAGE, DTYPES, IMAGE_SHAPE, Episode, inspect, read
+from clion_tf.episodes import DAMAGE, Episode, load_episode
 from clion_tf.learning import losses, weighting
 from clion_tf.models import Models
 from clion_tf.models.distributions import kl_diagonal
@@ -137,17 +137,6 @@ def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pa
     return {numbers[i]: found[numbers[i]] for i in chosen.round().astype(int)}
 
 
-def read_episode(path: pathlib.Path) -> Episode:
-    """A whole episode; raises one of `episodes.DAMAGE` if the file is none."""
-    entry, action_size = inspect(path)
-    shapes = {"image": IMAGE_SHAPE, "action": (action_size,)}
-    episode = {
-        key: np.empty((entry.frames, *shapes.get(key, ())), dtype) for key, dtype in DTYPES.items()
-    }
-    read(path, entry, 0, episode)
-    return episode
-
-
 def estimate(
     agent: Agent,
     seed: int,
@@ -187,7 +176,7 @@ def estimate(
 
 def _readable(path: pathlib.Path, action_size: int) -> Episode | None:
     try:
-        episode = read_episode(path)
+        episode = load_episode(path)
     except DAMAGE as error:
         _log.warning("%s: left out (%s)", path, error)
         return None

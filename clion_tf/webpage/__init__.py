@@ -1,7 +1,6 @@
 """One self-contained HTML page about runs: curves, tables, videos, what the networks do.
 
 found      which runs and curve files there are
-metrics    all numbers of a run's metrics.jsonl
 events     the newest pictures of a run's TensorBoard events, without TensorFlow
 media      videos and pictures, checked and as data URIs
 recorded   the newest diagnostics of a run

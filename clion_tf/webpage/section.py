@@ -12,13 +12,14 @@ import numpy as np
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.config import Config
 from clion_tf.logdir import LogdirError, saved_options
+from clion_tf.results import metrics
 from clion_tf.results.curves import METRICS, METRICS_FILE
+from clion_tf.results.metrics import Metrics
 from clion_tf.results.series import Panel
 from clion_tf.stopwatch import PARTS
-from clion_tf.webpage import events, media, metrics, recorded, training, weighting
+from clion_tf.webpage import events, media, recorded, training, weighting
 from clion_tf.webpage.drawing import Picture
 from clion_tf.webpage.found import FoundRun
-from clion_tf.webpage.metrics import Metrics
 
 _log = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 
+from clion_tf.results.metrics import Metrics
 from clion_tf.webpage import drawing
 from clion_tf.webpage.drawing import FIRST, SECOND, THIRD, Picture
-from clion_tf.webpage.metrics import Metrics
 
 COLORS = (FIRST, SECOND, THIRD)
 # Of a normal density with standard deviation 1, which Dreamer takes for images and rewards.

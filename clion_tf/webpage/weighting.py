@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from clion_tf.results.metrics import Points
 from clion_tf.webpage import drawing
 from clion_tf.webpage.drawing import FIRST, SECOND, Picture
-from clion_tf.webpage.metrics import Points
 
 REAL, FAKE = FIRST, SECOND
 ORIGINAL, AUGMENTED = FIRST, SECOND

@@ -2,14 +2,13 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-
-from clion_tf.results.curves import ordered
 
 Points = tuple[np.ndarray, np.ndarray]  # Environment steps and values, float64 [N] each.
 
@@ -55,6 +54,18 @@ def read(path: pathlib.Path) -> Metrics:
         _collect(entry or {}, pairs)
     _collect(_entry(last) or {}, pairs)
     return Metrics({key: ordered(values) for key, values in pairs.items()}, damaged)
+
+
+def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
+    """(steps, values) by rising step, each step once with the mean of its values.
+
+    Several are at one step with parallel environments, or where the original repeats an evaluation
+    after a restart.
+    """
+    groups = itertools.groupby(sorted(pairs), key=lambda pair: pair[0])
+    means = [(x, np.mean([y for _, y in group])) for x, group in groups]
+    xs, ys = np.array(means, np.float64).reshape(-1, 2).T
+    return xs, ys
 
 
 def _collect(entry: Mapping, pairs: dict[str, list[tuple[float, float]]]) -> None:
