@@ -91,7 +91,7 @@ lint: $(INSTALLED)
 
 # On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
 test: $(INSTALLED) opengl browser
-	CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile $(ARGS)
+	CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache

@@ -11,12 +11,12 @@ import numpy as np
 STEPS = 50  # Of an episode.
 SPEED = 0.2  # Way of a full action; the field is [-1, 1] in both directions.
 TARGET = np.array([0.4, -0.3])
-WIDTH = 0.25  # Distance from the target at which the reward has fallen to 1/e.
+WIDTH = 0.25  # Distance from the target at which the reward has fallen to a half.
 PIXELS = np.linspace(-1.1, 1.1, 64)
 
 
 class Dot(gymnasium.Env):
-    """Actions [2] move the dot; the reward exp(-(distance / WIDTH)^2) is 1 on the target."""
+    """Actions [2] move the dot; the reward is 1 on the target and has a slope everywhere."""
 
     render_mode = "rgb_array"
     action_space = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
@@ -50,7 +50,7 @@ def move(place: np.ndarray, action: np.ndarray) -> np.ndarray:
 
 def reward(place: np.ndarray) -> float:
     """Of being there."""
-    return float(np.exp(-np.sum((place - TARGET) ** 2) / WIDTH**2))
+    return float(1 / (1 + np.sum((place - TARGET) ** 2) / WIDTH**2))
 
 
 def _distance(place: np.ndarray) -> np.ndarray:
