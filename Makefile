@@ -31,7 +31,7 @@ define apt_install
 	fi
 endef
 
-.PHONY: help install opengl browser train lint test clean
+.PHONY: help install opengl browser train lint test test-slow clean
 
 help:
 	@echo 'make train    set up, then train CLION (continues where it stopped)'
@@ -39,6 +39,7 @@ help:
 	@echo '                FLAGS=flags/x.flags (several: later ones win)  ARGS="--seed=1 ..."'
 	@echo '                here FLAGS is $(FLAGS) by default'
 	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
+	@echo 'make test-slow  set up, then see that CLION and Dreamer learn a cheap task (minutes)'
 	@echo 'make lint     set up, then check the code with ruff'
 	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
 	@echo 'make opengl   see that pictures can be rendered without a display'
@@ -92,6 +93,9 @@ lint: $(INSTALLED)
 # On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
 test: $(INSTALLED) opengl browser
 	CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile --no-loadscope-reorder $(ARGS)
+
+test-slow: $(INSTALLED)
+	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest -m slow $(ARGS) tests/learning
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
