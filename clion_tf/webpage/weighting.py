@@ -121,7 +121,7 @@ def _decoding(decoding: dict[str, Any], sigma_h: float | None) -> Picture:
             ax.axvline(
                 sigma_h, color="#888888", linewidth=0.8, linestyle="--", label="σ in training"
             )
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, 1.2 * ax.get_ylim()[1])
         ax.set_xlim(left=0)
 
     return drawing.panel("Decoding error, squared, per frame", draw, "σ of noise on memory h")

@@ -11,7 +11,8 @@ import numpy as np
 STEPS = 50  # Of an episode.
 SPEED = 0.2  # Way of a full action; the field is [-1, 1] in both directions.
 TARGET = np.array([0.4, -0.3])
-WIDTH = 0.25  # Distance from the target at which the reward has fallen to a half.
+WIDTH = 0.35  # Distance from the target at which the reward has fallen to a half.
+RADIUS = 0.3  # Of the dot and the ring.
 PIXELS = np.linspace(-1.1, 1.1, 64)
 
 
@@ -32,9 +33,10 @@ class Dot(gymnasium.Env):
         return self._place.copy(), reward(self._place), False, False, {}
 
     def render(self):
-        image = np.full((64, 64, 3), 40, np.uint8)
-        image[np.abs(_distance(TARGET) - 0.25) < 0.04] = (90, 160, 90)
-        image[_distance(self._place) < 0.14] = (240, 200, 60)
+        image = np.zeros((64, 64, 3), np.uint8)
+        image[np.abs(_distance(TARGET) - RADIUS) < 0.04] = (60, 120, 60)
+        # So large that the image loss, a sum of squares, has something to gain from its place.
+        image[_distance(self._place) < RADIUS] = (255, 230, 80)
         return image
 
 
