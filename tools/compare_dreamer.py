@@ -169,7 +169,7 @@ def episodes(options: argparse.Namespace) -> int:
 def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
     out = check_output(options.out, (".png", ".pdf", ".svg"))
-    target = check_output(options.table, (".md", ".csv"), "table") if options.table else None
+    target = check_output(options.table, tables.SUFFIXES, "table") if options.table else None
     found = side_by_side.read(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")
@@ -180,9 +180,7 @@ def curves(options: argparse.Namespace) -> int:
     if target is None:
         print(tables.markdown(table), end="")
         return command.OK
-    text = tables.csv_text(table) if target.suffix.lower() == ".csv" else tables.markdown(table)
-    with atomic_write(target) as file:
-        file.write(text.encode())
+    tables.save(table, target)
     return command.OK
 
 

@@ -26,27 +26,21 @@ import argparse
 from collections.abc import Sequence
 
 from clion_tf import command
-from clion_tf.files import atomic_write
 from clion_tf.results import tables
 from clion_tf.results.scores import WINDOW, Score
 from clion_tf.results.sources import add_arguments, check_output, read
-
-SUFFIXES = (".md", ".csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    out = check_output(options.out, SUFFIXES) if options.out else None
+    out = check_output(options.out, tables.SUFFIXES) if options.out else None
     score = Score(options.window, options.score == "mean")
     table = tables.rows(read(options), options.layout, options.steps, score)
     if out is None:
         print(tables.markdown(table), end="")
         return command.OK
-    text = tables.csv_text(table) if out.suffix.lower() == ".csv" else tables.markdown(table)
-    with atomic_write(out) as file:
-        file.write(text.encode())
-    print(f"{out}: {text.count(chr(10))} lines")
+    print(f"{out}: {tables.save(table, out)} lines")
     return command.OK
 
 

@@ -3,15 +3,18 @@
 import csv
 import dataclasses
 import io
+import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from clion_tf.command import UsageError
+from clion_tf.files import atomic_write
 from clion_tf.results.curves import Curve
 from clion_tf.results.paper import EXPERIMENTS, Experiment
 from clion_tf.results.scores import Cell, Score, scores_at
 from clion_tf.results.series import Panel, Series, doubts, panels, setups
 
 LAYOUTS = (*EXPERIMENTS, "plain")
+SUFFIXES = (".md", ".csv")
 MISSING = "–"
 CSV_HEADER = (
     "task", "rotation", "test_rotation", "method", "setup", "step", "tasks", "runs", "mean",
@@ -70,6 +73,14 @@ def csv_text(table: Table) -> str:
     writer.writerow(CSV_HEADER)
     writer.writerows(map(_csv_row, table.cells))
     return out.getvalue()
+
+
+def save(table: Table, path: pathlib.Path) -> int:
+    """Writes `.csv` or Markdown by the path's suffix, whole or not at all; returns its lines."""
+    text = csv_text(table) if path.suffix.lower() == ".csv" else markdown(table)
+    with atomic_write(path) as file:
+        file.write(text.encode())
+    return text.count("\n")
 
 
 def short(step: float) -> str:
