@@ -1,6 +1,5 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
-import dataclasses
 import math
 import pathlib
 import shutil
@@ -55,8 +54,6 @@ def assemble(
         raise LogdirError(
             f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
-    # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
-    config = dataclasses.replace(config, prefill=config.prefill + counters.begun_at)
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):

@@ -21,6 +21,10 @@ class UsageError(ValueError):
     """Options or files that a tool cannot work with; the message is one line."""
 
 
+class Failure(RuntimeError):
+    """Work that did not end well; the message is one line."""
+
+
 def parser(doc: str, **others) -> argparse.ArgumentParser:
     """A parser whose `--help` shows a module's docstring as it is."""
     kind = argparse.RawDescriptionHelpFormatter
@@ -48,7 +52,7 @@ def run(
         return main(arguments)
     except (UsageError, ConfigError, LogdirError, CheckpointError, UnknownTaskError) as error:
         return _fail(name, REFUSED, error)
-    except (EnvError, ReplayError, OSError) as error:
+    except (Failure, EnvError, ReplayError, OSError) as error:
         return _fail(name, FAILED, error)
     except MemoryError as error:
         return _fail(name, FAILED, f"out of memory ({error})")

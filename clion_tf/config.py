@@ -255,10 +255,16 @@ def from_flagfile(text: str) -> Config:
     return parse(line for line in text.splitlines() if line)
 
 
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+
+
+def different(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
+    """Options that differ: {name: (old, new)}."""
+    pairs = {f.name: (getattr(old, f.name), getattr(new, f.name)) for f in FIELDS.values()}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
 def changed(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:
     """Options that differ and that a run cannot change on resume: {name: (old, new)}."""
-    return {
-        field.name: (getattr(old, field.name), getattr(new, field.name))
-        for field in dataclasses.fields(Config)
-        if not field.metadata["resume"] and getattr(old, field.name) != getattr(new, field.name)
-    }
+    pairs = different(old, new).items()
+    return {name: pair for name, pair in pairs if not FIELDS[name].metadata["resume"]}

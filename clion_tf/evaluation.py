@@ -11,6 +11,7 @@ from clion_tf.envs.remote import Ready
 from clion_tf.episodes import Episode
 from clion_tf.interaction import OnStep, Policy, run_episode
 from clion_tf.results.statistics import summary
+from clion_tf.run import specs
 
 INDEX = 2_000_000  # Environment index, away from those that a run trains and tests on.
 GRACE = 10.0  # Seconds that environments get to finish the step they are at.
@@ -20,19 +21,14 @@ class Stopped(Exception):
     """Another worker has failed, or nobody waits any more."""
 
 
-def spec(config: Config, rotation_degrees: float, seed: int | None = None) -> EnvSpec:
-    """The environment of a run's task for evaluations after it.
+def spec(config: Config, rotation_degrees: float | None = None) -> EnvSpec:
+    """The environment of a run's task for evaluations after it; None: rotated as in its own.
 
     Episodes of equal number and seed begin alike at every rotation, so that scores can be paired.
     """
-    return EnvSpec(
-        config.task,
-        config.seed if seed is None else seed,
-        INDEX,
-        config.action_repeat,
-        config.time_limit,
-        rotation_degrees=rotation_degrees,
-    )
+    _, test = specs(config)
+    degrees = test.rotation_degrees if rotation_degrees is None else rotation_degrees
+    return dataclasses.replace(test, index=INDEX, rotation_degrees=degrees)
 
 
 def play(

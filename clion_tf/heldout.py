@@ -46,7 +46,7 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
     scalars = {"model": {"heldout_image_loss": -float(out["log_prob_image"])}}
     scalars["model"]["heldout_reward_loss"] = -float(out["log_prob_reward"])
-    errors = reconstruction.errors(models, data, noise, SIGMAS)
+    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
     diagnosed: dict = {"decoding": {"sigma": list(SIGMAS), "error": errors.tolist()}}
     if models.evaluator is not None:
         judged = losses.evaluator_losses(models, settings, post, data["action"], noise)

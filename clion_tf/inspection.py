@@ -7,7 +7,7 @@ import pathlib
 import numpy as np
 
 from clion_tf.checkpoint import CheckpointError, Checkpoints, digest, load
-from clion_tf.config import Config
+from clion_tf.config import Config, different
 from clion_tf.episodes import DAMAGE, inspect
 from clion_tf.logdir import LogdirError, saved_options
 
@@ -39,12 +39,9 @@ def inspect_logdir(logdir: str | pathlib.Path) -> Report:
 
 
 def _options(options: Config) -> list[str]:
-    different = [
-        f"--{field.name}={getattr(options, field.name)}"
-        for field in dataclasses.fields(Config)
-        if getattr(options, field.name) != field.default
-    ]
-    return ["options that differ from the defaults:", *(f"  {text}" for text in different)]
+    pairs = different(Config(), options).items()
+    lines = [f"  --{name}={value}" for name, (_, value) in pairs]
+    return ["options that differ from the defaults:", *lines]
 
 
 def _episodes(folder: pathlib.Path, damage: list[str]) -> list[str]:

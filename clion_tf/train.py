@@ -46,7 +46,8 @@ def train(run: Run) -> None:
 def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> None:
     """Evaluation and updates if due, one episode, a checkpoint."""
     config, counters = run.config, run.counters
-    if counters.steps < config.prefill:
+    # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
+    if counters.steps - counters.begun_at < config.prefill:
         policy = RandomPolicy(run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed)
         _collect(run, policy)
     else:

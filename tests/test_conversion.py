@@ -151,11 +151,11 @@ def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path):
     # An interruption in between changes nothing.
     for number in (0, 1):
         run, env = assembled(tmp_path / "run", steps=STEP + 20 * (number + 1))
-        assert run.counters.steps < run.config.prefill
+        assert run.counters.steps - STEP < run.config.prefill
         train.train(run)
         assert (env.episodes, run.counters.updates) == ([number], 0)
     run, _ = assembled(tmp_path / "run")
-    assert run.counters.steps == STEP + 40 == run.config.prefill
+    assert run.counters.steps == STEP + 40 == STEP + run.config.prefill
     assert run.counters.last_train is None  # So the first phase of updates is next.
 
 

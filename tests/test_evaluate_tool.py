@@ -98,8 +98,8 @@ def test_an_environment_that_fails_leaves_no_file(evaluate, logdir, tmp_path):
         ("--checkpoint=5", "no checkpoint at 5 steps (kept: 1000, 2000)"),
         ("--checkpoint=other.npz", "other.npz: no such checkpoint"),
         ("--logdir=no/such", "no/such: no run of clion_tf there"),
-        ("--json=no/such/file.json", "no/such/file.json: there is no folder"),
-        ("--json=file.txt", "file.txt: use a name that ends in .json"),
+        ("--json=no/such/file.json", "no/such/file.json: no such folder"),
+        ("--json=file.txt", "file.txt: must end in .json"),
     ],
 )
 def test_refused_before_anything_is_played(evaluate, word, text):

@@ -216,15 +216,14 @@ def test_memory_rows_are_what_the_model_decodes(run):
 @pytest.mark.parametrize(
     "words, code, message",
     [
-        (["--out={tmp}/a.avi"], 2, "ends in .mp4 or .gif"),
-        (["--out={tmp}/none/a.mp4"], 2, "there is no folder"),
+        (["--out={tmp}/a.avi"], 2, "must end in .mp4, .gif"),
+        (["--out={tmp}/none/a.mp4"], 2, "no such folder"),
         (["--out={tmp}/folder.mp4"], 2, "is a folder"),
         (["--size=63"], 2, "--size=63: use 64 to 2048"),
         (["--size=9999"], 2, "--size=9999"),
-        (["--rotation=181"], 2, "rotation_degrees must be in [0, 180]"),
         (["--logdir={tmp}"], 2, "no run of clion_tf there"),
         (["--logdir={tmp}/none"], 2, "no run of clion_tf there"),
-        (["--logdir={runs}/unsaved"], 2, "has no checkpoint yet"),
+        (["--logdir={runs}/unsaved"], 2, "no checkpoint there yet"),
         (["--checkpoint=7"], 2, "no checkpoint at 7 steps (kept: 1000)"),
         (["--checkpoint={tmp}/none.npz"], 2, "no such checkpoint"),
         (["--logdir={runs}/broken"], 1, "cannot be made"),
@@ -244,7 +243,8 @@ def test_what_cannot_be_is_refused_in_one_line(
 
 
 @pytest.mark.parametrize(
-    "word", ["--fps=0", "--fps=nan", "--episodes=0", "--seed=-1", "--sigma=-1"]
+    "word",
+    ["--fps=0", "--fps=nan", "--episodes=0", "--seed=-1", "--sigma=-1", "--rotation=181"],
 )
 def test_numbers_that_make_no_sense(run, tmp_path, word):
     with pytest.raises(SystemExit) as caught:
@@ -261,3 +261,16 @@ def test_as_a_script(run, tmp_path):
     )
     assert result.returncode == 0 and result.stderr == "", result.stderr
     assert decoded(out).shape == (FRAMES, 64, 64, 3)
+
+
+def test_a_seed_is_that_of_episodes_and_policy(run, tmp_path, monkeypatch):
+    seen = []
+
+    def of_agent(trained, spec, count):
+        seen.append((trained.config.seed, spec.seed, spec.rotation_degrees))
+        raise command.UsageError("enough")
+
+    monkeypatch.setattr(filming, "of_agent", of_agent)
+    for words in ([], ["--seed=9", "--rotation=3"]):
+        assert export(f"--logdir={run}", f"--out={tmp_path}/a.mp4", *words) == 2
+    assert seen == [(0, 0, 0.0), (9, 9, 3.0)]

@@ -24,14 +24,11 @@ import importlib
 import json
 from collections.abc import Sequence
 
+from clion_tf import checks, command
 from clion_tf.benchmark import machine
-from clion_tf.benchmark.growth import GrowthFailed
-from clion_tf.benchmark.run import RunFailed
-from clion_tf.config import ConfigError, parse
-from clion_tf.envs import EnvError
+from clion_tf.config import parse
+from clion_tf.files import atomic_write
 from clion_tf.run import quiet_import
-
-OK, FAILED, REFUSED = 0, 1, 2
 
 # Of each command: its own options with defaults, and help.
 OPTIONS = {
@@ -47,53 +44,40 @@ OPTIONS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command, options in OPTIONS.items():
-        sub = commands.add_parser(command, help="see above")
-        sub.add_argument("--json", metavar="FILE", help="also write the figures to this file")
-        for name, (default, text) in options.items():
-            sub.add_argument(f"--{name}", type=_positive, default=default, help=text)
-    chosen, flags = parser.parse_known_args(arguments)
+    return command.run("benchmark", _main, arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    chosen, flags = _parser().parse_known_args(arguments)
     own = {name: getattr(chosen, name) for name in OPTIONS[chosen.command]}
-    try:
-        config = parse(flags)
-        with quiet_import():
-            module = importlib.import_module(f"clion_tf.benchmark.{chosen.command}")
-        result = module.measure(config, **own)
-    except ConfigError as error:
-        return _fail(REFUSED, error)
-    except (RunFailed, GrowthFailed, EnvError, MemoryError) as error:
-        return _fail(FAILED, error)
-    result = {"machine": machine.describe(), **result}
+    out = checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
+    config = parse(flags)
+    with quiet_import():
+        module = importlib.import_module(f"clion_tf.benchmark.{chosen.command}")
+    result = {"machine": machine.describe(), **module.measure(config, **own)}
     _print([("machine", result["machine"]), *module.table(result)])
-    if chosen.json:
-        try:
-            with open(chosen.json, "w") as file:
-                json.dump({"command": chosen.command, "flags": flags, **result}, file, indent=1)
-        except OSError as error:
-            return _fail(FAILED, error)
-    return OK
+    if out is not None:
+        content = {"command": chosen.command, "flags": flags, **result}
+        with atomic_write(out) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
+    return command.OK
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, options in OPTIONS.items():
+        sub = commands.add_parser(name, help="see above")
+        sub.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+        for option, (default, text) in options.items():
+            sub.add_argument(f"--{option}", type=command.positive, default=default, help=text)
+    return parser
 
 
 def _print(rows: Sequence[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in rows)
     for name, figure in rows:
         print(f"{name:{width}}  {figure}")
-
-
-def _fail(code: int, error: object) -> int:
-    sys.stderr.write(f"benchmark: error: {error}\n")
-    return code
 
 
 if __name__ == "__main__":

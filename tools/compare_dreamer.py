@@ -37,14 +37,14 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from clion_tf import command
+from clion_tf import checks, command
 from clion_tf.benchmark import versus
 from clion_tf.command import UsageError
 from clion_tf.config import parse
 from clion_tf.dreamer import arguments, exchange, side_by_side
 from clion_tf.files import atomic_write
 from clion_tf.results import tables
-from clion_tf.results.sources import check_output, warnings
+from clion_tf.results.sources import warnings
 from clion_tf.run import quiet_import
 
 DIFFERENT = 1
@@ -168,8 +168,8 @@ def episodes(options: argparse.Namespace) -> int:
 
 def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
-    out = check_output(options.out, (".png", ".pdf", ".svg"))
-    target = check_output(options.table, tables.SUFFIXES, "table") if options.table else None
+    out = checks.output_file(options.out, (".png", ".pdf", ".svg"))
+    target = checks.output_file(options.table, tables.SUFFIXES, "table") if options.table else None
     found = side_by_side.read(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")

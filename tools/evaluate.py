@@ -39,7 +39,7 @@ ACTIONS = ("densest", "mean", "sample")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    file = None if options.json is None else checks.output_file(options.json, (".json",))
+    file = None if options.json is None else checks.output_file(options.json, (".json",), "json")
     saved = loading.read(options.logdir, options.checkpoint)
     if options.rotations is None:
         options.rotations = [saved.config.test_rotation]

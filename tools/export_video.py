@@ -27,8 +27,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from clion_tf import checks, command, video
-from clion_tf.run import quiet_import
+from clion_tf import checks, command, evaluation, loading, video
 from clion_tf.showing import filming
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
@@ -46,8 +45,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--fps", type=checks.more_than_zero, default=20.0, help="agent steps a second, 20")
     add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
     add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
-    add("--rotation", type=checks.not_negative, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=checks.seed, help="of the episodes; the run's by default")
+    add("--rotation", type=checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add("--seed", type=checks.seed, help="of episodes and policy; the run's by default")
     add("--sigma", type=checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
@@ -60,13 +59,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not SMALLEST <= options.size <= LARGEST:
         raise command.UsageError(f"--size={options.size}: use {SMALLEST} to {LARGEST} pixels")
     out = checks.output_file(options.out, video.SUFFIXES)
-    config = checks.trained_run(options.logdir)
-    spec = checks.environment(config, options.rotation, options.seed)
+    saved = loading.read(options.logdir, options.checkpoint)
+    trained = loading.build(saved, options.device, options.action, options.seed)
+    spec = evaluation.spec(trained.config, options.rotation)
     if options.what == "policy":
         spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
-    with quiet_import():
-        from clion_tf import loading
-    trained = loading.load(options.logdir, options.checkpoint, options.device, options.action)
     returns: list[float] = []
     films = noting(filming.of_agent(trained, spec, options.episodes), returns)
     if options.what == "policy":

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = checks.output_file(options.out, FIGURES)
-    table = checks.output_file(options.json, (".json",)) if options.json else None
+    table = checks.output_file(options.json, (".json",), "json") if options.json else None
     saved = loading.read(options.logdir, options.checkpoint)
     if not saved.counters.updates:
         raise CheckpointError(f"{saved.path}: nothing is learned yet")

@@ -25,11 +25,11 @@ import argparse
 import pathlib
 from collections.abc import Sequence
 
-from clion_tf import command
+from clion_tf import checks, command
 from clion_tf.command import UsageError
 from clion_tf.results import curve_files
 from clion_tf.results.curves import Curve
-from clion_tf.results.sources import add_arguments, check_output, read, warnings
+from clion_tf.results.sources import add_arguments, read, warnings
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
-    out = check_output(options.out, SUFFIXES) if options.out else None
+    out = checks.output_file(options.out, SUFFIXES) if options.out else None
     if options.save and not pathlib.Path(options.save).expanduser().absolute().parent.is_dir():
         raise UsageError(f"--save={options.save}: no such folder above it")
     found = read(options)

@@ -23,8 +23,7 @@ import argparse
 import json
 from collections.abc import Sequence
 
-from clion_tf import checks, command
-from clion_tf.envs import EnvSpec
+from clion_tf import checks, command, evaluation, loading
 from clion_tf.files import atomic_write
 from clion_tf.run import quiet_import
 from clion_tf.showing import filming
@@ -44,8 +43,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--columns", type=command.positive, default=8, help="of the figure, 8 by default")
     add("--episodes", type=command.positive, default=1, help="in the table's mean, 1 by default")
     add("--checkpoint", metavar="STEPS|FILE", help="of each run; the newest by default")
-    add("--rotation", type=checks.not_negative, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=checks.seed, help="of the episodes; the first run's by default")
+    add("--rotation", type=checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add(
+        "--seed",
+        type=checks.seed,
+        help="of episodes and policies; by default each run's, the episodes the first's",
+    )
     add("--json", metavar="FILE", help="write the table there too")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     return parser.parse_args(arguments)
@@ -60,15 +63,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = checks.output_file(options.out, FIGURES)
-    table = checks.output_file(options.json, (".json",)) if options.json else None
-    spec = env_spec(options)
-    with quiet_import():
-        from clion_tf import loading
-        from clion_tf.showing import memory_figure, memory_study
+    table = checks.output_file(options.json, (".json",), "json") if options.json else None
+    saved = read(options)
     runs = {
-        name: loading.load(name, options.checkpoint, options.device) for name in options.logdirs
+        name: loading.build(one, options.device, seed=options.seed) for name, one in saved.items()
     }
-    films = list(filming.of_agent(runs[options.logdirs[0]], spec, options.episodes))
+    with quiet_import():
+        from clion_tf.showing import memory_figure, memory_study
+    first = runs[options.logdirs[0]]
+    spec = evaluation.spec(first.config, options.rotation)
+    films = list(filming.of_agent(first, spec, options.episodes))
     resample = options.state == "hs"
     result = memory_study.measure(runs, films, options.sigmas, resample)
     blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)
@@ -80,15 +84,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command.OK
 
 
-def env_spec(options: argparse.Namespace) -> EnvSpec:
-    """The environment of the first run, if the others' is the same."""
+def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
+    """What the runs have saved, by folder; they must be of one task."""
     if len(options.logdirs) > 2:
         raise command.UsageError("--logdirs: one run's folder, or two")
     if len(set(options.logdirs)) < len(options.logdirs):
         raise command.UsageError("--logdirs: the same folder twice")
     if len(options.logdirs) == 2 and not (options.checkpoint or "0").isdigit():
         raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
-    first, *others = [checks.trained_run(name) for name in options.logdirs]
+    saved = {name: loading.read(name, options.checkpoint) for name in options.logdirs}
+    first, *others = [one.config for one in saved.values()]
     for name, other in zip(options.logdirs[1:], others, strict=True):
         for option in ("task", "action_repeat"):
             ours, theirs = getattr(first, option), getattr(other, option)
@@ -97,7 +102,7 @@ def env_spec(options: argparse.Namespace) -> EnvSpec:
                     f"runs of different tasks cannot be compared: --{option} is {ours} in "
                     f"{options.logdirs[0]}, {theirs} in {name}"
                 )
-    return checks.environment(first, options.rotation, options.seed)
+    return saved
 
 
 if __name__ == "__main__":

@@ -23,14 +23,12 @@ if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
     sys.path.pop(0)
 
 import argparse
-import pathlib
-import tempfile
 from collections.abc import Sequence
 
-from clion_tf import command
+from clion_tf import checks, command
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
-from clion_tf.results.sources import add_arguments, check_output, parse_label
+from clion_tf.results.sources import add_arguments, parse_label
 from clion_tf.webpage.found import Found, find
 
 SUFFIXES = (".html", ".htm")
@@ -42,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.logdirs:
         raise UsageError("say what to read: --logdirs")
-    out = writable(check_output(options.out, SUFFIXES))
+    out = checks.output_file(options.out, SUFFIXES)
     found = find([*options.logdirs, *options.curves], dict(map(parse_label, options.label)))
     from clion_tf.webpage import page  # matplotlib is slow to import, and not for --help.
 
@@ -58,15 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "report: warning: large for a phone; --media=one or --media=none makes it smaller\n"
         )
     return command.OK
-
-
-def writable(path: pathlib.Path) -> pathlib.Path:
-    """The path, if a file can be made in its folder."""
-    try:
-        with tempfile.TemporaryFile(dir=path.absolute().parent):
-            return path
-    except OSError as error:
-        raise UsageError(f"--out={path}: cannot write there ({error.strerror})") from error
 
 
 def _title(found: Found) -> str:

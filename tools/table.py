@@ -25,16 +25,16 @@ if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
 import argparse
 from collections.abc import Sequence
 
-from clion_tf import command
+from clion_tf import checks, command
 from clion_tf.results import tables
 from clion_tf.results.scores import WINDOW, Score
-from clion_tf.results.sources import add_arguments, check_output, read
+from clion_tf.results.sources import add_arguments, read
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    out = check_output(options.out, tables.SUFFIXES) if options.out else None
+    out = checks.output_file(options.out, tables.SUFFIXES) if options.out else None
     score = Score(options.window, options.score == "mean")
     table = tables.rows(read(options), options.layout, options.steps, score)
     if out is None:

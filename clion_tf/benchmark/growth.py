@@ -8,6 +8,7 @@ import tempfile
 
 import numpy as np
 
+from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
 
 # What is varied, by which factors of (B L), H and 1 + A.
@@ -18,10 +19,6 @@ AXES = {
 }
 
 
-class GrowthFailed(Exception):
-    """A measurement did not end well; the message is its last line."""
-
-
 def measure(config: Config, count: int) -> dict:
     """`count` updates at each point, every point in a process of its own, for its memory.
 
@@ -30,7 +27,7 @@ def measure(config: Config, count: int) -> dict:
       exponents of time and memory, fitted by least squares in logarithms.
 
     Raises:
-      GrowthFailed.
+      Failure: with its last line.
     """
     return {
         "count": count,
@@ -70,7 +67,7 @@ def _one(config: Config, name: str, value: int, count: int) -> dict:
         command = [sys.executable, "-c", code, *words]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise GrowthFailed(f"--{name}={value}: {done.stderr.strip().splitlines()[-1]}")
+            raise Failure(f"--{name}={value}: {done.stderr.strip().splitlines()[-1]}")
         return json.loads(figures.read_text())
 
 

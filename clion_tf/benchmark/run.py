@@ -6,12 +6,9 @@ import subprocess
 import sys
 import tempfile
 
+from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
 from clion_tf.stopwatch import PARTS
-
-
-class RunFailed(Exception):
-    """The run did not end well; the message is its last line."""
 
 
 def measure(config: Config, count: int) -> dict:
@@ -23,7 +20,7 @@ def measure(config: Config, count: int) -> dict:
       `fps` (environment steps per second) and seconds of each part of the loop.
 
     Raises:
-      RunFailed.
+      Failure: if it does not end well.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags = pathlib.Path(folder, "flags")
@@ -33,12 +30,12 @@ def measure(config: Config, count: int) -> dict:
         command = [sys.executable, "-m", "clion_tf.run", f"--flagfile={flags}", *own]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise RunFailed(done.stderr.strip().splitlines()[-1])
+            raise Failure(done.stderr.strip().splitlines()[-1])
         with open(f"{folder}/run/metrics.jsonl") as file:
             lines = [json.loads(line) for line in file]
     speed = [line for line in lines if "fps" in line][1:]
     if not speed:
-        raise RunFailed("the run was too short to be measured: give it a larger --count")
+        raise Failure("the run was too short to be measured: give it a larger --count")
     parts = {part: sum(line[f"{part}_seconds"] for line in speed) for part in PARTS}
     seconds = sum(line["loop_seconds"] for line in speed)
     steps = sum(line["fps"] * line["loop_seconds"] for line in speed)

@@ -3,11 +3,10 @@
 Runs of one name and one setup may be averaged, others not.
 """
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from clion_tf.config import Config
+from clion_tf.config import FIELDS, Config, different
 
 CLION, DREAMER, DOUBLED = "CLION", "Dreamer", "Doubled-Dreamer"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
@@ -93,11 +92,10 @@ def _relevant(config: Config) -> dict[str, Any]:
     if config.overshoot == config.horizon:
         off.add("overshoot")
     return {
-        field.name: getattr(config, field.name)
-        for field in dataclasses.fields(Config)
-        if getattr(config, field.name) != field.default
-        and (not field.metadata["resume"] or field.name in JUDGING)
-        and field.name not in (*ELSEWHERE, *off)
+        name: value
+        for name, (_, value) in different(Config(), config).items()
+        if (not FIELDS[name].metadata["resume"] or name in JUDGING)
+        and name not in (*ELSEWHERE, *off)
     }
 
 

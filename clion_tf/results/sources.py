@@ -2,8 +2,7 @@
 
 import argparse
 import os
-import pathlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from clion_tf.command import UsageError
 from clion_tf.results import series
@@ -54,22 +53,6 @@ def parse_label(text: str) -> tuple[str, str]:
         if name and os.path.exists(folder):
             return folder, name
     raise UsageError(f"--label={text}: must be DIR=NAME, with a folder that exists")
-
-
-def check_output(path: str, suffixes: Sequence[str], name: str = "out") -> pathlib.Path:
-    """The file to write; refuses one that could not be written, before long work.
-
-    Raises:
-      UsageError: if the suffix is none of these, or the folder is missing.
-    """
-    file = pathlib.Path(path).expanduser()
-    if file.suffix.lower() not in suffixes:
-        raise UsageError(f"--{name}={path}: must end in {', '.join(suffixes)}")
-    if not file.absolute().parent.is_dir():
-        raise UsageError(f"--{name}={path}: no such folder")
-    if file.is_dir():
-        raise UsageError(f"--{name}={path}: is a folder")
-    return file
 
 
 def warnings(curves: Iterable[Curve]) -> list[str]:

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnv
 from clion_tf.episodes import Episode
-from clion_tf.interaction import AgentPolicy, Policy, run_episode
+from clion_tf.interaction import Policy, run_episode
 from clion_tf.showing import pictures
 
 # Called with the episode's number and the agent steps done in it.
@@ -87,14 +87,15 @@ def takes(
 def of_agent(trained, spec: EnvSpec, count: int) -> Iterator[Take]:
     """Films the evaluation policy of a `loading.TrainedAgent`, with a bar on a terminal."""
     config = trained.config
-    policy = AgentPolicy(trained.agent, training=False, amount=config.eval_noise)
     length = -(-spec.time_limit // spec.action_repeat)
     with tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar:
 
         def on_step(number: int, step: int) -> None:
             bar.update(number * length + step - bar.n)
 
-        yield from takes(policy, spec, count, on_step, config.worker_timeout, config.env_restarts)
+        yield from takes(
+            trained.policy(), spec, count, on_step, config.worker_timeout, config.env_restarts
+        )
 
 
 def captioned(film: Take, title: str = "") -> np.ndarray:

@@ -89,8 +89,20 @@ def errors(
     Returns:
       float64 [len(sigmas)].
     """
-    target, post = observed(data), posterior(models, data, noise)
-    found = []
+    return errors_of(models, posterior(models, data, noise), data, noise, sigmas, resample, sigma2)
+
+
+def errors_of(
+    models: Models,
+    post: State,
+    data: Data,
+    noise: Noise,
+    sigmas: Sequence[float],
+    resample: bool = False,
+    sigma2: float = -1.0,
+) -> np.ndarray:
+    """See `errors`; for states [B, L, ...] that are known already."""
+    target, found = observed(data), []
     for sigma in sigmas:
         decoded = decode(models, augmented_memory(post, noise, sigma, resample, sigma2))
         found.append(tf.reduce_mean(constraints.decoding_distance(decoded, target)))

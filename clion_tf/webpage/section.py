@@ -10,7 +10,7 @@ import zipfile
 import numpy as np
 
 from clion_tf.checkpoint import Checkpoints, Counters
-from clion_tf.config import Config
+from clion_tf.config import Config, different
 from clion_tf.logdir import LogdirError, saved_options
 from clion_tf.results import metrics
 from clion_tf.results.curves import METRICS, METRICS_FILE
@@ -111,11 +111,8 @@ def read(run: FoundRun, with_media: bool = True) -> Section:
 
 def differing(config: Config) -> list[tuple[str, str, str]]:
     """(name, value, default) of the options that differ from the defaults, but for the folder."""
-    return [
-        (field.name, str(getattr(config, field.name)), str(field.default))
-        for field in dataclasses.fields(Config)
-        if getattr(config, field.name) != field.default and field.name != "logdir"
-    ]
+    pairs = different(Config(), config).items()
+    return [(n, str(value), str(default)) for n, (default, value) in pairs if n != "logdir"]
 
 
 def time_shares(logged: Metrics) -> list[tuple[str, float]]:
