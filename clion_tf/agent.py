@@ -14,6 +14,7 @@ from clion_tf.learning.losses import Settings, Tensors
 from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.models import Models, Sizes
 from clion_tf.noise import Noise
+from clion_tf.observations import PIXELS, Shapes
 
 DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
@@ -33,6 +34,7 @@ class Agent:
       discrete: whether actions are one-hot.
       precision: `32`, `bf16` or `16` (resolved from `auto`).
       jit: whether the update is compiled by XLA.
+      observed: shapes of one step's observation: images as `PIXELS`, a vector, or both.
     """
 
     def __init__(
@@ -42,9 +44,19 @@ class Agent:
         discrete: bool = False,
         precision: str = "32",
         jit: bool = False,
+        observed: Shapes = PIXELS,
     ):
         self._config = config
-        self.sizes = _options(Sizes, config, action_size=action_size, discrete=discrete)
+        self.observed = dict(observed)
+        self.sizes = _options(
+            Sizes,
+            config,
+            action_size=action_size,
+            discrete=discrete,
+            image="image" in observed,
+            vector_size=observed.get("vector", (0,))[0],
+            pcont=config.predicts_discount,
+        )
         self.settings = _options(Settings, config)
         self.models = Models(self.sizes, config.seed, DTYPES[precision])
         rates = {
@@ -183,7 +195,7 @@ class Agent:
 
     def policy(
         self,
-        image: np.ndarray,
+        observation: dict[str, np.ndarray],
         state: Tensors,
         step: tuple[int, int],
         training: bool,
@@ -193,7 +205,7 @@ class Agent:
         """One action for each of N environments.
 
         Args:
-          image: uint8 [N, 64, 64, 3].
+          observation: image uint8 [N, 64, 64, 3], vector float32 [N, n], or both.
           state: from `initial`, or from the step before.
           step: (episode, agent step in it); with `training` it names this step's noise.
           training: sample the action; else take the evaluation policy (`--eval_action`).
@@ -205,16 +217,16 @@ class Agent:
         """
         seed = noises.key(self._config.seed, "train" if training else "test", *step)
         act = self._act_as_earlier if earlier else self._act
-        action, state = act[training](image, state, seed, np.float32(amount))
+        action, state = act[training](observation, state, seed, np.float32(amount))
         return action.numpy(), state
 
-    def _policy(self, models: Models, training: bool, image, state, seed, amount):
+    def _policy(self, models: Models, training: bool, observation, state, seed, amount):
         noise = noises.SeededNoise(seed)
-        return self.policy_step(image, state, noise, training, amount, models)
+        return self.policy_step(observation, state, noise, training, amount, models)
 
     def policy_step(
         self,
-        image: tf.Tensor,
+        observation: Tensors,
         state: Tensors,
         noise: Noise,
         training: bool,
@@ -224,7 +236,7 @@ class Agent:
         """What `policy` computes, as a pure function for graphs of others.
 
         Args:
-          image: uint8 [N, 64, 64, 3]; N may be open.
+          observation: as in `policy`; N may be open.
           state: as in `policy`; of the latent state, `stoch` and `deter` are read.
           noise: where the randomness comes from.
           training, amount: see `policy`.
@@ -234,10 +246,10 @@ class Agent:
           actions float32 [N, A] and the next state.
         """
         models = self.models if models is None else models
-        rssm, batch = models.rssm, image.shape[0]
+        rssm, batch = models.rssm, state["deter"].shape[0]
         if batch is None:
-            batch = tf.shape(image)[0]
-        embed = models.encoder(losses.preprocess(image))
+            batch = tf.shape(state["deter"])[0]
+        embed = models.encode(losses.preprocess(observation))
         eps = noise.normal("posterior", [batch, rssm.stoch])
         latent, _ = rssm.obs_step(state, state["action"], embed, eps)
         policy = models.actor(rssm.get_feat(latent))

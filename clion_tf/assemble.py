@@ -6,26 +6,27 @@ import shutil
 from collections.abc import Callable
 
 import gymnasium
+import numpy as np
 
 from clion_tf import hardware
 from clion_tf.agent import Agent
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import SupervisedEnv
-from clion_tf.episodes import IMAGE_SHAPE
+from clion_tf.envs import SupervisedEnvs
 from clion_tf.logdir import LogdirError
 from clion_tf.logger import Logger, Progress
+from clion_tf.observations import DTYPES, Shapes, shapes_of
 from clion_tf.replay import Replay
 from clion_tf.running import Run
 
-BYTES_A_FRAME = math.prod(IMAGE_SHAPE) + 100  # The image, and room for action and rewards.
+NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
 
 
 def assemble(
     config: Config,
     logdir: pathlib.Path,
-    train_env: SupervisedEnv,
-    test_env: SupervisedEnv,
+    train_envs: SupervisedEnvs,
+    test_envs: SupervisedEnvs,
     stopping: Callable[[], bool],
 ) -> Run:
     """A run that is ready to start, or to go on where its newest checkpoint left it.
@@ -34,8 +35,10 @@ def assemble(
       ConfigError, CheckpointError, LogdirError, WorkerError: in one line.
     """
     precision, jit, device = hardware.prepare(config)
-    size, discrete = action_space(train_env.env.action_space)
-    agent = Agent(config, size, discrete, precision, jit)
+    env = train_envs.envs[0]
+    size, discrete = action_space(env.action_space)
+    observed = shapes_of(env.observation_space)
+    agent = Agent(config, size, discrete, precision, jit, observed)
     checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
     found = checkpoints.load_newest()
     counters = Counters()
@@ -47,7 +50,7 @@ def assemble(
         config.batch_length,
         config.seed,
         config.dataset_balance,
-        size,
+        {**observed, "action": (size,)},
         config.replay_capacity // config.action_repeat if config.replay_capacity else None,
     )
     if not replay.load(counters.episodes) and counters.episodes:
@@ -56,14 +59,14 @@ def assemble(
         )
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
-    for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):
+    for line in _introduction(config, logdir, agent, counters, device, env.renderer):
         progress.message(line)
     return Run(
         config,
         logdir,
         agent,
-        train_env,
-        test_env,
+        train_envs,
+        test_envs,
         replay,
         logger,
         progress,
@@ -93,17 +96,32 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
     return [
         f"{config.task} in {logdir}: {begun}",
         f"learner on {device}; rendering by {renderer}",
+        *_remarks(config, agent),
         f"parameters: {counts}",
-        _disk_use(config, logdir),
+        _disk_use(config, logdir, agent.observed),
     ]
 
 
-def _disk_use(config: Config, logdir: pathlib.Path) -> str:
+def _remarks(config: Config, agent: Agent) -> list[str]:
+    """What follows from the task and not from an option."""
+    found = []
+    if config.pcont == "auto" and config.predicts_discount:
+        found.append("the task may terminate: predicting the discount (--pcont=False does not)")
+    if "image" not in agent.observed and config.beta1 > 0:
+        found.append("no images: without the embedding constraint, which rotates them")
+    return found
+
+
+def _disk_use(config: Config, logdir: pathlib.Path, observed: Shapes) -> str:
     """What the replay will take on disk, and a warning if that is more than there is."""
     steps = config.steps
     if config.replay_capacity:
-        steps = min(steps, config.replay_capacity + config.keep_checkpoints * config.time_limit)
-    need = steps / config.action_repeat * BYTES_A_FRAME / 1e9
+        kept = config.keep_checkpoints * config.envs * config.time_limit
+        steps = min(steps, config.replay_capacity + kept)
+    frame = NUMBERS_BYTES + sum(
+        math.prod(shape) * np.dtype(DTYPES[key]).itemsize for key, shape in observed.items()
+    )
+    need = steps / config.action_repeat * frame / 1e9
     free = shutil.disk_usage(logdir).free / 1e9
     text = f"replay: up to {need:.1f} GB of episodes, {free:.1f} GB free here"
     return text if need < free else f"{text}; --replay_capacity bounds it"

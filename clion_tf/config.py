@@ -49,6 +49,7 @@ class Config:
     rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
     env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
+    envs: int = _option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
     worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
 
     # Replay.
@@ -68,7 +69,7 @@ class Config:
     rssm_min_std: float = _option(0.1, "Smallest standard deviation of s.", "Dreamer")
     free_nats: float = _option(3.0, "The mean KL below which it is not minimised.", "CLION")
     kl_scale: float = _option(1.0, "Scale of the KL.", "Dreamer")
-    pcont: bool = _option(False, "Predict the discount (for tasks that terminate).", "Dreamer")
+    pcont: str = _option("auto", "Predict the discount; auto: for tasks that may terminate, all but dm_control's.", "Dreamer", ("auto", "True", "False"))
     pcont_scale: float = _option(10.0, "Scale of the discount loss.", "Dreamer")
 
     # Constraints (eq. 2).
@@ -128,6 +129,13 @@ class Config:
         _validate(self)
 
     @property
+    def predicts_discount(self) -> bool:
+        """Whether there is a discount head (pcont)."""
+        # dm_control's episodes end by the clock; what another task does only its episodes tell.
+        dm_control = ":" not in self.task and not self.task.startswith("atari_")
+        return self.pcont == "True" or (self.pcont == "auto" and not dm_control)
+
+    @property
     def test_rotation(self) -> float:
         """Rotation of evaluation episodes in degrees."""
         negative = self.test_rotation_degrees < 0
@@ -140,7 +148,7 @@ class Config:
 
 
 POSITIVE = (
-    "steps", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
+    "steps", "envs", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
     "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size", "stoch_size",
     "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
     "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",

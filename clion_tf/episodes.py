@@ -4,6 +4,8 @@ An episode is a dict of arrays with the original Dreamer's keys, T frames long:
 
     image [T, 64, 64, 3] uint8; action [T, A], reward [T] and discount [T] float32
 
+With vector observations there is `vector` [T, n], float32, beside the image or instead of it.
+
     frame       0        1        2   ...   T-1
     action      0      a(0→1)   a(1→2)     the action that led to this frame
     reward      0      r(0→1)   r(1→2)     what that action earned
@@ -19,46 +21,52 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 
+from clion_tf import observations
 from clion_tf.files import atomic_write
+from clion_tf.observations import Shapes
 
 Episode = dict[str, np.ndarray]
 
-IMAGE_SHAPE = (64, 64, 3)
-DTYPES = {"image": "uint8", "action": "float32", "reward": "float32", "discount": "float32"}
+NUMBERS = ("action", "reward", "discount")
+DTYPES = {**observations.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
 # What reading a damaged or foreign file can raise.
 DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
 DAMAGE += (NotImplementedError, RuntimeError, PermissionError, IsADirectoryError)
+
+
+def keys_of(arrays: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys that count, in the order of files: what is observed, then NUMBERS."""
+    return tuple(key for key in DTYPES if key in arrays or key in NUMBERS)
 
 
 class EpisodeBuilder:
     """Collects one episode, frame by frame; images are copied, so buffers may be reused."""
 
     def __init__(self):
-        self._rows: dict[str, list] = {key: [] for key in DTYPES}
+        self._rows: dict[str, list] = {}
 
     def first(self, obs: Mapping[str, np.ndarray], action_size: int) -> None:
-        """Starts anew with the frame of a reset; obs['image'] is uint8 [64, 64, 3]."""
-        self._rows = {key: [] for key in DTYPES}
+        """Starts anew with the frame of a reset; obs has `image` or `vector` or both."""
+        self._rows = {key: [] for key in keys_of(obs)}
         self.add(obs, np.zeros(action_size, np.float32), 0.0, 1.0)
 
     def add(
         self, obs: Mapping[str, np.ndarray], action: np.ndarray, reward: float, discount: float
     ) -> None:
         """Appends the frame that `action` [A] led to, with its reward and discount."""
-        row = {"image": obs["image"], "action": action, "reward": reward, "discount": discount}
-        for key, value in row.items():
+        row = {**obs, "action": action, "reward": reward, "discount": discount}
+        for key, rows in self._rows.items():
             # Rewards and actions are made float32 here; images keep their dtype to be checked.
-            dtype = None if key == "image" else DTYPES[key]
-            self._rows[key].append(np.array(value, dtype))
+            rows.append(np.array(row[key], None if key == "image" else DTYPES[key]))
 
     def finish(self) -> Episode:
         """The episode so far. Raises ValueError if it is not one, for example without a frame."""
-        if not self._rows["reward"]:
+        if not self._rows:
             raise ValueError("an episode needs its first frame")
         episode = {key: np.stack(rows) for key, rows in self._rows.items()}
         check(episode)
@@ -77,7 +85,7 @@ def save_episode(folder: Path | str, index: int, episode: Mapping[str, np.ndarra
     path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
-        np.savez(file, **{key: np.ascontiguousarray(episode[key]) for key in DTYPES})
+        np.savez(file, **{key: np.ascontiguousarray(episode[key]) for key in keys_of(episode)})
     return path
 
 
@@ -86,35 +94,36 @@ class Entry(NamedTuple):
 
     name: str
     frames: int
+    keys: tuple[str, ...]
     offsets: tuple[int, ...] | None
     dtypes: tuple[np.dtype, ...]
 
 
 def check(episode: Mapping[str, np.ndarray]) -> None:
     """Raises ValueError, one line, if the arrays are no episode."""
-    for key in DTYPES:
+    keys = keys_of(episode)
+    for key in keys:
         if key not in episode:
             raise ValueError(f"an episode needs {key!r}")
-    _check_form({key: (episode[key].shape, episode[key].dtype) for key in DTYPES})
-    for key in ("action", "reward", "discount"):
-        if not np.isfinite(episode[key]).all():
+    _check_form({key: (episode[key].shape, episode[key].dtype) for key in keys})
+    for key in keys:
+        if key != "image" and not np.isfinite(episode[key]).all():
             raise ValueError(f"{key!r} has numbers that are not finite")
 
 
 def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
     shapes = {key: shape for key, (shape, _) in form.items()}
     frames = shapes["reward"][0] if shapes["reward"] else 0
-    action_size = shapes["action"][-1] if shapes["action"] else 0
-    if frames < 1 or action_size < 1:
+    if frames < 1 or 0 in shapes["action"] or not shapes["action"]:
         raise ValueError(f"an episode needs frames and actions, not shapes {shapes}")
-    expected = {
-        "image": (frames, *IMAGE_SHAPE),
-        "action": (frames, action_size),
-        "reward": (frames,),
-        "discount": (frames,),
-    }
-    if shapes != expected:
-        raise ValueError(f"an episode of {frames} frames cannot have shapes {shapes}")
+    if not any(key in shapes for key in observations.DTYPES):
+        raise ValueError("an episode needs 'image' or 'vector'")
+    axes = {"image": 4, "vector": 2, "action": 2}
+    for key, shape in shapes.items():
+        if len(shape) != axes.get(key, 1) or shape[0] != frames:
+            raise ValueError(f"an episode of {frames} frames cannot have shapes {shapes}")
+    if shapes.get("image", (3,))[-1] != 3:
+        raise ValueError(f"images have three channels, not shape {shapes['image']}")
     for key, (_, dtype) in form.items():
         # The original stores float16 at precision 16; every float is read as float32.
         good = dtype == np.uint8 if key == "image" else dtype.kind == "f"
@@ -122,27 +131,31 @@ def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
             raise ValueError(f"{key!r} cannot be {dtype}")
 
 
-def inspect(path: Path) -> tuple[Entry, int]:
-    """Finds and checks the arrays of a file; returns its entry and its action size A."""
+def inspect(path: Path) -> tuple[Entry, Shapes]:
+    """Finds and checks the arrays of a file; returns its entry and the shapes of one frame."""
     size = path.stat().st_size
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        found = {key: _locate(archive, file, f"{key}.npy") for key in DTYPES}
+        keys = keys_of([name.removesuffix(".npy") for name in archive.namelist()])
+        found = {key: _locate(archive, file, f"{key}.npy") for key in keys}
     _check_form({key: (shape, dtype) for key, (shape, dtype, _) in found.items()})
-    frames, action_size = found["action"][0]
+    frames = found["reward"][0][0]
+    shapes = {key: shape[1:] for key, (shape, _, _) in found.items()}
     dtypes = tuple(dtype for _, dtype, _ in found.values())
     offsets = tuple(offset for _, _, offset in found.values())
     if None in offsets:
         # Read once as a whole, so that a damaged file shows now and not in the middle of a run.
         check(_load(path))
-        return Entry(path.name, frames, None, dtypes), action_size
+        return Entry(path.name, frames, keys, None, dtypes), shapes
     for shape, dtype, offset in found.values():
         if offset + math.prod(shape) * dtype.itemsize > size:
             raise ValueError("the file is shorter than its arrays")
-    entry = Entry(path.name, frames, offsets, dtypes)
-    small = {key: np.empty(found[key][0], "float32") for key in DTYPES if key != "image"}
-    read(path, entry, 0, small)
-    check({**small, "image": np.broadcast_to(np.uint8(0), found["image"][0])})
-    return entry, action_size
+    entry = Entry(path.name, frames, keys, offsets, dtypes)
+    arrays = {key: np.empty(found[key][0], "float32") for key in keys if key != "image"}
+    read(path, entry, 0, arrays)
+    if "image" in found:
+        arrays["image"] = np.broadcast_to(np.uint8(0), found["image"][0])
+    check(arrays)
+    return entry, shapes
 
 
 def _locate(
@@ -169,11 +182,8 @@ def _locate(
 
 def load_episode(path: Path) -> Episode:
     """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
-    entry, action_size = inspect(path)
-    shapes = {"image": IMAGE_SHAPE, "action": (action_size,)}
-    episode = {
-        key: np.empty((entry.frames, *shapes.get(key, ())), dtype) for key, dtype in DTYPES.items()
-    }
+    entry, shapes = inspect(path)
+    episode = {key: np.empty((entry.frames, *shapes[key]), DTYPES[key]) for key in entry.keys}
     read(path, entry, 0, episode)
     return episode
 
@@ -186,7 +196,7 @@ def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) ->
             target[:] = episode[key][start : start + len(target)]
         return
     with path.open("rb", buffering=0) as file:
-        for key, dtype, offset in zip(DTYPES, entry.dtypes, entry.offsets, strict=True):
+        for key, dtype, offset in zip(entry.keys, entry.dtypes, entry.offsets, strict=True):
             if key in out:
                 _read_rows(file, offset, start, dtype, out[key])
 
@@ -207,4 +217,4 @@ def _read_rows(file, offset: int, start: int, dtype: np.dtype, out: np.ndarray) 
 
 def _load(path: Path) -> Episode:
     with np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in DTYPES}
+        return {key: archive[key] for key in keys_of(archive)}

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from clion_tf.config import Config
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnv
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.envs.remote import Ready
 from clion_tf.episodes import Episode
 from clion_tf.interaction import OnStep, Policy, run_episode
@@ -49,7 +49,7 @@ def play(
     Args:
       make_policy: called once for each worker.
       workers: environments that run side by side, each in a thread of its own here.
-      timeout, restarts: see RemoteEnv and SupervisedEnv.
+      timeout, restarts: see RemoteEnv and SupervisedEnvs.
       on_ready: told what each worker's environment is, in that worker's thread.
 
     Raises:
@@ -73,12 +73,12 @@ def play(
         try:
             policy = make_policy()
             # Made here, because an environment's process ends with the thread that started it.
-            with SupervisedEnv(start, restarts) as env:
+            with SupervisedEnvs(start, restarts) as envs:
                 # What cannot be made fails here, at once and not after all restarts.
-                on_ready(env.env.wait_ready())
+                on_ready(envs.wait_ready())
                 while True:
                     number = todo.get_nowait()
-                    done.put((number, env.attempt(_one(policy, number, check), lambda: None)))
+                    done.put((number, envs.attempt(_one(policy, number, check), lambda: None)))
         except queue.Empty:
             return
         except BaseException as error:  # Raised again where it is waited for.
@@ -102,12 +102,13 @@ def play(
                 thread.join(GRACE)
 
 
-def _one(policy: Policy, number: int, check: OnStep) -> Callable[[RemoteEnv], Episode]:
-    def run(env: RemoteEnv) -> Episode:
+def _one(policy: Policy, number: int, check: OnStep) -> Callable[[list[RemoteEnv]], Episode]:
+    def run(envs: list[RemoteEnv]) -> Episode:
         try:
-            return run_episode(env, policy, number, check)
+            return run_episode(envs[0], policy, number, check)
         except ValueError as error:  # A reward that is not finite, for example.
-            raise EnvError(f"environment {env.spec.task}, episode {number}: {error}") from error
+            task = envs[0].spec.task
+            raise EnvError(f"environment {task}, episode {number}: {error}") from error
 
     return run
 

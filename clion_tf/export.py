@@ -5,7 +5,8 @@
     state = model.act(image, seed, **state)     and so on, a frame at a time
 
 States are float32: `stoch` [B, S], `deter` [B, D] and `action` [B, A]; images uint8
-[B, 64, 64, 3]; a seed is int32 [2] and names all noise of a step.
+[B, 64, 64, 3]; a seed is int32 [2] and names all noise of a step. An agent that sees a vector
+[B, n], float32, takes `vector` instead of the image, or after it.
 
 Importing this loads no TensorFlow, so that a folder can be refused at once.
 """
@@ -18,6 +19,8 @@ import textwrap
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+
+from clion_tf.observations import DTYPES
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -89,7 +92,7 @@ def policy_module(agent: "Agent", amount: float) -> "tf.Module":
     shapes = {"stoch": sizes.stoch_size, "deter": sizes.deter_size, "action": sizes.action_size}
     state = [tf.TensorSpec([None, size], tf.float32, key) for key, size in shapes.items()]
     batch = tf.TensorSpec([], tf.int32, "batch")
-    image = tf.TensorSpec([None, 64, 64, 3], tf.uint8, "image")
+    seen = [tf.TensorSpec([None, *shape], DTYPES[k], k) for k, shape in agent.observed.items()]
     seed = tf.TensorSpec([2], tf.int32, "seed")
 
     def initial(batch: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -100,24 +103,35 @@ def policy_module(agent: "Agent", amount: float) -> "tf.Module":
     networks = (models.encoder, models.rssm, models.actor)
     module.weights = [v.value for network in networks for v in network.trainable_variables]
     module.initial = tf.function(initial, [batch], autograph=False)
-    module.act = tf.function(_act(agent, shapes, amount), [image, seed, *state], autograph=False)
+    module.act = tf.function(_act(agent, shapes, amount), [*seen, seed, *state], autograph=False)
     return module
 
 
 def _act(agent: "Agent", shapes: dict[str, int], amount: float) -> Callable:
-    """(image, seed, stoch, deter, action) -> the next three, by name."""
+    """(what is seen, seed, stoch, deter, action) -> the next three, by name."""
     import tensorflow as tf
 
     from clion_tf.noise import SeededNoise
 
-    def act(image, seed, stoch, deter, action) -> dict[str, tf.Tensor]:
+    def step(seen, seed, stoch, deter, action) -> dict[str, tf.Tensor]:
         # The memory came out in the compute type, so the way back through it loses nothing.
         deter = tf.cast(deter, agent.models.rssm.compute_dtype)
         state = {"stoch": stoch, "deter": deter, "action": action}
-        _, state = agent.policy_step(image, state, SeededNoise(seed), False, amount)
+        _, state = agent.policy_step(seen, state, SeededNoise(seed), False, amount)
         return {key: tf.cast(state[key], tf.float32) for key in shapes}
 
-    return act
+    # Written out, because a SavedModel's arguments have the names of the function's.
+    def of_image(image, seed, stoch, deter, action):
+        return step({"image": image}, seed, stoch, deter, action)
+
+    def of_vector(vector, seed, stoch, deter, action):
+        return step({"vector": vector}, seed, stoch, deter, action)
+
+    def of_both(image, vector, seed, stoch, deter, action):
+        return step({"image": image, "vector": vector}, seed, stoch, deter, action)
+
+    kinds = {("image",): of_image, ("vector",): of_vector, ("image", "vector"): of_both}
+    return kinds[tuple(agent.observed)]
 
 
 def describe(trained: "TrainedAgent") -> dict:
@@ -131,6 +145,7 @@ def describe(trained: "TrainedAgent") -> dict:
         "policy": config.eval_action,
         "exploration_noise": config.eval_noise,
         "action_repeat": config.action_repeat,
+        "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
         "action_size": sizes.action_size,
         "discrete": sizes.discrete,
         "noise": [config.seed, zlib.crc32(b"test")],
@@ -140,7 +155,13 @@ def describe(trained: "TrainedAgent") -> dict:
 def readme(about: dict) -> str:
     """How to use an export, in Markdown."""
     kind = "one-hot" if about["discrete"] else "in [-1, 1]"
-    return README.format(**about, action_kind=kind, code=textwrap.indent(CODE, "    "))
+    arguments = ", ".join(f"{key}[None]" for key in about["observed"])
+    seen = " and ".join(
+        f"`{key}` {DTYPES[key]} {['B', *shape]}".replace("'", "")
+        for key, shape in about["observed"].items()
+    )
+    code = textwrap.indent(CODE.replace("SEEN", arguments), "    ")
+    return README.format(**about, action_kind=kind, seen=seen, code=code)
 
 
 README = """\
@@ -148,7 +169,7 @@ README = """\
 A TensorFlow SavedModel, trained for {environment_steps:,} environment steps; policy `{policy}`.
 
 {code}
-`act` takes images uint8 [B, 64, 64, 3], a seed int32 [2] and the state, and gives the next state,
+`act` takes {seen}, a seed int32 [2] and the state, and gives the next state,
 float32; its `action` [B, {action_size}], {action_kind}, is what to do next, held for
 {action_repeat} control steps of the simulator. `initial` gives the state before an episode. Seeds
 made as above give the actions of the agent in its own evaluations; any others will do, if they
@@ -166,7 +187,7 @@ state = model.initial(1)
 for step in range(500):
     words = np.random.SeedSequence([*noise, 0, step])  # Of episode 0.
     seed = words.generate_state(2).view(np.int32)
-    state = model.act(image[None], seed, **state)  # With your image, uint8 [64, 64, 3].
+    state = model.act(SEEN, seed, **state)  # With what your environment shows.
     action = state["action"][0].numpy()
 """
 

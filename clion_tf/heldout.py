@@ -24,11 +24,12 @@ class Heldout(NamedTuple):
     """What `newest_episode` finds.
 
     scalars: by group and name, for the log.
-    pictures: videos by tag, uint8 [T, 3 * 64, SEQUENCES * 64, 3]. `model/openloop`: rows truth,
-      prediction after CONTEXT frames, error. `model/memory`: rows input, reconstruction from noisy
-      memory (h', s), error; fig. 3 of the paper.
-    diagnostics: `decoding`, the squared error from noisy memory by `sigma`; with an evaluator
-      `weights` and `scores`, see `clion_tf.learning.diagnostics`. Plain numbers, ready for JSON.
+    pictures: of an agent that sees images, videos by tag, uint8 [T, 3 * 64, SEQUENCES * 64, 3].
+      `model/openloop`: rows truth, prediction after CONTEXT frames, error. `model/memory`: rows
+      input, reconstruction from noisy memory (h', s), error; fig. 3 of the paper.
+    diagnostics: with images `decoding`, the squared error from noisy memory by `sigma`; with an
+      evaluator `weights` and `scores`, see `clion_tf.learning.diagnostics`. Plain numbers, ready
+      for JSON.
     """
 
     scalars: dict[str, dict[str, float]]
@@ -44,15 +45,18 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     models, settings = agent.models, agent.settings
     out = losses.world_model(models, settings, data, noise)
     post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-    scalars = {"model": {"heldout_image_loss": -float(out["log_prob_image"])}}
-    scalars["model"]["heldout_reward_loss"] = -float(out["log_prob_reward"])
-    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
-    diagnosed: dict = {"decoding": {"sigma": list(SIGMAS), "error": errors.tolist()}}
+    losses_of = (*agent.observed, "reward")
+    scalars = {"model": {f"heldout_{k}_loss": -float(out[f"log_prob_{k}"]) for k in losses_of}}
+    diagnosed: dict = {}
     if models.evaluator is not None:
         judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
         found = metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
         diagnosed |= _of_evaluator(models, settings, post, judged, noise)
+    if "image" not in agent.observed:
+        return Heldout(scalars, {}, diagnosed)
+    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
+    diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
     noisy = reconstruction.augmented_memory(post, noise, settings.sigma_h)

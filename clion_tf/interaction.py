@@ -1,6 +1,6 @@
 """Episodes: an environment and whoever acts in it. Knows no network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import gymnasium
@@ -10,18 +10,19 @@ from clion_tf.envs import RemoteEnv
 from clion_tf.episodes import Episode, EpisodeBuilder
 from clion_tf.stopwatch import Stopwatch
 
-# Called with the number of agent steps done in the episode; may raise to break it off.
+# Called with the number of agent steps done, in all environments together; may raise to break off.
 OnStep = Callable[[int], None]
+Observation = Mapping[str, np.ndarray]
 
 
 class Policy(Protocol):
-    """Acts through one episode."""
+    """Acts through episodes that run side by side."""
 
-    def begin(self, episode: int) -> None:
-        """Forgets what was before; `episode` numbers the noise."""
+    def begin(self, episodes: Sequence[int]) -> None:
+        """Forgets what was before; the episodes' numbers name the noise."""
 
-    def act(self, image: np.ndarray) -> np.ndarray:
-        """Action float32 [A] for an image uint8 [64, 64, 3]."""
+    def act(self, observed: Sequence[Observation]) -> np.ndarray:
+        """Actions float32 [N, A] for the observations of N environments (observations.py)."""
 
 
 class RandomPolicy:
@@ -30,20 +31,23 @@ class RandomPolicy:
     def __init__(self, action_size: int, discrete: bool, seed: int):
         self._size, self._discrete, self._seed = action_size, discrete, seed
 
-    def begin(self, episode: int) -> None:
-        self._random = np.random.default_rng([self._seed, episode])
+    def begin(self, episodes: Sequence[int]) -> None:
+        self._random = [np.random.default_rng([self._seed, episode]) for episode in episodes]
 
-    def act(self, image: np.ndarray) -> np.ndarray:
+    def act(self, observed: Sequence[Observation]) -> np.ndarray:
+        return np.stack([self._one(random) for random in self._random])
+
+    def _one(self, random: np.random.Generator) -> np.ndarray:
         if self._discrete:
-            return np.eye(self._size, dtype=np.float32)[self._random.integers(self._size)]
-        return self._random.uniform(-1, 1, self._size).astype(np.float32)
+            return np.eye(self._size, dtype=np.float32)[random.integers(self._size)]
+        return random.uniform(-1, 1, self._size).astype(np.float32)
 
 
 class AgentPolicy:
-    """The agent in one environment.
+    """The agent in N environments, one call for all of them.
 
     Args:
-      agent: anything with Agent's `initial` and `policy`.
+      agent: anything with Agent's `observed`, `initial` and `policy`.
       training: sample and explore, or the evaluation policy.
       amount: of exploration noise.
       earlier: as the agent was when it was last told to `remember`.
@@ -53,12 +57,14 @@ class AgentPolicy:
         self._agent, self._training, self._amount = agent, training, amount
         self._earlier = earlier
 
-    def begin(self, episode: int) -> None:
-        self._state, self._episode, self._step = self._agent.initial(1), episode, 0
+    def begin(self, episodes: Sequence[int]) -> None:
+        # One number names the noise of all; for a single episode it is that episode's.
+        self._state = self._agent.initial(len(episodes))
+        self._episode, self._step = episodes[0], 0
 
-    def act(self, image: np.ndarray) -> np.ndarray:
+    def act(self, observed: Sequence[Observation]) -> np.ndarray:
         action, self._state = self._agent.policy(
-            image[None],
+            {key: np.stack([one[key] for one in observed]) for key in self._agent.observed},
             self._state,
             (self._episode, self._step),
             self._training,
@@ -66,7 +72,7 @@ class AgentPolicy:
             self._earlier,
         )
         self._step += 1
-        return action[0]
+        return action
 
 
 class TimedPolicy:
@@ -76,32 +82,54 @@ class TimedPolicy:
         self._policy, self._watch = policy, watch
         self.begin = policy.begin
 
-    def act(self, image: np.ndarray) -> np.ndarray:
+    def act(self, observed: Sequence[Observation]) -> np.ndarray:
         """See Policy."""
         with self._watch("policy"):
-            return self._policy.act(image)
+            return self._policy.act(observed)
 
 
 def run_episode(env: RemoteEnv, policy: Policy, episode: int, on_step: OnStep) -> Episode:
-    """One whole episode from its own seed.
+    """One whole episode from its own seed; errors as in `run_episodes`."""
+    return run_episodes([env], policy, episode, on_step)[0]
+
+
+def run_episodes(
+    envs: Sequence[RemoteEnv], policy: Policy, first: int, on_step: OnStep
+) -> list[Episode]:
+    """Episodes `first`, `first` + 1, ..., one in each environment, side by side.
+
+    What has ended waits for the others; the policy is asked for all of them, so that its batch
+    keeps its size.
 
     Raises:
-      WorkerError: if the environment fails; what it did so far is dropped.
+      WorkerError: if an environment fails; what all of them did so far is dropped.
     """
-    builder = EpisodeBuilder()
-    obs = env.reset(episode)
-    policy.begin(episode)
-    action = policy.act(obs["image"])
-    builder.first(obs, action.shape[0])
-    for step in range(1, 10**9):
-        on_step(step)
-        obs, reward, terminated, truncated, info = env.step(_native(env, action))
-        discount = info.get("discount", 0.0 if terminated else 1.0)
-        builder.add(obs, action, reward, discount)
-        if terminated or truncated:
-            return builder.finish()
-        action = policy.act(obs["image"])
-    raise AssertionError("an episode without end")
+    numbers = range(first, first + len(envs))
+    for env, number in zip(envs, numbers, strict=True):
+        env.send_reset(number)
+    observed = [env.receive_reset() for env in envs]
+    policy.begin(numbers)
+    actions = policy.act(observed)
+    builders = [EpisodeBuilder() for _ in envs]
+    for builder, obs, action in zip(builders, observed, actions, strict=True):
+        builder.first(obs, len(action))
+    running, done = list(range(len(envs))), 0
+    while True:
+        done += len(running)
+        on_step(done)
+        for i in running:
+            envs[i].send_step(_native(envs[i], actions[i]))
+        ended = []
+        for i in running:
+            observed[i], reward, terminated, truncated, info = envs[i].receive_step()
+            discount = info.get("discount", 0.0 if terminated else 1.0)
+            builders[i].add(observed[i], actions[i], reward, discount)
+            if terminated or truncated:
+                ended.append(i)
+        running = [i for i in running if i not in ended]
+        if not running:
+            return [builder.finish() for builder in builders]
+        actions = policy.act(observed)
 
 
 def _native(env: RemoteEnv, action: np.ndarray) -> np.ndarray | int:

@@ -16,6 +16,7 @@ from clion_tf.checkpoint import load as load_checkpoint
 from clion_tf.config import Config, ConfigError
 from clion_tf.interaction import AgentPolicy
 from clion_tf.logdir import LogdirError, saved_options
+from clion_tf.observations import PIXELS, Shapes, check
 from clion_tf.run import quiet_import
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class TrainedAgent:
 
     def __init__(self, config: Config, agent: "Agent", counters: Counters, path: pathlib.Path):
         self.config, self.agent, self.counters, self.path = config, agent, counters, path
+        self.observed = agent.observed
         self._policy = self.policy()
         self.reset()
 
@@ -56,27 +58,25 @@ class TrainedAgent:
 
     def reset(self, episode: int = 0) -> None:
         """Begins an episode; its number names the policy's noise, so equal ones act equally."""
-        self._policy.begin(episode)
+        self._policy.begin([episode])
 
     def act(self, observation: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
         """The evaluation policy's action for the next frame of the episode.
 
         Args:
-          observation: uint8 [64, 64, 3], or a mapping that has it as `image`.
+          observation: a mapping with `image` uint8 [64, 64, 3], `vector` float32 [n], or both; the
+            array itself where there is only one.
 
         Returns:
           float32 [A] in [-1, 1]; for discrete actions one-hot, so `argmax` is the action.
 
         Raises:
-          ValueError: if that is not an image; the episode's state stays as it was.
+          ValueError: if that is of another kind or shape; the episode's state stays as it was.
         """
-        image = observation["image"] if isinstance(observation, Mapping) else observation
-        image = np.asarray(image)
-        if image.shape != (64, 64, 3) or image.dtype != np.uint8:
-            raise ValueError(
-                f"an observation is uint8 (64, 64, 3), not {image.dtype} {image.shape}"
-            )
-        return self._policy.act(image)
+        if not isinstance(observation, Mapping):
+            observation = {next(iter(self.observed)): observation}
+        check(observation, self.observed)
+        return self._policy.act([observation])[0]
 
 
 def load(
@@ -141,7 +141,7 @@ def build(
         ) from error
     try:
         size, discrete = _actions(config, saved.weights)
-        agent = Agent(config, size, discrete, precision, jit)
+        agent = Agent(config, size, discrete, precision, jit, _observed(saved.weights))
         restore(agent.models.named_weights(), saved.weights)
     except (CheckpointError, KeyError, IndexError) as error:
         raise CheckpointError(f"{saved.path}: not of this run's sizes ({error})") from error
@@ -176,6 +176,14 @@ def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.P
         steps = ", ".join(map(str, sorted(kept))) or "none"
         raise CheckpointError(f"{folder}: no checkpoint at {wanted} steps (kept: {steps})")
     return kept[int(wanted)]
+
+
+def _observed(weights: Mapping[str, np.ndarray]) -> Shapes:
+    """What the agent sees, told by which encoders it has."""
+    found = dict(PIXELS) if "encoder/h1/kernel" in weights else {}
+    if "vector_encoder/h0/kernel" in weights:
+        found["vector"] = weights["vector_encoder/h0/kernel"].shape[:1]
+    return found
 
 
 def _actions(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool]:

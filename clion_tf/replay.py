@@ -17,13 +17,15 @@ import numpy as np
 from clion_tf.episodes import (
     DAMAGE,
     DTYPES,
-    IMAGE_SHAPE,
+    NUMBERS,
     Entry,
     check,
     inspect,
+    keys_of,
     read,
     save_episode,
 )
+from clion_tf.observations import Shapes
 
 Batch = dict[str, np.ndarray]
 
@@ -42,8 +44,9 @@ class Replay:
     """An index of the episodes in a folder, from which batches of sequences are read.
 
     `batch_length` is the frames L of a sequence; `balance` draws the ends of episodes more often
-    (Dreamer). Without an `action_size`, the first episode's is required of all. `capacity` bounds
-    the transitions that are drawn from; the oldest episodes give way, and `prune` removes them.
+    (Dreamer). `shapes` are those of a frame's observation and action, which every episode must
+    have; without them, the first episode's. `capacity` bounds the transitions that are drawn from;
+    the oldest episodes give way, and `prune` removes them.
     """
 
     def __init__(
@@ -52,7 +55,7 @@ class Replay:
         batch_length: int,
         seed: int = 0,
         balance: bool = False,
-        action_size: int | None = None,
+        shapes: Shapes | None = None,
         capacity: int | None = None,
     ):
         if batch_length < 1:
@@ -62,7 +65,9 @@ class Replay:
         self._seed = seed
         self._balance = balance
         self._capacity = capacity
-        self._action_size = action_size
+        self._shapes: Shapes | None = None
+        if shapes is not None:
+            self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in NUMBERS}}
         self._entries: list[Entry] = []
         self._drawable: list[Entry] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
@@ -120,7 +125,7 @@ class Replay:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
         check(episode)
-        self._require_action_size(episode["action"].shape[-1])
+        self._require({key: episode[key].shape[1:] for key in keys_of(episode)})
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = save_episode(self._folder, index, episode)
@@ -174,9 +179,8 @@ class Replay:
         return self._gather([entry] * rows, starts, batch_length)
 
     def _index(self, path: Path) -> None:
-        entry, action_size = inspect(path)
-        self._require_action_size(action_size)
-        self._action_size = action_size
+        entry, shapes = inspect(path)
+        self._require(shapes)
         self._entries.append(entry)
         if entry.frames >= self._length:
             self._drawable.append(entry)
@@ -191,16 +195,19 @@ class Replay:
             if self._drawable and self._drawable[0] is oldest:
                 self._drawable.pop(0)
 
-    def _require_action_size(self, size: int) -> None:
-        if self._action_size not in (None, size):
-            raise ValueError(f"actions have {size} numbers, not {self._action_size}")
+    def _require(self, shapes: Shapes) -> None:
+        """Refuses an episode of other shapes; what it has beyond ours does not matter."""
+        if self._shapes is None:
+            self._shapes = dict(shapes)
+        for key, shape in self._shapes.items():
+            if shapes.get(key) != shape:
+                raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
 
     def _gather(self, rows: list["Entry"], starts: np.ndarray, length: int | None = None) -> Batch:
         length = self._length if length is None else length
-        shapes = {"image": IMAGE_SHAPE, "action": (self._action_size,)}
         batch = {
-            key: np.empty((len(rows), length, *shapes.get(key, ())), dtype)
-            for key, dtype in DTYPES.items()
+            key: np.empty((len(rows), length, *shape), DTYPES[key])
+            for key, shape in self._shapes.items()
         }
         for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
             read(self._folder / entry.name, entry, start, {k: v[row] for k, v in batch.items()})

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config, ConfigError, parse, usage
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnv
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.logdir import LogdirError, open_logdir
 from clion_tf.replay import ReplayError
 
@@ -64,15 +64,17 @@ def _run(config: Config) -> int:
         stop = stack.enter_context(_stop_signals())
         logdir = stack.enter_context(open_logdir(config))
         # The workers load MuJoCo while this process loads TensorFlow.
-        train_env, test_env = (stack.enter_context(_supervised(s, config)) for s in specs(config))
+        train_spec, test_spec = specs(config)
+        train_envs = stack.enter_context(_supervised(train_spec, config, config.envs))
+        test_envs = stack.enter_context(_supervised(test_spec, config))
         with quiet_import():
             from clion_tf import assemble, train
             from clion_tf.running import Interrupted
             from clion_tf.updates import BadNumbers
 
-        train_env.env.wait_ready()
-        test_env.env.wait_ready()
-        run = assemble.assemble(config, logdir, train_env, test_env, lambda: bool(stop))
+        train_envs.wait_ready()
+        test_envs.wait_ready()
+        run = assemble.assemble(config, logdir, train_envs, test_envs, lambda: bool(stop))
         stack.callback(run.logger.close)
         stack.callback(run.progress.close)
         try:
@@ -86,12 +88,18 @@ def _run(config: Config) -> int:
         return 0
 
 
-def _supervised(spec: EnvSpec, config: Config) -> SupervisedEnv:
-    return SupervisedEnv(lambda: RemoteEnv(spec, config.worker_timeout), config.env_restarts)
+def _supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:
+    def start() -> RemoteEnv:
+        return RemoteEnv(spec, config.worker_timeout)
+
+    return SupervisedEnvs(start, config.env_restarts, count=count)
 
 
 def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
-    """The training and the test environment."""
+    """What the training and the test environments are made from.
+
+    All training environments are alike: what an episode is depends on its number alone.
+    """
     common = {
         "task": config.task,
         "seed": config.seed,

@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.config import Config
-from clion_tf.envs import SupervisedEnv
+from clion_tf.envs import RemoteEnv, SupervisedEnvs
 from clion_tf.episodes import Episode
-from clion_tf.interaction import OnStep, Policy, run_episode
+from clion_tf.interaction import OnStep, Policy, run_episodes
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 from clion_tf.stopwatch import Stopwatch
@@ -31,8 +31,8 @@ class Run:
     config: Config
     logdir: pathlib.Path
     agent: object
-    train_env: SupervisedEnv
-    test_env: SupervisedEnv
+    train_envs: SupervisedEnvs
+    test_envs: SupervisedEnvs
     replay: Replay
     logger: Logger
     progress: Progress
@@ -49,10 +49,15 @@ def check_stop(run: Run) -> None:
         raise Interrupted
 
 
-def play_episode(
-    run: Run, env: SupervisedEnv, policy: Policy, number: int, on_step: OnStep = lambda _: None
-) -> Episode:
-    """One episode, begun again if the environment fails."""
+def play_episodes(
+    run: Run,
+    envs: SupervisedEnvs,
+    policy: Policy,
+    first: int,
+    count: int = 1,
+    on_step: OnStep = lambda _: None,
+) -> list[Episode]:
+    """Episodes from number `first` on, side by side; begun again if an environment fails."""
 
     def checked(step: int) -> None:
         check_stop(run)
@@ -61,4 +66,7 @@ def play_episode(
     def count_failure() -> None:
         run.counters.env_failures += 1
 
-    return env.attempt(lambda e: run_episode(e, policy, number, checked), count_failure)
+    def play(each: list[RemoteEnv]) -> list[Episode]:
+        return run_episodes(each[:count], policy, first, checked)
+
+    return envs.attempt(play, count_failure)

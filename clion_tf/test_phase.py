@@ -8,7 +8,7 @@ from clion_tf import heldout, video
 from clion_tf.episodes import Episode
 from clion_tf.files import atomic_write
 from clion_tf.interaction import AgentPolicy
-from clion_tf.running import Run, play_episode
+from clion_tf.running import Run, play_episodes
 
 FPS = 20  # Of saved videos, in agent steps a second.
 
@@ -18,7 +18,9 @@ def evaluate_if_due(run: Run) -> None:
     config, counters = run.config, run.counters
     if counters.next_eval is None or counters.steps >= counters.next_eval:
         first = counters.steps if counters.next_eval is None else counters.next_eval
-        counters.next_eval = first + config.eval_every
+        while counters.steps >= first:  # Episodes side by side may pass more than one.
+            first += config.eval_every
+        counters.next_eval = first
         with run.watch("evaluate"):
             evaluate(run)
 
@@ -29,11 +31,11 @@ def evaluate(run: Run) -> None:
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
     returns, lengths = [], []
     for number in range(config.eval_episodes):
-        episode = play_episode(run, run.test_env, policy, counters.test_episodes)
+        [episode] = play_episodes(run, run.test_envs, policy, counters.test_episodes)
         counters.test_episodes += 1
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
-        if number == 0:
+        if number == 0 and "image" in episode:
             _save_video(run, episode)
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from clion_tf.config import Config
 from clion_tf.episodes import Episode
 from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, TimedPolicy
-from clion_tf.running import Interrupted, Run, play_episode
+from clion_tf.running import Interrupted, Run, play_episodes
 from clion_tf.stopwatch import PARTS
 from clion_tf.test_phase import evaluate, evaluate_if_due
 from clion_tf.updates import BadNumbers, go_back, update_if_due
@@ -44,7 +44,7 @@ def train(run: Run) -> None:
 
 
 def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> None:
-    """Evaluation and updates if due, one episode, a checkpoint."""
+    """Evaluation and updates if due, an episode in each environment, a checkpoint."""
     config, counters = run.config, run.counters
     # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
     if counters.steps - counters.begun_at < config.prefill:
@@ -79,11 +79,21 @@ def save(run: Run) -> None:
         run.counters.metrics_bytes = run.logger.position
         variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
         run.checkpoints.save(variables, run.counters)
-        run.replay.prune(spare=run.config.keep_checkpoints)
+        run.replay.prune(spare=run.config.keep_checkpoints * run.config.envs)
+
+
+def _round(run: Run) -> int:
+    """How many episodes to play side by side: no more than seeding or the run's end asks for."""
+    config, counters = run.config, run.counters
+    left = config.steps - counters.steps
+    seeding = counters.begun_at + config.prefill - counters.steps
+    if seeding > 0:
+        left = min(left, seeding)
+    return max(1, min(config.envs, -(-left // config.time_limit)))
 
 
 def _collect(run: Run, policy: Policy) -> None:
-    """One episode into the replay."""
+    """Episodes into the replay, one from each environment."""
     before = run.counters.steps
 
     def advance(step: int) -> None:
@@ -91,28 +101,32 @@ def _collect(run: Run, policy: Policy) -> None:
 
     with run.watch("environment"):
         policy = TimedPolicy(policy, run.watch)
-        episode = play_episode(run, run.train_env, policy, run.counters.episodes, advance)
-    _add_episode(run, episode)
+        first, count = run.counters.episodes, _round(run)
+        episodes = play_episodes(run, run.train_envs, policy, first, count, advance)
+    for episode in episodes:
+        _add_episode(run, episode)
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
-    """One episode in another thread while the updates are made that are due before it."""
+    """Episodes in another thread while the updates are made that are due before them."""
     given_up = threading.Event()
 
     def go_on(step: int) -> None:
         if given_up.is_set():
             raise Interrupted
 
-    number = run.counters.episodes
-    episode = beside.submit(play_episode, run, run.train_env, policy, number, go_on)
+    first, count = run.counters.episodes, _round(run)
+    played = beside.submit(play_episodes, run, run.train_envs, policy, first, count, go_on)
     try:
         update_if_due(run)
     except BaseException:
         given_up.set()
-        concurrent.futures.wait([episode])  # The environment must be free for what comes next.
+        concurrent.futures.wait([played])  # The environments must be free for what comes next.
         raise
     with run.watch("environment"):
-        _add_episode(run, episode.result())
+        episodes = played.result()
+    for episode in episodes:
+        _add_episode(run, episode)
 
 
 def _add_episode(run: Run, episode: Episode) -> None:
@@ -136,7 +150,8 @@ def _write_metrics(run: Run, clock: Clock) -> None:
     if counters.next_log is None:
         counters.next_log = counters.steps + config.log_every
     if (counters.sums_count or counters.skipped) and counters.steps >= counters.next_log:
-        counters.next_log += config.log_every
+        while counters.next_log <= counters.steps:
+            counters.next_log += config.log_every
         groups: dict[str, dict[str, float]] = {"": {"updates": counters.updates}}
         for name, total in counters.sums.items():
             group, leaf = name.split("/", 1)
@@ -163,6 +178,7 @@ def _clock(run: Run) -> Clock:
         last[:] = now
         each = {f"{part}_seconds": parts.get(part, 0.0) for part in PARTS}
         speeds = {"fps": steps / seconds, "updates_per_second": updates / seconds}
+        speeds["updates_per_env_step"] = updates / steps if steps else 0.0
         return {**speeds, "loop_seconds": seconds, **each}
 
     return ask

@@ -2,6 +2,7 @@
 
 import hashlib
 import types
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -16,6 +17,8 @@ class CountingEnv:
 
     def __init__(self, length: int = 10, fails: list[int] | None = None):
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
+        image = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Dict({"image": image})
         self._length, self._fails = length, [] if fails is None else fails
         self.episodes = []
 
@@ -31,6 +34,17 @@ class CountingEnv:
         self.episodes.append(episode)
         self._step = 0
         return self._obs()
+
+    def send_reset(self, episode: int):
+        self._answer = lambda: self.reset(episode)
+
+    def send_step(self, action):
+        self._answer = lambda: self.step(action)
+
+    def receive_reset(self):
+        return self._answer()
+
+    receive_step = receive_reset
 
     def step(self, action):
         if self._step == 3 and self.episodes[-1] in self._fails:
@@ -62,6 +76,7 @@ class Variable:
 class CheckingAgent:
     """Its one weight is a digest of every batch it was trained on, in order."""
 
+    observed: ClassVar = {"image": (64, 64, 3)}
     sizes = types.SimpleNamespace(action_size=2, discrete=False)
     metric_names = ("model/model_loss", "behaviour/actor_loss", "model/skipped")
 
@@ -96,10 +111,12 @@ class CheckingAgent:
     def remember(self):
         self._remembered = self._digest.value
 
-    def policy(self, image, state, step, training, amount, earlier=False):
+    def policy(self, observation, state, step, training, amount, earlier=False):
         # The state counts steps of the episode, and the image must be of this very step.
+        [image] = observation.values()
         assert image[0, 1, 0, 0] == state == step[1]
         self.acted.append((training, *step, amount))
         value = self._remembered if earlier else self._digest.value
         digest = value.astype(np.float32) / 255
-        return digest[None, :2] * (1 if training else -1), state + 1
+        action = digest[None, :2] * (1 if training else -1)
+        return np.repeat(action, len(image), 0), state + 1

@@ -24,7 +24,7 @@ def outputs(agent, noise=None, batch_options=None):
 
 @pytest.mark.parametrize("loss", OWNERS)
 def test_each_loss_moves_exactly_its_own_networks(loss):
-    agent = tiny_agent(pcont=True)
+    agent = tiny_agent(pcont="True")
     before = weights(agent)
     grads, _ = outputs(agent)
     agent.optimizers[loss].apply(grads[loss], tf.linalg.global_norm(grads[loss]))
@@ -33,7 +33,7 @@ def test_each_loss_moves_exactly_its_own_networks(loss):
 
 
 def test_every_weight_gets_a_gradient():
-    agent = tiny_agent(pcont=True, free_nats=0.0)  # Below the free nats the prior has none.
+    agent = tiny_agent(pcont="True", free_nats=0.0)  # Below the free nats the prior has none.
     grads, _ = outputs(agent)
     for loss, values in grads.items():
         for variable, gradient in zip(agent.optimizers[loss].variables, values, strict=True):
@@ -123,8 +123,8 @@ def test_weight_gradient_reaches_the_actor_only_when_asked():
 
 
 def test_discount_head_leaves_out_last_states():
-    config = tiny_config(pcont=True)
-    _, out = outputs(tiny_agent(pcont=True))
+    config = tiny_config(pcont="True")
+    _, out = outputs(tiny_agent(pcont="True"))
     starts = config.batch_size * (config.batch_length - 1)
     assert out["imagined_feat"].shape[1] == (1 + config.augmentations) * starts
     assert float(tf.reduce_min(out["discount"])) < 0.99**3 or out["discount"].shape[0] < 3
@@ -132,7 +132,7 @@ def test_discount_head_leaves_out_last_states():
 
 @pytest.mark.parametrize("pcont", [False, True])
 def test_share_of_weight_on_augmented_trajectories(pcont):
-    agent = tiny_agent(pcont=pcont, augmentations=3)
+    agent = tiny_agent(pcont=str(pcont), augmentations=3)
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     _, out = outputs(agent)
@@ -224,7 +224,7 @@ class TestPolicy:
 
     def act(self, training=True, step=(0, 0), amount=0.3, images=IMAGES, **options):
         agent = tiny_agent(**options)
-        return agent.policy(images, agent.initial(len(images)), step, training, amount)
+        return agent.policy({"image": images}, agent.initial(len(images)), step, training, amount)
 
     def test_actions_are_in_range_and_repeat(self):
         action, state = self.act()
@@ -262,8 +262,8 @@ class TestPolicy:
     def test_epsilon_greedy_turns_some_actions(self):
         agent = tiny_agent(discrete=True)
         images = np.repeat(self.IMAGES[:1], 400, 0)
-        greedy, _ = agent.policy(images, agent.initial(400), (0, 0), False, 0.0)
-        some, _ = agent.policy(images, agent.initial(400), (0, 0), False, 0.4)
+        greedy, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.0)
+        some, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.4)
         assert np.array_equal(greedy.sum(-1), np.ones(400))
         changed = np.mean(np.any(greedy != some, -1))
         assert changed == pytest.approx(0.4 / 2, abs=0.08)  # Half of the turns keep the action.
@@ -272,11 +272,11 @@ class TestPolicy:
         agent = tiny_agent()
         state = agent.initial(3)
         for step in range(3):
-            _, state = agent.policy(self.IMAGES, state, (0, step), True, 0.1 * step)
+            _, state = agent.policy({"image": self.IMAGES}, state, (0, step), True, 0.1 * step)
         assert agent._act[True].experimental_get_tracing_count() == 1
 
 
 def test_preprocess_spans_minus_half_to_half():
     pixels = tf.constant([0, 255] * 6, tf.uint8)
-    found = losses.preprocess(tf.reshape(pixels, [1, 2, 2, 3]))
+    found = losses.preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
     np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 1, 1, 12]))

@@ -37,7 +37,7 @@ def test_acting_as_it_was_before():
     image = tiny_batch(tiny_config())["image"][:1, 0]
 
     def act(**how):
-        return agent.policy(image, agent.initial(1), (0, 0), True, 0.0, **how)[0]
+        return agent.policy({"image": image}, agent.initial(1), (0, 0), True, 0.0, **how)[0]
 
     before = act()
     agent.remember()

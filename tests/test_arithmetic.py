@@ -19,7 +19,7 @@ DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 @pytest.mark.parametrize("written_out", [16, 0], ids=["written out", "loops"])
 @pytest.mark.parametrize(
     "options",
-    [DREAMER, {"augmentations": 2, "horizon": 5}, {**DREAMER, "pcont": True}],
+    [DREAMER, {"augmentations": 2, "horizon": 5}, {**DREAMER, "pcont": "True"}],
     ids=["dreamer", "clion", "pcont"],
 )
 def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):

@@ -18,8 +18,8 @@ from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config
 from clion_tf.dreamer import conversion
 from clion_tf.dreamer.pickles import PickleError, read_arrays
-from clion_tf.envs import SupervisedEnv
-from clion_tf.learning.losses import preprocess
+from clion_tf.envs import SupervisedEnvs
+from clion_tf.learning.losses import preprocess_image
 from clion_tf.models.packing import unpack
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "dreamer_tf22_variables"
@@ -47,7 +47,7 @@ def test_outputs_are_those_of_the_original(tmp_path):
     with np.load(GOLDEN.with_suffix(".npz")) as file:
         expected = {name: file[name] for name in file.files}
     noise = (expected["post_stoch"] - expected["post_mean"]) / expected["post_std"]
-    embed = models.encoder(preprocess(tf.constant(expected["image"])))
+    embed = models.encoder(preprocess_image(tf.constant(expected["image"])))
     post, prior = models.rssm.observe(embed, tf.constant(expected["action"]), tf.constant(noise))
     feat = models.rssm.get_feat(post)
     policy = models.actor(tf.reshape(feat, [-1, feat.shape[-1]]))
@@ -118,9 +118,8 @@ def assembled(folder, **options):
     """The run of a converted logdir, in an environment of 10 agent steps an episode."""
     env = CountingEnv()
     config = small(folder, **{**RUN, **options})
-    run = assemble.assemble(
-        config, folder, SupervisedEnv(lambda: env, 0), SupervisedEnv(CountingEnv, 0), lambda: False
-    )
+    envs, test_envs = SupervisedEnvs(lambda: env, 0), SupervisedEnvs(CountingEnv, 0)
+    run = assemble.assemble(config, folder, envs, test_envs, lambda: False)
     return run, env
 
 
@@ -205,7 +204,7 @@ def test_other_sizes_are_named(weights, tmp_path):
     path = dreamer_pickles.write(tmp_path / "v.pkl", dreamer_pickles.variables(weights))
     assert "actor/h0/kernel is (13, 12), not (14, 12)" in refused(path, tmp_path, stoch_size=4)
     assert "decoder/h1/kernel is (13, 32), not (13, 64)" in refused(path, tmp_path, cnn_depth=2)
-    assert "ends before value/h0/kernel" in refused(path, tmp_path, pcont=True)
+    assert "ends before value/h0/kernel" in refused(path, tmp_path, pcont="True")
     assert "evaluator/h0/bias; --noevaluator" in refused(path, tmp_path, evaluator=True)
 
 
@@ -221,7 +220,7 @@ def test_discount_head(weights, tmp_path):
     assert "has 8 arrays more than an agent of these options; with a discount head" in refused(
         path, tmp_path
     )
-    made = conversion.convert(small(tmp_path / "run", pcont=True), path)
+    made = conversion.convert(small(tmp_path / "run", pcont="True"), path)
     arrays, _ = checkpoint.load(made.checkpoint)
     for name, array in {**weights, **head}.items():
         np.testing.assert_array_equal(arrays[f"weights/{name}"], array)

@@ -47,7 +47,11 @@ def agents_actions(trained, images, episode=2):
     state, actions = trained.agent.initial(images.shape[1]), []
     for step, image in enumerate(images):
         action, state = trained.agent.policy(
-            image, state, (episode, step), training=False, amount=trained.config.eval_noise
+            {"image": image},
+            state,
+            (episode, step),
+            training=False,
+            amount=trained.config.eval_noise,
         )
         actions.append(action)
     return np.stack(actions)

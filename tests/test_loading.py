@@ -64,7 +64,7 @@ def own(run, tmp_path):
     "options",
     [
         {"eval_action": "densest", "eval_noise": 0.2, "seed": 3},
-        {"discrete": True, "actions": 3, "pcont": True, "eval_action": "sample"},
+        {"discrete": True, "actions": 3, "pcont": "True", "eval_action": "sample"},
         {"precision": "bf16", "evaluator": False, "eval_action": "mean"},
     ],
     ids=["densest with noise", "discrete with pcont", "mean in bf16"],
@@ -76,10 +76,12 @@ def test_acts_as_the_training_loop_does(tmp_path, options):
     theirs = AgentPolicy(agent, training=False, amount=options.get("eval_noise", 0.0))
     for episode in (7, 0):
         trained.reset(episode)
-        theirs.begin(episode)
+        theirs.begin([episode])
         for image in frames(4):
             action = trained.act({"image": image})
-            assert action.dtype == np.float32 and np.array_equal(action, theirs.act(image))
+            assert action.dtype == np.float32 and np.array_equal(
+                action, theirs.act([{"image": image}])[0]
+            )
 
 
 def test_begins_with_episode_0_and_repeats_it_after_reset(run):
@@ -95,11 +97,12 @@ def test_begins_with_episode_0_and_repeats_it_after_reset(run):
 def test_policies_have_states_of_their_own(run):
     trained = clion_tf.load(run[0], device="cpu")
     one, two = trained.policy(), trained.policy()
-    one.begin(0)
-    two.begin(0)
-    first = one.act(frames(1)[0])
-    one.act(frames(1)[0])
-    assert np.array_equal(two.act(frames(1)[0]), first)
+    one.begin([0])
+    two.begin([0])
+    seen = [{"image": frames(1)[0]}]
+    first = one.act(seen)
+    one.act(seen)
+    assert np.array_equal(two.act(seen), first)
 
 
 def test_loading_changes_nothing_in_the_folder(own):
@@ -212,6 +215,8 @@ def test_what_is_no_image(run):
         np.zeros((1, 64, 64, 3), np.uint8),
         {"image": np.zeros(3, np.uint8)},
     ):
-        with pytest.raises(ValueError, match=r"an observation is uint8 \(64, 64, 3\), not "):
+        with pytest.raises(
+            ValueError, match=r"an observation's image is uint8 \(64, 64, 3\), not "
+        ):
             trained.act(wrong)
     assert np.array_equal(trained.act(frames(1)[0]), expected)

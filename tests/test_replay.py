@@ -13,6 +13,7 @@ import pytest
 
 from clion_tf import replay as replay_module
 from clion_tf.episodes import EpisodeBuilder, save_episode
+from clion_tf.observations import PIXELS
 from clion_tf.replay import Replay, prefetch
 
 KEYS = {"image", "action", "reward", "discount"}
@@ -138,17 +139,19 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     "change, message",
     [
         ({"reward": np.zeros(11, np.float32)}, "cannot have shapes"),
-        ({"image": np.zeros((12, 32, 32, 3), np.uint8)}, "cannot have shapes"),
+        ({"image": np.zeros((12, 32, 32, 3), np.uint8)}, r"'image' has shape \(32, 32, 3\)"),
         ({"image": np.zeros((12, 64, 64, 3))}, "'image' cannot be float64"),
+        ({"image": np.zeros((12, 64, 64, 1), np.uint8)}, "three channels"),
+        ({"image": np.zeros((12, 64, 64), np.uint8)}, "cannot have shapes"),
         ({"reward": np.arange(12)}, "'reward' cannot be int64"),
         ({"reward": np.full(12, np.nan, np.float32)}, "'reward' has numbers that are not finite"),
         ({"action": np.full((12, 2), np.inf, np.float32)}, "'action' has numbers"),
         ({"action": np.zeros((12, 0), np.float32)}, "needs frames and actions"),
-        ({"action": np.zeros((12, 3), np.float32)}, "3 numbers, not 2"),
+        ({"action": np.zeros((12, 3), np.float32)}, r"shape \(3,\) a frame, not \(2,\)"),
     ],
 )
 def test_what_is_no_episode_is_not_saved(tmp_path, change, message):
-    memory = Replay(tmp_path, 5, action_size=2)
+    memory = Replay(tmp_path, 5, shapes={**PIXELS, "action": (2,)})
     with pytest.raises(ValueError, match=message) as caught:
         memory.add({**make(), **change})
     assert "\n" not in str(caught.value)

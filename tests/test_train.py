@@ -1,5 +1,6 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
+import itertools
 import json
 
 import numpy as np
@@ -9,8 +10,9 @@ from loop_fakes import CheckingAgent, CountingEnv
 from clion_tf import running, train, updates
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config
-from clion_tf.envs import SupervisedEnv, WorkerError
+from clion_tf.envs import SupervisedEnvs, WorkerError
 from clion_tf.logger import Logger, Progress
+from clion_tf.observations import PIXELS
 from clion_tf.replay import Replay
 from clion_tf.stopwatch import PARTS
 
@@ -28,7 +30,14 @@ OPTIONS = {
     "video": "none",
     "log_images": False,
 }
-TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
+SHAPES = {**PIXELS, "action": (2,)}
+TIMING = {
+    "fps",
+    "updates_per_second",
+    "updates_per_env_step",
+    "loop_seconds",
+    *(f"{part}_seconds" for part in PARTS),
+}
 
 
 def start(
@@ -39,20 +48,23 @@ def start(
     The environment fails once in each of the episodes `fails`; the agent skips updates.
     """
     config, agent = Config(**{**OPTIONS, **options}), CheckingAgent(skips)
-    env, test_env = CountingEnv(length, list(fails)), CountingEnv(length)
+    # With one environment always the same object, which remembers what it was asked for.
+    fails, test_env = list(fails), CountingEnv(length)
+    first = CountingEnv(length, fails)
+    envs = (first if config.envs == 1 else CountingEnv(length, fails) for _ in itertools.count())
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     found, counters = checkpoints.load_newest(), Counters()
     if found is not None:
         arrays, counters = found
         restore(agent.named_state(), arrays)
-    replay = Replay(folder / "episodes", config.batch_length, config.seed, action_size=2)
+    replay = Replay(folder / "episodes", config.batch_length, config.seed, shapes=SHAPES)
     replay.load(counters.episodes)
     return running.Run(
         config,
         folder,
         agent,
-        SupervisedEnv(lambda: env, config.env_restarts),
-        SupervisedEnv(lambda: test_env, config.env_restarts),
+        SupervisedEnvs(lambda: next(envs), config.env_restarts, count=config.envs),
+        SupervisedEnvs(lambda: test_env, config.env_restarts),
         replay,
         Logger(folder, counters.metrics_bytes),
         Progress(config.steps),
@@ -78,12 +90,12 @@ def test_schedule(tmp_path):
     run = start(tmp_path)
     train.train(run)
     # 2 seed episodes of 20 steps, 5 with the agent; pretrain, then 3 updates before each other.
-    assert run.train_env.env.episodes == list(range(7))
+    assert run.train_envs.envs[0].episodes == list(range(7))
     assert run.agent.updates == list(range(5 + 4 * 3))
     assert run.counters.steps == 140 and run.counters.updates == 17
     tests = [row["step"] for row in lines(tmp_path) if "test/return" in row]
     assert tests == [40, 80, 120, 140]
-    assert run.test_env.env.episodes == [0, 1, 2, 3]
+    assert run.test_envs.envs[0].episodes == [0, 1, 2, 3]
     trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
     assert trains == list(range(20, 141, 20))
     assert {training for training, *_ in run.agent.acted} == {True, False}
@@ -166,7 +178,7 @@ def test_a_failed_update_beside_an_episode_leaves_no_thread_in_the_environment(t
         train.train(run)
     # Broken off episodes were not kept, and the environment answers again.
     assert len(list((tmp_path / "episodes").glob("*.npz"))) == run.counters.episodes
-    assert run.train_env.env.reset(7)["image"].shape == (64, 64, 3)
+    assert run.train_envs.envs[0].reset(7)["image"].shape == (64, 64, 3)
 
 
 def test_several_updates_in_a_call_make_the_same_run(tmp_path):
@@ -190,7 +202,7 @@ def test_more_steps_go_on(tmp_path):
     train.train(start(tmp_path, steps=100))
     run = start(tmp_path, steps=140)
     train.train(run)
-    assert run.train_env.env.episodes == [5, 6]
+    assert run.train_envs.envs[0].episodes == [5, 6]
     assert [row["step"] for row in lines(tmp_path) if "train/return" in row] == list(
         range(20, 141, 20)
     )
@@ -200,7 +212,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
     whole, run = start(tmp_path / "whole"), start(tmp_path / "broken", fails=[1, 3, 3])
     for r in (whole, run):
         train.train(r)
-    assert run.train_env.env.episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
+    assert run.train_envs.envs[0].episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
     assert run.counters.env_failures == 3
     assert result(run)[:2] == result(whole)[:2]
     counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
@@ -218,11 +230,11 @@ def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
 def test_failures_longer_ago_than_an_hour_are_forgiven():
     times = iter([0, 10, 20, 3600 + 15, 3600 + 16])
     failing = CountingEnv(fails=[0] * 4)
-    env = SupervisedEnv(lambda: failing, 3, clock=lambda: float(next(times)))
+    env = SupervisedEnvs(lambda: failing, 3, clock=lambda: float(next(times)))
 
-    def task(e):
-        e.reset(0)
-        return [e.step(np.zeros(2)) for _ in range(4)]
+    def task(envs):
+        envs[0].reset(0)
+        return [envs[0].step(np.zeros(2)) for _ in range(4)]
 
     assert env.attempt(task, lambda: None)[3][1] == 4.0
 

@@ -20,7 +20,7 @@ PIXELS = 64
 def update_flops(config: Config, action_size: int) -> dict[str, float]:
     """Operations of one update by part; their sum is what a rate is computed from."""
     frames = config.batch_size * config.batch_length
-    starts = frames - config.batch_size if config.pcont else frames
+    starts = frames - config.batch_size if config.predicts_discount else frames
     rows = (1 + config.augmentations) * starts
     imagined = config.horizon * rows
     feat = config.deter_size + config.stoch_size
@@ -84,7 +84,7 @@ def _observe(config: Config, action_size: int) -> int:
 def _model_heads(config: Config, feat: int) -> list[list[int]]:
     units = config.num_units
     heads = [_dense(feat, units, units, 1)]
-    return [*heads, _dense(feat, units, units, units, 1)] if config.pcont else heads
+    return [*heads, _dense(feat, units, units, units, 1)] if config.predicts_discount else heads
 
 
 def _imagine(config: Config, action_size: int) -> int:

@@ -15,12 +15,13 @@ def measure(config: Config, count: int) -> dict:
     precision, jit, device = prepare(config)
     agent = Agent(config, ACTIONS, False, precision, jit)
     image = np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)
+    seen = {"image": image}
     result = {"device": device}
     for name, training in (("training", True), ("evaluation", False)):
         state, seconds = agent.initial(1), []
         for step in range(10 + count):
             start = time.perf_counter()
-            _, state = agent.policy(image, state, (0, step), training, config.expl_amount)
+            _, state = agent.policy(seen, state, (0, step), training, config.expl_amount)
             seconds.append(time.perf_counter() - start)
         percentiles = np.percentile(1e3 * np.array(seconds[10:]), [50, 95, 99])
         result[name] = dict(zip(("50", "95", "99"), percentiles.tolist(), strict=True))

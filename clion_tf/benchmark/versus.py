@@ -204,8 +204,7 @@ def _commands(
     """(name, command, environment) of every contender."""
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     own |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    sizes = {name: getattr(config, name) for name in SHARED}
-    options = json.dumps({"actions": ACTIONS, "config": {**sizes, "precision": 32}})
+    options = json.dumps({"actions": ACTIONS, "config": {**_shared(config), "precision": 32}})
     driver = str(pathlib.Path(__file__).with_name("original.py"))
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if config.device == "cpu" else {}
     # -B: nothing is written into the checkout.
@@ -217,6 +216,11 @@ def _commands(
     module = [sys.executable, "-P", "-m", "clion_tf.benchmark.contender"]
     for name, mode in modes(config).items():
         yield name, module + to_flagfile(mode).splitlines(), own
+
+
+def _shared(config: Config) -> dict:
+    """The sizes and constants that both have, as the original takes them."""
+    return {name: getattr(config, name) for name in SHARED} | {"pcont": config.predicts_discount}
 
 
 def summary(config: Config, updates: int, figures: dict[str, Figures]) -> dict:
@@ -231,7 +235,7 @@ def summary(config: Config, updates: int, figures: dict[str, Figures]) -> dict:
     }
     return {
         "machine": machine.describe(),
-        "sizes": {name: getattr(config, name) for name in SHARED},
+        "sizes": _shared(config),
         "updates_a_round": updates,
         "contenders": contenders,
         "ratios": {f"{a} / {b}": figures[a].ratio(figures[b]) for a, b in RATIOS},

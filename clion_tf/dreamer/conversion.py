@@ -136,7 +136,7 @@ def agent_state(
         raise CheckpointError("not of a Dreamer agent: it does not begin with a count of steps")
     # The only other scalars are its metrics.
     weights = [array for array in arrays[1:] if array.shape != ()]
-    names = order(config.pcont)
+    names = order(config.predicts_discount)
     action_size = _action_size(names, weights, config.stoch_size)
     precision, jit, _ = hardware.prepare(config)
     agent = Agent(config, action_size, False, precision, jit)
@@ -168,7 +168,7 @@ def named(
         raise CheckpointError(f"ends before {names[len(weights)]}")
     if len(weights) > len(names):
         more = len(weights) - len(names)
-        hint = "; with a discount head, say --pcont" if more == PCONT_ARRAYS else ""
+        hint = "; with a discount head, say --pcont=True" if more == PCONT_ARRAYS else ""
         raise CheckpointError(f"has {more} arrays more than an agent of these options{hint}")
     return {n: np.asarray(a, np.float32) for n, a in zip(names, weights, strict=True)}
 

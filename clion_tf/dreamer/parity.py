@@ -108,7 +108,7 @@ def build(meta: dict) -> Agent:
     for name, value in meta.items():
         option = OPTIONS.get(name, name)
         if option in fields and name != "seed":
-            options[option] = value
+            options[option] = str(value) if option == "pcont" else value
     if isinstance(meta.get("state_std"), (int, float)):
         options["sigma2"] = float(meta["state_std"])
     config = Config(**options)

@@ -9,7 +9,7 @@ from clion_tf.envs.factory import episode_seed, make
 from clion_tf.envs.remote import RemoteEnv
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, WorkerError
-from clion_tf.envs.supervised import SupervisedEnv
+from clion_tf.envs.supervised import SupervisedEnvs
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,
@@ -28,7 +28,7 @@ __all__ = [
     "RenderImage",
     "RenderingError",
     "RotateImage",
-    "SupervisedEnv",
+    "SupervisedEnvs",
     "UnknownTaskError",
     "WorkerError",
     "episode_seed",

@@ -1,4 +1,4 @@
-"""An environment that is started again when it fails, a limited number of times an hour."""
+"""Environments that are started again when one fails, a limited number of times an hour."""
 
 import collections
 import logging
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from clion_tf.envs.remote import RemoteEnv
+from clion_tf.envs.remote import Ready, RemoteEnv
 from clion_tf.envs.spec import WorkerError
 
 T = TypeVar("T")
@@ -16,12 +16,14 @@ _log = logging.getLogger(__name__)
 HOUR = 3600.0  # seconds
 
 
-class SupervisedEnv:
-    """Keeps one environment alive.
+class SupervisedEnvs:
+    """Keeps environments alive that are used together.
 
-    start: makes the environment, at the beginning and again after each failure.
+    start: makes one; called for each at the beginning, and for each again after a failure, as the
+      others may be in the middle of a step.
     per_hour: failures within an hour that are forgiven.
     clock: seconds that never go backwards.
+    count: how many environments.
     """
 
     def __init__(
@@ -29,13 +31,22 @@ class SupervisedEnv:
         start: Callable[[], RemoteEnv],
         per_hour: int,
         clock: Callable[[], float] = time.monotonic,
+        count: int = 1,
     ):
-        self._start, self._per_hour, self._clock = start, per_hour, clock
+        self._start, self._per_hour, self._clock, self._count = start, per_hour, clock, count
         self._failures: collections.deque[float] = collections.deque()
-        self.env = start()
+        self.envs = self._started()
 
-    def attempt(self, task: Callable[[RemoteEnv], T], on_failure: Callable[[], None]) -> T:
-        """The result of `task(env)`, tried again from its beginning when the environment fails.
+    def _started(self) -> list[RemoteEnv]:
+        return [self._start() for _ in range(self._count)]
+
+    def wait_ready(self) -> Ready:
+        """Waits until all are made; what one of them is."""
+        each = [env.wait_ready() for env in self.envs]
+        return each[0]
+
+    def attempt(self, task: Callable[[list[RemoteEnv]], T], on_failure: Callable[[], None]) -> T:
+        """The result of `task(envs)`, tried again from its beginning when an environment fails.
 
         What a failed attempt did is the task's to drop. Calls `on_failure` at each failure.
 
@@ -44,7 +55,7 @@ class SupervisedEnv:
         """
         while True:
             try:
-                return task(self.env)
+                return task(self.envs)
             except WorkerError as error:
                 on_failure()
                 self._restart(error)
@@ -58,14 +69,15 @@ class SupervisedEnv:
             count = len(self._failures)
             raise WorkerError(f"{count} failures within an hour, the last: {error}", error.details)
         _log.warning("environment failed, starting it again: %s", error)
-        self.env.close()
-        self.env = self._start()
+        self.close()
+        self.envs = self._started()
 
     def close(self) -> None:
-        """Ends the environment."""
-        self.env.close()
+        """Ends the environments."""
+        for env in self.envs:
+            env.close()
 
-    def __enter__(self) -> "SupervisedEnv":
+    def __enter__(self) -> "SupervisedEnvs":
         return self
 
     def __exit__(self, *args) -> None:

@@ -10,9 +10,9 @@ def embedding_distance(embed: tf.Tensor, embed_rotated: tf.Tensor) -> tf.Tensor:
     return squared_distance(embed_rotated, embed, 1)
 
 
-def decoding_distance(image: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
-    """|o' - o|^2 of each image, summed over pixels: [B, T, H, W, C] twice -> [B, T] float32."""
-    return squared_distance(image, target, 3)
+def decoding_distance(decoded: tf.Tensor, target: tf.Tensor, axes: int = 3) -> tf.Tensor:
+    """|o' - o|^2, summed over an observation's `axes` (pixels): [B, T, ...] -> [B, T] float32."""
+    return squared_distance(decoded, target, axes)
 
 
 def noisy_memory(post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float) -> dict:

@@ -20,6 +20,8 @@ from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
 
+AXES = {"image": 3, "vector": 1}  # The last axes, over which one observation's density goes.
+
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
@@ -48,8 +50,21 @@ class Settings:
     disclam: float = 0.95
 
 
-def preprocess(image: tf.Tensor) -> tf.Tensor:
-    """uint8 images to float32 in [-0.5, 0.5] (Dreamer), packed."""
+def preprocess(data: Tensors) -> Tensors:
+    """What is observed as the networks take it, float32; other keys are left out.
+
+    Images go from uint8 to [-0.5, 0.5] (Dreamer), packed; vectors stay as they are.
+    """
+    found = {}
+    if "image" in data:
+        found["image"] = preprocess_image(data["image"])
+    if "vector" in data:
+        found["vector"] = tf.cast(data["vector"], tf.float32)
+    return found
+
+
+def preprocess_image(image: tf.Tensor) -> tf.Tensor:
+    """uint8 images [..., 64, 64, 3] to float32 in [-0.5, 0.5], packed [..., 32, 32, 12]."""
     return tf.cast(pack(image), tf.float32) / 255.0 - 0.5
 
 
@@ -61,27 +76,31 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
         z_0 -a1- z_1 -a2- z_2
 
     Args:
-      data: image uint8 [B, L, 64, 64, 3], action [B, L, A], reward [B, L]; discount [B, L] for
-        the discount head; image_transformed to give eq. 2's o' instead of rotating.
+      data: image uint8 [B, L, 64, 64, 3] or vector [B, L, n] or both, action [B, L, A], reward
+        [B, L]; discount [B, L] for the discount head; image_transformed to give eq. 2's o' instead
+        of rotating.
 
     Returns:
       by name; `model_loss` is the sum that is minimised.
     """
     out: Tensors = {}
-    image = preprocess(data["image"])  # Packed, as all images of the learner.
-    batch, length = image.shape[:2]
-    out["embed"] = models.encoder(image)
+    observed = preprocess(data)  # Images are packed, as all of the learner's.
+    batch, length = data["action"].shape[:2]
+    out["embed"] = models.encode(observed)
     post_noise = noise.normal("posterior", [batch, length, models.rssm.stoch])
     post, prior = models.rssm.observe(out["embed"], data["action"], post_noise)
     out |= {f"post_{key}": value for key, value in post.items()}
     out |= {f"prior_{key}": prior[key] for key in ("mean", "std")}
     out["feat"] = models.rssm.get_feat(post)
-    image_mean = models.decoder(out["feat"])
-    out["image_mean"] = unpack(image_mean)  # For those who look; the update leaves it out.
+    decoded = models.decode(out["feat"])
+    if "image" in decoded:
+        out["image_mean"] = unpack(decoded["image"])  # For those who look; the update leaves it.
     out["reward_mean"] = models.reward(out["feat"])
-    out["log_prob_image"] = tf.reduce_mean(normal_log_prob(image, image_mean, 3))
+    for key, mean in decoded.items():
+        log_prob = normal_log_prob(observed[key], mean, AXES[key])
+        out[f"log_prob_{key}"] = tf.reduce_mean(log_prob)
     out["log_prob_reward"] = tf.reduce_mean(normal_log_prob(data["reward"], out["reward_mean"]))
-    log_prob = out["log_prob_image"] + out["log_prob_reward"]
+    log_prob = sum(out[f"log_prob_{key}"] for key in (*decoded, "reward"))
     if models.pcont is not None:
         log_prob += _discount_head(models, settings, data, out)
     kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
@@ -89,11 +108,11 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     # Clipped after the mean over batch and time, as Dreamer's code does.
     out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
     loss = settings.kl_scale * out["kl"] - log_prob
-    if settings.beta1 > 0:
-        loss += settings.beta1 * _embedding_constraint(models, settings, data, image, noise, out)
+    if settings.beta1 > 0 and "image" in observed:  # It is about rotated images.
+        loss += settings.beta1 * _embedding_constraint(models, settings, data, noise, out)
     if settings.beta2 > 0:
         loss += settings.beta2 * _decoding_constraint(
-            models, settings, image, image_mean, post, noise, out
+            models, settings, observed, decoded, post, noise, out
         )
     out["model_loss"] = loss
     return out
@@ -108,17 +127,20 @@ def _discount_head(models: Models, settings: Settings, data: Tensors, out: Tenso
     return out["scaled_log_prob_pcont"]
 
 
-def _embedding_constraint(models, settings, data, image, noise, out) -> tf.Tensor:
-    """[|e' - e|^2 - delta1^2]_+ of eq. 2; `out` gets the parts."""
+def _embedding_constraint(models, settings, data, noise, out) -> tf.Tensor:
+    """[|e' - e|^2 - delta1^2]_+ of eq. 2, e of the image; `out` gets the parts."""
     if "image_transformed" in data:
-        transformed = preprocess(data["image_transformed"])
+        transformed = preprocess_image(data["image_transformed"])
     else:
         frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
         degrees = settings.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
         turned = rotate(frames, degrees) / 255.0 - 0.5
-        transformed = tf.reshape(pack(turned), image.shape)
+        transformed = pack(turned)
+        transformed = tf.reshape(transformed, [*data["image"].shape[:2], *transformed.shape[1:]])
     out["embed_transformed"] = models.encoder(transformed)
     embed = out["embed"]
+    if models.vector_encoder is not None:
+        embed = embed[..., : models.encoder.size]
     if settings.embedding_gradient == "rotated":
         embed = tf.stop_gradient(embed)  # An option: only e' moves towards e.
     out["embedding_constraint_each"] = constraints.embedding_distance(
@@ -130,16 +152,23 @@ def _embedding_constraint(models, settings, data, image, noise, out) -> tf.Tenso
     return out["embedding_constraint"]
 
 
-def _decoding_constraint(models, settings, image, image_mean, post, noise, out) -> tf.Tensor:
-    """[|o^' - o|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts."""
+def _decoding_constraint(models, settings, observed, decoded, post, noise, out) -> tf.Tensor:
+    """[|o^' - o|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts.
+
+    o is all that is observed: an image, a vector or both.
+    """
     deter_noise = noise.normal("decoding", post["deter"].shape)
     noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
-    from_noisy_memory = models.decoder(models.rssm.get_feat(noisy))
-    out["image_from_noisy_memory"] = unpack(from_noisy_memory)
+    from_noisy_memory = models.decode(models.rssm.get_feat(noisy))
+    if "image" in decoded:
+        out["image_from_noisy_memory"] = unpack(from_noisy_memory["image"])
     # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
     # gradient into both, as in the embedding constraint.
-    target = image_mean if settings.decoding_target == "reconstruction" else image
-    out["decoding_constraint_each"] = constraints.decoding_distance(from_noisy_memory, target)
+    target = decoded if settings.decoding_target == "reconstruction" else observed
+    out["decoding_constraint_each"] = sum(
+        constraints.decoding_distance(mean, target[key], AXES[key])
+        for key, mean in from_noisy_memory.items()
+    )
     out["decoding_constraint"] = constraints.hinge(out["decoding_constraint_each"], settings.delta2)
     return out["decoding_constraint"]
 

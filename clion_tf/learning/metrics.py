@@ -29,8 +29,11 @@ def model(out: Tensors) -> Tensors:
     """The world model's losses; those with `_loss` are negative log-probabilities, in nats."""
     result = {
         "model/model_loss": out["model_loss"],
-        "model/image_loss": -out["log_prob_image"],
-        "model/reward_loss": -out["log_prob_reward"],
+        **{
+            f"model/{key}_loss": -out[f"log_prob_{key}"]
+            for key in ("image", "vector", "reward")
+            if f"log_prob_{key}" in out
+        },
         "model/div": out["kl"],
         "model/kl": out["kl_before_free_nats"],
         "model/prior_ent": tf.reduce_mean(normal_entropy(out["prior_std"])),

@@ -9,6 +9,7 @@ from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import ActionHead, DenseHead
 from clion_tf.models.layers import ACTIVATIONS, Network, by_path
 from clion_tf.models.rssm import RSSM
+from clion_tf.models.vectors import VectorDecoder, VectorEncoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Sizes:
     action_init_std: float = 5.0
     action_mean_scale: float = 5.0
     action_min_std: float = 1e-4
+    image: bool = True
+    vector_size: int = 0
     pcont: bool = False
     evaluator: bool = False
     evaluator_layers: int = 3
@@ -35,7 +38,10 @@ class Sizes:
 
 
 class Models:
-    """The networks, by the names that checkpoints use; `pcont` and `evaluator` may be None.
+    """The networks, by the names that checkpoints use; those of parts that are off are None.
+
+    Images and vectors each have an encoder and a decoder: images those of Dreamer, vectors dense
+    layers (ours).
 
     Args:
       sizes: shapes and activations.
@@ -46,10 +52,17 @@ class Models:
     def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
         act, cnn_act = ACTIVATIONS[sizes.dense_act], ACTIVATIONS[sizes.cnn_act]
         kwargs = {"seed": seed, "dtype": dtype}
-        self.encoder = Encoder(sizes.cnn_depth, cnn_act, **kwargs)
+        self.encoder = self.vector_encoder = self.decoder = self.vector_decoder = None
+        embed = 0
+        if sizes.image:
+            self.encoder = Encoder(sizes.cnn_depth, cnn_act, **kwargs)
+            embed += self.encoder.size
+        if sizes.vector_size:
+            self.vector_encoder = VectorEncoder(sizes.vector_size, sizes.num_units, act, **kwargs)
+            embed += self.vector_encoder.size
         self.rssm = RSSM(
             sizes.action_size,
-            self.encoder.size,
+            embed,
             sizes.stoch_size,
             sizes.deter_size,
             sizes.hidden_size,
@@ -58,7 +71,11 @@ class Models:
             **kwargs,
         )
         feat = self.rssm.feat_size
-        self.decoder = Decoder(feat, sizes.cnn_depth, cnn_act, **kwargs)
+        if sizes.image:
+            self.decoder = Decoder(feat, sizes.cnn_depth, cnn_act, **kwargs)
+        if sizes.vector_size:
+            units, size = sizes.num_units, sizes.vector_size
+            self.vector_decoder = VectorDecoder(feat, units, size, act, **kwargs)
         self.reward = DenseHead("reward", feat, 2, sizes.num_units, act, **kwargs)
         self.pcont = self.evaluator = None
         if sizes.pcont:
@@ -80,10 +97,24 @@ class Models:
             inputs = 2 * feat + sizes.action_size
             self.evaluator = DenseHead("evaluator", inputs, layers, units, act, **kwargs)
 
+    def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:
+        """Packed image [..., 32, 32, 12] and vector [..., n] -> embedding [..., E], image first."""
+        encoders = {"image": self.encoder, "vector": self.vector_encoder}
+        parts = [net(observation[key]) for key, net in encoders.items() if net is not None]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, -1)
+
+    def decode(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
+        """features [..., F] -> means, float32, of unit Gaussians over what `encode` takes."""
+        decoders = {"image": self.decoder, "vector": self.vector_decoder}
+        return {key: net(features) for key, net in decoders.items() if net is not None}
+
     def trained_by(self) -> dict[str, tuple[Network, ...]]:
         """Who trains whom: each loss and the networks that it moves, and no others."""
         owners = {
-            "model": (self.encoder, self.rssm, self.decoder, self.reward, self.pcont),
+            "model": (
+                *(self.encoder, self.vector_encoder, self.rssm),
+                *(self.decoder, self.vector_decoder, self.reward, self.pcont),
+            ),
             "actor": (self.actor,),
             "value": (self.value,),
             "evaluator": (self.evaluator,),

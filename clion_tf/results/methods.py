@@ -4,6 +4,7 @@ Runs of one name and one setup may be averaged, others not.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from clion_tf.config import FIELDS, Config, different
@@ -32,7 +33,7 @@ DEPENDENT = {
         "evaluator_objective", "overshoot", "weighting", "weight_gradient", "evaluator_layers",
         "evaluator_units", "evaluator_lr",
     ),
-    "pcont": ("pcont_scale",),
+    "predicts_discount": ("pcont_scale",),
 }  # fmt: skip
 METHOD_OPTIONS = SWITCHES + tuple(
     name
@@ -89,6 +90,8 @@ def _relevant(config: Config) -> dict[str, Any]:
     off = {
         name for switch, names in DEPENDENT.items() if not getattr(config, switch) for name in names
     }
+    if replace(config, pcont="auto").predicts_discount == config.predicts_discount:
+        off.add("pcont")
     if config.overshoot == config.horizon:
         off.add("overshoot")
     return {

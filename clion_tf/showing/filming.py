@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnv
+from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.episodes import Episode
 from clion_tf.interaction import Policy, run_episode
+from clion_tf.observations import DTYPES
 from clion_tf.showing import pictures
 
 # Called with the episode's number and the agent steps done in it.
@@ -28,22 +29,28 @@ class Take(NamedTuple):
     pictures: np.ndarray | None
     steps: np.ndarray
 
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """Keys of what a world model is told of the episode: observations and actions."""
+        return (*(key for key in DTYPES if key in self.episode), "action")
+
 
 class _Filmed:
     """An environment whose pictures and step counts are kept as an episode runs."""
 
     def __init__(self, env: RemoteEnv):
         self._env, self.action_space = env, env.action_space
+        self.send_reset, self.send_step = env.send_reset, env.send_step
         self.pictures: list[np.ndarray] = []
         self.steps: list[int] = []
 
-    def reset(self, episode: int) -> dict[str, np.ndarray]:
-        observation = self._env.reset(episode)
+    def receive_reset(self) -> dict[str, np.ndarray]:
+        observation = self._env.receive_reset()
         self._keep(observation, 0)
         return observation
 
-    def step(self, action: np.ndarray) -> Any:
-        result = self._env.step(action)
+    def receive_step(self) -> Any:
+        result = self._env.receive_step()
         self._keep(result[0], self.steps[-1] + result[4]["steps"])
         return result
 
@@ -72,16 +79,16 @@ def takes(
     """Films episodes 0 ... count - 1, one after the other.
 
     Args:
-      timeout, restarts: see RemoteEnv and SupervisedEnv.
+      timeout, restarts: see RemoteEnv and SupervisedEnvs.
 
     Raises:
       EnvError: when the environment cannot be made or fails too often.
     """
-    with SupervisedEnv(lambda: RemoteEnv(spec, timeout), restarts) as env:
-        env.env.wait_ready()  # One that cannot be made at all is not tried again.
+    with SupervisedEnvs(lambda: RemoteEnv(spec, timeout), restarts) as envs:
+        envs.wait_ready()  # One that cannot be made at all is not tried again.
         for number in range(count):
             one = functools.partial(take, policy=policy, number=number, on_step=on_step)
-            yield env.attempt(one, lambda: None)
+            yield envs.attempt(lambda each, one=one: one(each[0]), lambda: None)
 
 
 def of_agent(trained, spec: EnvSpec, count: int) -> Iterator[Take]:

@@ -104,7 +104,7 @@ def _title(logdir: str, run: TrainedAgent, sigma: float) -> str:
 
 def _data(film: Take) -> dict[str, np.ndarray]:
     """The episode as one sequence [1, T, ...]."""
-    return {key: film.episode[key][None] for key in ("image", "action")}
+    return {key: film.episode[key][None] for key in film.seen}
 
 
 def _noise(number: int) -> noise.SeededNoise:

@@ -32,7 +32,7 @@ def open_loop(models: Models, film: Take, length: int, noise: Noise) -> Column:
     used = frames // length * length
     data = {
         key: film.episode[key][:used].reshape(-1, length, *film.episode[key].shape[1:])
-        for key in ("image", "action")
+        for key in film.seen
     }
     seen = {key: value[:, : reconstruction.CONTEXT] for key, value in data.items()}
     post = reconstruction.posterior(models, seen, noise)
@@ -44,7 +44,7 @@ def memory(
     models: Models, film: Take, noise: Noise, sigma: float, resample: bool, sigma2: float
 ) -> Column:
     """The whole episode, reconstructed from augmented memory."""
-    data = {key: film.episode[key][None] for key in ("image", "action")}
+    data = {key: film.episode[key][None] for key in film.seen}
     decoded = reconstruction.images(models, data, noise, sigma, resample, sigma2)
     return _column(data, decoded, film.steps)
 

@@ -1,8 +1,8 @@
 """What the world model decodes: from memory with noise (fig. 3), and predictions without images.
 
-Data is [B, L, ...]: image uint8 [B, L, 64, 64, 3], action float32 [B, L, A] that led to it; a
-sequence's memory begins at zeros. Images that come out are float32 [B, L, 64, 64, 3], like the
-learner's in [-0.5, 0.5] but for what the decoder overshoots.
+Data is [B, L, ...]: image uint8 [B, L, 64, 64, 3] (and what else the agent sees), action float32
+[B, L, A] that led to it; a sequence's memory begins at zeros. Images that come out are float32
+[B, L, 64, 64, 3], like the learner's in [-0.5, 0.5] but for what the decoder overshoots.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,15 +23,15 @@ Data = Mapping[str, tf.Tensor | np.ndarray]
 
 def observed(data: Data) -> tf.Tensor:
     """The images as the learner sees them."""
-    return unpack(losses.preprocess(tf.convert_to_tensor(data["image"])))
+    return unpack(losses.preprocess_image(tf.convert_to_tensor(data["image"])))
 
 
 def posterior(models: Models, data: Data, noise: Noise) -> State:
-    """The states [B, L, ...] after each image."""
-    image = losses.preprocess(tf.convert_to_tensor(data["image"]))
-    eps = noise.normal("posterior", [*image.shape[:2], models.rssm.stoch])
-    action = tf.convert_to_tensor(data["action"])
-    return models.rssm.observe(models.encoder(image), action, eps)[0]
+    """The states [B, L, ...] after each observation."""
+    data = {key: tf.convert_to_tensor(value) for key, value in data.items()}
+    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
+    embed = models.encode(losses.preprocess(data))
+    return models.rssm.observe(embed, data["action"], eps)[0]
 
 
 def augmented_memory(

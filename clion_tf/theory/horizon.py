@@ -199,10 +199,10 @@ def _mean(found: Sequence[Errors], counts: Sequence[int]) -> Errors:
 
 
 def observer(models: Models) -> Observe:
-    """Posterior and prior [1, T, ...] of image uint8, action and noise [1, T, ...], compiled."""
+    """Posterior and prior [1, T, ...] of observation, action and noise [1, T, ...], compiled."""
 
-    def observe(image: tf.Tensor, action: tf.Tensor, noise: tf.Tensor) -> tuple[State, State]:
-        return models.rssm.observe(models.encoder(losses.preprocess(image)), action, noise)
+    def observe(seen: dict, action: tf.Tensor, noise: tf.Tensor) -> tuple[State, State]:
+        return models.rssm.observe(models.encode(losses.preprocess(seen)), action, noise)
 
     return tf.function(observe, autograph=False)
 
@@ -215,8 +215,9 @@ def transitions(
     z_0 --a_1--> z_1 --a_2--> z_2 ...    a_{t+1}: recorded, as the policy chose it in z_t
     """
     rssm = agent.models.rssm
-    image, action = (tf.constant(episode[key][None]) for key in ("image", "action"))
-    post, prior = observe(image, action, noise.normal("posterior", [*action.shape[:2], rssm.stoch]))
+    seen = {key: tf.constant(episode[key][None]) for key in agent.observed}
+    action = tf.constant(episode["action"][None])
+    post, prior = observe(seen, action, noise.normal("posterior", [*action.shape[:2], rssm.stoch]))
     feat, action = rssm.get_feat(post)[0, :-1], action[0, 1:]
     post, prior = ({key: value[0, 1:] for key, value in x.items()} for x in (post, prior))
     shape = [samples, action.shape[0], rssm.stoch]

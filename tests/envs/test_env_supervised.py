@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnv, WorkerError
+from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
 
 ACTIONS = {"raises": -np.ones(2, np.float32), "dies": np.ones(2, np.float32)}
 
 
 def supervised(task, per_hour, timeout=60.0):
     spec = EnvSpec(f"env_fakes:{task}")
-    return SupervisedEnv(lambda: RemoteEnv(spec, timeout), per_hour)
+    return SupervisedEnvs(lambda: RemoteEnv(spec, timeout), per_hour)
 
 
 @pytest.mark.parametrize("how", ACTIONS)

@@ -1,0 +1,38 @@
+"""What an agent sees at a step: a picture, a vector of numbers, or both.
+
+    image uint8 [H, W, 3]    vector float32 [n]
+
+A mapping {key: shape of one step} says which of them there are, always in this order.
+"""
+
+from collections.abc import Mapping
+
+import gymnasium
+import numpy as np
+
+Shapes = dict[str, tuple[int, ...]]
+
+IMAGE_SHAPE = (64, 64, 3)
+DTYPES = {"image": "uint8", "vector": "float32"}
+PIXELS: Shapes = {"image": IMAGE_SHAPE}
+
+
+def shapes_of(space: gymnasium.spaces.Dict) -> Shapes:
+    """The shapes in an environment's observations; what is for people (`picture`) is left out."""
+    return {key: space[key].shape for key in DTYPES if key in space.spaces}
+
+
+def check(observation: Mapping[str, np.ndarray], shapes: Shapes) -> None:
+    """Refuses what is not an observation of one step.
+
+    Raises:
+      ValueError: naming what is missing or of another shape or kind.
+    """
+    for key, shape in shapes.items():
+        found = "nothing"
+        if key in observation:
+            value = np.asarray(observation[key])
+            if value.shape == shape and value.dtype == DTYPES[key]:
+                continue
+            found = f"{value.dtype} {value.shape}"
+        raise ValueError(f"an observation's {key} is {DTYPES[key]} {shape}, not {found}")
