@@ -21,6 +21,8 @@ setup(
         "dm_control>=1.0.50,<1.1",
         "mujoco>=3.17,<4",
         "gymnasium>=1.0,<2",
+        # Gymnasium draws its classic control and its grids with it.
+        "pygame-ce>=2.5,<3",
         "numpy>=2.0,<3",
         "scipy>=1.14,<2",
         "absl-py>=2.0,<3",
@@ -35,7 +37,11 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "atari": ["ale-py>=0.12,<1"],
+        # Gymnasium's own Box2D and MuJoCo tasks.
+        "gym": ["gymnasium[box2d,mujoco]>=1.0,<2"],
         "test": [
+            "ale-py>=0.12,<1",
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

@@ -42,7 +42,8 @@ class Config:
     jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
     # Environment.
-    task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task.", "CLION")
+    task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")
+    observe: str = _option("auto", "What the agent sees; auto: images, and the vector where the task itself observes both.", "ours", ("auto", "image", "vector", "both"))
     action_repeat: int = _option(2, "Control steps for which an action is held.", "CLION")
     time_limit: int = _option(1000, "Longest episode, in environment steps.", "CLION")
     prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")

@@ -105,6 +105,7 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
         "seed": config.seed,
         "action_repeat": config.action_repeat,
         "time_limit": config.time_limit,
+        "observe": config.observe,
     }
     return (
         EnvSpec(**common, index=0, rotation_degrees=config.rotation_degrees),

@@ -1,41 +1,43 @@
 """From an EnvSpec to the environment that the agent sees."""
 
-import importlib
+import functools
 from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 from gymnasium.wrappers import TimeLimit
 
+from clion_tf.envs import atari, gym_tasks
+from clion_tf.envs.observations import Plan, SelectObservation, plan
 from clion_tf.envs.spec import EnvError, EnvSpec, UnknownTaskError
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,
-    NormalizeActions,
     RenderImage,
     RotateImage,
+    rendered,
+    standard_actions,
 )
 
 
 def make(spec: EnvSpec) -> gymnasium.Env:
     """The environment of a spec; renders, so never call it in a process that has TensorFlow.
 
-    Observations are {'image': uint8 [height, width, 3]}, with spec.picture_size also 'picture';
-    actions float32 in [-1, 1] (a space
-    that is not a Box stays as it is). Each step's info has 'discount' and 'steps'.
-    Raises UnknownTaskError, RenderingError, or EnvError for images of a wrong kind.
+    Observations are a dict of 'image', uint8 [*spec.size, 3], or 'vector', float32 [n], or both
+    (spec.observe), with spec.picture_size also 'picture'. Actions are float32 [n] in [-1, 1] or
+    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps'.
+    Raises UnknownTaskError, RenderingError, or EnvError for observations or actions of a kind that
+    is not taken.
     """
-    env = _custom(spec) if ":" in spec.task else _dm_control(spec)
-    env = ActionRepeat(env, spec.action_repeat)
-    if isinstance(env.action_space, gymnasium.spaces.Box):
-        env = NormalizeActions(env)
+    env = standard_actions(_repeated(spec), spec.task)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
-    draw = _picture_source(env)
-    if not _has_image(env):
+    shown = plan(env.observation_space, spec.observe, spec.task)
+    env = SelectObservation(env, shown, spec.size)
+    if shown.rendered:
+        _check_renders(env, spec)
         env = RenderImage(env, spec.size)
-    _check_image(env, spec)
     if spec.picture_size is not None:
-        env = AddPicture(env, spec.picture_size, draw)
+        env = AddPicture(env, spec.picture_size, _picture_source(env, shown, spec))
     if spec.rotation_degrees > 0:
         env = RotateImage(env, spec.rotation_degrees)
     return env
@@ -50,6 +52,26 @@ def episode_seed(spec: EnvSpec, episode: int) -> int:
     return int(sequence.generate_state(1)[0])
 
 
+def simulator(spec: EnvSpec) -> gymnasium.Env:
+    """The task's own environment, with nothing of ours around it; raises as `make`."""
+    # Here, as that module is also a program of its own.
+    from clion_tf.envs import opengl
+
+    opengl.prepare()
+    if gym_tasks.names(spec.task):
+        return gym_tasks.load(spec)
+    if atari.names(spec.task):
+        return atari.load(spec)
+    return _custom(spec) if ":" in spec.task else _dm_control(spec)
+
+
+def _repeated(spec: EnvSpec) -> gymnasium.Env:
+    """The simulator, with each action held."""
+    env = simulator(spec)
+    # Atari holds actions by itself, as its image is made of the last two frames of an agent step.
+    return env if atari.names(spec.task) else ActionRepeat(env, spec.action_repeat)
+
+
 def _dm_control(spec: EnvSpec) -> gymnasium.Env:
     # Here, so that importing this module loads no OpenGL.
     from clion_tf.envs.dmc import DMControl
@@ -60,36 +82,33 @@ def _dm_control(spec: EnvSpec) -> gymnasium.Env:
 def _custom(spec: EnvSpec) -> gymnasium.Env:
     """Call 'module:attribute' with the spec; the module is found as by `import`."""
     module_name, _, attribute = spec.task.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there, but something that it imports is not
-        raise UnknownTaskError(f"no module {module_name!r} for task {spec.task!r}") from error
+    module = gym_tasks.import_module(module_name, spec.task)
     if not hasattr(module, attribute):
         raise UnknownTaskError(f"module {module_name!r} has no {attribute!r}, the task's factory")
-    return getattr(module, attribute)(spec)
+    env = getattr(module, attribute)(spec)
+    if not isinstance(env, gymnasium.Env):
+        raise EnvError(f"{spec.task} must return a gymnasium.Env, not {type(env).__name__}")
+    return env
 
 
-def _has_image(env: gymnasium.Env) -> bool:
-    space = env.observation_space
-    return isinstance(space, gymnasium.spaces.Dict) and "image" in space.spaces
+def _check_renders(env: gymnasium.Env, spec: EnvSpec) -> None:
+    if type(env.unwrapped).render is gymnasium.Env.render:
+        raise EnvError(
+            f"{spec.task} cannot be seen: it observes no image and has no render(); "
+            "--observe=vector needs neither"
+        )
 
 
-def _picture_source(env: gymnasium.Env) -> Callable[[], np.ndarray] | None:
+def _picture_source(
+    env: gymnasium.Env, shown: Plan, spec: EnvSpec
+) -> Callable[[], np.ndarray] | None:
     """What draws the present scene better than the image; None if nothing does."""
     if hasattr(env.unwrapped, "render_picture"):
         return env.unwrapped.render_picture
-    # Where the image comes from `render`, the picture has no more to show, and a second call could
-    # change what the environment draws at random.
-    return env.render if _has_image(env) and env.render_mode == "rgb_array" else None
-
-
-def _check_image(env: gymnasium.Env, spec: EnvSpec) -> None:
-    image = env.observation_space["image"]
-    if image.shape != (*spec.size, 3) or image.dtype != np.uint8:
-        height, width = spec.size
-        raise EnvError(
-            f"{spec.task} must give images uint8 ({height}, {width}, 3), "
-            f"not {image.dtype} {image.shape}"
-        )
+    if shown.rendered:  # A second call could change what the environment draws at random.
+        return lambda: env.scene
+    if env.render_mode == "rgb_array":
+        return functools.partial(rendered, env)
+    if shown.image is None:
+        raise EnvError(f"{spec.task} cannot render, so there is no picture of it")
+    return None

@@ -26,7 +26,15 @@ _ADVICE = {
 
 
 def prepare() -> None:
-    """Choose the backend, unless the user has; must come before dm_control is imported."""
+    """Choose backends that need no display, unless the user has chosen.
+
+    Must come before dm_control or pygame is imported.
+    """
+    # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
+    # loudspeakers when it starts, and greets on stdout.
+    for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
+        os.environ.setdefault(name, "dummy")
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # Left to itself, dm_control takes glfw first, which fails at the first frame on a machine
     # without a display. Elsewhere than on Linux there is no EGL, and its own choice is right.
     if sys.platform.startswith("linux") and not os.environ.get("MUJOCO_GL"):

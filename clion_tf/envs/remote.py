@@ -83,15 +83,16 @@ class RemoteEnv:
         return self._ready
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
-        """Start the episode of that number; returns {'image': uint8 [height, width, 3]}.
+        """Start the episode of that number; returns its first observation.
 
-        With spec.picture_size the observation has 'picture' too, see EnvSpec.
+        A dict of 'image', uint8 [height, width, 3], or 'vector', float32 [n], or both, as
+        spec.observe says; with spec.picture_size also 'picture', see EnvSpec.
         """
         self.send_reset(episode)
         return self.receive_reset()
 
-    def step(self, action: np.ndarray) -> Step:
-        """One agent step. action: float32 [actions] in [-1, 1] and finite.
+    def step(self, action: np.ndarray | int) -> Step:
+        """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
 
         Returns the observation as from `reset`, the reward, whether the task has terminated and
         whether the episode was cut, and a dict with 'discount' (float) and 'steps' (control
@@ -106,7 +107,7 @@ class RemoteEnv:
     def receive_reset(self) -> dict[str, np.ndarray]:
         return self._receive("reset")
 
-    def send_step(self, action: np.ndarray) -> None:
+    def send_step(self, action: np.ndarray | int) -> None:
         self._send("step", action)
 
     def receive_step(self) -> Step:

@@ -3,6 +3,9 @@
 import dataclasses
 
 
+OBSERVE = ("auto", "image", "vector", "both")
+
+
 class EnvError(RuntimeError):
     """Anything wrong with an environment; the message is one line for the user."""
 
@@ -30,8 +33,9 @@ class WorkerError(EnvError):
 class EnvSpec:
     """One environment of a run, complete and picklable.
 
-    task: a task of dm_control's suite as domain_task ('walker_walk'), or 'module:attribute', a
-      function that takes this object and returns a gymnasium.Env.
+    task: a task of dm_control's suite as domain_task ('walker_walk'); 'gym:CartPole-v1' or
+      'gym:package.module:EnvId-v0', registered with gymnasium (by that module); 'atari_pong';
+      or 'module:attribute', a function that takes this object and returns a gymnasium.Env.
     seed, index: the run's seed and this environment's number in it, both at least 0. Together
       with an episode's number they decide everything random in the episode.
     action_repeat: control steps for which an action is held.
@@ -40,6 +44,10 @@ class EnvSpec:
     size: height and width of the images in pixels.
     camera: number of the camera; None for the task's usual one.
     rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
+    observe: what observations hold. 'image': the environment's own image, or else its scene
+      rendered; 'vector': everything else that it observes, and nothing is rendered; 'both';
+      'auto': its own image, together with the vector if it observes more than that, else its
+      scene rendered.
     picture_size: height and width in pixels of a second picture in each observation, `picture`,
       for people to look at; None for none. The images do not depend on it.
     """
@@ -52,6 +60,7 @@ class EnvSpec:
     size: tuple[int, int] = (64, 64)
     camera: int | None = None
     rotation_degrees: float = 0.0
+    observe: str = "auto"
     picture_size: tuple[int, int] | None = None
 
     def __post_init__(self):
@@ -64,3 +73,7 @@ class EnvSpec:
                 raise EnvError(f"{name} must be a height and a width in pixels, not {size}")
         if not 0 <= self.rotation_degrees <= 180:
             raise EnvError(f"rotation_degrees must be in [0, 180], not {self.rotation_degrees}")
+        if self.observe not in OBSERVE:
+            raise EnvError(f"observe must be one of {', '.join(OBSERVE)}, not {self.observe!r}")
+        if self.rotation_degrees > 0 and self.observe == "vector":
+            raise EnvError("rotation_degrees: there is no image to rotate with observe=vector")

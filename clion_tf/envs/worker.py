@@ -34,8 +34,9 @@ class Session:
     def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str]:
         """Action space, observation space and what renders ('' if that is not known)."""
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
-        # says so now, not in the first episode.
-        renderer = getattr(self._env.unwrapped, "renderer", "")
+        # says so now, not in the first episode; where nothing is rendered it needs none.
+        seen = self._env.observation_space.spaces.keys() & {"image", "picture"}
+        renderer = getattr(self._env.unwrapped, "renderer", "") if seen else ""
         return self._env.action_space, self._env.observation_space, str(renderer)
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
@@ -57,14 +58,16 @@ class Session:
         self._env.close()
 
 
-def check_action(action: Any, space: gymnasium.Space) -> Any:
+def check_action(action: Any, space: gymnasium.Space) -> np.ndarray | int:
     """The action as the space wants it, float32 for a Box and int for Discrete.
 
-    Raises EnvError for a wrong shape or a number that is not finite: a simulator takes NaN and
-    gives back nonsense, far from its cause.
+    Raises EnvError for a wrong shape, an index out of range or a number that is not finite: a
+    simulator takes NaN and gives back nonsense, far from its cause.
     """
-    if not isinstance(space, gymnasium.spaces.Box):
-        return int(action) if isinstance(space, gymnasium.spaces.Discrete) else action
+    if isinstance(space, gymnasium.spaces.Discrete):
+        if np.shape(action) != () or action not in range(space.n):
+            raise EnvError(f"an action is an integer from 0 to {space.n - 1}, not {action!r}")
+        return int(action)
     action = np.asarray(action, np.float32)
     if action.shape != space.shape:
         raise EnvError(f"an action has shape {space.shape}, not {action.shape}")

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from PIL import Image, ImageOps
 
+from clion_tf.envs import images
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError
 
@@ -38,11 +39,29 @@ class ActionRepeat(gymnasium.Wrapper):
         return obs, total, bool(terminated), bool(truncated), info
 
 
+def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
+    """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1.
+
+    Raises EnvError for any others; `task` is for its message.
+    """
+    space = env.action_space
+    if isinstance(space, gymnasium.spaces.Discrete):
+        if space.start == 0:
+            return env
+        first = int(space.start)
+        counted = gymnasium.spaces.Discrete(int(space.n))
+        return gymnasium.wrappers.TransformAction(env, lambda action: action + first, counted)
+    continuous = isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == "f"
+    if continuous and np.prod(space.shape) > 0:
+        return NormalizeActions(env)
+    raise EnvError(f"{task} has actions {space}; only Discrete and a Box of floats are taken")
+
+
 class NormalizeActions(gymnasium.ActionWrapper):
-    """Actions in [-1, 1], float32, spread over the range of each bounded dimension.
+    """Actions float32 [n] in [-1, 1], spread over the range of each bounded dimension.
 
     A dimension without two finite bounds gets the action unchanged: there is no range to spread
-    it over, and the actor's is [-1, 1].
+    it over, and the actor's is [-1, 1]. A Box of several axes is filled in its own order.
     """
 
     def __init__(self, env: gymnasium.Env):
@@ -51,32 +70,47 @@ class NormalizeActions(gymnasium.ActionWrapper):
         self._bounded = np.isfinite(space.low) & np.isfinite(space.high)
         self._low = np.where(self._bounded, space.low, -1.0).astype(np.float64)
         self._high = np.where(self._bounded, space.high, 1.0).astype(np.float64)
-        self._dtype = space.dtype
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, space.shape, np.float32)
+        self._dtype, self._shape = space.dtype, space.shape
+        count = int(np.prod(space.shape))
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
 
     def action(self, action: np.ndarray) -> np.ndarray:
-        """From [-1, 1] to the environment's range and dtype; same shape."""
+        """From [-1, 1] to the environment's range, dtype and shape."""
         # In float64, so that no digit of the float32 action is lost on the way.
-        action = np.asarray(action, np.float64)
+        action = np.asarray(action, np.float64).reshape(self._shape)
         spread = (action + 1) / 2 * (self._high - self._low) + self._low
         return np.where(self._bounded, spread, action).astype(self._dtype)
 
 
+def rendered(env: gymnasium.Env) -> np.ndarray:
+    """The present scene, uint8 [any height, any width, 3]; raises EnvError for anything else."""
+    scene = env.render()
+    if not isinstance(scene, np.ndarray):
+        hint = "; make it with render_mode='rgb_array'" if scene is None else ""
+        raise EnvError(f"render() must give uint8 (height, width, 3), not {scene!r:.50}{hint}")
+    if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
+        found = f"{scene.dtype} {scene.shape}"
+        raise EnvError(f"render() must give uint8 (height, width, 3), not {found}")
+    return scene
+
+
 class RenderImage(gymnasium.ObservationWrapper):
-    """The observation is {'image': uint8 [height, width, 3]}, rendered once per agent step."""
+    """Adds 'image' to a dict of observations: uint8 [*size, 3], rendered once per agent step.
+
+    `scene` is the last rendering as the environment made it, of any size.
+    """
 
     def __init__(self, env: gymnasium.Env, size: tuple[int, int]):
         super().__init__(env)
+        self._size = size
+        self.scene: np.ndarray | None = None
         image = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict({"image": image})
+        spaces = {"image": image, **env.observation_space.spaces}
+        self.observation_space = gymnasium.spaces.Dict(spaces)
 
-    def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        image = self.env.render()
-        expected = self.observation_space["image"]
-        if np.shape(image) != expected.shape or image.dtype != expected.dtype:
-            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else image
-            raise EnvError(f"render() must give uint8 {expected.shape}, not {found}")
-        return {"image": image}
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.scene = rendered(self.env)
+        return {"image": images.fit(self.scene, self._size), **observation}
 
 
 class AddPicture(gymnasium.ObservationWrapper):
@@ -96,13 +130,11 @@ class AddPicture(gymnasium.ObservationWrapper):
         self.observation_space = gymnasium.spaces.Dict(spaces)
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self._draw is None:  # Its pixels stay visible, as they are all that there is.
-            scene, method = observation["image"], Image.Resampling.NEAREST
-        else:
-            scene, method = np.asarray(self._draw()), Image.Resampling.LANCZOS
-        if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
-            found = f"{scene.dtype} {scene.shape}"
-            raise EnvError(f"render() must give uint8 (height, width, 3), not {found}")
+        image = observation.get("image")
+        scene = image if self._draw is None else self._draw()
+        method = Image.Resampling.LANCZOS
+        if image is not None and scene.shape == image.shape:
+            method = Image.Resampling.NEAREST  # Its pixels stay visible: they are all there is.
         if scene.shape[:2] != self._size:
             fitted = ImageOps.pad(Image.fromarray(scene), self._size[::-1], method)
             scene = np.asarray(fitted)

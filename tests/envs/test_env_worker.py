@@ -115,6 +115,9 @@ def test_bad_action_never_reaches_the_environment(action, message):
 def test_discrete_action():
     with RemoteEnv(fake("discrete")) as env:
         env.reset(0)
+        for action in (3, -1, 0.5, np.zeros(3), np.nan):
+            with pytest.raises(EnvError, match="an action is an integer from 0 to 2, not"):
+                env.step(action)
         assert env.step(np.int64(2))[1] == 3
 
 

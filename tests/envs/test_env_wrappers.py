@@ -3,7 +3,15 @@ import numpy as np
 import pytest
 from env_fakes import CountingEnv, ImageEnv
 
-from clion_tf.envs import ActionRepeat, EnvError, NormalizeActions, RenderImage, RotateImage
+from clion_tf.envs import (
+    ActionRepeat,
+    EnvError,
+    EnvSpec,
+    NormalizeActions,
+    RotateImage,
+    make,
+)
+from clion_tf.envs.wrappers import standard_actions
 
 ZERO = np.zeros(2, np.float32)
 
@@ -62,7 +70,7 @@ def test_actions_pass_where_a_bound_is_infinite(low, high):
 
 
 def test_rendered_once_per_agent_step():
-    env = RenderImage(ActionRepeat(CountingEnv((8, 6)), 4), (8, 6))
+    env = make(EnvSpec("env_fakes:counting", size=(8, 6), action_repeat=4))
     obs, _ = env.reset(seed=0)
     for _ in range(5):
         obs = env.step(ZERO)[0]
@@ -71,10 +79,49 @@ def test_rendered_once_per_agent_step():
     assert env.unwrapped.steps == 20 and env.unwrapped.renders == 1 + 5
 
 
-def test_image_of_wrong_size():
-    env = RenderImage(CountingEnv((4, 4)), (8, 8))
-    with pytest.raises(EnvError, match=r"uint8 \(8, 8, 3\), not uint8 \(4, 4, 3\)"):
-        env.reset(seed=0)
+def test_rendering_of_a_wrong_kind():
+    for scene in (None, np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3)), [[1]]):
+        env = make(EnvSpec("env_fakes:counting"))
+        env.unwrapped.render = lambda scene=scene: scene
+        with pytest.raises(EnvError, match=r"render\(\) must give uint8 \(height, width, 3\), not"):
+            env.reset(seed=0)
+
+
+def test_actions_of_several_axes_keep_their_order():
+    env = CountingEnv()
+    env.action_space = gymnasium.spaces.Box(0.0, np.arange(1, 7).reshape(2, 3), (2, 3), np.float64)
+    env = standard_actions(env, "t")
+    assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (6,), np.float32)
+    env.reset(seed=0)
+    env.step(np.ones(6, np.float32))
+    np.testing.assert_array_equal(env.unwrapped.actions, [[[1, 2, 3], [4, 5, 6]]])
+
+
+def test_discrete_actions_are_counted_from_zero():
+    env = CountingEnv()
+    env.action_space = gymnasium.spaces.Discrete(3, start=5)
+    env = standard_actions(env, "t")
+    assert env.action_space == gymnasium.spaces.Discrete(3)
+    env.reset(seed=0)
+    env.step(2)
+    assert env.unwrapped.actions == [7]
+
+
+@pytest.mark.parametrize(
+    "space",
+    [
+        gymnasium.spaces.MultiDiscrete([2, 3]),
+        gymnasium.spaces.MultiBinary(4),
+        gymnasium.spaces.Dict({"a": gymnasium.spaces.Discrete(2)}),
+        gymnasium.spaces.Box(0, 5, (2,), np.int64),
+        gymnasium.spaces.Box(0, 5, (0,), np.float32),
+    ],
+)
+def test_actions_that_are_neither_box_nor_discrete(space):
+    env = CountingEnv()
+    env.action_space = space
+    with pytest.raises(EnvError, match="^t has actions .*; only Discrete and a Box of floats"):
+        standard_actions(env, "t")
 
 
 def rotated_frames(degrees, seed, steps=4):

@@ -1,0 +1,99 @@
+"""Gymnasium's environments by id: `gym:CartPole-v1`, or `gym:package.module:EnvId-v0`."""
+
+import difflib
+import importlib
+import types
+
+import gymnasium
+
+from clion_tf.envs.observations import plan
+from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError
+from clion_tf.envs.wrappers import rendered
+
+_PREFIX = "gym:"
+
+
+def names(task: str) -> bool:
+    """Whether a task's name is one of these."""
+    return task.startswith(_PREFIX)
+
+
+def import_module(name: str, task: str) -> types.ModuleType:
+    """Import the module that a task names; UnknownTaskError if there is none."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but something that it imports is not
+        raise UnknownTaskError(f"no module {name!r} for task {task!r}") from error
+
+
+def load(spec: EnvSpec) -> gymnasium.Env:
+    """The environment as registered, its own time limit included.
+
+    Its renderer is tried where it will be needed, so that one that is not installed is noticed
+    now, not in the first episode.
+    Raises UnknownTaskError, RenderingError, EnvError for a package that is missing.
+    """
+    module, _, name = spec.task.removeprefix(_PREFIX).rpartition(":")
+    if module:
+        import_module(module, spec.task)
+    _require_registered(name, spec.task)
+    env = _make(name, spec.task)
+    needed = plan(env.observation_space, spec.observe, spec.task).rendered
+    if not needed and spec.picture_size is None:
+        return env
+    modes = env.metadata.get("render_modes") or []
+    if "rgb_array" not in modes:
+        if not needed:
+            return env
+        raise RenderingError(
+            f"{spec.task} cannot be seen: it observes no image and its render modes "
+            f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; --observe=vector needs neither"
+        )
+    env.close()
+    env = _make(name, spec.task, render_mode="rgb_array")
+    _try_rendering(env, spec.task)
+    return env
+
+
+def _require_registered(name: str, task: str) -> None:
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        namespace, _, _ = name.rpartition("/")
+        known = [key for key in gymnasium.registry if key.rpartition("/")[0] == namespace]
+        lower = {key.lower(): key for key in known}
+        nearest = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)
+        hint = "; if a package registers it, name its module: gym:module:Id"
+        if nearest:
+            hint = f"; did you mean {', '.join(lower[key] for key in nearest)}?"
+        raise UnknownTaskError(
+            f"no environment {name!r} is registered with gymnasium ({task}){hint}"
+        ) from error
+
+
+def _make(name: str, task: str, **options: str) -> gymnasium.Env:
+    try:
+        # What its checker looks at in every step is looked at once, by tools/check_env.py.
+        return gymnasium.make(name, disable_env_checker=True, **options)
+    except ModuleNotFoundError as error:
+        raise EnvError(f"{task} needs {error.name}, which is not installed") from error
+    except gymnasium.error.Error as error:
+        raise EnvError(f"{task}: {_line(error)}") from error
+
+
+def _try_rendering(env: gymnasium.Env, task: str) -> None:
+    env.reset(seed=0)
+    try:
+        rendered(env)
+    except EnvError as error:
+        raise EnvError(f"{task}: {error}") from error
+    # Missing packages and displays surface as nearly every type.
+    except Exception as error:
+        cause = f"{type(error).__name__}: {_line(error)}"
+        raise RenderingError(f"{task} cannot render ({cause})") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,136 @@
+"""Checks an environment and shows what an agent will see of it.
+
+    .venv/bin/python tools/check_env.py --task=gym:CartPole-v1 --out=cartpole.png
+    .venv/bin/python tools/check_env.py --task=my_env:make --episodes=5
+
+Plays random episodes in a worker process, and prints shapes, ranges, actions, lengths, rewards, how
+episodes end, and how fast it is. Checks that an episode is a function of its number (played again
+after others, and in another process, for 50 agent steps), that rewards and observations are finite
+and as declared, that the ends of actions are taken; and runs Gymnasium's checker on the bare
+environment and on what is made of it. `--out` draws frames of the first episode as the agent sees
+them.
+
+Exit code 0 if all checks pass, 1 if one fails or the environment cannot be made, 2 for bad options
+or a task that is not there.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+from collections.abc import Sequence
+
+from clion_tf import checks, command
+from clion_tf.config import Config
+from clion_tf.envs import EnvError, EnvSpec, checking
+from clion_tf.envs.spec import OBSERVE
+from clion_tf.files import atomic_write
+from clion_tf.showing import contact_sheet
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    out = checks.output_file(options.out, (".png",)) if options.out else None
+    if out and options.observe == "vector":
+        raise command.UsageError("--out: there is no image with --observe=vector")
+    try:
+        spec = EnvSpec(
+            options.task,
+            seed=options.seed,
+            action_repeat=options.action_repeat,
+            time_limit=options.time_limit,
+            rotation_degrees=options.rotation_degrees,
+            observe=options.observe,
+        )
+    except EnvError as error:
+        raise command.UsageError(str(error)) from error
+    report = checking.examine(spec, options.episodes)
+    print("\n".join(lines(report)))
+    frames = report.episodes[0].frames if report.episodes else []
+    if out and frames:
+        with atomic_write(out) as file:
+            contact_sheet.draw(frames).save(file, "png")
+        print(f"frames of episode 0 in {out}")
+    return command.OK if report.passed else command.FAILED
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words; defaults are those of a training."""
+    parser = command.parser(__doc__)
+    defaults = Config()
+    add = parser.add_argument
+    add("--task", required=True, help="as in training")
+    add("--observe", choices=OBSERVE, default=defaults.observe, help="as in training")
+    add("--action_repeat", type=command.positive, default=defaults.action_repeat, metavar="N")
+    add("--time_limit", type=command.positive, default=defaults.time_limit, metavar="N")
+    add("--rotation_degrees", type=checks.rotation, default=0.0, metavar="X")
+    add("--seed", type=checks.seed, default=0, metavar="N")
+    add("--episodes", type=command.positive, default=1, metavar="N", help="random ones; 1")
+    add("--out", metavar="FILE", help="draw frames of the first episode there, .png")
+    return parser.parse_args(arguments)
+
+
+def lines(report: checking.Report) -> list[str]:
+    """A table for a terminal."""
+    spec, ready = report.spec, report.ready
+    rows = [
+        f"{spec.task}: action repeat {spec.action_repeat}, time limit {spec.time_limit}, "
+        f"observe {spec.observe}",
+        *(sight(key, part, report) for key, part in ready.observation_space.items()),
+        f"  {'actions':9} {actions(ready.action_space)}",
+    ]
+    if ready.renderer:
+        rows.append(f"  {'renderer':9} {ready.renderer}")
+    if report.episodes:
+        rows += ["", "random  environment    agent   return  end", "episode       steps    steps"]
+        rows += [episode(played) for played in report.episodes]
+        rows.append(speed(report.episodes))
+    rows += ["", "checks", *(verdict(check) for check in report.checks)]
+    return rows + [f"  note  {note}" for note in report.notes]
+
+
+def sight(key: str, space, report: checking.Report) -> str:
+    """A part of the observation."""
+    shape = ", ".join(map(str, space.shape))
+    found = [played.ranges[key] for played in report.episodes]
+    if not found:
+        return f"  {key:9} {space.dtype} [{shape}]"
+    low, high = min(low for low, _ in found), max(high for _, high in found)
+    return f"  {key:9} {space.dtype} [{shape}], seen {low:.4g} to {high:.4g}"
+
+
+def actions(space) -> str:
+    """In words."""
+    if hasattr(space, "n"):
+        return f"{space.n} discrete"
+    return f"{space.shape[0]} continuous in [-1, 1]"
+
+
+def episode(played: checking.Played) -> str:
+    """A row of the table."""
+    return (
+        f"{played.number:7}  {played.steps:10}  {played.agent_steps:7}  "
+        f"{played.reward:7.4g}  {played.end}"
+    )
+
+
+def speed(episodes: Sequence[checking.Played]) -> str:
+    """Of all episodes together."""
+    seconds = max(sum(played.seconds for played in episodes), 1e-9)
+    steps, agent_steps = (sum(getattr(p, k) for p in episodes) for k in ("steps", "agent_steps"))
+    return f"{steps / seconds:,.0f} environment steps/s, {agent_steps / seconds:,.0f} agent steps/s"
+
+
+def verdict(check: checking.Check) -> str:
+    """A check's outcome."""
+    detail = f": {check.detail}" if check.detail else ""
+    return f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}{detail}"
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("check_env", main))
