@@ -49,7 +49,8 @@ def load(spec: EnvSpec) -> gymnasium.Env:
             return env
         raise RenderingError(
             f"{spec.task} cannot be seen: it observes no image and its render modes "
-            f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; --observe=vector needs neither"
+            f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; "
+            "--observe=vector needs neither"
         )
     env.close()
     env = _make(name, spec.task, render_mode="rgb_array")

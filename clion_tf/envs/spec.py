@@ -2,7 +2,6 @@
 
 import dataclasses
 
-
 OBSERVE = ("auto", "image", "vector", "both")
 
 

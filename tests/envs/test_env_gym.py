@@ -24,9 +24,9 @@ def test_cartpole_by_pixels_and_vector_is_pure():
         assert rewards == [2.0] * 8 and first.action_space.n == 2
         assert expected["image"].shape == (9, 64, 64, 3) and expected["image"].std() > 5
         assert expected["vector"].shape == (9, 4) and expected["vector"].dtype == np.float32
-        # Drawn at 400 x 600 and fitted in; nothing of it is the image enlarged.
+        # Drawn at 400 x 600: it shows more than the image, of which enlarged edges stay soft.
         assert expected["picture"].shape == (9, 100, 150, 3)
-        assert (expected["picture"][:, ::3] != expected["picture"][:, 1::3][:, :34]).any()
+        assert (expected["picture"] == 0).all(-1).sum() > 2 * (expected["image"] == 0).all(-1).sum()
         episode(second, 0)
         again = episode(second, 4)[1]
         for key, values in expected.items():
@@ -38,13 +38,14 @@ def run(env, action, seed=0):
     """Steps until the end with a function of the observation; the last step and its count."""
     observation, _ = env.reset(seed=seed)
     for count in range(1, 10_000):
-        observation, reward, terminated, truncated, info = env.step(action(observation["vector"]))
+        observation, _, terminated, truncated, info = env.step(action(observation["vector"]))
         if terminated or truncated:
             return terminated, truncated, info, count
 
 
 def balance(vector):
-    return int(vector[2] + vector[3] > 0)
+    """Holds the pole up, and the cart near the middle."""
+    return int(vector @ [0.1, 0.3, 2.0, 1.0] > 0)
 
 
 def vectors(task, **options):

@@ -137,7 +137,7 @@ class Blind(gymnasium.Env):
 def test_what_cannot_be_seen(monkeypatch):
     monkeypatch.setattr("env_fakes.blind", lambda spec: Blind(), raising=False)
     for observe in ("auto", "image", "both"):
-        with pytest.raises(EnvError, match="env_fakes:blind cannot be seen.*--observe=vector"):
+        with pytest.raises(EnvError, match=r"env_fakes:blind cannot be seen.*--observe=vector"):
             make(spec("blind", observe))
     with pytest.raises(EnvError, match="env_fakes:blind cannot render, so there is no picture"):
         make(spec("blind", "vector", picture_size=(8, 8)))
@@ -146,5 +146,5 @@ def test_what_cannot_be_seen(monkeypatch):
 
 def test_a_factory_must_return_an_environment(monkeypatch):
     monkeypatch.setattr("env_fakes.number", lambda spec: 5, raising=False)
-    with pytest.raises(EnvError, match="env_fakes:number must return a gymnasium.Env, not int"):
+    with pytest.raises(EnvError, match=r"env_fakes:number must return a gymnasium\.Env, not int"):
         make(spec("number", "auto"))

@@ -62,6 +62,48 @@ else:
     assert result.returncode == 0, result.stderr
 
 
+def test_state_beside_the_image(run_python):
+    code = """
+import numpy as np
+from clion_tf.envs import EnvSpec, make
+
+env = make(EnvSpec("walker_walk", observe="both"))
+seen = env.reset(seed=0)[0]
+assert list(seen) == ["image", "vector"] and env.observation_space.contains(seen)
+raw = env.unwrapped._env.task.get_observation(env.unwrapped._env.physics)
+expected = np.concatenate([np.ravel(raw[key]) for key in ("height", "orientations", "velocity")])
+assert seen["vector"].shape == (24,)
+np.testing.assert_array_equal(seen["vector"], expected.astype(np.float32))
+"""
+    result = run_python("-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_state_alone_needs_no_opengl(monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "off")
+    with RemoteEnv(EnvSpec("cartpole_swingup", observe="vector")) as env:
+        seen = env.reset(0)
+        assert list(seen) == ["vector"] and seen["vector"].shape == (5,) and env.renderer == ""
+
+
+def test_tasks_that_terminate(run_python):
+    """Those of lqr only: all others end by time, so that their discount is always 1."""
+    code = """
+import inspect
+from dm_control import suite
+from dm_control.rl import control
+
+for domain in sorted({domain for domain, _ in suite.ALL_TASKS}):
+    tasks = [kind for _, kind in inspect.getmembers(getattr(suite, domain), inspect.isclass)
+             if issubclass(kind, control.Task)]
+    assert tasks
+    if any(kind.get_termination is not control.Task.get_termination for kind in tasks):
+        print(domain)
+"""
+    result = run_python("-c", code, MUJOCO_GL="off")
+    assert result.stdout == "lqr\n", result.stderr
+
+
 def test_springs_of_lqr(run_python):
     code = """
 import numpy as np

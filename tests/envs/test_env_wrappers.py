@@ -120,7 +120,7 @@ def test_discrete_actions_are_counted_from_zero():
 def test_actions_that_are_neither_box_nor_discrete(space):
     env = CountingEnv()
     env.action_space = space
-    with pytest.raises(EnvError, match="^t has actions .*; only Discrete and a Box of floats"):
+    with pytest.raises(EnvError, match=r"^t has actions .*; only Discrete and a Box of floats"):
         standard_actions(env, "t")
 
 
