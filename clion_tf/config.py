@@ -70,7 +70,7 @@ class Config:
     rssm_min_std: float = _option(0.1, "Smallest standard deviation of s.", "Dreamer")
     free_nats: float = _option(3.0, "The mean KL below which it is not minimised.", "CLION")
     kl_scale: float = _option(1.0, "Scale of the KL.", "Dreamer")
-    pcont: str = _option("auto", "Predict the discount; auto: for tasks that may terminate, all but dm_control's.", "Dreamer", ("auto", "True", "False"))
+    pcont: str = _option("auto", "Predict the discount; auto: for tasks that may terminate, all but dm_control's (and its lqr).", "Dreamer", ("auto", "True", "False"))
     pcont_scale: float = _option(10.0, "Scale of the discount loss.", "Dreamer")
 
     # Constraints (eq. 2).
@@ -132,9 +132,11 @@ class Config:
     @property
     def predicts_discount(self) -> bool:
         """Whether there is a discount head (pcont)."""
-        # dm_control's episodes end by the clock; what another task does only its episodes tell.
-        dm_control = ":" not in self.task and not self.task.startswith("atari_")
-        return self.pcont == "True" or (self.pcont == "auto" and not dm_control)
+        # dm_control's episodes end by the clock, except those of lqr; what another task does only
+        # its episodes tell.
+        own = ":" in self.task or self.task.startswith("atari_")
+        terminates = own or self.task.removeprefix("dmc_").startswith("lqr_")
+        return self.pcont == "True" or (self.pcont == "auto" and terminates)
 
     @property
     def test_rotation(self) -> float:

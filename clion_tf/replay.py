@@ -171,10 +171,14 @@ class Replay:
         return lambda update: self.sample(batch_size, update)
 
     def newest(self, batch_length: int, rows: int) -> Batch:
-        """Sequences [rows, batch_length, ...] evenly spread over the newest episode."""
-        if not self._entries or self._entries[-1].frames < batch_length:
-            raise ReplayError(f"the newest episode has no {batch_length} frames")
+        """Sequences [rows, batch_length, ...] evenly spread over the newest episode.
+
+        They are shorter if that is shorter.
+        """
+        if not self._entries:
+            raise ReplayError(f"no episode in {self._folder}")
         entry = self._entries[-1]
+        batch_length = min(batch_length, entry.frames)
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
 
@@ -217,7 +221,8 @@ class Replay:
         longest = max((entry.frames for entry in self._entries), default=0)
         return (
             f"no episode in {self._folder} has the {self._length} frames of a sequence: "
-            f"{len(self._entries)} episodes, the longest has {longest} frames"
+            f"{len(self._entries)} episodes, the longest has {longest} frames; "
+            f"--batch_length={max(2, longest // 2)} would do"
         )
 
 

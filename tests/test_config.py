@@ -21,7 +21,7 @@ MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
     "env_restarts", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
-    "updates_per_call",
+    "updates_per_call", "envs",
 }  # fmt: skip
 
 
@@ -123,9 +123,11 @@ def test_command_line_errors_are_one_line(words, message):
 def test_parse_forms(tmp_path):
     flagfile = tmp_path / "a file.flags"
     flagfile.write_text("# a comment\n\n--batch_size=7\n--noevaluator\n")
-    config = parse([f"--flagfile={flagfile}", "--horizon", "9", "--nolog_images", "--pcont"])
+    config = parse(
+        [f"--flagfile={flagfile}", "--horizon", "9", "--nolog_images", "--dataset_balance"]
+    )
     assert (config.batch_size, config.horizon) == (7, 9)
-    assert (config.evaluator, config.log_images, config.pcont) == (False, False, True)
+    assert (config.evaluator, config.log_images, config.dataset_balance) == (False, False, True)
     assert parse([]) == Config()
 
 

@@ -81,13 +81,14 @@ def acting(tmp_path_factory):
 class Policy:
     """Acts by the episode's number, the step and the frame."""
 
-    def begin(self, episode):
-        self.moment = [episode, 0]
+    def begin(self, episodes):
+        self.moment = [*episodes, 0]
 
-    def act(self, image):
-        self.moment[1] += 1
+    def act(self, observed):
+        self.moment[-1] += 1
+        [image] = (one["image"] for one in observed)
         random = np.random.default_rng([*self.moment, int(image.sum())])
-        return random.uniform(-1, 1, 2).astype(np.float32)
+        return random.uniform(-1, 1, (1, 2)).astype(np.float32)
 
 
 CONFIG = tiny_config(task="acting:plain", seed=4)
