@@ -6,6 +6,7 @@ the interrupted one did.
 """
 
 import concurrent.futures
+import math
 import threading
 from collections.abc import Callable
 
@@ -85,11 +86,13 @@ def save(run: Run) -> None:
 def _round(run: Run) -> int:
     """How many episodes to play side by side: no more than seeding or the run's end asks for."""
     config, counters = run.config, run.counters
+    done, length = counters.steps - counters.begun_at, config.time_limit
+    if counters.episodes and done:
+        length = done / counters.episodes  # As long as they usually are.
     left = config.steps - counters.steps
-    seeding = counters.begun_at + config.prefill - counters.steps
-    if seeding > 0:
-        left = min(left, seeding)
-    return max(1, min(config.envs, -(-left // config.time_limit)))
+    if done < config.prefill:
+        left = min(left, config.prefill - done)
+    return max(1, min(config.envs, math.ceil(left / length)))
 
 
 def _collect(run: Run, policy: Policy) -> None:

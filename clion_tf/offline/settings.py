@@ -1,0 +1,16 @@
+"""Options of a run with some of them changed. Imports no TensorFlow."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from clion_tf.config import Config, parse
+
+
+def variant(config: Config, words: Mapping[str, str]) -> Config:
+    """The options with those of `words` changed, values as on the command line.
+
+    Raises:
+      ConfigError: for an unknown option or a value that cannot be.
+    """
+    given = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
+    return parse([*given, *(f"--{name}={value}" for name, value in words.items())])

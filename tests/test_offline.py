@@ -1,0 +1,157 @@
+"""tools/offline.py: agents trained on a run's episodes, judged by those held out."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
+from trained import save_tiny_run, tool
+
+from clion_tf import command
+from clion_tf.learning import losses
+from clion_tf.offline import judging, training
+from clion_tf.offline.settings import variant
+from clion_tf.replay import Replay, ReplayError
+
+FRAMES = 12
+
+
+def fill(folder, count=4, seed=0):
+    """Episodes whose rewards say which one they are."""
+    random, replay = np.random.default_rng(seed), Replay(folder, 6)
+    for number in range(count):
+        replay.add(
+            {
+                "image": random.integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8),
+                "action": random.uniform(-1, 1, (FRAMES, ACTIONS)).astype("f4"),
+                "reward": np.full(FRAMES, number, "f4"),
+                "discount": np.ones(FRAMES, "f4"),
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("offline") / "run"
+    save_tiny_run(folder)
+    fill(folder / "episodes")
+    return folder
+
+
+def run(logdir, *words):
+    return command.run("offline", tool("offline").main, [f"--logdir={logdir}", *words])
+
+
+def test_the_newest_are_held_out(logdir):
+    replay, unseen = training.split(logdir / "episodes", tiny_config(), 2)
+    assert set(unseen["reward"].ravel()) == {2.0, 3.0}
+    assert set(replay.sample(64, 0)["reward"].ravel()) == {0.0, 1.0}
+    with pytest.raises(ReplayError, match="has 4 episodes, so 4 cannot be held out"):
+        training.split(logdir / "episodes", tiny_config(), 4)
+
+
+def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--updates=2", "--heldout=1", "--vary", "sigma_h=0.3,beta1=0", f"--out={out}"]
+    assert run(logdir, *words) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].startswith("setting") and table[2].startswith("sigma_h=0.3,beta1=0")
+    content = json.loads(out.read_text())
+    base, other = content["settings"].values()
+    assert other["options"] == {"sigma_h": 0.3, "beta1": 0.0} and base["options"] == {}
+    assert "model/embedding_constraint" in base["metrics"]
+    assert "model/embedding_constraint" not in other["metrics"]
+    assert base["found"] != other["found"] and all(map(np.isfinite, other["found"].values()))
+    # What is there is not made again: a third setting only adds to it.
+    base["found"]["image_loss"] = 123456.0
+    out.write_text(json.dumps(content))
+    assert run(logdir, *words[:2], "--vary", "sigma1=0.4", f"--out={out}") == 0
+    assert "1.235e+05" in capsys.readouterr().out
+    again = json.loads(out.read_text())["settings"]
+    assert list(again) == ["as the run", "sigma_h=0.3,beta1=0", "sigma1=0.4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--vary", "sigma_h"], "--vary sigma_h: say option=value"),
+        (["--vary", "sigma_q=1"], "sigma_q"),
+        (["--vary", "sigma_h=-1"], "--sigma_h=-1.0: must be 0 or greater"),
+        (["--out=x.txt"], "--out=x.txt: must end in .json"),
+        (["--heldout=4"], "cannot be held out"),
+    ],
+)
+def test_refusals(logdir, capsys, words, message):
+    assert run(logdir, *words) in (1, 2)
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_a_file_of_something_else_is_kept(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    out.write_text('{"task": "other"}')
+    assert run(logdir, f"--out={out}") == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert out.read_text() == '{"task": "other"}'
+    assert run(tmp_path / "none") == 2
+
+
+def test_variant_takes_values_as_the_command_line_does():
+    found = variant(tiny_config(), {"evaluator_objective": "bce", "weighting": "ratio"})
+    assert found == tiny_config(evaluator_objective="bce", weighting="ratio")
+
+
+@pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
+    answers = {"real_logit": tf.constant([1.0, 2.0]), "fake_logit": tf.constant([-1.0, 0.0])}
+    answers = {key: sign * value for key, value in answers.items()}
+    answers |= {"evaluator_loss": tf.constant(0.0)}
+    monkeypatch.setattr(losses, "evaluator_losses", lambda *_: answers)
+    monkeypatch.setattr(judging, "_ranks", lambda *_: 0.0)
+    agent, config = tiny_agent(), tiny_config()
+    found = judging.judge(agent, config, tiny_batch(config))
+    assert found["auc"] == auc and 0 < found["ess"] <= 1
+
+
+def test_rank_correlation_of_scores_that_are_the_drift():
+    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
+    out = losses.world_model(agent.models, agent.settings, data, seeded())
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    random = np.random.default_rng(0).normal(size=10)
+    assert abs(judging._ranks(agent, data, post, seeded(), random)) < 0.9
+    # A score that falls as the drift grows is in the best order; its negative in the worst.
+    captured = {}
+
+    def spy(score, nearness):
+        captured["nearness"] = nearness
+        return original(score, nearness)
+
+    original = judging.stats.spearmanr
+    try:
+        judging.stats.spearmanr = spy
+        judging._ranks(agent, data, post, seeded(), random)
+    finally:
+        judging.stats.spearmanr = original
+    best = captured["nearness"]
+    assert judging._ranks(agent, data, post, seeded(), best) == pytest.approx(1.0)
+    assert judging._ranks(agent, data, post, seeded(), -best) == pytest.approx(-1.0)
+
+
+def test_rotation_that_is_none_moves_nothing():
+    config = tiny_config(constraint_degrees=0.0)
+    found = judging.judge(tiny_agent(constraint_degrees=0.0), config, tiny_batch(config))
+    assert found["rotation_shift"] == 0.0
+    assert found["rotated_image_loss"] == found["image_loss"]
+    turned = judging.judge(tiny_agent(), tiny_config(), tiny_batch(tiny_config()))
+    assert turned["rotation_shift"] > 0
+
+
+def test_vectors_are_judged_without_images():
+    from clion_tf.agent import Agent
+
+    data = tiny_batch(tiny_config())
+    data["vector"] = data.pop("image")[:, :, 0, 0].astype("f4")
+    agent = Agent(tiny_config(), ACTIONS, observed={"vector": (3,)})
+    found = judging.judge(agent, tiny_config(), data)
+    assert "auc" in found and "vector_loss" in found and "decoding_0" not in found

@@ -1,0 +1,143 @@
+"""Compares settings by agents trained on the recorded episodes of a run.
+
+    .venv/bin/python tools/offline.py --logdir=logdir/walker --updates=500 \\
+        --vary sigma_h=0.05 sigma_h=0.2 "evaluator_objective=bce,evaluator_lr=3e-4" --out=out.json
+
+Trains one new agent with the run's options and one for each word after --vary (options with commas
+between them), all on the same batches, and judges each by the newest episodes, which none of them
+was trained on: losses, robustness of memory and embedding, errors of imagination, and what the
+evaluator can tell. What the numbers are is said in clion_tf/offline/judging.py. It costs updates
+only, no rendering, so that constants can be screened in minutes; it does not replace returns, as
+the episodes stay those of the run's own policy.
+
+With --out the numbers are written as each setting ends, and settings that the file has already are
+not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import json
+import pathlib
+from collections.abc import Sequence
+
+from clion_tf import checks, command
+from clion_tf.config import Config, ConfigError, different
+from clion_tf.files import atomic_write
+from clion_tf.logdir import LogdirError, saved_options
+from clion_tf.offline.settings import variant
+from clion_tf.run import quiet_import
+
+BASE = "as the run"
+COLUMNS = (
+    "image_loss", "reward_error", "rotated_reward_error", "rotation_shift", "decoding_0",
+    "decoding_0.1", "decoding_0.4", "open_loop_error", "auc", "rank_correlation", "ess",
+)  # fmt: skip
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    out = checks.output_file(options.out, (".json",)) if options.out else None
+    folder = pathlib.Path(options.logdir).expanduser()
+    config = saved_options(folder) if folder.is_dir() else None
+    if config is None:
+        raise LogdirError(f"{folder}: no run of clion_tf there")
+    settings = variants(config, options)
+    about = {"logdir": folder.name, "task": config.task, "updates": options.updates}
+    about |= {"heldout": options.heldout, "seed": options.seed}
+    found = earlier(out, about)
+    with quiet_import():
+        from clion_tf.offline import training
+    replay, unseen = training.split(folder / "episodes", config, options.heldout)
+    for name, setting in settings.items():
+        if name in found:
+            continue
+        result = training.study(
+            setting, replay, unseen, options.updates, lambda n, name=name: told(name, n, options)
+        )
+        found[name] = {**result._asdict(), "options": changed(config, setting)}
+        if out is not None:
+            with atomic_write(out) as file:
+                content = {**about, "settings": found}
+                file.write(json.dumps(content, indent=1).encode() + b"\n")
+    print("\n".join(table({name: found[name]["found"] for name in settings})))
+    return command.OK
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words."""
+    parser = command.parser(__doc__)
+    add = parser.add_argument
+    add("--logdir", required=True, metavar="DIR", help="folder of the run")
+    add("--vary", nargs="*", default=[], metavar="OPTION=VALUE[,...]", help="a setting each")
+    add("--updates", type=command.positive, default=500, help="of each agent; 500")
+    add("--heldout", type=command.positive, default=3, help="newest episodes to judge by; 3")
+    add("--seed", type=checks.seed, default=0, help="of weights, batches and noise; 0")
+    add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
+    add("--out", metavar="FILE", help="write all numbers there, .json")
+    return parser.parse_args(arguments)
+
+
+def variants(config: Config, options: argparse.Namespace) -> dict[str, Config]:
+    """The settings by name, the run's own first."""
+    base = {"seed": str(options.seed)}
+    if options.precision:
+        base["precision"] = options.precision
+    found = {BASE: variant(config, base)}
+    for text in options.vary:
+        words = dict(word.partition("=")[::2] for word in text.split(","))
+        if not all(words) or not all(words.values()):
+            raise ConfigError(f"--vary {text}: say option=value, several with commas between")
+        found[text] = variant(config, {**base, **words})
+    return found
+
+
+def changed(config: Config, setting: Config) -> dict:
+    """What differs from the run."""
+    return {name: new for name, (_, new) in different(config, setting).items()}
+
+
+def earlier(out: pathlib.Path | None, about: dict) -> dict:
+    """Settings that the file has from an earlier call.
+
+    Raises:
+      UsageError: if it is of something else.
+    """
+    if out is None or not out.exists():
+        return {}
+    try:
+        content = json.loads(out.read_text())
+        if {key: content[key] for key in about} == about:
+            return content["settings"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise command.UsageError(f"--out={out}: holds something else than these settings' numbers")
+
+
+def told(name: str, number: int, options: argparse.Namespace) -> None:
+    if number % 50 == 0:
+        command.progress(f"{name}: {number} of {options.updates} updates")
+
+
+def table(found: dict[str, dict[str, float]]) -> list[str]:
+    """Settings as rows, the more telling numbers as columns."""
+    columns = [c for c in COLUMNS if any(c in row for row in found.values())]
+    rows = [["setting", *columns]]
+    for name, row in found.items():
+        rows.append([name, *(f"{row[c]:.4g}" if c in row else "-" for c in columns)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    first, *rest = widths
+    return [
+        row[0].ljust(first) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], rest, strict=True))
+        for row in rows
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("offline", main))
