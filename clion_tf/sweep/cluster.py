@@ -17,6 +17,7 @@ from clion_tf.sweep.schedule import Lost, Seen
 from clion_tf.sweep.standing import Standing
 
 OBJECT_STORE = 80 * 2**20  # Bytes, about Ray's least: nothing large travels.
+CONNECT = 10.0  # Seconds to wait for a cluster's head.
 ANSWER = 30.0  # Seconds to wait for the board.
 
 
@@ -91,6 +92,7 @@ class RayCluster:
         )
 
     def _connect(self, address: str) -> None:
+        _check_address(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         # Runs without a GPU are told so by clion_tf.sweep.attempt.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -115,9 +117,7 @@ class RayCluster:
         if any(all(m.get(k, 0) >= n for k, n in wanted.items()) for m in machines):
             return ""
         most = {k: max((m.get(k, 0) for m in machines), default=0) for k in wanted}
-        return "; ".join(
-            f"{n:g} {k} wanted, the largest has {most[k]:g}" for k, n in wanted.items()
-        )
+        return ", ".join(f"{n:g} {k} (at most {most[k]:g} there)" for k, n in wanted.items() if n)
 
     def submit(self, number: int, order: Order) -> Any:
         """See `schedule.Cluster`."""
@@ -151,6 +151,23 @@ class RayCluster:
         """Leaves the cluster; attempts that go on are ended, and a local Ray with them."""
         with contextlib.suppress(Exception):
             self._ray.shutdown()
+
+
+def _check_address(address: str) -> None:
+    """Ray itself would wait for minutes where nothing answers."""
+    host, colon, port = address.rpartition(":")
+    if "//" in address:
+        raise UsageError(
+            f"--address={address}: start the sweep on a machine of the cluster, with --address=auto"
+        )
+    if not address or (address == "auto" and not colon):
+        return
+    if not colon or not port.isdecimal():
+        raise UsageError(f"--address={address}: auto, or HOST:PORT of a running Ray")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(f"--address={address}: no such cluster ({error})") from error
 
 
 def _import() -> Any:

@@ -73,7 +73,7 @@ def make(
         cluster = RayCluster(address, resources.cpus, resources.gpus)
         stack.callback(cluster.close)
         if lacking := cluster.lacking():
-            raise UsageError(f"no machine is large enough for a run: {lacking} (--cpus, --gpus)")
+            raise UsageError(f"--cpus, --gpus: no machine has what a run is to get: {lacking}")
         progress = stack.enter_context(Progress(sys.stderr))
         # Last, as Ray sets handlers of its own.
         received = stack.enter_context(stop_signals())
