@@ -107,7 +107,9 @@ class RayCluster:
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             reason = " ".join(str(error).split())
             if address:
-                raise UsageError(f"--address={address}: no such cluster ({reason})") from error
+                hint = "if it has a token, set RAY_AUTH_MODE=token"
+                text = f"--address={address}: cannot join a cluster there ({reason}); {hint}"
+                raise UsageError(text) from error
             raise Failure(f"Ray does not start here: {reason}") from error
 
     def lacking(self) -> str:
