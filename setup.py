@@ -3,6 +3,8 @@
 from setuptools import find_packages, setup
 
 TENSORFLOW = ">=2.21,<2.22"
+# Ray's core; rich is Keras's too.
+SWEEP = ["ray>=2.50,<3", "rich>=13,<16"]
 
 setup(
     name="clion_tf",
@@ -37,11 +39,13 @@ setup(
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],
+        "sweep": SWEEP,
         "atari": ["ale-py>=0.12,<1"],
         # Gymnasium's own Box2D and MuJoCo tasks.
         "gym": ["gymnasium[box2d,mujoco]>=1.0,<2"],
         "test": [
             "ale-py>=0.12,<1",
+            *SWEEP,
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",

@@ -17,6 +17,8 @@ from clion_tf.files import atomic_write
 
 log = logging.getLogger(__name__)
 
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message is one line."""
@@ -113,7 +115,20 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
+        raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def load_counters(path: pathlib.Path) -> Counters:
+    """The counters of one checkpoint, without reading its arrays.
+
+    Raises:
+      CheckpointError: if it is damaged or something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return Counters(**json.loads(str(file["meta"])))
+    except UNREADABLE as error:
         raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
 
 

@@ -67,6 +67,21 @@ def check_options(folder: pathlib.Path, config: Config) -> None:
         raise LogdirError(f"{folder}: holds a run of other options: {text}; use another --logdir")
 
 
+def in_use(folder: pathlib.Path) -> bool:
+    """Whether a run is going on in a folder, on this machine or one that shares its files."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return False
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def _locked(folder: pathlib.Path) -> Iterator[None]:
     try:

@@ -61,7 +61,7 @@ def _fail(code: int, error: Exception | str) -> int:
 
 def _run(config: Config) -> int:
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_stop_signals())
+        stop = stack.enter_context(stop_signals())
         logdir = stack.enter_context(open_logdir(config))
         # The workers load MuJoCo while this process loads TensorFlow.
         train_spec, test_spec = specs(config)
@@ -136,7 +136,7 @@ def quiet_import() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
+def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
     received: list[int] = []
 

@@ -20,7 +20,7 @@ HEAVY = {"tensorflow", "keras", "tf_keras"}
 LIGHT = [
     name
     for name in MODULES
-    if name.startswith(("clion_tf.envs", "clion_tf.results", "clion_tf.webpage"))
+    if name.startswith(("clion_tf.envs", "clion_tf.results", "clion_tf.sweep", "clion_tf.webpage"))
 ] + [
     f"clion_tf.{name}"
     for name in (
@@ -57,7 +57,16 @@ FORBIDDEN = {
 }
 
 # What looks at runs; those who make them know nothing of it.
-LOOKING = ["benchmark", "command", "dreamer", "results", "showing.filming", "theory", "webpage"]
+LOOKING = [
+    "benchmark",
+    "command",
+    "dreamer",
+    "results",
+    "showing.filming",
+    "sweep",
+    "theory",
+    "webpage",
+]
 for low in ("agent", "assemble", "envs", "learning", "models", "replay", "run", "train", "updates"):
     FORBIDDEN[f"clion_tf.{low}"] = FORBIDDEN.get(f"clion_tf.{low}", []) + LOOKING
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
-from clion_tf.results.curves import Curve
+from clion_tf.results.curves import PUBLISHED, Curve
 from clion_tf.results.paper import EXPERIMENTS, Experiment
 from clion_tf.results.scores import Cell, Score, scores_at
 from clion_tf.results.series import Panel, Series, doubts, panels, setups
@@ -56,6 +56,16 @@ def rows(
     if layout == "plain":
         return _plain(curves, steps, score)
     return _experiment(curves, EXPERIMENTS[layout], steps, score)
+
+
+def fitting(curves: Sequence[Curve]) -> list[Table]:
+    """Those of the paper's tables in which a run of ours has a score, and the plain one."""
+    if not curves:
+        return []
+    papers = (rows(curves, layout) for layout in EXPERIMENTS)
+    own = any(curve.kind != PUBLISHED for curve in curves)
+    filled = (table for table in papers if own and any(cell.scores for cell in table.cells))
+    return [*filled, rows(curves)]
 
 
 def markdown(table: Table) -> str:

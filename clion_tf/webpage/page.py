@@ -11,9 +11,7 @@ import markupsafe
 
 from clion_tf.command import UsageError
 from clion_tf.results import plotting, series, sources, tables
-from clion_tf.results.curves import METRICS, PUBLISHED, Curve
-from clion_tf.results.paper import EXPERIMENTS
-from clion_tf.results.tables import Table
+from clion_tf.results.curves import METRICS
 from clion_tf.webpage import section
 from clion_tf.webpage.drawing import Picture, png
 from clion_tf.webpage.found import Found, FoundRun
@@ -53,7 +51,7 @@ def build(
         made=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
         versions=versions(),
         figures=figures,
-        tables=_tables(found.curves(metric)),
+        tables=tables.fitting(found.curves(metric)),
         notes=notes,
         sections=sections,
         left_out=[run not in shown for run in found.runs],
@@ -97,19 +95,6 @@ def _curve_figures(found: Found, metric: str) -> tuple[list[tuple[str, int, Pict
         columns = min(3, len(series.panels(curves)))
         figures.append((METRIC_NAMES[one], columns, png(figure, METRIC_NAMES[one])))
     return figures, notes
-
-
-def _tables(curves: Sequence[Curve]) -> list[Table]:
-    """Those of the paper's tables in which a run of ours has a score, and the plain one."""
-    if not curves:
-        return []
-    papers = (tables.rows(curves, layout) for layout in EXPERIMENTS)
-    own = any(curve.kind != PUBLISHED for curve in curves)
-    return [table for table in papers if own and _filled(table)] + [tables.rows(curves)]
-
-
-def _filled(table: Table) -> bool:
-    return any(cell.scores for cell in table.cells)
 
 
 def _render(**values: object) -> str:

@@ -1,0 +1,146 @@
+"""One attempt at a run, with scripts in the place of the run."""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clion_tf.sweep import attempt as module
+from clion_tf.sweep import child
+from clion_tf.sweep.attempt import Order, attempt, final
+from clion_tf.sweep.standing import Standing
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Function of a script and what to answer its reports: how the attempt ended."""
+    monkeypatch.setattr(module, "POLL", 0.05)
+    monkeypatch.setattr(module, "READ_EVERY", 0.0)
+    monkeypatch.setattr(child, "command", lambda words: [sys.executable, "-c", *words])
+    root = tmp_path / "sweep"
+    root.mkdir()
+
+    def start(script, report=lambda now: False, **others):
+        order = Order((script,), root, root / "run", root / "logs" / "run.log", **others)
+        return attempt(order, report)
+
+    return start
+
+
+def test_done_refused_and_killed(run, tmp_path):
+    ended = run("print('one'); print('all done'); print()")
+    assert (ended.code, ended.line, ended.stopped) == (0, "all done", False) and final(ended)
+    ended = run("import sys; sys.exit('clion_tf: error: no such task')", number=2)
+    assert (ended.code, ended.line) == (1, "clion_tf: error: no such task") and not final(ended)
+    ended = run("raise SystemExit(2)", number=3)
+    assert (ended.code, ended.line) == (2, "exit code 2") and final(ended)
+    ended = run("import os, sys; print('x', flush=True); os.kill(os.getpid(), 9)", number=4)
+    assert (ended.code, ended.line) == (-9, "killed by SIGKILL after: x") and not final(ended)
+    log = (tmp_path / "sweep" / "logs" / "run.log").read_text()
+    assert [line.split()[2] for line in log.splitlines() if "--- attempt" in line] == list("1234")
+    assert "all done" in log and "no such task" in log
+
+
+def test_stopped_by_sigterm(run):
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(143)))\n"
+        "print('ready', flush=True)\ntime.sleep(60)"
+    )
+    began = time.monotonic()
+    ended = run(script, lambda now: time.monotonic() - began > 1.5)
+    assert (ended.code, ended.line, ended.stopped) == (143, "saved", True)
+    assert time.monotonic() - began < 30
+
+
+def test_one_that_ignores_sigterm_is_killed(run, monkeypatch):
+    monkeypatch.setattr(module, "GRACE", 0.3)
+    script = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"
+    began = time.monotonic()
+    ended = run(script, lambda now: time.monotonic() - began > 1.5)
+    assert ended.code == -signal.SIGKILL and ended.stopped
+
+
+def test_it_tells_where_the_run_stands(run, tmp_path):
+    folder = tmp_path / "sweep" / "run"
+    line = '{"step": 2000, "train/return": 7.5, "fps": 4.0}\n{"step": 2000, "test/return": 9.0}\n'
+    script = (
+        f"import os, time\nos.mkdir({str(folder)!r})\n"
+        f"open({str(folder / 'metrics.jsonl')!r}, 'w').write({line!r})\ntime.sleep(60)"
+    )
+    seen = []
+    ended = run(script, lambda now: seen.append(now) or now.steps > 0)
+    assert ended.standing == seen[-1] == Standing(2000, 7.5, 9.0, 4.0)
+    assert seen[0] == Standing()
+
+
+def test_environment(run, monkeypatch):
+    monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "7")
+    script = "import os; print(*(os.environ.get(n) for n in ('OMP_NUM_THREADS', "
+    script += "'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'CUDA_VISIBLE_DEVICES')))"
+    assert run(script, cpus=3.0).line == "3 3 7 -1"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # As Ray says it.
+    assert run(script, cpus=0.5, gpus=1.0).line == "1 1 7 1"
+
+
+def test_a_logdir_in_use_is_waited_for(run, tmp_path, monkeypatch):
+    folder = tmp_path / "sweep" / "run"
+    folder.mkdir()
+    monkeypatch.setattr(module, "FREE_WITHIN", 0.3)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ended = run("print('never')")
+        assert ended.code == 1 and "another process is using it" in ended.line
+        assert run("print('never')", lambda now: True).stopped
+    # The lock of a process that is gone blocks nobody.
+    assert run("print('free')").line == "free"
+
+
+def test_a_machine_without_the_folder(run, tmp_path):
+    (tmp_path / "sweep").rmdir()
+    ended = run("print('never')")
+    assert ended.code == 1 and "machines must share it" in ended.line
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_told_to_stop_while_it_waits(run):
+    began = time.monotonic()
+    assert run("print('never')", lambda now: True, delay=60.0).stopped
+    assert time.monotonic() - began < 5
+
+
+def test_a_run_dies_with_its_parent(tmp_path):
+    """The parent is killed while its child, `clion_tf.run`, waits at a pipe for its options."""
+    fifo = tmp_path / "flags"
+    os.mkfifo(fifo)
+    script = (
+        "import subprocess, sys, time\nfrom clion_tf.sweep import child\n"
+        "process = subprocess.Popen(child.command(sys.argv[1:]))\n"
+        "print(process.pid, flush=True)\ntime.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", script, f"--flagfile={fifo}"], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(module.PACKAGE_PARENT)},
+    )  # fmt: skip
+    pid = int(parent.stdout.readline())
+    with open(fifo, "w"):  # It has got as far as that.
+        assert b"clion_tf.run" in open(f"/proc/{pid}/cmdline", "rb").read()
+        parent.kill()
+        parent.wait()
+        until = time.monotonic() + 10
+        while _alive(pid) and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not _alive(pid)
+    # And one whose parent is gone already does not begin.
+    assert child.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
+
+
+def _alive(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

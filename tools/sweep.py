@@ -1,0 +1,159 @@
+"""Many runs, tasks x methods x seeds, on this machine or on a cluster, with Ray.
+
+    .venv/bin/python tools/sweep.py --logdir=logdir/sweep --tasks=walker_walk,hopper_stand \\
+        --methods=clion,dreamer,doubled_dreamer --seeds=10 --flagfile=flags/table1_rotation.flags
+    .venv/bin/python tools/sweep.py ... --address=auto --cpus=4 --gpus=1
+    .venv/bin/python tools/sweep.py --logdir=logdir/sweep --gather
+
+A run is a process of its own in FOLDER/task/method/seed0, with its output in FOLDER/logs; it goes
+on from its checkpoint when it fails, is killed or loses its machine, elsewhere if need be. A method
+is a file in flags/ (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a path of one.
+--flagfile, --set and what follows -- are options of all runs: sizes, lengths, rotation; a method
+wins over them, and doubled_dreamer has twice the batch that they give. FOLDER must be on storage
+that all machines share.
+
+Ctrl-C stops the runs, which save; the same command again goes on with what is unfinished. In the
+end, and with --gather alone at any time, FOLDER/results gets curve files, tables and report.html.
+
+Exit code 0 when all runs are done, 1 if some failed, 2 if something was refused, 130 or 143 if
+stopped by Ctrl-C or SIGTERM. Needs the extra: pip install 'clion_tf[sweep]'.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import pathlib
+import shlex
+from collections.abc import Sequence
+
+from clion_tf import checks, command
+from clion_tf.command import UsageError
+from clion_tf.run import EXIT_SIGNAL
+from clion_tf.sweep import plan, schedule
+from clion_tf.sweep.checks import check_folders, check_tasks
+from clion_tf.sweep.gather import FOLDER, gather
+from clion_tf.sweep.making import Resources, jobs_of, make
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    options = _parser().parse_args(words[:end])
+    root = pathlib.Path(options.logdir).expanduser().absolute()
+    if options.gather:
+        _gather(root)
+        return command.OK
+    runs = plan.expand(
+        root,
+        *(_names(options, name) for name in ("tasks", "methods")),
+        _seeds(options.seeds),
+        options.flagfile,
+        [*options.set, *words[end + 1 :]],
+    )
+    check_folders(root, runs)
+    jobs = jobs_of(runs)
+    unfinished = [job for job in jobs if job.state not in schedule.OVER]
+    check_tasks(dict.fromkeys(job.run.config.task for job in unfinished))
+    if options.dry_run:
+        _describe(jobs)
+        return command.OK
+    resources = Resources(options.cpus, options.gpus)
+    stopped = unfinished and make(jobs, root, resources, options.address, options.retries)
+    return _finish(root, jobs, stopped)
+
+
+def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> int:
+    """Says how it ended; gathers unless it was stopped; returns the exit code."""
+    if stopped:
+        again = shlex.join([sys.executable, *sys.argv])
+        sys.stderr.write(f"stopped; to go on with what is unfinished: {again}\n")
+        return EXIT_SIGNAL + stopped
+    try:
+        _gather(root)
+    except UsageError as error:  # No run got as far as a return.
+        sys.stderr.write(f"sweep: warning: nothing gathered: {error}\n")
+    failed = [job for job in jobs if job.state == schedule.FAILED]
+    for job in failed:
+        sys.stderr.write(f"sweep: failed: {job.run.name}: {job.problem}\n")
+    return command.FAILED if failed else command.OK
+
+
+def _gather(root: pathlib.Path) -> None:
+    for line in gather(root, command.progress):
+        sys.stderr.write(f"sweep: warning: {line}\n")
+    print(f"{root / FOLDER}: curves, table.md, table.csv, report.html")
+
+
+def _describe(jobs: Sequence[schedule.Job]) -> None:
+    """What would be done: a line and a command for each run."""
+    for job in jobs:
+        print(f"# {job.run.name}: {job.state}, {job.standing.steps:,} environment steps")
+        print(shlex.join(["python", "-m", "clion_tf.run", *job.run.words]))
+    steps = sum(job.run.config.steps - job.standing.steps for job in jobs)
+    done = sum(job.state == schedule.DONE for job in jobs)
+    print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
+
+
+def _names(options: argparse.Namespace, name: str) -> list[str]:
+    given = getattr(options, name)
+    if not given:
+        raise UsageError(f"say which --{name}")
+    return [word.strip() for word in given.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    """`10` is seeds 0 to 9; `0,3,7` are those; `3,` is seed 3."""
+    try:
+        if "," not in text:
+            return list(range(command.positive(text)))
+        return [checks.seed(word) for word in text.split(",") if word.strip()]
+    except ValueError as error:
+        raise UsageError(f"--seeds={text}: a number of seeds, or seeds such as 0,3,7") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser(__doc__, allow_abbrev=False)
+    parser.add_argument("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
+    parser.add_argument("--tasks", metavar="TASK,TASK", help="as --task of a run")
+    parser.add_argument("--methods", metavar="NAME,NAME", help="files in flags/, or paths")
+    parser.add_argument("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
+    parser.add_argument(
+        "--flagfile", action="append", default=[], metavar="FILE", help="of all runs; repeatable"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="--OPTION=VALUE",
+        help="of all runs, as --set=--steps=50000; repeatable; or all of them after --",
+    )  # fmt: skip
+    parser.add_argument(
+        "--address", default="", metavar="auto", help="of a running Ray; default: one of its own"
+    )
+    parser.add_argument(
+        "--cpus", type=checks.more_than_zero, default=2.0, metavar="N", help="of a run, default 2"
+    )
+    parser.add_argument(
+        "--gpus", type=checks.not_negative, default=0.0, metavar="N",
+        help="of a run, default 0; 0.5: two runs share one",
+    )  # fmt: skip
+    parser.add_argument(
+        "--retries", type=_count, default=3, metavar="N",
+        help="failures in a row, without getting further, after which a run is given up; default 3",
+    )  # fmt: skip
+    parser.add_argument("--dry_run", action="store_true", help="print the runs and their commands")
+    parser.add_argument(
+        "--gather", action="store_true", help="only gather results of what is there"
+    )
+    return parser
+
+
+def _count(text: str) -> int:
+    return int(checks.seed(text))
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("sweep", main))
