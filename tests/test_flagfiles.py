@@ -14,6 +14,7 @@ EXPECTED = {  # One for each experiment of the specification, and those to begin
     "clion", "dreamer", "doubled_dreamer", "ablation_constraints", "ablation_evaluator",
     "ablation_no_evaluator", "table1_rotation", "table2", "table3_literal", "fig3_unconstrained",
     "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "bf16", "debug",
+    "drq", "fig6_same", "fig6_independent",
 }  # fmt: skip
 CLION_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
