@@ -7,15 +7,17 @@ import tensorflow as tf
 
 from clion_tf import noise as noises
 from clion_tf.config import Config, ConfigError
-from clion_tf.drq import losses, stacks
+from clion_tf.drq import metrics, objectives, stacks
 from clion_tf.drq.augmentation import views
 from clion_tf.drq.models import Acting, Models, Sizes
+from clion_tf.drq.objectives import Settings
+from clion_tf.drq.policy import act
 from clion_tf.learner import DTYPES, Learner, Tensors
 from clion_tf.learning.losses import watching
 from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.noise import Noise
 
-ADAM_EPSILON = 1e-8
+ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
 
 
 class DrQ(Learner):
@@ -53,6 +55,9 @@ class DrQ(Learner):
             feature_dim=config.drq_feature_dim,
             units=config.drq_units,
             init_temperature=config.drq_init_temperature,
+        )
+        self.settings = Settings(
+            config.discount, config.drq_pad, config.drq_targets, config.drq_online
         )
         self._dtype = DTYPES[precision]
         self.models = Models(self.sizes, config.seed, self._dtype)
@@ -97,14 +102,12 @@ class DrQ(Learner):
         Returns:
           scalars by `group/name`, float32.
         """
+        settings = self.settings
         obs, next_obs = stacks.transition(data, self._turned)
-        config = self._config
-        obs = views(obs, config.drq_online, config.drq_pad, noise, "shift")
-        next_obs = views(next_obs, config.drq_targets, config.drq_pad, noise, "next_shift")
-        out = self.target(data, next_obs, noise)
-        gradients, critic = self.critic_gradients(data, obs, out["target"])
-        out |= critic
-        critic_norm, taken = step_all(
+        obs = views(obs, settings.online, settings.pad, noise, "shift")
+        next_obs = views(next_obs, settings.targets, settings.pad, noise, "next_shift")
+        gradients, out = self.critic_gradients(data, obs, next_obs, noise)
+        norms, taken = step_all(
             {"critic": self.optimizers["critic"]},
             {"critic": gradients},
             {"critic": out["critic_loss"]},
@@ -114,116 +117,59 @@ class DrQ(Learner):
         actor = tf.cond(
             taken & data["actor_due"],
             lambda: self._actor_step(first, noise),
-            lambda: dict.fromkeys(ACTOR_METRICS, tf.constant(0.0)),
+            lambda: dict.fromkeys(metrics.OF_THE_ACTOR, tf.constant(0.0)),
         )
         tf.cond(
             taken & data["target_due"],
-            lambda: self._target_step(),
+            self._target_step,
             lambda: tf.constant(False),
         )
-        return self._metrics(data, out, actor, critic_norm["critic"], taken)
-
-    def target(self, data: Tensors, next_obs: tf.Tensor, noise: Noise) -> Tensors:
-        """What the critics are to say of a batch.
-
-        Args:
-          data: see `update`.
-          next_obs: uint8 [K * B, S, S, 9].
-
-        Returns:
-          target [B]; next_log_prob [K * B], of the policy's actions.
-        """
-        models, rows = self.models, next_obs.shape[0]
-        policy = models.actor(models.encoder(next_obs))
-        eps = noise.normal("next_action", [rows, self.sizes.action_size])
-        log_prob = -policy.entropy(eps)
-        q1, q2 = models.target_critic(models.target_encoder(next_obs), policy.sample(eps))
-        value = losses.soft_value(q1, q2, log_prob, models.temperature.alpha)
-        value = tf.reshape(value, [self._config.drq_targets, -1])
-        discount = self._config.discount * data["discount"][:, -1]
-        y = losses.target(data["reward"][:, -1], discount, value)
-        return {"target": y, "next_log_prob": log_prob}
+        every = self._config.drq_actor_every
+        return metrics.training(out, norms["critic"], taken, actor, every)
 
     def critic_gradients(
-        self, data: Tensors, obs: tf.Tensor, target: tf.Tensor
+        self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
     ) -> tuple[list[tf.Tensor], Tensors]:
-        """The critic's loss and its gradients, which move the encoder too.
+        """The gradients of the critic's loss, and every quantity by name.
 
         Args:
           data: see `update`.
-          obs: uint8 [M * B, S, S, 9], all augmentations in one pass of the encoder.
-          target: [B].
-
-        Returns:
-          gradients of its optimiser's variables; critic_loss and q1, [M, B].
+          obs, next_obs: the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9].
         """
-        models, copies = self.models, self._config.drq_online
-        action = tf.tile(data["action"][:, -1], [copies, 1])
+        models, settings = self.models, self.settings
+        out = objectives.target(models, settings, data, next_obs, noise)
         with watching(models.trained_by()["critic"]) as tape:
-            q1, q2 = models.critic(models.encoder(obs), action)
-            q1, q2 = (tf.reshape(q, [copies, -1]) for q in (q1, q2))
-            loss = losses.critic_loss(q1, q2, target)
-        return self.optimizers["critic"].gradients(tape, loss), {"critic_loss": loss, "q1": q1}
+            out |= objectives.critic(models, settings, data["action"][:, -1], obs, out["target"])
+        return self.optimizers["critic"].gradients(tape, out["critic_loss"]), out
 
-    def actor_gradients(
-        self, obs: tf.Tensor, noise: Noise
-    ) -> tuple[dict[str, list[tf.Tensor]], Tensors]:
-        """The actor's and the temperature's losses and gradients; neither moves the encoder.
+    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], Tensors]:
+        """The gradients of the actor's and the temperature's loss, and both losses.
 
         Args:
           obs: uint8 [B, S, S, 9].
-
-        Returns:
-          {loss: gradients of its optimiser's variables}; actor_loss and temperature_loss.
         """
-        models, trained = self.models, self.models.trained_by()
-        # Outside the tapes: the encoder is the critic's to train. Actor and critic share it, so
-        # one pass serves both.
-        features = models.encoder(obs)
-        eps = noise.normal("action", [obs.shape[0], self.sizes.action_size])
-        with watching(trained["actor"]) as tape, watching(trained["temperature"]) as alpha_tape:
-            policy, alpha = models.actor(features), models.temperature.alpha
-            log_prob = -policy.entropy(eps)
-            q1, q2 = models.critic(features, policy.sample(eps))
-            loss = losses.actor_loss(q1, q2, log_prob, alpha)
-            alpha_loss = losses.temperature_loss(alpha, log_prob, -self.sizes.action_size)
+        owners = self.models.trained_by()
+        with watching(owners["actor"]) as tape, watching(owners["temperature"]) as alpha_tape:
+            out = objectives.actor(self.models, obs, noise)
         gradients = {
-            "actor": self.optimizers["actor"].gradients(tape, loss),
-            "temperature": self.optimizers["temperature"].gradients(alpha_tape, alpha_loss),
+            "actor": self.optimizers["actor"].gradients(tape, out["actor_loss"]),
+            "temperature": self.optimizers["temperature"].gradients(
+                alpha_tape, out["temperature_loss"]
+            ),
         }
-        return gradients, {"actor_loss": loss, "temperature_loss": alpha_loss}
+        return gradients, out
 
     def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
         gradients, out = self.actor_gradients(obs, noise)
         found = {name: out[f"{name}_loss"] for name in gradients}
         norms, taken = step_all({n: self.optimizers[n] for n in gradients}, gradients, found)
-        values = {**out, "actor_grad_norm": norms["actor"], "skipped": 1.0 - _float(taken)}
-        return {name: _float(values[name]) for name in ACTOR_METRICS}
+        skipped = 1.0 - tf.cast(taken, tf.float32)
+        values = {**out, "actor_grad_norm": norms["actor"], "skipped": skipped}
+        return {name: values[name] for name in metrics.OF_THE_ACTOR}
 
     def _target_step(self) -> tf.Tensor:
         self.models.follow(self._config.drq_tau)
         return tf.constant(True)
-
-    def _metrics(self, data, out: Tensors, actor: Tensors, critic_norm, taken) -> Tensors:
-        """Scalars of an update.
-
-        What only the actor's step knows counts as often as updates come to one step, and as 0
-        where there is none: the mean over many updates, which is what is logged, is that over
-        actor's steps.
-        """
-        weight = float(self._config.drq_actor_every)
-        skipped = tf.maximum(1.0 - _float(taken), actor["skipped"])
-        return {
-            "behaviour/critic_loss": out["critic_loss"],
-            "behaviour/critic_grad_norm": critic_norm,
-            **{f"behaviour/{n}": weight * actor[n] for n in ACTOR_METRICS if n != "skipped"},
-            "behaviour/value": tf.reduce_mean(out["q1"]),
-            "behaviour/target_value": tf.reduce_mean(out["target"]),
-            "behaviour/batch_reward": tf.reduce_mean(data["reward"][:, -1]),
-            "behaviour/action_ent": -tf.reduce_mean(out["next_log_prob"]),
-            "behaviour/temperature": self.models.temperature.alpha,
-            "model/skipped": skipped,
-        }
 
     # The policy.
 
@@ -270,9 +216,9 @@ class DrQ(Learner):
           actions float32 [N, A] and the next state.
         """
         seed = noises.key(self._config.seed, "train" if training else "test", *step)
-        act = self._act_as_earlier if earlier else self._act
+        compiled = self._act_as_earlier if earlier else self._act
         seen = {key: observation[key] for key in self.observed}
-        action, state = act[training](seen, state, seed, np.float32(amount))
+        action, state = compiled[training](seen, state, seed, np.float32(amount))
         return action.numpy(), state
 
     @property
@@ -300,20 +246,8 @@ class DrQ(Learner):
           models: the networks that act; None: the agent's.
         """
         models = self.models if models is None else models
-        seen, state = stacks.push(state, observation["image"])
-        if self._turned:
-            seen = stacks.turn(seen, observation["rotation"])
-        policy = models.actor(models.encoder(seen))
-        shape = [seen.shape[0], self.sizes.action_size]
         how = "sample" if training else self._config.eval_action
-        if how == "sample":
-            action = policy.sample(noise.normal("action", shape))
-        elif how == "mean":
-            action = policy.mode()
-        else:
-            action = policy.densest(noise.normal("action", [100, *shape]))
-        action += amount * noise.normal("expl", shape)
-        return tf.clip_by_value(action, -1.0, 1.0), state
+        return act(models, observation, state, noise, how, amount, self._turned)
 
     # State.
 
@@ -330,10 +264,3 @@ class DrQ(Learner):
             name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
             for name, optimizer in self.optimizers.items()
         }
-
-
-ACTOR_METRICS = ("actor_loss", "temperature_loss", "actor_grad_norm", "skipped")
-
-
-def _float(value: tf.Tensor) -> tf.Tensor:
-    return tf.cast(value, tf.float32)

@@ -1,4 +1,4 @@
-"""Random shifts: an image padded by repeating its edge, and cropped at random (DrQ, section 3.1)."""
+"""Random shifts: images padded by repeating their edge, cropped at random (DrQ, section 3.1)."""
 
 import tensorflow as tf
 

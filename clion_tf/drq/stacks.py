@@ -20,9 +20,7 @@ CHANNELS = 3 * FRAMES
 
 def stack(frames: tf.Tensor) -> tf.Tensor:
     """[N, 3, S, S, 3] -> [N, S, S, 9], the oldest frame's colours first."""
-    count, size = frames.shape[0], frames.shape[2]
-    # Most numbers move in runs of three, as the last axis stays.
-    return tf.reshape(tf.transpose(frames, [0, 2, 3, 1, 4]), [count, size, size, CHANNELS])
+    return tf.concat(tf.unstack(frames, axis=1), -1)
 
 
 def transition(data: Tensors, turned: bool) -> tuple[tf.Tensor, tf.Tensor]:
