@@ -53,6 +53,12 @@ def seeded(seed: int = 0) -> SeededNoise:
     return SeededNoise(tf.constant([seed, 1], tf.int32))
 
 
+def step(agent: DrQ, update: int, batch: dict | None = None) -> dict[str, float]:
+    """An update without compiling it, which takes longer than a few updates; its metrics."""
+    data = tensors(agent, tiny_batch() if batch is None else batch, update)
+    return {name: float(value) for name, value in agent.update(data, seeded(update)).items()}
+
+
 def weights(agent: DrQ) -> dict[str, np.ndarray]:
     return {name: v.numpy() for name, v in agent.models.named_weights().items()}
 

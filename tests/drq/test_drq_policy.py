@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drq_agents import ACTIONS, SIZE, tensors, tiny_agent, tiny_batch, tiny_config
+from drq_agents import ACTIONS, SIZE, step, tiny_agent, tiny_batch, tiny_config
 
 from clion_tf.config import ConfigError
 from clion_tf.drq.agent import DrQ
@@ -26,8 +26,14 @@ def images():
     return np.swapaxes(tiny_batch()["image"], 0, 1)
 
 
-def test_the_mean_action_is_the_actors_for_the_stack():
-    agent, frames = tiny_agent(), images()
+@pytest.fixture(scope="module")
+def agent():
+    """For tests that do not train it."""
+    return tiny_agent()
+
+
+def test_the_mean_action_is_the_actors_for_the_stack(agent):
+    frames = images()
     found = episode(agent, frames)
     models = agent.models
     seen = np.concatenate([frames[i] for i in (1, 2, 3)], -1)
@@ -38,14 +44,14 @@ def test_the_mean_action_is_the_actors_for_the_stack():
     assert found.shape == (4, frames.shape[1], ACTIONS) and np.abs(found).max() < 1
 
 
-def test_rows_do_not_see_each_other():
-    agent, frames = tiny_agent(), images()
+def test_rows_do_not_see_each_other(agent):
+    frames = images()
     alone = np.concatenate([episode(agent, frames[:, i : i + 1]) for i in range(2)], 1)
     np.testing.assert_allclose(episode(agent, frames[:, :2]), alone, rtol=1e-4, atol=1e-5)
 
 
-def test_training_samples_by_episode_and_step():
-    agent, frames = tiny_agent(), images()
+def test_training_samples_by_episode_and_step(agent):
+    frames = images()
     first, again = (episode(agent, frames, training=True) for _ in range(2))
     np.testing.assert_array_equal(first, again)
     assert not np.allclose(first, episode(agent, frames))
@@ -53,33 +59,33 @@ def test_training_samples_by_episode_and_step():
     assert not np.allclose(still[0], still[1])
 
 
-def test_exploration_noise_is_added_and_clipped():
-    agent, frames = tiny_agent(), images()
+def test_exploration_noise_is_added_and_clipped(agent):
+    frames = images()
     noisy = episode(agent, frames, amount=0.3)
     assert not np.allclose(noisy, episode(agent, frames)) and np.abs(noisy).max() <= 1
 
 
 @pytest.mark.parametrize("how", ["sample", "densest"])
-def test_other_evaluation_policies(how):
+def test_other_evaluation_policies(agent, how):
     frames = images()
     found = episode(tiny_agent(eval_action=how), frames)
-    assert not np.allclose(found, episode(tiny_agent(), frames)) and np.abs(found).max() <= 1
+    assert not np.allclose(found, episode(agent, frames)) and np.abs(found).max() <= 1
 
 
-def test_a_turned_stack_is_acted_on():
-    agent, frames = tiny_agent(stack_rotation="same"), images()
+def test_a_turned_stack_is_acted_on(agent):
+    turning, frames = tiny_agent(stack_rotation="same"), images()
     angles = tiny_batch()["rotation"].T
-    straight = episode(agent, frames, np.zeros_like(angles))
-    np.testing.assert_allclose(straight, episode(tiny_agent(), frames), rtol=1e-5, atol=1e-6)
-    assert not np.allclose(episode(agent, frames, angles), straight)
-    assert agent.observed == ("image", "rotation") and tiny_agent().observed == ("image",)
+    straight = episode(turning, frames, np.zeros_like(angles))
+    np.testing.assert_allclose(straight, episode(agent, frames), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(episode(turning, frames, angles), straight)
+    assert turning.observed == ("image", "rotation") and agent.observed == ("image",)
 
 
 def test_acting_as_it_was_before():
     agent, frames = tiny_agent(), images()
     before = episode(agent, frames)
     agent.remember()
-    agent.train(tiny_batch(), 0)
+    step(agent, 0)
     np.testing.assert_array_equal(episode(agent, frames, earlier=True), before)
     assert not np.array_equal(episode(agent, frames), before)
     agent.remember()
@@ -116,8 +122,3 @@ def test_learns_what_to_do_in_light_and_dark():
     dark, light = episode(agent, pictures[None])[0]
     np.testing.assert_allclose(dark, -0.5, atol=0.15)
     np.testing.assert_allclose(light, 0.5, atol=0.15)
-
-
-def test_actor_is_not_due_by_chance():
-    data = tensors(tiny_agent(), tiny_batch(), 7)
-    assert not data["actor_due"] and not data["target_due"]
