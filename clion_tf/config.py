@@ -1,7 +1,8 @@
 """Every option once: its default, what it does, and where the default comes from.
 
 Sources: "CLION" is the paper (Table 3 and the text), "Dreamer" is the original code at
-github.com/danijar/dreamer, "DrQ" that at github.com/denisyarats/drq, "ours" is a decision of this project, listed in docs/decisions.md.
+github.com/danijar/dreamer, "DrQ" that at github.com/denisyarats/drq (docs/drq.md), "ours" is a
+decision of this project, listed in docs/decisions.md.
 The absl flags of the command line are made from this table; nothing mutates the result.
 """
 

@@ -16,6 +16,7 @@ from clion_tf.learner import DTYPES, Learner, Tensors
 from clion_tf.learning.losses import watching
 from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.noise import Noise
+from clion_tf.observations import Shapes
 
 ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
 
@@ -29,9 +30,10 @@ class DrQ(Learner):
       discrete: must be False.
       precision: `32`, `bf16` or `16` (resolved from `auto`).
       jit: whether the update is compiled by XLA.
+      observed: shapes of one step's observation, as the environment gives it; None: as needed.
 
     Raises:
-      ConfigError: for discrete actions.
+      ConfigError: for discrete actions, or observations other than those needed.
     """
 
     sequence = stacks.SEQUENCE  # Frames that a batch's sequences must have.
@@ -43,11 +45,14 @@ class DrQ(Learner):
         discrete: bool = False,
         precision: str = "32",
         jit: bool = False,
+        observed: Shapes | None = None,
     ):
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
         super().__init__(config.seed, jit)
         self._config = config
+        self._turned = config.stack_rotation == "same"
+        self.observed = self._required(observed)
         self.sizes = Sizes(
             action_size,
             image_size=config.drq_image_size,
@@ -72,10 +77,19 @@ class DrQ(Learner):
             )
             for name, networks in self.models.trained_by().items()
         }
-        self._turned = config.stack_rotation == "same"
         self._act = self._policies(self.models)
         self._earlier: Acting | None = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
+
+    def _required(self, given: Shapes | None) -> Shapes:
+        """The shapes of what the agent looks at, which must be among those given."""
+        size = self._config.drq_image_size
+        shapes = {"image": (size, size, 3)} | ({"rotation": ()} if self._turned else {})
+        for key, shape in shapes.items():
+            found = shape if given is None else given.get(key)
+            if found != shape:
+                raise ConfigError(f"--agent=drq: needs {key} {shape} at each step, not {found}")
+        return shapes
 
     # The update.
 
@@ -220,11 +234,6 @@ class DrQ(Learner):
         seen = {key: observation[key] for key in self.observed}
         action, state = compiled[training](seen, state, seed, np.float32(amount))
         return action.numpy(), state
-
-    @property
-    def observed(self) -> tuple[str, ...]:
-        """The observations that the agent looks at."""
-        return ("image", "rotation") if self._turned else ("image",)
 
     def _policy(self, models: Acting, training: bool, observation, state, seed, amount):
         noise = noises.SeededNoise(seed)

@@ -78,7 +78,7 @@ def test_a_turned_stack_is_acted_on(agent):
     straight = episode(turning, frames, np.zeros_like(angles))
     np.testing.assert_allclose(straight, episode(agent, frames), rtol=1e-5, atol=1e-6)
     assert not np.allclose(episode(turning, frames, angles), straight)
-    assert turning.observed == ("image", "rotation") and agent.observed == ("image",)
+    assert turning.observed == {**agent.observed, "rotation": ()}
 
 
 def test_acting_as_it_was_before():
@@ -95,6 +95,15 @@ def test_acting_as_it_was_before():
 def test_discrete_actions_are_refused():
     with pytest.raises(ConfigError, match="--agent=drq"):
         DrQ(tiny_config(), 3, discrete=True)
+
+
+@pytest.mark.parametrize(
+    "given", [{"image": (64, 64, 3)}, {"vector": (4,)}, {"image": (SIZE, SIZE, 3)}]
+)
+def test_other_observations_are_refused(given):
+    """The last one lacks the angle."""
+    with pytest.raises(ConfigError, match="--agent=drq: needs"):
+        DrQ(tiny_config(stack_rotation="same"), 3, observed=given)
 
 
 def bandit(random, rows=32):
