@@ -2,21 +2,19 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf import noise as noises
 from clion_tf.config import Config
+from clion_tf.learner import DTYPES, Learner
 from clion_tf.learning import losses, metrics
 from clion_tf.learning.losses import Settings, Tensors
 from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.models import Models, Sizes
 from clion_tf.noise import Noise
 from clion_tf.observations import PIXELS, Shapes
-
-DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
 
 def _options(kind: type, config: Config, **others):
@@ -25,7 +23,7 @@ def _options(kind: type, config: Config, **others):
     return kind(**{name: getattr(config, name) for name in names}, **others)
 
 
-class Agent:
+class Agent(Learner):
     """CLION, or with its parts off, Dreamer.
 
     Args:
@@ -46,6 +44,7 @@ class Agent:
         jit: bool = False,
         observed: Shapes = PIXELS,
     ):
+        super().__init__(config.seed, jit)
         self._config = config
         self.observed = dict(observed)
         self.sizes = _options(
@@ -75,10 +74,7 @@ class Agent:
             )
             for name, networks in self.models.trained_by().items()
         }
-        self.metric_names: list[str] = []
         self._precision = precision
-        self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
-        self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
         self._act = self._policies(self.models)
         self._earlier: Models | None = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
@@ -126,49 +122,6 @@ class Agent:
         )
         scales = {name: optimizer.scale for name, optimizer in self.optimizers.items()}
         return metrics.training(out, norms, scales, taken)
-
-    def _train_step(self, data: Tensors, seed: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        scalars = self.update(data, noises.SeededNoise(seed))
-        self.metric_names = list(scalars)
-        return tf.stack(list(scalars.values()))
-
-    def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """Update number `update` on a batch; the metrics as one vector.
-
-        `metric_names` says what each entry is, as `group/name`, once an update was made.
-
-        Raises:
-          MemoryError: if the device has too little memory.
-        """
-        seed = noises.key(self._config.seed, "update", update)
-        try:
-            return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message.splitlines()[0]) from error
-
-    def _train_steps(self, data: Tensors, seeds: tf.Tensor) -> tf.Tensor:
-        # One at a time and in order, as each starts from the weights that the last one left.
-        return tf.map_fn(
-            lambda one: self._train_step(*one),
-            (data, seeds),
-            parallel_iterations=1,
-            fn_output_signature=tf.float32,
-        )
-
-    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
-        """K updates in one call of the compiled function; their metrics as rows, [K, metrics].
-
-        The same as K calls of `train`, but nothing goes back to the host between them.
-
-        Raises:
-          MemoryError: if the device has too little memory.
-        """
-        seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
-        data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
-        try:
-            return self._train_several(data, seeds)
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message.splitlines()[0]) from error
 
     # The policy.
 

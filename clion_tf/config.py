@@ -1,7 +1,8 @@
 """Every option once: its default, what it does, and where the default comes from.
 
 Sources: "CLION" is the paper (Table 3 and the text), "Dreamer" is the original code at
-github.com/danijar/dreamer, "ours" is a decision of this project, listed in docs/decisions.md.
+github.com/danijar/dreamer, "DrQ" that at github.com/denisyarats/drq (docs/drq.md), "ours" is a
+decision of this project, listed in docs/decisions.md.
 The absl flags of the command line are made from this table; nothing mutates the result.
 """
 
@@ -41,6 +42,8 @@ class Config:
     deterministic: bool = _option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
     jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
+    agent: str = _option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads only the drq_ options and those that are no network's.", "ours", ("clion", "drq"))
+
     # Environment.
     task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")
     observe: str = _option("auto", "What the agent sees; auto: images, and the vector where the task itself observes both.", "ours", ("auto", "image", "vector", "both"))
@@ -49,6 +52,7 @@ class Config:
     prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
     rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    stack_rotation: str = _option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
     env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
     envs: int = _option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
     worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
@@ -124,6 +128,20 @@ class Config:
     grad_clip: float = _option(100.0, "Largest global norm of a network's gradient.", "CLION")
     max_bad_updates: int = _option(50, "Skipped updates in a row (losses or gradients not finite) before the run goes back, once, to its checkpoint.", "ours", resume=True)
 
+    # DrQ, with --agent=drq; flags/drq.flags sets the shared options to its values.
+    drq_image_size: int = _option(84, "Height and width of DrQ's images in pixels.", "DrQ")
+    drq_filters: int = _option(32, "Filters of each of the four convolutions.", "DrQ")
+    drq_feature_dim: int = _option(50, "Size of the encoder's projections.", "DrQ")
+    drq_units: int = _option(1024, "Units of a hidden layer of actor and critics.", "DrQ")
+    drq_pad: int = _option(4, "Random shifts: pixels of padding around an image; 0: no shift.", "DrQ")
+    drq_targets: int = _option(2, "Augmentations averaged in the target, K.", "DrQ")
+    drq_online: int = _option(2, "Augmentations averaged in the critic's loss, M.", "DrQ")
+    drq_init_temperature: float = _option(0.1, "First temperature, the weight of the entropy.", "DrQ")
+    drq_lr: float = _option(1e-3, "Adam's learning rate for critic, actor and temperature.", "DrQ")
+    drq_tau: float = _option(0.01, "Share of the critic that its target takes over in a step.", "DrQ")
+    drq_actor_every: int = _option(2, "Updates of the critic for each of actor and temperature.", "DrQ")
+    drq_target_every: int = _option(2, "Updates of the critic for each step of its target.", "DrQ")
+
     # fmt: on
 
     def __post_init__(self):
@@ -156,12 +174,14 @@ POSITIVE = (
     "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
     "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",
     "train_every", "train_steps", "max_bad_updates", "model_lr", "value_lr", "actor_lr", "evaluator_lr", "grad_clip",
+    "drq_filters", "drq_feature_dim", "drq_units", "drq_targets", "drq_online",
+    "drq_init_temperature", "drq_lr", "drq_tau", "drq_actor_every", "drq_target_every",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
     "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
-    "updates_per_call",
+    "updates_per_call", "drq_pad",
 )  # fmt: skip
 
 
@@ -188,6 +208,7 @@ def _validate(config: Config) -> None:
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f"--{name}={getattr(config, name)}: must lie between 0 and 1")
     _validate_sizes(config)
+    _validate_agent(config)
 
 
 def _validate_sizes(config: Config) -> None:
@@ -215,6 +236,19 @@ def _validate_sizes(config: Config) -> None:
         )
     if config.weighting == "ratio" and config.evaluator_objective != "bce":
         raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
+
+
+def _validate_agent(config: Config) -> None:
+    if config.drq_image_size < 15:
+        raise ConfigError(
+            f"--drq_image_size={config.drq_image_size}: the encoder needs at least 15 pixels"
+        )
+    if config.drq_tau > 1:
+        raise ConfigError(f"--drq_tau={config.drq_tau}: at most 1, the whole critic")
+    if config.agent == "drq" and config.expl not in ("auto", "additive_gaussian"):
+        raise ConfigError(f"--expl={config.expl}: DrQ's exploration is Gaussian")
+    if config.agent != "drq" and config.stack_rotation != "independent":
+        raise ConfigError(f"--stack_rotation={config.stack_rotation}: needs --agent=drq")
 
 
 def define_flags(values: flags.FlagValues) -> None:

@@ -32,6 +32,8 @@ def other(field):
         return 5000
     if field.name in ("weighting", "evaluator_objective"):
         return "bce" if field.name == "evaluator_objective" else value
+    if field.name == "stack_rotation":
+        return value  # Another needs --agent=drq.
     if choices:
         return next(choice for choice in choices if choice != value)
     if isinstance(value, bool):
@@ -73,6 +75,9 @@ IMPOSSIBLE = [
     ("prefill", 999),
     ("replay_capacity", 999),
     ("weighting", "ratio"),
+    ("stack_rotation", "same"),
+    ("drq_image_size", 14),
+    ("drq_tau", 1.01),
 ]
 
 
@@ -93,6 +98,7 @@ def test_impossible_values_are_refused_by_name(name, value):
         {"beta1": 0, "beta2": 0, "augmentations": 0, "sigma1": 0, "sigma_h": 0, "overshoot": 0},
         {"discount": 1.0, "disclam": 0.0},
         {"test_rotation_degrees": -1.0, "sigma2": -1.0},
+        {"agent": "drq", "stack_rotation": "same", "drq_image_size": 15, "drq_tau": 1.0},
         {"pretrain": 0, "expl_amount": 0, "horizon": 2, "batch_length": 2},
     ],
 )
@@ -131,6 +137,11 @@ def test_parse_forms(tmp_path):
     assert parse([]) == Config()
 
 
+def test_drq_refuses_an_exploration_that_it_has_not():
+    with pytest.raises(ConfigError, match="--expl=epsilon_greedy"):
+        Config(agent="drq", expl="epsilon_greedy")
+
+
 def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().steps = 3
@@ -151,7 +162,7 @@ def test_every_option_says_what_it_does_and_whence():
     for name, field in FIELDS.items():
         assert len(field.metadata["help"]) > 15, name
         assert field.metadata["help"].endswith("."), name
-        assert field.metadata["source"] in ("CLION", "Dreamer", "ours"), name
+        assert field.metadata["source"] in ("CLION", "Dreamer", "DrQ", "ours"), name
         assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
     shown = configuration.usage()
     assert all(f"--{name}:" in shown or f"--[no]{name}:" in shown for name in FIELDS)
@@ -162,7 +173,7 @@ def test_lists_of_validated_options_name_options_once():
     assert len(named) == len(set(named)) and set(named) <= FIELDS.keys()
     # The numbers that neither list names are looked after elsewhere.
     free = {n for n, f in FIELDS.items() if type(f.default) in (int, float)} - set(named)
-    assert free == {"test_rotation_degrees", "sigma2", "discount", "disclam"}
+    assert free == {"test_rotation_degrees", "sigma2", "discount", "disclam", "drq_image_size"}
 
 
 @functools.cache

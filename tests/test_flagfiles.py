@@ -14,6 +14,7 @@ EXPECTED = {  # One for each experiment of the specification, and those to begin
     "clion", "dreamer", "doubled_dreamer", "ablation_constraints", "ablation_evaluator",
     "ablation_no_evaluator", "table1_rotation", "table2", "table3_literal", "fig3_unconstrained",
     "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "bf16", "debug",
+    "drq", "drq_cpu", "fig6_same", "fig6_independent",
 }  # fmt: skip
 CLION_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
@@ -74,6 +75,20 @@ def test_ablations_are_one_part_each():
 
 def test_table3_is_the_printed_one():
     assert options("table3_literal") == {"batch_length": 15, "horizon": 50}
+
+
+def test_drq_counts_environment_steps():
+    """1000 seed steps, 100,000 transitions and an update a step are agent steps in its code."""
+    drq = parse([f"--flagfile={FOLDER}/drq.flags"])
+    assert drq.prefill == 1000 * drq.action_repeat
+    assert drq.replay_capacity == 100_000 * drq.action_repeat
+    assert drq.train_steps * drq.action_repeat == drq.train_every
+
+
+def test_figure_6_is_one_kind_of_rotation_each():
+    same, independent = options("drq", "fig6_same"), options("drq", "fig6_independent")
+    assert same == {**independent, "stack_rotation": "same"}
+    assert independent["rotation_degrees"] == 5.0 and independent["batch_size"] == 512
 
 
 def test_files_combine_and_later_ones_win():

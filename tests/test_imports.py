@@ -50,6 +50,8 @@ FORBIDDEN = {
     "clion_tf.envs": ["config", "replay", "episodes", "run"],
     "clion_tf.results": ["agent", "models", "learning", "train", "showing", "webpage"],
     "clion_tf.agent": ["envs", "replay", "train", "run", "logger", "interaction"],
+    "clion_tf.drq": ["agent", "envs", "replay", "train", "run", "logger", "interaction"],
+    "clion_tf.learner": ["agent", "drq", "envs", "replay", "train", "run", "models", "learning"],
     "clion_tf.running": ["train", "updates", "test_phase", "models", "learning", "agent"],
     "clion_tf.updates": ["train", "test_phase", "models", "learning", "agent"],
     "clion_tf.test_phase": ["train", "updates", "models", "learning", "agent"],
@@ -67,7 +69,18 @@ LOOKING = [
     "theory",
     "webpage",
 ]
-for low in ("agent", "assemble", "envs", "learning", "models", "replay", "run", "train", "updates"):
+for low in (
+    "agent",
+    "assemble",
+    "drq",
+    "envs",
+    "learning",
+    "models",
+    "replay",
+    "run",
+    "train",
+    "updates",
+):
     FORBIDDEN[f"clion_tf.{low}"] = FORBIDDEN.get(f"clion_tf.{low}", []) + LOOKING
 
 

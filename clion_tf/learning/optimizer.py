@@ -40,9 +40,10 @@ class Optimizer:
     Args:
       name: `model`, `actor`, `value` or `evaluator`.
       variables: what it trains.
-      learning_rate, clip: Adam's rate; the largest global norm of the gradient.
+      learning_rate, clip: Adam's rate; the largest global norm of the gradient, None for any.
       scaled: whether the loss is scaled against float16's underflow. The scale is kept within
         LOSS_SCALE_RANGE: Keras's has neither floor nor ceiling.
+      epsilon: Adam's; Dreamer's is TF 2.2's default, 1e-7.
     """
 
     def __init__(
@@ -50,15 +51,15 @@ class Optimizer:
         name: str,
         variables: Sequence[keras.Variable],
         learning_rate: float,
-        clip: float,
+        clip: float | None,
         scaled: bool = False,
+        epsilon: float = 1e-7,
     ):
         if not variables:
             raise ValueError(f"optimizer {name}: no variables to train")
         self.name, self._clip = name, clip
         self.variables = list(variables)
-        # Dreamer's epsilon is TF 2.2's default, 1e-7.
-        self._adam = FusedAdam(learning_rate, epsilon=1e-7, name=name)
+        self._adam = FusedAdam(learning_rate, epsilon=epsilon, name=name)
         self._optimizer = self._adam
         if scaled:
             self._optimizer = keras.optimizers.LossScaleOptimizer(self._adam, name=f"{name}_scale")
@@ -94,7 +95,9 @@ class Optimizer:
           gradients: unscaled, one for each variable, all finite.
           norm: their global norm before clipping.
         """
-        clipped, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
+        clipped = gradients
+        if self._clip is not None:
+            clipped, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
         if not self._scaled:
             self._optimizer.apply(clipped)
             return

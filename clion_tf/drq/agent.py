@@ -1,0 +1,275 @@
+"""DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
+
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf import noise as noises
+from clion_tf.config import Config, ConfigError
+from clion_tf.drq import metrics, objectives, stacks
+from clion_tf.drq.augmentation import views
+from clion_tf.drq.models import Acting, Models, Sizes
+from clion_tf.drq.objectives import Settings
+from clion_tf.drq.policy import act
+from clion_tf.learner import DTYPES, Learner, Tensors
+from clion_tf.learning.losses import watching
+from clion_tf.learning.optimizer import Optimizer, step_all
+from clion_tf.noise import Noise
+from clion_tf.observations import Shapes
+
+ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
+
+
+class DrQ(Learner):
+    """Data-regularised Q-learning.
+
+    Args:
+      config: the run's options.
+      action_size: action dimensions.
+      discrete: must be False.
+      precision: `32`, `bf16` or `16` (resolved from `auto`).
+      jit: whether the update is compiled by XLA.
+      observed: shapes of one step's observation, as the environment gives it; None: as needed.
+
+    Raises:
+      ConfigError: for discrete actions, or observations other than those needed.
+    """
+
+    sequence = stacks.SEQUENCE  # Frames that a batch's sequences must have.
+
+    def __init__(
+        self,
+        config: Config,
+        action_size: int,
+        discrete: bool = False,
+        precision: str = "32",
+        jit: bool = False,
+        observed: Shapes | None = None,
+    ):
+        if discrete:
+            raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
+        super().__init__(config.seed, jit)
+        self._config = config
+        self._turned = config.stack_rotation == "same"
+        self.observed = self._required(observed)
+        self.sizes = Sizes(
+            action_size,
+            image_size=config.drq_image_size,
+            filters=config.drq_filters,
+            feature_dim=config.drq_feature_dim,
+            units=config.drq_units,
+            init_temperature=config.drq_init_temperature,
+        )
+        self.settings = Settings(
+            config.discount, config.drq_pad, config.drq_targets, config.drq_online
+        )
+        self._dtype = DTYPES[precision]
+        self.models = Models(self.sizes, config.seed, self._dtype)
+        self.optimizers = {
+            name: Optimizer(
+                name,
+                [variable for network in networks for variable in network.trainable_variables],
+                config.drq_lr,
+                clip=None,
+                scaled=precision == "16",
+                epsilon=ADAM_EPSILON,
+            )
+            for name, networks in self.models.trained_by().items()
+        }
+        self._act = self._policies(self.models)
+        self._earlier: Acting | None = None  # The networks that act, as they were.
+        self._act_as_earlier: dict = {}
+
+    def _required(self, given: Shapes | None) -> Shapes:
+        """The shapes of what the agent looks at, which must be among those given."""
+        size = self._config.drq_image_size
+        shapes = {"image": (size, size, 3)} | ({"rotation": ()} if self._turned else {})
+        for key, shape in shapes.items():
+            found = shape if given is None else given.get(key)
+            if found != shape:
+                raise ConfigError(f"--agent=drq: needs {key} {shape} at each step, not {found}")
+        return shapes
+
+    # The update.
+
+    def numbered(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
+        """The batch, and whether actor and targets step after it: `actor_due`, `target_due`."""
+        config = self._config
+        return {
+            **data,
+            "actor_due": np.array(update % config.drq_actor_every == 0),
+            "target_due": np.array(update % config.drq_target_every == 0),
+        }
+
+    def update(self, data: Tensors, noise: Noise) -> Tensors:
+        """One update: the critic and the encoder; then, if due, the actor, and the targets.
+
+        Each step sees the weights that the one before it left, as in the reference. None is taken
+        after a critic's loss or gradient that is not finite.
+
+        Args:
+          data: image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
+            `--stack_rotation=same` rotation [B, 4] in degrees; actor_due and target_due, bool.
+          noise: where the randomness comes from.
+
+        Returns:
+          scalars by `group/name`, float32.
+        """
+        settings = self.settings
+        obs, next_obs = stacks.transition(data, self._turned)
+        obs = views(obs, settings.online, settings.pad, noise, "shift")
+        next_obs = views(next_obs, settings.targets, settings.pad, noise, "next_shift")
+        gradients, out = self.critic_gradients(data, obs, next_obs, noise)
+        norms, taken = step_all(
+            {"critic": self.optimizers["critic"]},
+            {"critic": gradients},
+            {"critic": out["critic_loss"]},
+        )
+        # As in the reference the actor learns from the first of the augmentations.
+        first = obs[: data["reward"].shape[0]]
+        actor = tf.cond(
+            taken & data["actor_due"],
+            lambda: self._actor_step(first, noise),
+            lambda: dict.fromkeys(metrics.OF_THE_ACTOR, tf.constant(0.0)),
+        )
+        tf.cond(
+            taken & data["target_due"],
+            self._target_step,
+            lambda: tf.constant(False),
+        )
+        every = self._config.drq_actor_every
+        return metrics.training(out, norms["critic"], taken, actor, every)
+
+    def critic_gradients(
+        self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
+    ) -> tuple[list[tf.Tensor], Tensors]:
+        """The gradients of the critic's loss, and every quantity by name.
+
+        Args:
+          data: see `update`.
+          obs, next_obs: the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9].
+        """
+        models, settings = self.models, self.settings
+        out = objectives.target(models, settings, data, next_obs, noise)
+        with watching(models.trained_by()["critic"]) as tape:
+            out |= objectives.critic(models, settings, data["action"][:, -1], obs, out["target"])
+        return self.optimizers["critic"].gradients(tape, out["critic_loss"]), out
+
+    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], Tensors]:
+        """The gradients of the actor's and the temperature's loss, and both losses.
+
+        Args:
+          obs: uint8 [B, S, S, 9].
+        """
+        owners = self.models.trained_by()
+        with watching(owners["actor"]) as tape, watching(owners["temperature"]) as alpha_tape:
+            out = objectives.actor(self.models, obs, noise)
+        gradients = {
+            "actor": self.optimizers["actor"].gradients(tape, out["actor_loss"]),
+            "temperature": self.optimizers["temperature"].gradients(
+                alpha_tape, out["temperature_loss"]
+            ),
+        }
+        return gradients, out
+
+    def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
+        gradients, out = self.actor_gradients(obs, noise)
+        found = {name: out[f"{name}_loss"] for name in gradients}
+        norms, taken = step_all({n: self.optimizers[n] for n in gradients}, gradients, found)
+        skipped = 1.0 - tf.cast(taken, tf.float32)
+        values = {**out, "actor_grad_norm": norms["actor"], "skipped": skipped}
+        return {name: values[name] for name in metrics.OF_THE_ACTOR}
+
+    def _target_step(self) -> tf.Tensor:
+        self.models.follow(self._config.drq_tau)
+        return tf.constant(True)
+
+    # The policy.
+
+    def _policies(self, models: Acting) -> dict:
+        """Compiled policy steps of these networks, by whether they are for training."""
+        return {
+            mode: tf.function(functools.partial(self._policy, models, mode), autograph=False)
+            for mode in (True, False)
+        }
+
+    def remember(self) -> None:
+        """Keeps the networks as they are now for `policy(..., earlier=True)`."""
+        if self._earlier is None:
+            self._earlier = Acting(self.sizes, self._config.seed, self._dtype)
+            self._act_as_earlier = self._policies(self._earlier)
+        now = self.models.named_weights()
+        for name, variable in self._earlier.named_weights().items():
+            variable.assign(now[name])
+
+    def initial(self, batch: int) -> Tensors:
+        """The policy's state before an episode: no frames yet."""
+        return stacks.begin(batch, self.sizes.image_size)
+
+    def policy(
+        self,
+        observation: dict[str, np.ndarray],
+        state: Tensors,
+        step: tuple[int, int],
+        training: bool,
+        amount: float,
+        earlier: bool = False,
+    ) -> tuple[np.ndarray, Tensors]:
+        """One action for each of N environments.
+
+        Args:
+          observation: image uint8 [N, S, S, 3]; with `--stack_rotation=same` rotation, float32 [N].
+          state: from `initial`, or from the step before.
+          step: (episode, agent step in it); with `training` it names this step's noise.
+          training: sample the action; else take the evaluation policy (`--eval_action`).
+          amount: of exploration noise; DrQ's own is 0.
+          earlier: act as the networks were at the last `remember`.
+
+        Returns:
+          actions float32 [N, A] and the next state.
+        """
+        seed = noises.key(self._config.seed, "train" if training else "test", *step)
+        compiled = self._act_as_earlier if earlier else self._act
+        seen = {key: observation[key] for key in self.observed}
+        action, state = compiled[training](seen, state, seed, np.float32(amount))
+        return action.numpy(), state
+
+    def _policy(self, models: Acting, training: bool, observation, state, seed, amount):
+        noise = noises.SeededNoise(seed)
+        return self.policy_step(observation, state, noise, training, amount, models)
+
+    def policy_step(
+        self,
+        observation: Tensors,
+        state: Tensors,
+        noise: Noise,
+        training: bool,
+        amount: tf.Tensor | float,
+        models: Acting | None = None,
+    ) -> tuple[tf.Tensor, Tensors]:
+        """What `policy` computes, as a pure function for graphs of others.
+
+        Args:
+          noise: where the randomness comes from.
+          models: the networks that act; None: the agent's.
+        """
+        models = self.models if models is None else models
+        how = "sample" if training else self._config.eval_action
+        return act(models, observation, state, noise, how, amount, self._turned)
+
+    # State.
+
+    def named_state(self) -> dict[str, tf.Variable]:
+        """Every variable that a checkpoint holds: `weights/...` and `optimizer/...`."""
+        state = {f"weights/{name}": v for name, v in self.models.named_weights().items()}
+        for optimizer in self.optimizers.values():
+            state |= {f"optimizer/{name}": v for name, v in optimizer.named_state().items()}
+        return state
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Trained parameters of each loss."""
+        return {
+            name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
+            for name, optimizer in self.optimizers.items()
+        }

@@ -1,0 +1,48 @@
+"""How DrQ acts on a stack of frames."""
+
+import tensorflow as tf
+
+from clion_tf.drq import stacks
+from clion_tf.drq.models import Acting
+from clion_tf.learner import Tensors
+from clion_tf.models.distributions import TanhNormal
+from clion_tf.noise import Noise
+
+
+def act(
+    models: Acting,
+    observation: Tensors,
+    state: Tensors,
+    noise: Noise,
+    how: str,
+    amount: tf.Tensor | float,
+    turned: bool,
+) -> tuple[tf.Tensor, Tensors]:
+    """One step of N environments.
+
+    Args:
+      observation: image uint8 [N, S, S, 3]; if `turned` also rotation float32 [N], in degrees.
+      state: from `stacks.begin`, or from the step before.
+      noise: where the randomness comes from.
+      how: `sample`, `mean` (the reference's in evaluation) or `densest` of 100 samples.
+      amount: standard deviation of Gaussian noise on the action; the reference has none.
+      turned: whether a stack is rotated as a whole.
+
+    Returns:
+      actions float32 [N, A] and the next state.
+    """
+    seen, state = stacks.push(state, observation["image"])
+    if turned:
+        seen = stacks.turn(seen, observation["rotation"])
+    policy = models.actor(models.encoder(seen))
+    action = _choose(policy, noise, how)
+    action += amount * noise.normal("expl", policy.mean.shape)
+    return tf.clip_by_value(action, -1.0, 1.0), state
+
+
+def _choose(policy: TanhNormal, noise: Noise, how: str) -> tf.Tensor:
+    if how == "sample":
+        return policy.sample(noise.normal("action", policy.mean.shape))
+    if how == "mean":
+        return policy.mode()
+    return policy.densest(noise.normal("action", [100, *policy.mean.shape]))
