@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -35,6 +36,8 @@ class Agent(Learner):
       observed: shapes of one step's observation: images as `PIXELS`, a vector, or both.
     """
 
+    world_model = True
+
     def __init__(
         self,
         config: Config,
@@ -45,7 +48,7 @@ class Agent(Learner):
         observed: Shapes = PIXELS,
     ):
         super().__init__(config.seed, jit)
-        self._config = config
+        self._config, self.sequence = config, config.batch_length
         self.observed = dict(observed)
         self.sizes = _options(
             Sizes,
@@ -78,6 +81,18 @@ class Agent(Learner):
         self._act = self._policies(self.models)
         self._earlier: Models | None = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
+
+    @staticmethod
+    def described(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool, Shapes]:
+        """(action_size, discrete, observed) of the agent that has these weights."""
+        # The RSSM takes [s, a]; a box's actor gives a mean and a std.
+        size = weights["rssm/img1/kernel"].shape[0] - config.stoch_size
+        if size < 1:
+            raise ValueError(f"--stoch_size={config.stoch_size} leaves no room for actions")
+        observed = dict(PIXELS) if "encoder/h1/kernel" in weights else {}
+        if "vector_encoder/h0/kernel" in weights:
+            observed["vector"] = weights["vector_encoder/h0/kernel"].shape[:1]
+        return size, weights["actor/hout/kernel"].shape[1] == size, observed
 
     # The update.
 

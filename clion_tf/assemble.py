@@ -8,11 +8,11 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from clion_tf import hardware
-from clion_tf.agent import Agent
+from clion_tf import agents, hardware
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
+from clion_tf.learner import Learner
 from clion_tf.logdir import LogdirError
 from clion_tf.logger import Logger, Progress
 from clion_tf.observations import DTYPES, Shapes, shapes_of
@@ -38,7 +38,7 @@ def assemble(
     env = train_envs.envs[0]
     size, discrete = action_space(env.action_space)
     observed = shapes_of(env.observation_space)
-    agent = Agent(config, size, discrete, precision, jit, observed)
+    agent = agents.make(config, size, discrete, precision, jit, observed)
     checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
     found = checkpoints.load_newest()
     counters = Counters()
@@ -47,11 +47,12 @@ def assemble(
         restore(agent.named_state(), arrays)
     replay = Replay(
         logdir / "episodes",
-        config.batch_length,
+        agent.sequence,
         config.seed,
         config.dataset_balance,
-        {**observed, "action": (size,)},
+        {**agent.observed, "action": (size,)},
         config.replay_capacity // config.action_repeat if config.replay_capacity else None,
+        agent.lead,
     )
     if not replay.load(counters.episodes) and counters.episodes:
         raise LogdirError(
@@ -102,9 +103,11 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
     ]
 
 
-def _remarks(config: Config, agent: Agent) -> list[str]:
+def _remarks(config: Config, agent: Learner) -> list[str]:
     """What follows from the task and not from an option."""
     found = []
+    if not agent.world_model:
+        return found
     if config.pcont == "auto" and config.predicts_discount:
         found.append("the task may terminate: predicting the discount (--pcont=False does not)")
     if "image" not in agent.observed and config.beta1 > 0:

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Sequence
 
 from clion_tf.command import UsageError
+from clion_tf.config import Config
+from clion_tf.loading import TrainedAgent
 
 
 def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> pathlib.Path:
@@ -26,6 +28,26 @@ def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> path
             return path
     except OSError as error:
         raise UsageError(f"--{option}={name}: cannot write there ({error.strerror})") from error
+
+
+def world_model(config: Config) -> None:
+    """Refuses runs whose agent has none.
+
+    Raises:
+      UsageError: naming the agent.
+    """
+    if config.agent != "clion":
+        raise UsageError(f"{config.logdir}: its agent, {config.agent}, has no world model")
+
+
+def sees_images(trained: TrainedAgent) -> None:
+    """Refuses agents that see vectors only.
+
+    Raises:
+      UsageError: naming the run.
+    """
+    if "image" not in trained.observed:
+        raise UsageError(f"{trained.config.logdir}: its agent sees no images")
 
 
 def not_negative(text: str) -> float:

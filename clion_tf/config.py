@@ -215,7 +215,7 @@ def _validate_sizes(config: Config) -> None:
     frames = math.ceil(config.time_limit / config.action_repeat) + 1
     if config.rotation_degrees > 180 or config.test_rotation_degrees > 180:
         raise ConfigError("--rotation_degrees and --test_rotation_degrees: at most 180")
-    if config.batch_length > frames:
+    if config.batch_length > frames and config.agent == "clion":
         raise ConfigError(
             f"--batch_length={config.batch_length}: longer than an episode, which has {frames} "
             f"frames (time_limit {config.time_limit} / action_repeat {config.action_repeat} + 1)"

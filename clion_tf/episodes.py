@@ -116,7 +116,7 @@ def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
     frames = shapes["reward"][0] if shapes["reward"] else 0
     if frames < 1 or 0 in shapes["action"] or not shapes["action"]:
         raise ValueError(f"an episode needs frames and actions, not shapes {shapes}")
-    if not any(key in shapes for key in observations.DTYPES):
+    if "image" not in shapes and "vector" not in shapes:
         raise ValueError("an episode needs 'image' or 'vector'")
     axes = {"image": 4, "vector": 2, "action": 2}
     for key, shape in shapes.items():

@@ -17,7 +17,7 @@ import pathlib
 import shutil
 import textwrap
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from clion_tf.observations import DTYPES
@@ -155,13 +155,17 @@ def describe(trained: "TrainedAgent") -> dict:
 def readme(about: dict) -> str:
     """How to use an export, in Markdown."""
     kind = "one-hot" if about["discrete"] else "in [-1, 1]"
-    arguments = ", ".join(f"{key}[None]" for key in about["observed"])
     seen = " and ".join(
         f"`{key}` {DTYPES[key]} {['B', *shape]}".replace("'", "")
         for key, shape in about["observed"].items()
     )
-    code = textwrap.indent(CODE.replace("SEEN", arguments), "    ")
-    return README.format(**about, action_kind=kind, seen=seen, code=code)
+    shown = textwrap.indent(code(about["observed"]), "    ")
+    return README.format(**about, action_kind=kind, seen=seen, code=shown)
+
+
+def code(observed: Iterable[str]) -> str:
+    """How to act with an export that takes these observations, in Python."""
+    return CODE.replace("SEEN", ", ".join(f"{key}[None]" for key in observed))
 
 
 README = """\

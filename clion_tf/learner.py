@@ -15,10 +15,19 @@ DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 class Learner:
     """Makes `train` and `train_several` of an agent's `update`.
 
+    Attributes:
+      sequence: frames L of the sequences that its batches are made of.
+      lead: how many frames before an episode's first a sequence may begin; it is repeated there.
+      world_model: whether there is one to look at, as `clion_tf.heldout` does.
+
     Args:
       seed: the run's; with an update's number it names that update's noise.
       jit: whether the update is compiled by XLA.
     """
+
+    sequence: int
+    lead = 0
+    world_model = False
 
     def __init__(self, seed: int, jit: bool):
         self.metric_names: list[str] = []

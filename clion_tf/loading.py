@@ -16,11 +16,12 @@ from clion_tf.checkpoint import load as load_checkpoint
 from clion_tf.config import Config, ConfigError
 from clion_tf.interaction import AgentPolicy
 from clion_tf.logdir import LogdirError, saved_options
-from clion_tf.observations import PIXELS, Shapes, check
+from clion_tf.observations import check
 from clion_tf.run import quiet_import
 
 if TYPE_CHECKING:
     from clion_tf.agent import Agent
+    from clion_tf.drq.agent import DrQ
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ class TrainedAgent:
       path: the checkpoint.
     """
 
-    def __init__(self, config: Config, agent: "Agent", counters: Counters, path: pathlib.Path):
+    def __init__(
+        self, config: Config, agent: "Agent | DrQ", counters: Counters, path: pathlib.Path
+    ):
         self.config, self.agent, self.counters, self.path = config, agent, counters, path
         self.observed = agent.observed
         self._policy = self.policy()
@@ -131,8 +134,7 @@ def build(
     others = {name: value for name, value in others.items() if value is not None}
     config = dataclasses.replace(saved.config, **others)
     with quiet_import():
-        from clion_tf import hardware
-        from clion_tf.agent import Agent
+        from clion_tf import agents, hardware
     try:
         precision, jit, _ = hardware.prepare(config)
     except RuntimeError as error:
@@ -140,10 +142,9 @@ def build(
             f"--device={device}: TensorFlow is in use with other devices already ({error})"
         ) from error
     try:
-        size, discrete = _actions(config, saved.weights)
-        agent = Agent(config, size, discrete, precision, jit, _observed(saved.weights))
+        agent = agents.of_weights(config, saved.weights, precision, jit)
         restore(agent.models.named_weights(), saved.weights)
-    except (CheckpointError, KeyError, IndexError) as error:
+    except (CheckpointError, KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{saved.path}: not of this run's sizes ({error})") from error
     return TrainedAgent(config, agent, saved.counters, saved.path)
 
@@ -176,19 +177,3 @@ def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.P
         steps = ", ".join(map(str, sorted(kept))) or "none"
         raise CheckpointError(f"{folder}: no checkpoint at {wanted} steps (kept: {steps})")
     return kept[int(wanted)]
-
-
-def _observed(weights: Mapping[str, np.ndarray]) -> Shapes:
-    """What the agent sees, told by which encoders it has."""
-    found = dict(PIXELS) if "encoder/h1/kernel" in weights else {}
-    if "vector_encoder/h0/kernel" in weights:
-        found["vector"] = weights["vector_encoder/h0/kernel"].shape[:1]
-    return found
-
-
-def _actions(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool]:
-    """(size, discrete), told by shapes: the RSSM takes [s, a], a box has a mean and a std."""
-    size = weights["rssm/img1/kernel"].shape[0] - config.stoch_size
-    if size < 1:
-        raise CheckpointError(f"--stoch_size={config.stoch_size} leaves no room for actions")
-    return size, weights["actor/hout/kernel"].shape[1] == size

@@ -1,6 +1,6 @@
 """What an agent sees at a step: a picture, a vector of numbers, or both.
 
-    image uint8 [H, W, 3]    vector float32 [n]
+    image uint8 [H, W, 3]    vector float32 [n]    rotation float32 [], see EnvSpec.rotation_told
 
 A mapping {key: shape of one step} says which of them there are, always in this order.
 """
@@ -13,7 +13,7 @@ import numpy as np
 Shapes = dict[str, tuple[int, ...]]
 
 IMAGE_SHAPE = (64, 64, 3)
-DTYPES = {"image": "uint8", "vector": "float32"}
+DTYPES = {"image": "uint8", "vector": "float32", "rotation": "float32"}
 PIXELS: Shapes = {"image": IMAGE_SHAPE}
 
 

@@ -46,7 +46,8 @@ class Replay:
     `batch_length` is the frames L of a sequence; `balance` draws the ends of episodes more often
     (Dreamer). `shapes` are those of a frame's observation and action, which every episode must
     have; without them, the first episode's. `capacity` bounds the transitions that are drawn from;
-    the oldest episodes give way, and `prune` removes them.
+    the oldest episodes give way, and `prune` removes them. Sequences may begin up to `lead` frames
+    before an episode's first, which is repeated there.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Replay:
         balance: bool = False,
         shapes: Shapes | None = None,
         capacity: int | None = None,
+        lead: int = 0,
     ):
         if batch_length < 1:
             raise ValueError(f"batch_length must be at least 1, not {batch_length}")
@@ -65,6 +67,7 @@ class Replay:
         self._seed = seed
         self._balance = balance
         self._capacity = capacity
+        self._lead = lead
         self._shapes: Shapes | None = None
         if shapes is not None:
             self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in NUMBERS}}
@@ -153,9 +156,9 @@ class Replay:
         """A batch [B, L, ...] of sequences: the batch of this update, whenever it is drawn.
 
         It depends on nothing but the seed, the update's number and the indexed episodes. Each
-        row takes an episode uniformly among those with at least L frames, then one of its
-        T - L + 1 starts uniformly (the original never draws an episode's last frame). Raises
-        ValueError if no episode is long enough.
+        row takes an episode uniformly among those with at least L frames (the lead counted in),
+        then one of its T - L + 1 starts uniformly (the original never draws an episode's last
+        frame). Raises ValueError if no episode is long enough.
         """
         pool = self._drawable
         if not pool:
@@ -163,8 +166,9 @@ class Replay:
         seeds = np.random.SeedSequence([self._seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))
         rows = [pool[row] for row in rng.integers(len(pool), size=batch_size)]
-        frames = np.array([entry.frames for entry in rows])
-        return self._gather(rows, _starts(rng, frames, self._length, self._balance))
+        frames = np.array([entry.frames + self._lead for entry in rows])
+        starts = _starts(rng, frames, self._length, self._balance) - self._lead
+        return self._gather(rows, starts)
 
     def sample_fn(self, batch_size: int) -> Callable[[int], Batch]:
         """`sample` for a fixed batch size, as `prefetch` takes it."""
@@ -186,7 +190,7 @@ class Replay:
         entry, shapes = inspect(path)
         self._require(shapes)
         self._entries.append(entry)
-        if entry.frames >= self._length:
+        if entry.frames + self._lead >= self._length:
             self._drawable.append(entry)
 
     def _give_way(self) -> None:
@@ -214,7 +218,11 @@ class Replay:
             for key, shape in self._shapes.items()
         }
         for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
-            read(self._folder / entry.name, entry, start, {k: v[row] for k, v in batch.items()})
+            ahead = max(0, -start)
+            parts = {key: value[row, ahead:] for key, value in batch.items()}
+            read(self._folder / entry.name, entry, max(0, start), parts)
+            for value in batch.values():
+                value[row, :ahead] = value[row, ahead]
         return batch
 
     def _too_short(self) -> str:

@@ -107,6 +107,9 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
         "time_limit": config.time_limit,
         "observe": config.observe,
     }
+    if config.agent == "drq":
+        common["size"] = (config.drq_image_size, config.drq_image_size)
+        common["rotation_told"] = config.stack_rotation == "same"
     return (
         EnvSpec(**common, index=0, rotation_degrees=config.rotation_degrees),
         EnvSpec(**common, index=TEST_INDEX, rotation_degrees=config.test_rotation),

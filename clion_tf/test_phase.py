@@ -41,7 +41,7 @@ def evaluate(run: Run) -> None:
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
-    if config.log_images:
+    if config.log_images and run.agent.world_model:
         groups |= _inspect_model(run)
     run.logger.scalars(counters.steps, groups)
     run.progress.note(test=counters.test_return)

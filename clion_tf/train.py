@@ -8,7 +8,7 @@ the interrupted one did.
 import concurrent.futures
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from clion_tf.config import Config
 from clion_tf.episodes import Episode
@@ -163,10 +163,18 @@ def _write_metrics(run: Run, clock: Clock) -> None:
         groups.setdefault("model", {})["skipped_updates"] = counters.skipped
         groups.setdefault("behaviour", {})["expl_amount"] = exploration(config, counters.steps)
         run.logger.scalars(counters.steps, groups)
-        text += f", model loss {groups['model'].get('model_loss', float('nan')):.1f}"
+        text += "".join(_loss(groups))
         text += f", {groups['speed']['fps']:.1f} steps/s"
         counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
     run.progress.message(text)
+
+
+def _loss(groups: dict[str, dict[str, float]]) -> Iterator[str]:
+    """What a line shows of the updates: an agent has one of these losses."""
+    for group, name in (("model", "model_loss"), ("behaviour", "critic_loss")):
+        if name in groups.get(group, {}):
+            value = groups[group][name]
+            yield f", {name.replace('_', ' ')} {value:{'.1f' if abs(value) >= 100 else '.3g'}}"
 
 
 def _clock(run: Run) -> Clock:

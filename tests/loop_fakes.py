@@ -76,6 +76,7 @@ class Variable:
 class CheckingAgent:
     """Its one weight is a digest of every batch it was trained on, in order."""
 
+    world_model = True
     observed: ClassVar = {"image": (64, 64, 3)}
     sizes = types.SimpleNamespace(action_size=2, discrete=False)
     metric_names = ("model/model_loss", "behaviour/actor_loss", "model/skipped")

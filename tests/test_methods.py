@@ -60,3 +60,23 @@ def test_every_method_option_exists():
     known = {field.name for field in dataclasses.fields(Config)}
     dependent = {name for names in methods.DEPENDENT.values() for name in names}
     assert {*methods.METHOD_OPTIONS, *methods.JUDGING, *methods.ELSEWHERE} | dependent <= known
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        (["drq"], ("DrQ", "")),
+        (["drq", "table2"], ("DrQ", "")),
+        (["drq", "drq_cpu"], ("DrQ", "cpu sizes")),
+        (["drq", "fig6_independent"], ("DrQ", "")),
+        (["drq", "fig6_same"], ("DrQ (stack_rotation=same)", "")),
+        (["drq", "cpu"], ("DrQ", "batch_size=16")),
+    ],
+)
+def test_drq_is_named(files, expected):
+    assert methods.describe(options(*files)) == expected
+
+
+def test_drq_differs_by_its_own_options():
+    config = options("drq", drq_pad=0, sigma1=3.0, horizon=9, model_lr=1.0)
+    assert methods.describe(config) == ("DrQ", "drq_pad=0")

@@ -52,6 +52,8 @@ def _main(arguments: Sequence[str] | None) -> int:
     own = {name: getattr(chosen, name) for name in OPTIONS[chosen.command]}
     out = checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
     config = parse(flags)
+    if chosen.command != "run":
+        checks.world_model(config)
     with quiet_import():
         module = importlib.import_module(f"clion_tf.benchmark.{chosen.command}")
     result = {"machine": machine.describe(), **module.measure(config, **own)}

@@ -26,7 +26,7 @@ import pathlib
 import textwrap
 from collections.abc import Sequence
 
-from clion_tf import command, export, loading
+from clion_tf import checks, command, export, loading
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         export.check_folder(options.out)
         saved = loading.read(options.logdir, options.checkpoint)
+        checks.world_model(saved.config)
         trained = loading.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
         export.save(trained, options.out)
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = command.parser(__doc__.format(code=textwrap.indent(export.CODE, "    ")))
+    parser = command.parser(__doc__.format(code=textwrap.indent(export.code(["image"]), "    ")))
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--out", required=True, type=folder, metavar="FOLDER", help="to write")
     parser.add_argument(

@@ -60,7 +60,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise command.UsageError(f"--size={options.size}: use {SMALLEST} to {LARGEST} pixels")
     out = checks.output_file(options.out, video.SUFFIXES)
     saved = loading.read(options.logdir, options.checkpoint)
+    if options.what != "policy":
+        checks.world_model(saved.config)
     trained = loading.build(saved, options.device, options.action, options.seed)
+    if options.what != "policy":
+        checks.sees_images(trained)
     spec = evaluation.spec(trained.config, options.rotation)
     if options.what == "policy":
         spec = dataclasses.replace(spec, picture_size=(options.size, options.size))

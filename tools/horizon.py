@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = checks.output_file(options.out, FIGURES)
     table = checks.output_file(options.json, (".json",), "json") if options.json else None
     saved = loading.read(options.logdir, options.checkpoint)
+    checks.world_model(saved.config)
     if not saved.counters.updates:
         raise CheckpointError(f"{saved.path}: nothing is learned yet")
     found = estimate(saved, options)

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = saved_options(folder) if folder.is_dir() else None
     if config is None:
         raise LogdirError(f"{folder}: no run of clion_tf there")
+    checks.world_model(config)
     settings = variants(config, options)
     about = {"logdir": folder.name, "task": config.task, "updates": options.updates}
     about |= {"heldout": options.heldout, "seed": options.seed}

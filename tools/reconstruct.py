@@ -68,6 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = {
         name: loading.build(one, options.device, seed=options.seed) for name, one in saved.items()
     }
+    for trained in runs.values():
+        checks.sees_images(trained)
     with quiet_import():
         from clion_tf.showing import memory_figure, memory_study
     first = runs[options.logdirs[0]]
@@ -94,6 +96,8 @@ def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
         raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
     saved = {name: loading.read(name, options.checkpoint) for name in options.logdirs}
     first, *others = [one.config for one in saved.values()]
+    for config in (first, *others):
+        checks.world_model(config)
     for name, other in zip(options.logdirs[1:], others, strict=True):
         for option in ("task", "action_repeat"):
             ours, theirs = getattr(first, option), getattr(other, option)

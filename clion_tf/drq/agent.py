@@ -1,6 +1,7 @@
 """DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
 
 import functools
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -36,7 +37,8 @@ class DrQ(Learner):
       ConfigError: for discrete actions, or observations other than those needed.
     """
 
-    sequence = stacks.SEQUENCE  # Frames that a batch's sequences must have.
+    sequence = stacks.SEQUENCE
+    lead = stacks.FRAMES - 1
 
     def __init__(
         self,
@@ -80,6 +82,13 @@ class DrQ(Learner):
         self._act = self._policies(self.models)
         self._earlier: Acting | None = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
+
+    @staticmethod
+    def described(
+        config: Config, weights: Mapping[str, np.ndarray]
+    ) -> tuple[int, bool, Shapes | None]:
+        """(action_size, discrete, observed) of the agent that has these weights."""
+        return weights["actor/hout/kernel"].shape[1] // 2, False, None
 
     def _required(self, given: Shapes | None) -> Shapes:
         """The shapes of what the agent looks at, which must be among those given."""

@@ -38,8 +38,8 @@ def make(spec: EnvSpec) -> gymnasium.Env:
         env = RenderImage(env, spec.size)
     if spec.picture_size is not None:
         env = AddPicture(env, spec.picture_size, _picture_source(env, shown, spec))
-    if spec.rotation_degrees > 0:
-        env = RotateImage(env, spec.rotation_degrees)
+    if spec.rotation_degrees > 0 or spec.rotation_told:
+        env = RotateImage(env, spec.rotation_degrees, spec.rotation_told)
     return env
 
 

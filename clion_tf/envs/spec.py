@@ -43,6 +43,8 @@ class EnvSpec:
     size: height and width of the images in pixels.
     camera: number of the camera; None for the task's usual one.
     rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
+    rotation_told: images are not rotated; the observation says the angle instead, `rotation`,
+      float32 in degrees, for an agent that rotates several frames alike (fig. 6).
     observe: what observations hold. 'image': the environment's own image, or else its scene
       rendered; 'vector': everything else that it observes, and nothing is rendered; 'both';
       'auto': its own image, together with the vector if it observes more than that, else its
@@ -59,6 +61,7 @@ class EnvSpec:
     size: tuple[int, int] = (64, 64)
     camera: int | None = None
     rotation_degrees: float = 0.0
+    rotation_told: bool = False
     observe: str = "auto"
     picture_size: tuple[int, int] | None = None
 

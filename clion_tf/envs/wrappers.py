@@ -146,12 +146,18 @@ class RotateImage(gymnasium.ObservationWrapper):
 
     A 'picture' beside it turns with it. The angles follow from the seed given to `reset`; a reset
     without a seed goes on in the present stream, as everywhere in gymnasium.
+
+    told: leave the image alone and add the angle, 'rotation', float32 in degrees.
     """
 
-    def __init__(self, env: gymnasium.Env, degrees: float):
+    def __init__(self, env: gymnasium.Env, degrees: float, told: bool = False):
         super().__init__(env)
-        self._degrees = degrees
+        self._degrees, self._told = degrees, told
         self._angles = _angle_generator(0)
+        if told:
+            angle = gymnasium.spaces.Box(-degrees, degrees, (), np.float32)
+            spaces = {**env.observation_space.spaces, "rotation": angle}
+            self.observation_space = gymnasium.spaces.Dict(spaces)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -162,8 +168,11 @@ class RotateImage(gymnasium.ObservationWrapper):
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         angle = self._angles.uniform(-self._degrees, self._degrees)
-        shown = observation.keys() & {"image", "picture"}
-        return {**observation, **{key: rotate_image(observation[key], angle) for key in shown}}
+        shown = observation.keys() & ({"picture"} if self._told else {"image", "picture"})
+        turned = {key: rotate_image(observation[key], angle) for key in shown}
+        # An array of no axes, as what a space calls its own.
+        told = {"rotation": np.array(angle, np.float32)} if self._told else {}
+        return {**observation, **turned, **told}
 
 
 def _angle_generator(seed: int) -> np.random.Generator:

@@ -9,7 +9,7 @@ from typing import Any
 
 from clion_tf.config import FIELDS, Config, different
 
-CLION, DREAMER, DOUBLED = "CLION", "Dreamer", "Doubled-Dreamer"
+CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
 NO_EVALUATOR = "Augmentation w/o EVA"
 # Fig. 7's legend in the paper's order, and the baseline of its text.
@@ -61,6 +61,25 @@ SIZES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+# What flags/drq.flags sets besides, and flags/drq_cpu.flags after it.
+DRQ_OPTIONS = {
+    "agent": "drq", "batch_size": 512, "prefill": 2000, "pretrain": 0, "train_steps": 500,
+    "expl_amount": 0.0, "eval_action": "mean",
+}  # fmt: skip
+DRQ_SIZES = {
+    "": DRQ_OPTIONS,
+    "cpu": {
+        **DRQ_OPTIONS, "batch_size": 64, "train_steps": 250, "drq_filters": 16, "drq_units": 256,
+    },
+}  # fmt: skip
+# Of all agents' options those that it reads.
+DRQ_READS = (
+    "agent", "stack_rotation", "observe", "action_repeat", "time_limit", "prefill", "batch_size",
+    "discount", "expl_amount", "expl_decay", "expl_min", "eval_action", "eval_noise", "pretrain",
+    "train_every", "train_steps", "overlap",
+)  # fmt: skip
+
+
 def describe(config: Config) -> tuple[str, str]:
     """(method, setup) of a run.
 
@@ -70,6 +89,8 @@ def describe(config: Config) -> tuple[str, str]:
     sizes is Doubled-Dreamer. Options that change no return, or that are off, count for nothing.
     """
     differs = _relevant(config)
+    if config.agent == "drq":
+        return _of_drq(differs)
     sizes, rest = _nearest_sizes(config, differs)
     method = {name: rest.pop(name) for name in METHOD_OPTIONS if name in rest}
     constrained = {config.beta1 > 0, config.beta2 > 0}
@@ -83,6 +104,20 @@ def describe(config: Config) -> tuple[str, str]:
     # What the name says already: the switches that are off.
     method = {k: v for k, v in method.items() if k not in SWITCHES or v}
     return _bracket(name, method), _join(sizes, rest)
+
+
+def _of_drq(differs: Mapping[str, Any]) -> tuple[str, str]:
+    """The same for DrQ, which reads fewer options."""
+    differs = {k: v for k, v in differs.items() if k in DRQ_READS or k.startswith("drq_")}
+    found: dict[str, dict[str, Any]] = {}
+    for name, sizes in DRQ_SIZES.items():
+        rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
+        rest |= {k: FIELDS[k].default for k in sizes if k not in differs}
+        found[name] = rest
+    best = min(found, key=lambda name: len(found[name]))
+    rest = found[best]
+    method = {"stack_rotation": rest.pop("stack_rotation")} if "stack_rotation" in rest else {}
+    return _bracket(DRQ, method), _join(best, rest)
 
 
 def _relevant(config: Config) -> dict[str, Any]:

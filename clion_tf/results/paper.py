@@ -7,9 +7,7 @@ not say which standard deviation it takes, nor how many evaluations make a score
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from clion_tf.results.methods import CLION, DREAMER
-
-DRQ = "DrQ"
+from clion_tf.results.methods import CLION, DREAMER, DRQ
 
 
 @dataclasses.dataclass(frozen=True)

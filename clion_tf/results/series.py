@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve
-from clion_tf.results.methods import ABLATION, DREAMER
+from clion_tf.results.methods import ABLATION, DREAMER, DRQ
 
-PEERS = {"dreamer": DREAMER, "drq": "DrQ"}  # What published files call them.
+PEERS = {"dreamer": DREAMER, "drq": DRQ}  # What published files call them.
 
 
 @dataclasses.dataclass(frozen=True)
