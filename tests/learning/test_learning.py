@@ -1,4 +1,4 @@
-"""CLION and Dreamer learn a cheap task from pixels, through the real command; `make test-slow`.
+"""CLION, Dreamer and DrQ learn a cheap task from pixels, through the real command; `make test-slow`.
 
 Two runs at a time, each on one core where there are two.
 """
@@ -17,7 +17,11 @@ import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-METHODS = {"clion": [], "dreamer": [f"--flagfile={ROOT}/flags/dreamer.flags"]}
+METHODS = {
+    "clion": [],
+    "dreamer": [f"--flagfile={ROOT}/flags/dreamer.flags"],
+    "drq": [f"--flagfile={HERE}/dot_drq.flags"],
+}
 SEEDS = (0, 1)
 ENOUGH, RANDOM = 0.7, 0.25  # Shares of the optimum.
 
