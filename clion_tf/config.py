@@ -41,6 +41,8 @@ class Config:
     deterministic: bool = _option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
     jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
+    strategy: str = _option("none", "Split each batch over this machine's GPUs (mirrored) or over the processes of TF_CONFIG (multiworker).", "ours", ("none", "mirrored", "multiworker"), resume=True)
+
     # Environment.
     task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task.", "CLION")
     action_repeat: int = _option(2, "Control steps for which an action is held.", "CLION")
