@@ -17,6 +17,7 @@ from clion_tf.logdir import LogdirError
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 from clion_tf.running import Run
+from clion_tf.team import Team
 
 BYTES_A_FRAME = math.prod(IMAGE_SHAPE) + 100  # The image, and room for action and rewards.
 
@@ -27,15 +28,21 @@ def assemble(
     train_env: SupervisedEnv,
     test_env: SupervisedEnv,
     stopping: Callable[[], bool],
+    team: Team | None = None,
 ) -> Run:
     """A run that is ready to start, or to go on where its newest checkpoint left it.
+
+    With a team its replicas make the updates.
 
     Raises:
       ConfigError, CheckpointError, LogdirError, WorkerError: in one line.
     """
-    precision, jit, device = hardware.prepare(config)
     size, discrete = action_space(train_env.env.action_space)
-    agent = Agent(config, size, discrete, precision, jit)
+    if team is None:
+        precision, jit, device = hardware.prepare(config)
+        agent = Agent(config, size, discrete, precision, jit)
+    else:
+        agent, device = team.agent(size, discrete), team.device
     checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
     found = checkpoints.load_newest()
     counters = Counters()
@@ -58,7 +65,7 @@ def assemble(
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, train_env.env.renderer):
         progress.message(line)
-    return Run(
+    run = Run(
         config,
         logdir,
         agent,
@@ -72,6 +79,9 @@ def assemble(
         stopping,
         hardware.updates_per_call(config),
     )
+    if team is not None:
+        run.announce = team.announce
+    return run
 
 
 def action_space(space: gymnasium.Space) -> tuple[int, bool]:

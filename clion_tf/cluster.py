@@ -56,7 +56,7 @@ def check_batch(config: Config, parts: int, what: str) -> None:
 def _task(text: str) -> Task:
     if not text:
         raise ConfigError(
-            f"--strategy=multiworker: the environment variable TF_CONFIG must say who takes part: {_HOW}"
+            f"--strategy=multiworker: set TF_CONFIG in the environment to who takes part: {_HOW}"
         )
     try:
         found = json.loads(text)

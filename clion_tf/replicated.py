@@ -71,6 +71,19 @@ class ReplicatedAgent(Agent):
         each = [super().named_state(), *(agent.named_state() for agent in self._replicas[1:])]
         return {name: Copies([state[name] for state in each]) for name in each[0]}
 
+    def take_state_of_first(self) -> None:
+        """Gives all replicas the state of the very first, which is another process's for most."""
+        state = self.named_state()
+        values = [tf.constant(variable.numpy()) for variable in state.values()]
+
+        def one(values):
+            first = replicas.rank() == 0
+            return [replicas.total(x if first else tf.zeros_like(x)) for x in values]
+
+        run = tf.function(lambda: self._strategy.run(one, (values,)), autograph=False)
+        for variable, each in zip(state.values(), run(), strict=True):
+            variable.assign(self._strategy.experimental_local_results(each)[0])
+
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """See Agent; `data` is the whole batch.
 

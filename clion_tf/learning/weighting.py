@@ -72,8 +72,9 @@ def evaluator_bce(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
 
 
 def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
-    """w of eq. 5 times the number of weights (all replicas'), so that their mean is 1; any shape, float32.
+    """w of eq. 5 times the number of weights, so that their mean is 1; any shape, float32.
 
+    Over all replicas' weights, where the batch is split.
     W = sigmoid(logit), or with `ratio` D / (1 - D) = exp(logit), the density ratio of eqs. 11 and
     16. As a softmax of logarithms, so that an evaluator that doubts everything does not divide 0
     by 0.
