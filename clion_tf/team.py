@@ -121,7 +121,11 @@ class Team:
         """Refuses processes that would compute something else."""
         message = {"options": to_flagfile(self.config), "precision": self.precision}
         message, _ = self.exchange(message if self.task.chief else None)
-        odd = changed(from_flagfile(message["options"]), self.config)
+        theirs = from_flagfile(message["options"])
+        odd = changed(theirs, self.config)
+        # May change between runs, but not between those who draw the same batch.
+        if theirs.replay_capacity != self.config.replay_capacity:
+            odd["replay_capacity"] = theirs.replay_capacity, self.config.replay_capacity
         if message["precision"] != self.precision:
             odd["precision"] = message["precision"], self.precision
         _, any_odd = self.exchange({} if self.task.chief else None, vote=bool(odd))
