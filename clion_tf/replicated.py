@@ -150,9 +150,14 @@ class ReplicatedAgent(Agent):
 
 def lost(error: tf.errors.OpError) -> PeerLost:
     """What a failed collective tells, in one line."""
-    told = [line.strip() for line in error.message.splitlines() if line.strip()]
-    text = next((line for line in told if line != "Graph execution error:"), type(error).__name__)
     return PeerLost(
-        f"a replica is lost ({type(error).__name__}: {text[:200]}); the last checkpoint stands, "
+        f"a replica is lost ({first_line(error)}); the last checkpoint stands, "
         "run the same commands again"
     )
+
+
+def first_line(error: tf.errors.OpError) -> str:
+    """What a TensorFlow error says, short."""
+    told = [line.strip() for line in error.message.splitlines() if line.strip()]
+    text = next((line for line in told if line != "Graph execution error:"), "no reason given")
+    return f"{type(error).__name__}: {text[:200]}"

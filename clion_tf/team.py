@@ -20,7 +20,7 @@ from clion_tf import hardware
 from clion_tf.cluster import PeerLost, Task, check_batch
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
 from clion_tf.learning import replicas
-from clion_tf.replicated import ReplicatedAgent, lost
+from clion_tf.replicated import ReplicatedAgent, first_line, lost
 from clion_tf.running import Interrupted, Run
 
 log = logging.getLogger(__name__)
@@ -144,8 +144,12 @@ def _strategy(config: Config, task: Task) -> tf.distribute.Strategy:
     # Here TensorFlow waits where no handler of Python's runs; Ctrl-C must end it all the same.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        with _collective():
-            return tf.distribute.MultiWorkerMirroredStrategy()
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except tf.errors.OpError as error:
+        raise ConfigError(
+            f"TF_CONFIG: its processes do not come together ({first_line(error)}); is each of them "
+            "started, with an address of its own that is free?"
+        ) from error
     finally:
         signal.signal(signal.SIGINT, before)
 
