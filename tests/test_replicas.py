@@ -51,9 +51,10 @@ def test_two_replicas_are_one():
 def test_two_replicas_are_one_with_every_option():
     names = ("ratio", "weight_gradient", "pcont", "discrete", "dreamer", "clipped", "bf16", "16")
     for name, found in zip(names, cases(*names), strict=True):
-        # In 16 bits the replicas' gradients are rounded one by one.
-        most = 0.1 if name in ("bf16", "16") else 1e-4
-        assert found["metrics"] < most and found["state"] < most, (name, found)
+        # In 16 bits each replica's gradients are rounded by themselves, and Adam's first steps of a
+        # weight near zero are of the size of the weight.
+        metrics, state = (0.02, 0.5) if name in ("bf16", "16") else (1e-4, 1e-4)
+        assert found["metrics"] < metrics and found["state"] < state, (name, found)
 
 
 def test_a_run_of_two_replicas_is_continued_by_one(tmp_path, monkeypatch, capfd):
