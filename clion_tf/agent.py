@@ -10,7 +10,7 @@ import tensorflow as tf
 from clion_tf import noise as noises
 from clion_tf.config import Config
 from clion_tf.learner import DTYPES, Learner
-from clion_tf.learning import losses, metrics
+from clion_tf.learning import losses, metrics, replicas
 from clion_tf.learning.losses import Settings, Tensors
 from clion_tf.learning.optimizer import Optimizer, step_all
 from clion_tf.models import Models, Sizes
@@ -132,9 +132,8 @@ class Agent(Learner):
           scalars by `group/name`, float32.
         """
         grads, out = self.gradients(data, noise)
-        norms, taken = step_all(
-            self.optimizers, grads, {name: out[f"{name}_loss"] for name in grads}
-        )
+        whole = replicas.average((grads, {name: out[f"{name}_loss"] for name in grads}))
+        norms, taken = step_all(self.optimizers, *whole)
         scales = {name: optimizer.scale for name, optimizer in self.optimizers.items()}
         return metrics.training(out, norms, scales, taken)
 

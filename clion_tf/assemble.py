@@ -18,6 +18,7 @@ from clion_tf.logger import Logger, Progress
 from clion_tf.observations import DTYPES, Shapes, shapes_of
 from clion_tf.replay import Replay
 from clion_tf.running import Run
+from clion_tf.team import Team
 
 NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
 
@@ -28,17 +29,23 @@ def assemble(
     train_envs: SupervisedEnvs,
     test_envs: SupervisedEnvs,
     stopping: Callable[[], bool],
+    team: Team | None = None,
 ) -> Run:
     """A run that is ready to start, or to go on where its newest checkpoint left it.
+
+    With a team its replicas make the updates.
 
     Raises:
       ConfigError, CheckpointError, LogdirError, WorkerError: in one line.
     """
-    precision, jit, device = hardware.prepare(config)
     env = train_envs.envs[0]
     size, discrete = action_space(env.action_space)
     observed = shapes_of(env.observation_space)
-    agent = agents.make(config, size, discrete, precision, jit, observed)
+    if team is None:
+        precision, jit, device = hardware.prepare(config)
+        agent = agents.make(config, size, discrete, precision, jit, observed)
+    else:
+        agent, device = team.agent(size, discrete, observed), team.device
     checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
     found = checkpoints.load_newest()
     counters = Counters()
@@ -62,7 +69,7 @@ def assemble(
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, env.renderer):
         progress.message(line)
-    return Run(
+    run = Run(
         config,
         logdir,
         agent,
@@ -76,6 +83,9 @@ def assemble(
         stopping,
         hardware.updates_per_call(config),
     )
+    if team is not None:
+        run.announce = team.announce
+    return run
 
 
 def action_space(space: gymnasium.Space) -> tuple[int, bool]:

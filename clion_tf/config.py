@@ -43,6 +43,7 @@ class Config:
     jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
     agent: str = _option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads only the drq_ options and those that are no network's.", "ours", ("clion", "drq"))
+    strategy: str = _option("none", "Split each batch over this machine's GPUs (mirrored) or over the processes of TF_CONFIG (multiworker).", "ours", ("none", "mirrored", "multiworker"), resume=True)
 
     # Environment.
     task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")

@@ -4,6 +4,7 @@ The original keeps all episodes in memory; here every batch is read from the fil
 that an index holds ("ours": runs of days). Drawing is a pure function of the update's number.
 """
 
+import contextlib
 import logging
 import os
 import queue
@@ -97,13 +98,14 @@ class Replay:
         """Environment steps stored; an episode of T frames has T - 1 actions."""
         return sum(entry.frames - 1 for entry in self._entries) * action_repeat
 
-    def load(self, count: int | None = None) -> int:
+    def load(self, count: int | None = None, tidy: bool = True) -> int:
         """Indexes the files of the folder and returns how many are usable.
 
         The order is that of the names, with files under foreign names (the original Dreamer's)
         before our own. With a `count`, only the first so many are taken: a file beyond what the
         checkpoint knows is left over from an interrupted run and will be written again. What is
-        no whole episode is renamed to `<name>.bad` with a warning.
+        no whole episode is renamed to `<name>.bad` with a warning, unless the folder is another
+        process's (not `tidy`).
         """
         paths = sorted(self._folder.glob("*.npz"))
         own = sorted((p for p in paths if _own_index(p) is not None), key=_own_index)
@@ -116,13 +118,26 @@ class Replay:
             try:
                 self._index(path)
             except DAMAGE as error:
-                _set_aside(path, error)
+                if tidy:
+                    _set_aside(path, error)
         self._give_way()
         self._next_index = count
         if count is None:
             past = _own_index(own[-1]) + 1 if own else 0
             self._next_index = max(past, len(foreign) + len(own))
         return len(self._entries)
+
+    def follow(self, count: int) -> None:
+        """Indexes what another process has written since the last time, up to index `count`."""
+        if self._next_index is None or count < self._next_index:
+            self.load(count, tidy=False)
+            return
+        for index in range(self._next_index, count):
+            for path in self._folder.glob(f"{index:06d}-*.npz"):
+                with contextlib.suppress(*DAMAGE):  # Who asked compares what is held.
+                    self._index(path)
+        self._give_way()
+        self._next_index = count
 
     def add(self, episode: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""

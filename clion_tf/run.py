@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
+from clion_tf import cluster
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config, ConfigError, parse, usage
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(REFUSED, error)
     except OSError as error:
         return _fail(FAILED, _describe(error))
+    except cluster.PeerLost as error:
+        return _fail(FAILED, error)
     except MemoryError as error:
         return _fail(FAILED, f"out of memory ({error}); a smaller --batch_size needs less")
     except KeyboardInterrupt:  # The second Ctrl-C; the first one stops at the next step.
@@ -60,6 +63,30 @@ def _fail(code: int, error: Exception | str) -> int:
 
 
 def _run(config: Config) -> int:
+    task = cluster.check(config, os.environ)
+    if config.strategy == "none":
+        return _learn(config)
+    with quiet_import():
+        from clion_tf import following
+        from clion_tf.team import Team
+
+    team = Team(config, task)
+    if not task.chief:
+        with stop_signals() as stop:
+            try:
+                return following.follow(team, lambda: bool(stop))
+            except ReplayError as error:
+                return _fail(FAILED, error)
+    code = FAILED
+    try:
+        code = _learn(config, team)
+        return code
+    finally:
+        team.end(code)
+
+
+def _learn(config: Config, team=None) -> int:
+    """The run itself, by this process alone or as the chief of others."""
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         logdir = stack.enter_context(open_logdir(config))
@@ -74,14 +101,14 @@ def _run(config: Config) -> int:
 
         train_envs.wait_ready()
         test_envs.wait_ready()
-        run = assemble.assemble(config, logdir, train_envs, test_envs, lambda: bool(stop))
+        run = assemble.assemble(config, logdir, train_envs, test_envs, lambda: bool(stop), team)
         stack.callback(run.logger.close)
         stack.callback(run.progress.close)
         try:
             train.train(run)
         except Interrupted:
             run.progress.message("stopped; the same command goes on from the last finished episode")
-            return EXIT_SIGNAL + stop[0]
+            return EXIT_SIGNAL + (stop or [signal.SIGTERM])[0]  # Another process may be asked.
         except (EnvError, ReplayError, BadNumbers) as error:
             return _fail(FAILED, error)
         run.progress.message(f"done: {run.counters.steps} environment steps in {logdir}")

@@ -5,7 +5,7 @@ The phases see no network and no renderer: the agent and the environments are us
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.config import Config
@@ -40,6 +40,9 @@ class Run:
     counters: Counters
     stopping: Callable[[], bool]
     updates_per_call: int = 1
+    # Called with the run, the numbers of the updates that a call is about to make and the last of
+    # the phase: other processes may have to make them too.
+    announce: Callable[["Run", Sequence[int], int], None] = lambda *_: None
     watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
 
 

@@ -52,6 +52,7 @@ def _update(run: Run, count: int) -> None:
                 return
             check_stop(run)
             with run.watch("update"):
+                run.announce(run, [number for number, _ in due], numbers[-1])
                 rows = _train(run, due)
             for (number, _), metrics in zip(due, rows, strict=True):
                 counters.updates += 1

@@ -9,7 +9,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from clion_tf.learning import augmentation, behaviour, constraints, weighting
+from clion_tf.learning import augmentation, behaviour, constraints, replicas, weighting
 from clion_tf.learning.imagination import imagine
 from clion_tf.learning.returns import cumulative_discount, lambda_return
 from clion_tf.learning.rotation import rotate
@@ -104,7 +104,7 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     if models.pcont is not None:
         log_prob += _discount_head(models, settings, data, out)
     kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
-    out["kl_before_free_nats"] = tf.reduce_mean(kl)
+    out["kl_before_free_nats"] = replicas.mean(tf.reduce_mean(kl))
     # Clipped after the mean over batch and time, as Dreamer's code does.
     out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
     loss = settings.kl_scale * out["kl"] - log_prob

@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from clion_tf.learning import replicas
 from clion_tf.learning.weighting import effective_sample_size
 from clion_tf.models.distributions import normal_entropy
 
@@ -72,8 +73,9 @@ def evaluator(out: Tensors) -> Tensors:
         "evaluator/evaluator_loss": out["evaluator_loss"],
         **{f"evaluator/{key}": value for key, value in scores(out).items()},
         "evaluator/weight_ess": effective_sample_size(weight),
-        "evaluator/weight_max": tf.reduce_max(weight),
-        "evaluator/weight_augmented": tf.reduce_sum(weight[:, originals:]) / tf.reduce_sum(weight),
+        "evaluator/weight_max": replicas.largest(tf.reduce_max(weight)),
+        "evaluator/weight_augmented": replicas.total(tf.reduce_sum(weight[:, originals:]))
+        / replicas.total(tf.reduce_sum(weight)),
     }
 
 

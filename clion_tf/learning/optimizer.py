@@ -13,6 +13,11 @@ LOSS_SCALE_RANGE = (1.0, 2.0**24)
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with one operation a variable instead of a dozen; the same formula."""
 
+    def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
+        # Keras's sums gradients over replicas, which ours already are, by what no branch may do.
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            self.update_step(gradient, variable, learning_rate)
+
     def update_step(self, gradient, variable, learning_rate) -> None:
         """One variable's step, in place of Adam's."""
         step = tf.cast(self.iterations.value + 1, tf.float32)
@@ -32,6 +37,13 @@ class FusedAdam(keras.optimizers.Adam):
             epsilon=tf.constant(self.epsilon),
             grad=gradient,
         )
+
+
+class LossScale(keras.optimizers.LossScaleOptimizer):
+    """Keras's, where each replica steps by itself: all have the same gradients."""
+
+    def _tf_apply(self, grads, trainable_variables=None) -> None:
+        self._common_apply(grads, trainable_variables)
 
 
 class Optimizer:
@@ -62,7 +74,7 @@ class Optimizer:
         self._adam = FusedAdam(learning_rate, epsilon=epsilon, name=name)
         self._optimizer = self._adam
         if scaled:
-            self._optimizer = keras.optimizers.LossScaleOptimizer(self._adam, name=f"{name}_scale")
+            self._optimizer = LossScale(self._adam, name=f"{name}_scale")
         self._scaled = scaled
         self._optimizer.build(self.variables)
 

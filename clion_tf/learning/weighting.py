@@ -6,6 +6,7 @@ z_{t+1}.
 
 import tensorflow as tf
 
+from clion_tf.learning import replicas
 from clion_tf.models.rssm import RSSM, State, time_major
 from clion_tf.models.scan import scan
 
@@ -73,17 +74,20 @@ def evaluator_bce(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
 def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
     """w of eq. 5 times the number of weights, so that their mean is 1; any shape, float32.
 
+    Over all replicas' weights, where the batch is split.
     W = sigmoid(logit), or with `ratio` D / (1 - D) = exp(logit), the density ratio of eqs. 11 and
     16. As a softmax of logarithms, so that an evaluator that doubts everything does not divide 0
     by 0.
     """
     log_weight = logit if ratio else tf.math.log_sigmoid(logit)
     flat = tf.reshape(tf.cast(log_weight, tf.float32), [-1])
-    weight = tf.nn.softmax(flat) * tf.cast(tf.size(flat), tf.float32)
+    weight = replicas.softmax(flat) * replicas.total(tf.cast(tf.size(flat), tf.float32))
     return tf.reshape(weight, tf.shape(logit))
 
 
 def effective_sample_size(weight: tf.Tensor) -> tf.Tensor:
     """(sum w)^2 / (n sum w^2): 1 for equal weights, 1/n when one takes all."""
-    size = tf.cast(tf.size(weight), tf.float32)
-    return tf.square(tf.reduce_sum(weight)) / (size * tf.reduce_sum(tf.square(weight)))
+    size = replicas.total(tf.cast(tf.size(weight), tf.float32))
+    first = replicas.total(tf.reduce_sum(weight))
+    second = replicas.total(tf.reduce_sum(tf.square(weight)))
+    return tf.square(first) / (size * second)

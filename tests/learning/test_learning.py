@@ -1,4 +1,4 @@
-"""CLION, Dreamer and DrQ learn a cheap task from pixels, through the real command; `make test-slow`.
+"""CLION, Dreamer and DrQ learn a cheap task from pixels, by the real command; `make test-slow`.
 
 Two runs at a time, each on one core where there are two.
 """

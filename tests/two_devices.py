@@ -1,0 +1,142 @@
+"""Compares updates of two replicas, on two logical CPU devices, with those of one.
+
+A process of its own (test_replicas.py): devices are split before TensorFlow starts. For each case
+of the command line a line of JSON.
+"""
+
+import dataclasses
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+from agents import tensors, tiny_batch, tiny_config
+
+from clion_tf import checkpoint, run
+from clion_tf import noise as noises
+from clion_tf.agent import Agent
+from clion_tf.learning import losses
+from clion_tf.replicated import ReplicatedAgent
+
+SMALL = {"batch_size": 4, "batch_length": 4, "horizon": 2, "augmentations": 2}
+CASES = {
+    "clion": {"free_nats": 0.0},
+    "ratio": {"evaluator_objective": "bce", "weighting": "ratio"},
+    "weight_gradient": {"weight_gradient": True, "embedding_gradient": "rotated"},
+    "pcont": {"pcont": "True", "free_nats": 0.0},
+    "discrete": {"horizon": 18, "augmentations": 1},  # A loop in the graph.
+    "dreamer": {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False},
+    "clipped": {"grad_clip": 0.01, "free_nats": 0.0},
+    "bf16": {},
+    "16": {},
+}
+UPDATES = 3
+
+
+def compare(name: str, strategy) -> dict:
+    """One replica against two: rows of metrics, state afterwards, and what a NaN does."""
+    discrete, precision = name == "discrete", name if name in ("bf16", "16") else "32"
+    config = tiny_config(**{**SMALL, **CASES[name]})
+    if name == "clion":
+        config = dataclasses.replace(config, free_nats=0.999 * first_kl(config))
+    one = Agent(config, 2, discrete, precision)
+    two = ReplicatedAgent(strategy, config, 2, discrete, precision)
+    if precision == "16":  # Half the rows have twice the gradient, which may overflow alone.
+        for agent in (one, two):
+            for key, variable in agent.named_state().items():
+                if key.endswith("dynamic_scale"):
+                    variable.assign(2.0**8)
+    batches = [tiny_batch(config, seed, discrete) for seed in range(UPDATES)]
+    rows = [
+        [agent.train(batch, number).numpy() for number, batch in enumerate(batches)]
+        for agent in (one, two)
+    ]
+    assert one.metric_names == two.metric_names
+    found = {"metrics": relative(*rows), "state": state_difference(one, two)}
+    if name == "clion":
+        found["several"] = several(strategy, config, batches, rows[0], one)
+        found["poisoned"] = poisoned(two, batches[0])
+        found["restored"] = restored(one, two)
+    agree(two)
+    return found
+
+
+def first_kl(config) -> float:
+    """The mean KL of the first update; one replica's rows lie above it, the other's below."""
+    noise = noises.SeededNoise(noises.key(config.seed, "update", 0))
+    batch = tensors(tiny_batch(config))
+    agent = Agent(config, 2)
+    return float(losses.world_model(agent.models, agent.settings, batch, noise)["kl"])
+
+
+def relative(a, b) -> float:
+    """The largest relative difference of numbers."""
+    a, b = np.float64(a), np.float64(b)
+    return float((np.abs(a - b) / (np.abs(a) + 1e-3)).max())
+
+
+def state_difference(one, two) -> float:
+    """The largest, over variables, of the difference's norm relative to the variable's."""
+    pairs = [(one.named_state()[key].numpy(), v.numpy()) for key, v in two.named_state().items()]
+    pairs = [(np.float64(a), np.float64(b)) for a, b in pairs]
+    return max(float(np.linalg.norm(a - b) / (np.linalg.norm(a) + 1e-9)) for a, b in pairs)
+
+
+def agree(agent) -> None:
+    """The replicas' copies are the same, bit for bit, or they would drift apart."""
+    for other in agent._replicas[1:]:
+        for name, variable in other.named_state().items():
+            assert np.array_equal(variable.numpy(), agent.named_state()[name].numpy()), name
+
+
+def several(strategy, config, batches, rows, one) -> list[float]:
+    """The same updates in one call."""
+    agent = ReplicatedAgent(strategy, config, 2)
+    found = agent.train_several(batches, range(len(batches))).numpy()
+    return [relative(rows, found), state_difference(one, agent)]
+
+
+def poisoned(agent, batch) -> list[bool]:
+    """A NaN in the second replica's rows: whether the update was skipped, whether all stayed."""
+    before = {name: variable.numpy() for name, variable in agent.named_state().items()}
+    batch = {**batch, "reward": batch["reward"].copy()}
+    batch["reward"][-1, 2] = np.nan
+    metrics = dict(zip(agent.metric_names, agent.train(batch, UPDATES).numpy(), strict=True))
+    same = [
+        np.array_equal(value, copy.named_state()[name].numpy())
+        for copy in (agent, *agent._replicas[1:])
+        for name, value in before.items()
+    ]
+    return [bool(metrics["model/skipped"] == 1.0), all(same)]
+
+
+def restored(one, two) -> bool:
+    """Whether each takes the other's state, all copies of it."""
+    for source, target in ((two, one), (one, two)):
+        arrays = {name: variable.numpy() for name, variable in source.named_state().items()}
+        arrays["weights/value/hout/bias"] = arrays["weights/value/hout/bias"] + 1
+        checkpoint.restore(target.named_state(), arrays)
+        for agent in getattr(target, "_replicas", [target]):
+            if not all(
+                np.array_equal(v.numpy(), arrays[k]) for k, v in agent.named_state().items()
+            ):
+                return False
+    return True
+
+
+def main() -> int:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    if sys.argv[1] == "run":
+        return run.main(sys.argv[2:])
+    strategy = tf.distribute.MirroredStrategy()
+    assert strategy.num_replicas_in_sync == 2
+    for name in sys.argv[1:]:
+        line = {"case": name, **compare(name, strategy)}
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
