@@ -66,6 +66,8 @@ def test_refused(environ, part, tmp_path, capfd, monkeypatch):
     assert part in capfd.readouterr().err and not folder.exists()
 
 
-def test_xla_is_refused():
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(ConfigError, match="--strategy=mirrored: not with --agent=drq"):
+        cluster.check(Config(strategy="mirrored", agent="drq"), {})
     with pytest.raises(ConfigError, match="--jit=on: not with --strategy=mirrored"):
         cluster.check(Config(strategy="mirrored", jit="on"), {})

@@ -365,6 +365,34 @@ def test_resume_counts_foreign_files(tmp_path):
     assert set(resumed.sample(50, 0)["reward"][:, 0] // 100) == {0, 1, 2}
 
 
+def test_following_another_process_and_changing_nothing(tmp_path):
+    chief = filled(tmp_path, [12, 9])
+    other = Replay(tmp_path, 5, capacity=30)
+    other.follow(1)
+    assert other.episodes == 1
+    chief.add(make(14, label=2))
+    other.follow(3)
+    assert [other.episodes, other.steps(1)] == [2, 21]  # The first one gave way.
+    assert same(other.sample(6, 4), _reloaded(tmp_path, 3).sample(6, 4))
+    other.follow(2)  # The chief went back.
+    assert same(other.sample(6, 4), _reloaded(tmp_path, 2).sample(6, 4))
+    # What is no whole episode is the chief's to put aside; who follows holds one less and says so.
+    (tmp_path / "000003-9.npz").write_bytes(b"half")
+    before = names(tmp_path)
+    for reader in (other, Replay(tmp_path, 5)):
+        held = reader.load(4, tidy=False)
+        assert held == reader.episodes and reader.next_index == 4
+    other.follow(3)
+    other.follow(4)
+    assert names(tmp_path) == before
+
+
+def _reloaded(folder, count):
+    replay = Replay(folder, 5, capacity=30)
+    replay.load(count)
+    return replay
+
+
 def test_starting_over_ignores_leftovers(tmp_path):
     filled(tmp_path, [12, 12])
     memory = Replay(tmp_path, 5)
