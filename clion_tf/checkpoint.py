@@ -40,6 +40,7 @@ class Counters:
     last_train: int | None = None  # `steps` at the last phase of updates.
     next_eval: int | None = None
     next_log: int | None = None
+    logged_at: int = 0  # `steps` at the last line of the updates' metrics.
     evaluated_at: int | None = None
     test_episodes: int = 0
     metrics_bytes: int = 0  # Length of metrics.jsonl.

@@ -18,9 +18,7 @@ def evaluate_if_due(run: Run) -> None:
     config, counters = run.config, run.counters
     if counters.next_eval is None or counters.steps >= counters.next_eval:
         first = counters.steps if counters.next_eval is None else counters.next_eval
-        while counters.steps >= first:  # Episodes side by side may pass more than one.
-            first += config.eval_every
-        counters.next_eval = first
+        counters.next_eval = first + config.eval_every
         with run.watch("evaluate"):
             evaluate(run)
 

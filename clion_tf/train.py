@@ -153,19 +153,20 @@ def _write_metrics(run: Run, clock: Clock) -> None:
     if counters.next_log is None:
         counters.next_log = counters.steps + config.log_every
     if (counters.sums_count or counters.skipped) and counters.steps >= counters.next_log:
-        while counters.next_log <= counters.steps:
-            counters.next_log += config.log_every
+        counters.next_log += config.log_every
         groups: dict[str, dict[str, float]] = {"": {"updates": counters.updates}}
         for name, total in counters.sums.items():
             group, leaf = name.split("/", 1)
             groups.setdefault(group, {})[leaf] = total / counters.sums_count
-        groups["speed"] = clock()
+        made, steps = counters.sums_count + counters.skipped, counters.steps - counters.logged_at
+        groups["speed"] = {**clock(), "updates_per_env_step": made / steps}
         groups.setdefault("model", {})["skipped_updates"] = counters.skipped
         groups.setdefault("behaviour", {})["expl_amount"] = exploration(config, counters.steps)
         run.logger.scalars(counters.steps, groups)
         text += "".join(_loss(groups))
         text += f", {groups['speed']['fps']:.1f} steps/s"
         counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
+        counters.logged_at = counters.steps
     run.progress.message(text)
 
 
@@ -189,7 +190,6 @@ def _clock(run: Run) -> Clock:
         last[:] = now
         each = {f"{part}_seconds": parts.get(part, 0.0) for part in PARTS}
         speeds = {"fps": steps / seconds, "updates_per_second": updates / seconds}
-        speeds["updates_per_env_step"] = updates / steps if steps else 0.0
         return {**speeds, "loop_seconds": seconds, **each}
 
     return ask

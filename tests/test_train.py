@@ -34,7 +34,6 @@ SHAPES = {**PIXELS, "action": (2,)}
 TIMING = {
     "fps",
     "updates_per_second",
-    "updates_per_env_step",
     "loop_seconds",
     *(f"{part}_seconds" for part in PARTS),
 }

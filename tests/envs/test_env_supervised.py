@@ -17,7 +17,8 @@ def supervised(task, per_hour, timeout=60.0):
 def test_starts_again_and_tries_again(how):
     pids, failures = [], []
 
-    def task(env):
+    def task(envs):
+        [env] = envs
         obs = env.reset(0)
         pids.append(env.pid)
         env.step(ACTIONS[how] if len(pids) < 3 else np.zeros(2, np.float32))
@@ -29,8 +30,25 @@ def test_starts_again_and_tries_again(how):
     assert len(failures) == 2 and len(set(pids)) == 3
 
 
+def test_all_start_again_when_one_fails():
+    pids = []
+
+    def task(envs):
+        for env in envs:
+            env.reset(0)
+        pids.append([env.pid for env in envs])
+        envs[1].step(ACTIONS["raises"] if len(pids) == 1 else np.zeros(2, np.float32))
+
+    spec = EnvSpec("env_fakes:failing")
+    with SupervisedEnvs(lambda: RemoteEnv(spec), 1, count=3) as group:
+        group.attempt(task, lambda: None)
+    first, second = pids
+    assert len(first) == len(second) == 3 and not {*first} & {*second}
+
+
 def test_gives_up_naming_the_cause():
-    def task(env):
+    def task(envs):
+        [env] = envs
         env.reset(0)
         env.step(ACTIONS["raises"])
 
@@ -40,7 +58,8 @@ def test_gives_up_naming_the_cause():
 
 
 def test_a_hung_environment_counts_as_failed():
-    def task(env):
+    def task(envs):
+        [env] = envs
         env.wait_ready()
         env.timeout = 0.3
         env.reset(0)
