@@ -1,13 +1,11 @@
 """The agent: networks, optimisers, one compiled update, one compiled policy step."""
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf import noise as noises
 from clion_tf.config import Config
 from clion_tf.learner import DTYPES, Learner
 from clion_tf.learning import losses, metrics, replicas
@@ -47,8 +45,8 @@ class Agent(Learner):
         jit: bool = False,
         observed: Shapes = PIXELS,
     ):
-        super().__init__(config.seed, jit)
-        self._config, self.sequence = config, config.batch_length
+        super().__init__(config, jit)
+        self.sequence = config.batch_length
         self.observed = dict(observed)
         self.sizes = _options(
             Sizes,
@@ -60,14 +58,15 @@ class Agent(Learner):
             pcont=config.predicts_discount,
         )
         self.settings = _options(Settings, config)
-        self.models = Models(self.sizes, config.seed, DTYPES[precision])
+        self._dtype = DTYPES[precision]
+        models = Models(self.sizes, config.seed, self._dtype)
         rates = {
             "model": config.model_lr,
             "actor": config.actor_lr,
             "value": config.value_lr,
             "evaluator": config.evaluator_lr,
         }
-        self.optimizers = {
+        optimizers = {
             name: Optimizer(
                 name,
                 [variable for network in networks for variable in network.trainable_variables],
@@ -75,12 +74,9 @@ class Agent(Learner):
                 config.grad_clip,
                 scaled=precision == "16",
             )
-            for name, networks in self.models.trained_by().items()
+            for name, networks in models.trained_by().items()
         }
-        self._precision = precision
-        self._act = self._policies(self.models)
-        self._earlier: Models | None = None  # The networks that act, as they were.
-        self._act_as_earlier: dict = {}
+        self.begin(models, optimizers)
 
     @staticmethod
     def described(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool, Shapes]:
@@ -139,57 +135,14 @@ class Agent(Learner):
 
     # The policy.
 
-    def _policies(self, models: Models) -> dict:
-        """Compiled policy steps of these networks, by whether they are for training."""
-        return {
-            mode: tf.function(functools.partial(self._policy, models, mode), autograph=False)
-            for mode in (True, False)
-        }
-
-    def remember(self) -> None:
-        """Keeps the networks as they are now for `policy(..., earlier=True)`."""
-        if self._earlier is None:
-            self._earlier = Models(self.sizes, self._config.seed, DTYPES[self._precision])
-            self._act_as_earlier = self._policies(self._earlier)
-        now = self.models.named_weights()
-        for name, variable in self._earlier.named_weights().items():
-            variable.assign(now[name])
+    def acting_networks(self) -> Models:
+        """See Learner."""
+        return Models(self.sizes, self._config.seed, self._dtype)
 
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: the latent state and the last action."""
         action = tf.zeros([batch, self.sizes.action_size])
         return {**self.models.rssm.initial(batch), "action": action}
-
-    def policy(
-        self,
-        observation: dict[str, np.ndarray],
-        state: Tensors,
-        step: tuple[int, int],
-        training: bool,
-        amount: float,
-        earlier: bool = False,
-    ) -> tuple[np.ndarray, Tensors]:
-        """One action for each of N environments.
-
-        Args:
-          observation: image uint8 [N, 64, 64, 3], vector float32 [N, n], or both.
-          state: from `initial`, or from the step before.
-          step: (episode, agent step in it); with `training` it names this step's noise.
-          training: sample the action; else take the evaluation policy (`--eval_action`).
-          amount: of exploration noise.
-          earlier: act as the networks were at the last `remember`.
-
-        Returns:
-          actions float32 [N, A] and the next state.
-        """
-        seed = noises.key(self._config.seed, "train" if training else "test", *step)
-        act = self._act_as_earlier if earlier else self._act
-        action, state = act[training](observation, state, seed, np.float32(amount))
-        return action.numpy(), state
-
-    def _policy(self, models: Models, training: bool, observation, state, seed, amount):
-        noise = noises.SeededNoise(seed)
-        return self.policy_step(observation, state, noise, training, amount, models)
 
     def policy_step(
         self,
@@ -200,18 +153,7 @@ class Agent(Learner):
         amount: tf.Tensor | float,
         models: Models | None = None,
     ) -> tuple[tf.Tensor, Tensors]:
-        """What `policy` computes, as a pure function for graphs of others.
-
-        Args:
-          observation: as in `policy`; N may be open.
-          state: as in `policy`; of the latent state, `stoch` and `deter` are read.
-          noise: where the randomness comes from.
-          training, amount: see `policy`.
-          models: the networks that act; None: the agent's.
-
-        Returns:
-          actions float32 [N, A] and the next state.
-        """
+        """See Learner; of the latent state, `stoch` and `deter` are read."""
         models = self.models if models is None else models
         rssm, batch = models.rssm, state["deter"].shape[0]
         if batch is None:
@@ -248,19 +190,3 @@ class Agent(Learner):
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.
         turn = (noise.uniform("turn", [batch, 1]) + 1) / 2 < amount
         return tf.where(turn | (how == "completely_random"), other, action)
-
-    # State.
-
-    def named_state(self) -> dict[str, tf.Variable]:
-        """Every variable that a checkpoint holds: `weights/...` and `optimizer/...`."""
-        state = {f"weights/{name}": v for name, v in self.models.named_weights().items()}
-        for optimizer in self.optimizers.values():
-            state |= {f"optimizer/{name}": v for name, v in optimizer.named_state().items()}
-        return state
-
-    def parameter_counts(self) -> dict[str, int]:
-        """Trained parameters of each loss."""
-        return {
-            name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
-            for name, optimizer in self.optimizers.items()
-        }

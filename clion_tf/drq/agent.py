@@ -1,12 +1,10 @@
 """DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf import noise as noises
 from clion_tf.config import Config, ConfigError
 from clion_tf.drq import metrics, objectives, stacks
 from clion_tf.drq.augmentation import views
@@ -51,8 +49,7 @@ class DrQ(Learner):
     ):
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
-        super().__init__(config.seed, jit)
-        self._config = config
+        super().__init__(config, jit)
         self._turned = config.stack_rotation == "same"
         self.observed = self._required(observed)
         self.sizes = Sizes(
@@ -67,8 +64,8 @@ class DrQ(Learner):
             config.discount, config.drq_pad, config.drq_targets, config.drq_online
         )
         self._dtype = DTYPES[precision]
-        self.models = Models(self.sizes, config.seed, self._dtype)
-        self.optimizers = {
+        models = Models(self.sizes, config.seed, self._dtype)
+        optimizers = {
             name: Optimizer(
                 name,
                 [variable for network in networks for variable in network.trainable_variables],
@@ -77,11 +74,9 @@ class DrQ(Learner):
                 scaled=precision == "16",
                 epsilon=ADAM_EPSILON,
             )
-            for name, networks in self.models.trained_by().items()
+            for name, networks in models.trained_by().items()
         }
-        self._act = self._policies(self.models)
-        self._earlier: Acting | None = None  # The networks that act, as they were.
-        self._act_as_earlier: dict = {}
+        self.begin(models, optimizers)
 
     @staticmethod
     def described(
@@ -196,57 +191,13 @@ class DrQ(Learner):
 
     # The policy.
 
-    def _policies(self, models: Acting) -> dict:
-        """Compiled policy steps of these networks, by whether they are for training."""
-        return {
-            mode: tf.function(functools.partial(self._policy, models, mode), autograph=False)
-            for mode in (True, False)
-        }
-
-    def remember(self) -> None:
-        """Keeps the networks as they are now for `policy(..., earlier=True)`."""
-        if self._earlier is None:
-            self._earlier = Acting(self.sizes, self._config.seed, self._dtype)
-            self._act_as_earlier = self._policies(self._earlier)
-        now = self.models.named_weights()
-        for name, variable in self._earlier.named_weights().items():
-            variable.assign(now[name])
+    def acting_networks(self) -> Acting:
+        """See Learner."""
+        return Acting(self.sizes, self._config.seed, self._dtype)
 
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: no frames yet."""
         return stacks.begin(batch, self.sizes.image_size)
-
-    def policy(
-        self,
-        observation: dict[str, np.ndarray],
-        state: Tensors,
-        step: tuple[int, int],
-        training: bool,
-        amount: float,
-        earlier: bool = False,
-    ) -> tuple[np.ndarray, Tensors]:
-        """One action for each of N environments.
-
-        Args:
-          observation: image uint8 [N, S, S, 3]; with `--stack_rotation=same` rotation, float32 [N].
-          state: from `initial`, or from the step before.
-          step: (episode, agent step in it); with `training` it names this step's noise.
-          training: sample the action; else take the evaluation policy (`--eval_action`).
-          amount: of exploration noise; DrQ's own is 0.
-          earlier: act as the networks were at the last `remember`.
-
-        Returns:
-          actions float32 [N, A] and the next state.
-        """
-        seed = noises.key(self._config.seed, "train" if training else "test", *step)
-        compiled = self._act_as_earlier if earlier else self._act
-        seen = {key: observation[key] for key in self.observed}
-        action, state = compiled[training](seen, state, seed, np.float32(amount))
-        return action.numpy(), state
-
-    def _policy(self, models: Acting, training: bool, observation, state, seed, amount):
-        noise = noises.SeededNoise(seed)
-        return self.policy_step(observation, state, noise, training, amount, models)
 
     def policy_step(
         self,
@@ -257,28 +208,7 @@ class DrQ(Learner):
         amount: tf.Tensor | float,
         models: Acting | None = None,
     ) -> tuple[tf.Tensor, Tensors]:
-        """What `policy` computes, as a pure function for graphs of others.
-
-        Args:
-          noise: where the randomness comes from.
-          models: the networks that act; None: the agent's.
-        """
+        """See Learner; the observation is an image, with `--stack_rotation=same` an angle too."""
         models = self.models if models is None else models
         how = "sample" if training else self._config.eval_action
         return act(models, observation, state, noise, how, amount, self._turned)
-
-    # State.
-
-    def named_state(self) -> dict[str, tf.Variable]:
-        """Every variable that a checkpoint holds: `weights/...` and `optimizer/...`."""
-        state = {f"weights/{name}": v for name, v in self.models.named_weights().items()}
-        for optimizer in self.optimizers.values():
-            state |= {f"optimizer/{name}": v for name, v in optimizer.named_state().items()}
-        return state
-
-    def parameter_counts(self) -> dict[str, int]:
-        """Trained parameters of each loss."""
-        return {
-            name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
-            for name, optimizer in self.optimizers.items()
-        }
