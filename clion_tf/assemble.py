@@ -106,7 +106,7 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
     begun = f"going on at {counters.steps} environment steps" if counters.steps else "new run"
     return [
         f"{config.task} in {logdir}: {begun}",
-        f"learner on {device}; rendering by {renderer}",
+        f"learner on {device}" + (f"; rendering by {renderer}" if renderer else ""),
         *_remarks(config, agent),
         f"parameters: {counts}",
         _disk_use(config, logdir, agent.observed),
