@@ -13,9 +13,14 @@ KINDS = {"clion": Agent, "drq": DrQ}
 
 
 def make(
-    config: Config, action_size: int, discrete: bool, precision: str, jit: bool, observed: Shapes
+    config: Config,
+    action_size: int,
+    discrete: bool,
+    precision: str,
+    jit: bool,
+    observed: Shapes | None,
 ) -> Agent | DrQ:
-    """A new agent; arguments as those of `Agent`.
+    """A new agent; arguments as those of `Agent` and `DrQ`.
 
     Raises:
       ConfigError: if the agent cannot act there.
@@ -32,4 +37,4 @@ def of_weights(
       KeyError, IndexError, ValueError: if they are not of these options.
     """
     size, discrete, observed = KINDS[config.agent].described(config, weights)
-    return KINDS[config.agent](config, size, discrete, precision, jit, observed)
+    return make(config, size, discrete, precision, jit, observed)

@@ -236,8 +236,9 @@ class Replay:
             ahead = max(0, -start)
             parts = {key: value[row, ahead:] for key, value in batch.items()}
             read(self._folder / entry.name, entry, max(0, start), parts)
-            for value in batch.values():
-                value[row, :ahead] = value[row, ahead]
+            if ahead:
+                for value in batch.values():
+                    value[row, :ahead] = value[row, ahead]
         return batch
 
     def _too_short(self) -> str:
