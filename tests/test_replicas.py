@@ -67,7 +67,7 @@ def test_a_run_of_two_replicas_is_continued_by_one(tmp_path, monkeypatch, capfd)
     ]  # fmt: skip
     result = two_devices("run", *words, "--strategy=mirrored", "--steps=120")
     assert result.returncode == 0, result.stderr
-    assert "learner on CPU, precision 32, XLA off, 2 replicas;" in result.stderr
+    assert "learner on CPU, precision 32, XLA off, 2 replicas" in result.stderr
     monkeypatch.setenv("PYTHONPATH", PATHS)
     assert run.main([*words, "--steps=180"]) == 0
     assert "going on at 120 environment steps" in capfd.readouterr().err

@@ -12,7 +12,7 @@ def soft_value(q1: tf.Tensor, q2: tf.Tensor, log_prob: tf.Tensor, alpha: tf.Tens
 
 
 def target(reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
-    """y = r + discount * mean_k V(f_k(s')), DrQ eq. 3.
+    """y = r + discount * mean_k V(f_k(s')), DrQ eq. 1.
 
     Args:
       reward, discount: [B]; the discount is gamma, or 0 where the episode terminated.
@@ -25,7 +25,7 @@ def target(reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.
 
 
 def critic_loss(q1: tf.Tensor, q2: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Mean over M and B of (Q1 - y)^2 + (Q2 - y)^2, DrQ eq. 4.
+    """Mean over M and B of (Q1 - y)^2 + (Q2 - y)^2, DrQ eq. 3.
 
     The reference adds up over M where the paper averages; Adam does not feel the factor.
 
