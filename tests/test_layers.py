@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clion_tf.drq.networks import Critic
 from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import DenseHead
@@ -120,3 +121,24 @@ def test_biases_learn_in_bfloat16_too(make, shape):
     for name, found in bias_gradients(make, inputs, "mixed_bfloat16").items():
         error = np.abs(found - exact[name]).max() / np.abs(exact[name]).max()
         assert error < 0.1, f"{name}: {error:.3f}"
+
+
+def steps_between(outputs):
+    """The smallest difference of two outputs that are not equal."""
+    different = np.diff(np.unique(outputs))
+    return different.min()
+
+
+@pytest.mark.parametrize("dtype", ["mixed_bfloat16", "mixed_float16"])
+def test_large_values_are_told_apart_in_16_bits(dtype):
+    """At 200 bfloat16 has steps of 1 and float16 of an eighth."""
+    head = DenseHead("value", 8, 2, 16, dtype=dtype)
+    head.hout.bias.assign([200.0])
+    inputs = tf.cast(0.1 * draw(100, 8), head.compute_dtype)
+    values = head(inputs).numpy()
+    assert values.dtype == np.float32 and 199 < values.min() < values.max() < 201
+    assert steps_between(values) < 0.05
+    critic = Critic(8, 4, 2, 16, dtype=dtype)
+    critic.q1[-1].bias.assign([200.0])
+    values = critic(inputs, tf.cast(draw(100, 2), inputs.dtype))[0].numpy()
+    assert values.dtype == np.float32 and steps_between(values) < 0.05

@@ -55,18 +55,18 @@ class OrthogonalNetwork(Network):
         """The first weights of our layer of that name."""
         return keras.initializers.Orthogonal(gain, seed=layer_seed(self._seed, self.name, name))
 
-    def dense(self, name: str, inputs: int, units: int, activation=None) -> Dense:
-        """A built dense layer [., inputs] -> [., units]."""
-        layer = Dense(units, activation, self.orthogonal(name), name, self.dtype_policy)
-        return self.with_weights(layer, (None, inputs))
+    def dense(self, name: str, inputs: int, units: int, activation=None, dtype=None) -> Dense:
+        """A built dense layer [., inputs] -> [., units], in the network's type or in `dtype`."""
+        initializer, dtype = self.orthogonal(name), dtype or self.dtype_policy
+        return self.with_weights(Dense(units, activation, initializer, name, dtype), (None, inputs))
 
     def mlp(self, name: str, inputs: int, units: int, outputs: int) -> list[Dense]:
-        """HIDDEN layers with relu and a linear one."""
+        """HIDDEN layers with relu and a linear one, whose output is float32 in any precision."""
         sizes = [inputs] + [units] * HIDDEN
         layers = [
             self.dense(f"{name}{i}", sizes[i], sizes[i + 1], tf.nn.relu) for i in range(HIDDEN)
         ]
-        return [*layers, self.dense(f"{name}out", units, outputs)]
+        return [*layers, self.dense(f"{name}out", units, outputs, dtype="float32")]
 
 
 class Encoder(OrthogonalNetwork):
@@ -130,7 +130,7 @@ class Critic(Projected):
         """features [N, F], action [N, A] -> (Q1, Q2), each [N] float32."""
         x = tf.concat([self.project(features), action], -1)
         q1, q2 = (_run(layers, x) for layers in (self.q1, self.q2))
-        return tf.cast(q1[:, 0], tf.float32), tf.cast(q2[:, 0], tf.float32)
+        return q1[:, 0], q2[:, 0]
 
 
 class Actor(Projected):
@@ -145,7 +145,7 @@ class Actor(Projected):
 
     def call(self, features: tf.Tensor) -> TanhNormal:
         """features [N, F] -> a distribution over actions [N, A], float32."""
-        raw = tf.cast(_run(self.hidden, self.project(features)), tf.float32)
+        raw = _run(self.hidden, self.project(features))
         mean, raw_log_std = tf.split(raw, 2, -1)
         return TanhNormal(mean, tf.exp(bounded_log_std(raw_log_std)))
 

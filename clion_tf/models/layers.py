@@ -117,10 +117,15 @@ class Network(keras.Layer):
         """Keras's default first weights for our layer of that name."""
         return keras.initializers.GlorotUniform(seed=layer_seed(self._seed, self.name, name))
 
-    def dense(self, name: str, inputs: int, units: int, activation: Callable | None = None):
-        """A built dense layer [., inputs] -> [., units], Glorot uniform as Keras defaults."""
-        layer = Dense(units, activation, self.glorot(name), name, self.dtype_policy)
-        return self.with_weights(layer, (None, inputs))
+    def dense(
+        self, name: str, inputs: int, units: int, activation: Callable | None = None, dtype=None
+    ) -> Dense:
+        """A built dense layer [., inputs] -> [., units], Glorot uniform as Keras defaults.
+
+        It computes in the network's type, or in `dtype`.
+        """
+        initializer, dtype = self.glorot(name), dtype or self.dtype_policy
+        return self.with_weights(Dense(units, activation, initializer, name, dtype), (None, inputs))
 
     def with_weights(self, layer: keras.Layer, shape: tuple) -> keras.Layer:
         """The layer with its weights made for this input shape, `path` starting with our name."""
