@@ -8,7 +8,7 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from clion_tf import agents, hardware
+from clion_tf import agents, hardware, versions
 from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
@@ -65,6 +65,7 @@ def assemble(
         raise LogdirError(
             f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
+    versions.record(logdir, counters.steps)
     logger = Logger(logdir, counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, env.renderer):

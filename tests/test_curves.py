@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from runs import make_run, options
 
+from clion_tf import versions
 from clion_tf.command import UsageError
 from clion_tf.config import Config
 from clion_tf.logdir import LogdirError
@@ -151,6 +152,7 @@ def test_points_that_are_null_are_left_out(tmp_path):
 def test_saved_runs_come_back_as_they_were(tmp_path):
     config = options("cpu", "dreamer", "table1_rotation", logdir="/somewhere", seed=2)
     make_run(tmp_path / "a", POINTS, {1000: 5.0}, config)
+    versions.record(tmp_path / "a", 0)
     make_run(tmp_path / "dmc_walker_run" / "dreamer" / "0", POINTS)
     tests, trainings = (curves.find([tmp_path], metric) for metric in ("test", "train"))
     paths = curve_files.save(tmp_path / "results", tests, trainings)
@@ -158,10 +160,11 @@ def test_saved_runs_come_back_as_they_were(tmp_path):
         "walker_walk-rotation5-dreamer-cpu_sizes-seed2.json", "walker_run-dreamer-seed0.json"
     ]  # fmt: skip
     assert "/somewhere" not in paths[0].read_text()
+    assert only(paths[0]).version == versions.told(versions.current())
     for path, before in zip(paths, tests, strict=True):
         after = only(path)
         for field in dataclasses.fields(curves.Curve):
-            if field.name not in ("source", "version"):
+            if field.name != "source":
                 same = np.array_equal(getattr(after, field.name), getattr(before, field.name))
                 assert same, field.name
     assert only(paths[0], metric="train").ys.tolist() == [5]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorboard.backend.event_processing import event_accumulator
 
-from clion_tf import checkpoint, logdir
+from clion_tf import checkpoint, logdir, versions
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
@@ -122,6 +122,8 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
         assert file["image"].shape == (FRAMES, 64, 64, 3) and file["image"].std() > 5
     saved = logdir.saved_options(folder)
     assert (saved.steps, saved.batch_size, saved.task) == (3000, 4, "walker_walk")
+    (made_with,) = versions.read(folder)
+    assert made_with["step"] == 0 and {"python", "tensorflow", "mujoco"} < made_with.keys()
 
 
 def test_debug_run_leaves_videos(debug):

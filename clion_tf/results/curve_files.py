@@ -8,7 +8,6 @@ others (`setup`, `rotation_degrees`, `test_rotation_degrees`), its evaluations a
 returns of its training episodes as `train_xs` and `train_ys`.
 """
 
-import importlib.metadata
 import json
 import math
 import pathlib
@@ -106,7 +105,7 @@ def _encode(run: dict[str, Curve]) -> bytes:
     entry: dict[str, Any] = {"task": curve.task, "method": curve.method, "seed": curve.seed}
     entry |= {"setup": curve.setup, "kind": curve.kind}
     entry |= {"rotation_degrees": curve.rotation, "test_rotation_degrees": curve.test_rotation}
-    entry |= {"version": curve.version or _version(), "options": curve.options}
+    entry |= {"version": curve.version, "options": curve.options}
     for metric, prefix in PREFIXES.items():
         found = run.get(metric)
         entry[f"{prefix}xs"] = found.xs.tolist() if found else []
@@ -156,10 +155,3 @@ def _degrees(entry: dict, name: str, default: float, where: str) -> float:
         return float(entry.get(name, default))
     except (TypeError, ValueError) as error:
         raise UsageError(f"{where}: {name} is no number") from error
-
-
-def _version() -> str | None:
-    try:
-        return importlib.metadata.version("clion_tf")
-    except importlib.metadata.PackageNotFoundError:  # Run from a checkout.
-        return None

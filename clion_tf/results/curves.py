@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from clion_tf import versions
 from clion_tf.command import UsageError
 from clion_tf.logdir import FLAGFILE, saved_options
 from clion_tf.results import metrics
@@ -45,7 +46,7 @@ class Curve:
       setup: what differs from the paper's sizes, "" if nothing.
       rotation, test_rotation: of observations in training and in testing, degrees.
       options: all options of the run, where known.
-      version: of clion_tf that saved the curve file, where known.
+      version: of clion_tf that made the run, where known (see `clion_tf.versions.of_run`).
     """
 
     task: str
@@ -141,6 +142,7 @@ def read_run(folder: pathlib.Path, metric: str = "test", label: Label | None = N
         rotation=config.rotation_degrees,
         test_rotation=config.test_rotation,
         options=options,
+        version=versions.of_run(folder),
     )
 
 

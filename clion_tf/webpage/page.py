@@ -1,14 +1,13 @@
 """The page: what is told of all runs together, then a section for each."""
 
 import datetime
-import importlib.metadata
 import importlib.resources
-import platform
 from collections.abc import Callable, Sequence
 
 import jinja2
 import markupsafe
 
+from clion_tf import versions
 from clion_tf.command import UsageError
 from clion_tf.results import plotting, series, sources, tables
 from clion_tf.results.curves import METRICS
@@ -19,7 +18,6 @@ from clion_tf.webpage.found import Found, FoundRun
 LARGE = 30_000_000  # Bytes that a phone loads with pains.
 OPEN = 2  # Up to so many runs are shown without a click.
 MEDIA = ("all", "one", "none")
-PACKAGES = ("clion_tf", "tensorflow", "keras", "dm_control", "mujoco", "numpy")
 METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
 
 
@@ -49,7 +47,7 @@ def build(
     return _render(
         title=title,
         made=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
-        versions=versions(),
+        versions=versions.current(),
         figures=figures,
         tables=tables.fitting(found.curves(metric)),
         notes=notes,
@@ -59,17 +57,6 @@ def build(
         open=len(sections) <= OPEN,
         missing=section.MISSING,
     )
-
-
-def versions() -> list[tuple[str, str]]:
-    """(package, version) where the page is made; runs do not record theirs."""
-    found = [("Python", platform.python_version())]
-    for name in PACKAGES:
-        try:
-            found.append((name, importlib.metadata.version(name)))
-        except importlib.metadata.PackageNotFoundError:
-            continue  # clion_tf itself, run from a checkout.
-    return found
 
 
 def _with_media(runs: Sequence[FoundRun], media: str) -> list[FoundRun]:

@@ -9,6 +9,7 @@ import zipfile
 
 import numpy as np
 
+from clion_tf import versions
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.config import Config, different
 from clion_tf.logdir import LogdirError, saved_options
@@ -187,7 +188,8 @@ def _facts(
     for name, key in (("skipped updates", "skipped"), ("failed environments", "env_failures")):
         if counters and getattr(counters, key):
             facts.append((name, f"{getattr(counters, key):,}"))
-    return facts
+    made = versions.of_run(run.folder)
+    return [*facts, ("clion_tf", made)] if made else facts
 
 
 def _text(value: float | None, form: str) -> str:

@@ -1,0 +1,94 @@
+"""Which code a run was made with: a line in its folder whenever that changes."""
+
+import importlib.metadata
+import json
+import logging
+import pathlib
+import platform
+import subprocess
+from collections.abc import Mapping
+
+from clion_tf.files import atomic_write
+
+FILE = "versions.jsonl"
+PACKAGES = ("clion_tf", "tensorflow", "keras", "dm_control", "mujoco", "numpy")
+
+_log = logging.getLogger(__name__)
+
+
+def current() -> dict[str, str]:
+    """{name: version} of Python and the packages, and the `commit` of a git checkout.
+
+    What is not known is left out: a package that is not installed, the commit of an installed one.
+    """
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # clion_tf itself, run from a checkout.
+    commit = _commit(pathlib.Path(__file__).resolve().parents[1])
+    return {**found, "commit": commit} if commit else found
+
+
+def record(folder: pathlib.Path, steps: int) -> None:
+    """Notes the versions in a run's folder, if they are not those of its last start.
+
+    Args:
+      folder: of the run, written to by no one else.
+      steps: environment steps from which on they hold.
+
+    Raises:
+      OSError: if the file cannot be written.
+    """
+    entry, earlier = {"step": steps, **current()}, read(folder)
+    if earlier and {**earlier[-1], "step": steps} == entry:
+        return
+    with atomic_write(folder / FILE) as file:
+        file.writelines(json.dumps(line).encode() + b"\n" for line in (*earlier, entry))
+
+
+def read(folder: pathlib.Path) -> list[dict]:
+    """The lines of a run's folder, oldest first; none of older runs. Damaged lines are left out."""
+    try:
+        lines = (folder / FILE).read_text(errors="replace").splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            found.append(entry)
+        else:
+            _log.warning("%s: a damaged line left out", folder / FILE)
+    return found
+
+
+def told(versions: Mapping[str, str]) -> str | None:
+    """`0.1.0 (commit)` of clion_tf, as far as it is known."""
+    version, commit = versions.get("clion_tf"), versions.get("commit")
+    if version and commit:
+        return f"{version} ({commit})"
+    return version or commit
+
+
+def of_run(folder: pathlib.Path) -> str | None:
+    """All that a run was made with, `0.1.0 (a1b2c3), 0.2.0`; None where it was not recorded."""
+    found = [text for text in map(told, read(folder)) if text]
+    return ", ".join(dict.fromkeys(found)) or None
+
+
+def _commit(root: pathlib.Path) -> str | None:
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.TimeoutExpired):  # No git, or a checkout on a slow disk.
+        return None
+    return done.stdout.strip() or None

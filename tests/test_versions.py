@@ -1,0 +1,60 @@
+"""What a run's folder says of the code that made it."""
+
+import json
+import subprocess
+
+import numpy as np
+import pytest
+
+from clion_tf import versions
+
+
+def lines(folder):
+    return (folder / versions.FILE).read_text().splitlines()
+
+
+def test_the_installed_packages_and_the_commit():
+    found = versions.current()
+    assert found["numpy"] == np.__version__ and found["python"].startswith("3.")
+    git = ["git", "-C", str(versions.pathlib.Path(__file__).parents[1]), "rev-parse", "HEAD"]
+    head = subprocess.run(git, capture_output=True, text=True).stdout.strip()
+    assert head.startswith(found.get("commit", "").removesuffix("-dirty"))
+
+
+def test_a_line_when_they_change_and_none_when_they_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "current", lambda: {"clion_tf": "0.1.0", "numpy": "2.0"})
+    versions.record(tmp_path, 0)
+    versions.record(tmp_path, 1000)
+    assert [json.loads(line)["step"] for line in lines(tmp_path)] == [0]
+    newer = {"clion_tf": "0.1.0", "numpy": "2.0", "commit": "abc"}
+    monkeypatch.setattr(versions, "current", lambda: newer)
+    versions.record(tmp_path, 2000)
+    monkeypatch.setattr(versions, "current", lambda: {**newer, "numpy": "2.1"})
+    versions.record(tmp_path, 3000)
+    assert [entry["step"] for entry in versions.read(tmp_path)] == [0, 2000, 3000]
+    assert versions.of_run(tmp_path) == "0.1.0, 0.1.0 (abc)"
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [({}, None), ({"commit": "abc"}, "abc"), ({"clion_tf": "1", "commit": "abc"}, "1 (abc)")],
+)
+def test_what_is_known_is_told(found, text):
+    assert versions.told(found) == text
+
+
+def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
+    assert versions.read(tmp_path) == [] and versions.of_run(tmp_path) is None
+    (tmp_path / versions.FILE).write_text('{"step": 0, "clion_tf": "0.1.0"}\n{"step": 5, "cl')
+    assert versions.of_run(tmp_path) == "0.1.0"
+    assert "damaged" in caplog.text
+    versions.record(tmp_path, 7)
+    assert [entry["step"] for entry in versions.read(tmp_path)] == [0, 7]
+
+
+def test_no_git_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert versions._commit(tmp_path) is None
+    monkeypatch.undo()
+    assert versions._commit(tmp_path) is None  # No repository, whatever git says.
