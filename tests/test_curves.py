@@ -173,6 +173,13 @@ def test_saved_runs_come_back_as_they_were(tmp_path):
     ]
 
 
+def test_a_folder_of_curve_files_is_read(tmp_path):
+    make_run(tmp_path / "a", POINTS, config=Config())
+    curve_files.save(tmp_path / "results", curves.find([tmp_path / "a"]))
+    found = only(tmp_path / "results")
+    assert found.xs.tolist() == list(POINTS) and found.kind == curves.OURS
+
+
 def test_saving_two_runs_under_one_name_is_refused(tmp_path):
     for name in "ab":
         make_run(tmp_path / name, POINTS, config=Config())

@@ -10,7 +10,7 @@ steps, each inside its own range. --layout=ablation draws the methods of the pap
 order. --curves takes curves that others published: [{task, method, seed, xs, ys}, ...].
 
 A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels
-below, a glob of those, or a file made by --save, which writes one small file for each run: steps,
+below, a glob of those, or files made by --save, which writes one small file for each run: steps,
 returns, options. Exit code 0, or 2 if an argument names nothing that can be read or written.
 """
 

@@ -80,8 +80,8 @@ def find(
     """Curves of all runs and curve files that the patterns name.
 
     A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
-    see `clion_tf.results.curve_files`), or a glob of those. A run without a return yet is left out
-    with a warning.
+    see `clion_tf.results.curve_files`) or a folder with nothing but these, or a glob of those. A
+    run without a return yet is left out with a warning.
 
     Args:
       metric: `test` for returns of evaluations, `train` for those of training episodes.
@@ -204,12 +204,12 @@ def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
 
 
 def _inside(path: pathlib.Path) -> list[pathlib.Path]:
-    """A curve file itself; the runs at and below a folder; nothing for other files."""
+    """A curve file itself; a folder's runs, or else its curve files; nothing for other files."""
     if path.is_dir():
-        runs = list(_runs(path, DEPTH))
-        if not runs:
+        found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
+        if not found:
             _log.warning("%s: no run in it", path)
-        return runs
+        return found
     return [path] if path.suffix == ".json" else []
 
 
