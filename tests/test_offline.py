@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
-from trained import save_tiny_run, tool
+from trained import FAKES, save_tiny_run, tool
 
-from clion_tf import command
+from clion_tf import command, loading
+from clion_tf.checkpoint import CheckpointError, load, restore
 from clion_tf.learning import losses
 from clion_tf.offline import judging, training
-from clion_tf.offline.settings import variant
+from clion_tf.offline.going_on import PartialAgent
+from clion_tf.offline.settings import PARTS, variant
 from clion_tf.replay import Replay, ReplayError
 
 FRAMES = 12
@@ -80,9 +82,11 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
         (["--vary", "sigma_h=-1"], 2, "--sigma_h=-1.0: must be 0 or greater"),
         (["--out=x.txt"], 2, "--out=x.txt: must end in .json"),
         (["--heldout=4"], 1, "cannot be held out"),
+        (["--from_checkpoint", "--vary", "deter_size=7"], 2, "world model has other sizes"),
     ],
 )
-def test_refusals(logdir, capsys, words, code, message):
+def test_refusals(logdir, capsys, monkeypatch, words, code, message):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
     assert run(logdir, *words) == code
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
@@ -95,6 +99,106 @@ def test_a_file_of_something_else_is_kept(logdir, tmp_path, capsys):
     assert "holds something else" in capsys.readouterr().err
     assert out.read_text() == '{"task": "other"}'
     assert run(tmp_path / "none") == 2
+
+
+def checkpoint(logdir):
+    return load(next((logdir / "checkpoints").glob("*.npz")))[0]
+
+
+def moved(agent, start):
+    """The parts any of whose weights differ from a checkpoint's."""
+    networks = {
+        network.name: part
+        for part, kinds in PARTS.items()
+        for kind in kinds
+        for network in agent.models.trained_by()[kind]
+    }
+    return {
+        networks[name.partition("/")[0]]
+        for name, variable in agent.models.named_weights().items()
+        if not np.array_equal(variable.numpy(), start[f"weights/{name}"])
+    }
+
+
+def partial(learning=tuple(PARTS), **options):
+    config = tiny_config(pcont="True", **options)  # As the run of an environment of one's own.
+    return PartialAgent(config, ACTIONS, learning=learning)
+
+
+@pytest.mark.parametrize(
+    "learning", [("model",), ("behaviour",), ("evaluator",), ("model", "evaluator")]
+)
+def test_only_parts_that_learn_move(logdir, learning):
+    start, agent = checkpoint(logdir), partial(learning)
+    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    batch = tiny_batch(tiny_config())
+    values = agent.train(batch, 0).numpy()
+    assert moved(agent, start) == set(learning) and np.isfinite(values).all()
+    # The weights are those of what is imagined for the behaviour.
+    losses_of = {n.partition("/")[0] for n in agent.metric_names if "evaluator/weight" not in n}
+    assert losses_of == {"model", *learning}
+
+
+def test_all_parts_learn_as_the_agent_does(logdir):
+    start, batch = checkpoint(logdir), tiny_batch(tiny_config())
+    whole = tiny_agent(pcont="True")
+    restore(whole.named_state(), start)
+    agent = partial()
+    agent.go_on(start)
+    names = []
+    for one in (whole, agent):
+        one.train(batch, 0), one.train(batch, 1)
+        names.append(set(one.metric_names))
+    assert names[0] == names[1]
+    for name, variable in whole.named_state().items():
+        np.testing.assert_array_equal(agent.named_state()[name].numpy(), variable.numpy(), name)
+
+
+def test_what_begins_anew(logdir):
+    start = checkpoint(logdir)
+    # As if the run had learned for long: nothing is as a new agent has it.
+    start = {name: array + 1 for name, array in start.items()}
+    agent = partial(evaluator_units=9)
+    assert agent.go_on(start) == ["evaluator"] and moved(partial(), start) == set(PARTS)
+    agent = partial(model_lr=0.25)
+    assert agent.go_on(start, ["behaviour"]) == ["behaviour"]
+    assert moved(agent, start) == {"behaviour"}
+    # The moments go with the weights, the rate is the setting's own.
+    state = agent.named_state()
+    assert state["optimizer/model/iteration"].numpy() == 1
+    assert state["optimizer/actor/iteration"].numpy() == 0
+    assert state["optimizer/model/learning_rate"].numpy() == 0.25
+    with pytest.raises(CheckpointError, match="world model has other sizes"):
+        partial(deter_size=7).go_on(start)
+
+
+def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    out = tmp_path / "out.json"
+    words = ["--from_checkpoint", "--updates=1", "--heldout=1", f"--out={out}"]
+    words += ["--learning=evaluator,behaviour", "--anew=evaluator", "--play=2"]
+    assert run(logdir, *words, "--vary", "evaluator_units=5") == 0
+    assert capsys.readouterr().out.split()[:2] == ["setting", "return"]
+    content = json.loads(out.read_text())
+    assert content["from_checkpoint"] == 1000
+    assert content["learning"] == ["behaviour", "evaluator"]
+    for setting in content["settings"].values():
+        assert setting["anew"] == ["evaluator"] and len(setting["returns"]) == 2
+        assert setting["found"]["return"] == pytest.approx(np.mean(setting["returns"]))
+    # The world model is that of the checkpoint in both, so they see the same.
+    base, other = (setting["found"] for setting in content["settings"].values())
+    assert base["image_loss"] == other["image_loss"] and base["auc"] != other["auc"]
+    # Other plans are other numbers.
+    assert run(logdir, *words[:-1], "--play=3") == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_episodes_to_judge_by_are_new(logdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    replay, unseen = training.episodes(loading.read(logdir), 2, True)
+    assert len(replay) == 4 and len(unseen["reward"]) == 2 * training.SEQUENCES
+    assert set(replay.sample(64, 0)["reward"].ravel()) == {0.0, 1.0, 2.0, 3.0}
+    assert not {0.0, 1.0, 2.0, 3.0} >= set(unseen["reward"].ravel())
 
 
 def test_variant_takes_values_as_the_command_line_does():

@@ -7,8 +7,12 @@ Trains one new agent with the run's options and one for each word after --vary (
 between them), all on the same batches, and judges each by the newest episodes, which none of them
 was trained on: losses, robustness of memory and embedding, errors of imagination, and what the
 evaluator can tell. What the numbers are is said in clion_tf/offline/judging.py. It costs updates
-only, no rendering, so that constants can be screened in minutes; it does not replace returns, as
-the episodes stay those of the run's own policy.
+only, no rendering, so that constants can be screened in minutes.
+
+With --from_checkpoint all go on from the run's newest checkpoint instead, on all of its episodes,
+and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
+--learning=evaluator trains the evaluator alone (likewise model, behaviour, or several), --anew
+begins parts anew; with --play=N each setting's agent plays N evaluation episodes, for its return.
 
 With --out the numbers are written as each setting ends, and settings that the file has already are
 not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
@@ -26,16 +30,16 @@ import json
 import pathlib
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import checks, command, loading
+from clion_tf.checkpoint import load
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.files import atomic_write
-from clion_tf.logdir import LogdirError, saved_options
-from clion_tf.offline.settings import variant
+from clion_tf.offline.settings import PARTS, variant
 from clion_tf.run import quiet_import
 
 BASE = "as the run"
 COLUMNS = (
-    "image_loss", "reward_error", "rotated_reward_error", "rotation_shift", "decoding_0",
+    "return", "image_loss", "reward_error", "rotated_reward_error", "rotation_shift", "decoding_0",
     "decoding_0.1", "decoding_0.4", "open_loop_error", "auc", "rank_correlation", "ess",
 )  # fmt: skip
 
@@ -44,23 +48,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = checks.output_file(options.out, (".json",)) if options.out else None
-    folder = pathlib.Path(options.logdir).expanduser()
-    config = saved_options(folder) if folder.is_dir() else None
-    if config is None:
-        raise LogdirError(f"{folder}: no run of clion_tf there")
+    saved = loading.read(options.logdir)
+    config = saved.config
     checks.world_model(config)
     settings = variants(config, options)
-    about = {"logdir": folder.name, "task": config.task, "updates": options.updates}
+    how = {key: getattr(options, key) for key in ("updates", "learning", "anew", "play")}
+    about = {"logdir": pathlib.Path(config.logdir).name, "task": config.task, **how}
     about |= {"heldout": options.heldout, "seed": options.seed}
+    about["from_checkpoint"] = saved.counters.steps if options.from_checkpoint else None
     found = earlier(out, about)
     with quiet_import():
         from clion_tf.offline import training
-    replay, unseen = training.split(folder / "episodes", config, options.heldout)
+    start = load(saved.path)[0] if options.from_checkpoint else {}
+    kind = training.kind(saved)
+    plan = training.Plan(start=start, **how)
+    replay, unseen = training.episodes(saved, options.heldout, options.from_checkpoint)
     for name, setting in settings.items():
         if name in found:
             continue
         result = training.study(
-            setting, replay, unseen, options.updates, lambda n, name=name: told(name, n, options)
+            setting, kind, replay, unseen, plan, lambda n, name=name: told(name, n, options)
         )
         found[name] = {**result._asdict(), "options": changed(config, setting)}
         if out is not None:
@@ -78,11 +85,24 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--logdir", required=True, metavar="DIR", help="folder of the run")
     add("--vary", nargs="*", default=[], metavar="OPTION=VALUE[,...]", help="a setting each")
     add("--updates", type=command.positive, default=500, help="of each agent; 500")
-    add("--heldout", type=command.positive, default=3, help="newest episodes to judge by; 3")
+    add("--heldout", type=command.positive, default=3, help="episodes to judge by; 3")
+    add("--from_checkpoint", action="store_true", help="go on from the newest")
+    kinds = ",".join(PARTS)
+    add("--learning", type=parts, default=[*PARTS], metavar="PARTS", help=f"some of {kinds}; all")
+    add("--anew", type=parts, default=[], metavar="PARTS", help="of these, with --from_checkpoint")
+    add("--play", type=int, default=0, help="evaluation episodes of each setting; 0")
     add("--seed", type=checks.seed, default=0, help="of weights, batches and noise; 0")
     add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
     add("--out", metavar="FILE", help="write all numbers there, .json")
     return parser.parse_args(arguments)
+
+
+def parts(text: str) -> list[str]:
+    """An argument such as `behaviour,evaluator`, in the order of PARTS."""
+    words = text.split(",")
+    if not set(words) <= set(PARTS):
+        raise ValueError(text)
+    return [part for part in PARTS if part in words]
 
 
 def variants(config: Config, options: argparse.Namespace) -> dict[str, Config]:

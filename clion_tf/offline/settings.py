@@ -1,9 +1,12 @@
-"""Options of a run with some of them changed. Imports no TensorFlow."""
+"""What a setting is: parts that learn, options that differ. Imports no TensorFlow."""
 
 import dataclasses
 from collections.abc import Mapping
 
 from clion_tf.config import Config, parse
+
+# Of an agent that can learn without the others, and their losses.
+PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("evaluator",)}
 
 
 def variant(config: Config, words: Mapping[str, str]) -> Config:
