@@ -259,3 +259,31 @@ def test_vectors_are_judged_without_images():
     agent = Agent(tiny_config(), ACTIONS, observed={"vector": (3,)})
     found = judging.judge(agent, tiny_config(), data)
     assert "auc" in found and "vector_loss" in found and "decoding_0" not in found
+
+
+def test_value_error_of_a_critic_that_knows(monkeypatch):
+    """Rewards of 1 without end are worth 1 / (1 - discount) everywhere; one of 0 is off by that."""
+    config, length = tiny_config(discount=0.9), 6
+    data = tiny_batch(config)
+    data["reward"], data["discount"] = np.ones((2, length), "f4"), np.ones((2, length), "f4")
+    for constant, error in ((10.0, 0.0), (0.0, None)):
+        agent = tiny_agent(discount=0.9)
+        monkeypatch.setattr(
+            agent.models, "value", lambda feat, c=constant: tf.fill(feat.shape[:-1], c)
+        )
+        found = judging.judge(agent, config, data)
+        # A sequence of 6 is judged at frame 3, which two rewards and the last value follow.
+        expected = sum(0.9**k for k in range(2)) if error is None else error
+        for sigma in judging.VALUE_SIGMAS:
+            assert found[f"value_error_{sigma:g}"] == pytest.approx(expected, abs=1e-5)
+        assert found["return_std"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_value_error_ends_with_the_episode():
+    config = tiny_config(discount=0.9)
+    data = tiny_batch(config)
+    data["reward"][:], data["discount"][:] = 1.0, 1.0
+    data["discount"][:, 3] = 0.0  # Terminal: what follows frame 3 does not count.
+    agent = tiny_agent(discount=0.9)
+    agent.models.value = lambda feat: tf.fill(feat.shape[:-1], 1.0)
+    assert judging.judge(agent, config, data)["value_error_0.4"] == pytest.approx(0.0, abs=1e-6)

@@ -12,6 +12,10 @@ posterior mean of s, in its standard deviations (root mean square).
 Imagination: `open_loop_error`, squared error of images predicted AHEAD steps ahead from the actions
 alone, and `open_loop_reward_error`.
 
+Critic: `value_error_<sigma>`, root mean square of its value less the discounted rewards that
+followed to the sequence's end, where its value stands in for the rest, at starts with noise of that
+standard deviation on h and s drawn anew (eq. 3); the spread of those returns is `return_std`.
+
 Evaluator (where there is one): `auc`, the chance that it scores a real transition above an imagined
 one (1/2: it cannot tell); `accuracy` at 0.5; `rank_correlation`, Spearman's, of an imagined
 transition's score with how near it is to the real one beside it (1: the best order); `ess`, the
@@ -28,12 +32,14 @@ from scipy import stats
 from clion_tf import noise as noises
 from clion_tf.agent import Agent
 from clion_tf.config import Config
-from clion_tf.learning import losses, metrics, weighting
+from clion_tf.learning import augmentation, losses, metrics, weighting
+from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.noise import Noise
 from clion_tf.showing import reconstruction
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
+VALUE_SIGMAS = (0.0, 0.1, 0.4)
 AHEAD = 15  # Steps, as far as imagination goes by default.
 CONTEXT = 5  # Frames that are seen before.
 
@@ -52,6 +58,7 @@ def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> 
         found |= {f"decoding_{s:g}": float(e) for s, e in zip(SIGMAS, errors, strict=True)}
         found |= _rotated(agent, config, data, post, noise)
         found |= _open_loop(agent, data, post, noise)
+    found |= _critic(agent, data, post, noise)
     if agent.models.evaluator is not None:
         found |= _evaluator(agent, data, post, noise)
     return found
@@ -92,6 +99,30 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     reward = models.reward(models.rssm.get_feat(at)) - data["reward"][:, last]
     error = tf.reduce_mean(tf.reduce_sum(tf.square(image), [1, 2, 3]))
     return {"open_loop_error": float(error), "open_loop_reward_error": _rms(reward)}
+
+
+def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
+    """Of states that CONTEXT frames lead to, and that at least half of the sequence follows."""
+    models, length = agent.models, data["action"].shape[1]
+    steps = slice(min(CONTEXT, length // 2), length // 2 + 1)
+    value = tf.transpose(models.value(models.rssm.get_feat(post)))
+    reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
+    # Of lambda 1: nothing but rewards until the last frame.
+    discount = agent.settings.discount * discount
+    returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 1.0)[steps]
+    start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
+    returns = tf.reshape(tf.transpose(returns), [-1])
+    count = returns.shape[0]
+    found = {"return_std": float(tf.math.reduce_std(returns))}
+    for sigma in VALUE_SIGMAS:
+        standard = (
+            noise.normal(f"value_{key}", [1, count, start[key].shape[-1]])
+            for key in ("deter", "stoch")
+        )
+        both = augmentation.augment(start, 1, *standard, sigma, agent.settings.sigma2)
+        there = {key: value[count:] for key, value in both.items()}
+        found[f"value_error_{sigma:g}"] = _rms(models.value(models.rssm.get_feat(there)) - returns)
+    return found
 
 
 def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
