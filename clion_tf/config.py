@@ -125,7 +125,7 @@ class Config:
     model_lr: float = _option(6e-4, "Adam's learning rate for the world model.", "CLION")
     value_lr: float = _option(8e-5, "Adam's learning rate for the critic.", "CLION")
     actor_lr: float = _option(8e-5, "Adam's learning rate for the actor.", "CLION")
-    evaluator_lr: float = _option(8e-5, "Adam's learning rate for the evaluator.", "ours")
+    evaluator_lr: float = _option(3e-4, "Adam's learning rate for the evaluator.", "ours")
     grad_clip: float = _option(100.0, "Largest global norm of a network's gradient.", "CLION")
     max_bad_updates: int = _option(50, "Skipped updates in a row (losses or gradients not finite) before the run goes back, once, to its checkpoint.", "ours", resume=True)
 

@@ -35,13 +35,10 @@ from clion_tf.checkpoint import load
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.files import atomic_write
 from clion_tf.offline.settings import PARTS, variant
+from clion_tf.offline.tables import table
 from clion_tf.run import quiet_import
 
 BASE = "as the run"
-COLUMNS = (
-    "return", "image_loss", "reward_error", "rotated_reward_error", "rotation_shift", "decoding_0",
-    "decoding_0.1", "decoding_0.4", "open_loop_error", "auc", "rank_correlation", "ess",
-)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -74,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with atomic_write(out) as file:
                 content = {**about, "settings": found}
                 file.write(json.dumps(content, indent=1).encode() + b"\n")
-    print("\n".join(table({name: found[name]["found"] for name in settings})))
+    print("\n".join(table("setting", {name: found[name]["found"] for name in settings})))
     return command.OK
 
 
@@ -144,20 +141,6 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
 def told(name: str, number: int, options: argparse.Namespace) -> None:
     if number % 50 == 0:
         command.progress(f"{name}: {number} of {options.updates} updates")
-
-
-def table(found: dict[str, dict[str, float]]) -> list[str]:
-    """Settings as rows, the more telling numbers as columns."""
-    columns = [c for c in COLUMNS if any(c in row for row in found.values())]
-    rows = [["setting", *columns]]
-    for name, row in found.items():
-        rows.append([name, *(f"{row[c]:.4g}" if c in row else "-" for c in columns)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    first, *rest = widths
-    return [
-        row[0].ljust(first) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], rest, strict=True))
-        for row in rows
-    ]
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from clion_tf import evaluation, hardware, loading
 from clion_tf.agent import Agent
 from clion_tf.config import Config
 from clion_tf.interaction import AgentPolicy
-from clion_tf.loading import Saved
+from clion_tf.loading import Saved, TrainedAgent
 from clion_tf.observations import Shapes
 from clion_tf.offline import judging
 from clion_tf.offline.going_on import PartialAgent
@@ -73,13 +73,22 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Replay, dict]:
         return split(folder, config, heldout)
     replay = Replay(folder, config.batch_length, config.seed)
     replay.load(tidy=False)
-    trained = loading.build(saved)
+    return replay, played(loading.build(saved), heldout)
+
+
+def played(trained: TrainedAgent, count: int) -> dict:
+    """Sequences [N, L, ...] of new episodes of a run's agent, rotated as in its training.
+
+    Raises:
+      EnvError: if playing fails.
+    """
+    config = trained.config
     spec = evaluation.spec(config, config.rotation_degrees)
-    with tempfile.TemporaryDirectory() as temporary:
-        played = Replay(temporary, config.batch_length, config.seed)
-        for _, episode in evaluation.play(trained.policy, spec, heldout, 1, config.worker_timeout):
-            played.add(episode)
-        return replay, _sequences(played, config, range(1, heldout + 1))
+    with tempfile.TemporaryDirectory() as folder:
+        replay = Replay(folder, config.batch_length, config.seed)
+        for _, episode in evaluation.play(trained.policy, spec, count, 1, config.worker_timeout):
+            replay.add(episode)
+        return _sequences(replay, config, range(1, count + 1))
 
 
 def split(folder: pathlib.Path, config: Config, heldout: int) -> tuple[Replay, dict]:

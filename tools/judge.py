@@ -1,0 +1,91 @@
+"""Judges the agents of several runs of one task by new episodes, which each of them plays.
+
+    .venv/bin/python tools/judge.py --logdirs logdir/clion logdir/dreamer --episodes=4 --out=a.json
+
+A row for each agent and each one's episodes: how well the world model of the first reconstructs and
+predicts, its critic's error, and what its evaluator can tell, on the same frames for all. So a
+model that sees better is not taken for one whose own agent shows it simpler pictures. What the
+numbers are is said in clion_tf/offline/judging.py. Episodes are played by the evaluation policy,
+rotated as the player's run is.
+
+Exit code 0, 2 for what cannot be, 1 if an environment or the disk fails.
+"""
+
+import os
+import sys
+
+# inspect.py beside this file has the name of a standard module: no imports from this folder.
+if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
+    sys.path.pop(0)
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from clion_tf import checks, command, loading
+from clion_tf.command import UsageError
+from clion_tf.files import atomic_write
+from clion_tf.loading import Saved
+from clion_tf.offline.tables import table
+from clion_tf.run import quiet_import
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    options = parse(arguments)
+    out = checks.output_file(options.out, (".json",)) if options.out else None
+    saved = runs(options.logdirs)
+    with quiet_import():
+        from clion_tf.offline import judging, training
+    trained = {name: loading.build(one) for name, one in saved.items()}
+    unseen = {name: training.played(one, options.episodes) for name, one in trained.items()}
+    found = {
+        f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
+        for name, one in trained.items()
+        for player in trained
+    }
+    if out is not None:
+        steps = {name: one.counters.steps for name, one in saved.items()}
+        content = {"steps": steps, "episodes": options.episodes, "found": found}
+        with atomic_write(out) as file:
+            file.write(json.dumps(content, indent=1).encode() + b"\n")
+    print("\n".join(table("agent", found)))
+    return command.OK
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The command line's words."""
+    parser = command.parser(__doc__)
+    add = parser.add_argument
+    add("--logdirs", nargs="+", required=True, metavar="DIR", help="folders of runs")
+    add("--episodes", type=command.positive, default=4, help="that each agent plays; 4")
+    add("--out", metavar="FILE", help="write all numbers there, .json")
+    return parser.parse_args(arguments)
+
+
+def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
+    """Runs by the shortest ends of their paths that tell them apart.
+
+    Raises:
+      UsageError: if they cannot be judged by the same episodes.
+    """
+    paths = [Path(logdir).expanduser().resolve() for logdir in logdirs]
+    if len(set(paths)) < len(paths):
+        raise UsageError("--logdirs: names a run twice")
+    saved = [loading.read(path) for path in paths]
+    for one in saved:
+        checks.world_model(one.config)
+    tasks = {(one.config.task, one.config.observe, one.config.action_repeat) for one in saved}
+    if len(tasks) > 1:
+        words = "; ".join(" ".join(map(str, task)) for task in sorted(tasks))
+        raise UsageError(f"--logdirs: runs of different tasks, views or action repeats: {words}")
+    length = 1
+    while len({path.parts[-length:] for path in paths}) < len(paths):
+        length += 1
+    names = ["/".join(path.parts[-length:]) for path in paths]
+    return dict(zip(names, saved, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(command.run("judge", main))
