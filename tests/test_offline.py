@@ -82,7 +82,8 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
         (["--vary", "sigma_h=-1"], 2, "--sigma_h=-1.0: must be 0 or greater"),
         (["--out=x.txt"], 2, "--out=x.txt: must end in .json"),
         (["--heldout=4"], 1, "cannot be held out"),
-        (["--from_checkpoint", "--vary", "deter_size=7"], 2, "world model has other sizes"),
+        (["--from_checkpoint", "--vary", "deter_size=7"], 2, "has another deter_size"),
+        (["--learning=evaluator", "--vary", "evaluator=False"], 2, "there is none in the setting"),
     ],
 )
 def test_refusals(logdir, capsys, monkeypatch, words, code, message):
@@ -90,6 +91,15 @@ def test_refusals(logdir, capsys, monkeypatch, words, code, message):
     assert run(logdir, *words) == code
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--play=-1"], ["--anew=evaluator"], ["--learning=critic"], ["--learning="]]
+)
+def test_words_that_cannot_be(logdir, words):
+    with pytest.raises(SystemExit) as end:
+        run(logdir, *words)
+    assert end.value.code == 2
 
 
 def test_a_file_of_something_else_is_kept(logdir, tmp_path, capsys):

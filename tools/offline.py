@@ -34,7 +34,7 @@ from clion_tf import checks, command, loading
 from clion_tf.checkpoint import load
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.files import atomic_write
-from clion_tf.offline.settings import PARTS, variant
+from clion_tf.offline.settings import MODEL_SIZES, PARTS, variant
 from clion_tf.offline.tables import table
 from clion_tf.run import quiet_import
 
@@ -87,11 +87,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kinds = ",".join(PARTS)
     add("--learning", type=parts, default=[*PARTS], metavar="PARTS", help=f"some of {kinds}; all")
     add("--anew", type=parts, default=[], metavar="PARTS", help="of these, with --from_checkpoint")
-    add("--play", type=int, default=0, help="evaluation episodes of each setting; 0")
+    add("--play", type=count, default=0, help="evaluation episodes of each setting; 0")
     add("--seed", type=checks.seed, default=0, help="of weights, batches and noise; 0")
     add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
     add("--out", metavar="FILE", help="write all numbers there, .json")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.anew and not options.from_checkpoint:
+        parser.error("--anew: without --from_checkpoint all is new")
+    return options
+
+
+def count(text: str) -> int:
+    """An argument that may be 0."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
 
 
 def parts(text: str) -> list[str]:
@@ -113,7 +124,18 @@ def variants(config: Config, options: argparse.Namespace) -> dict[str, Config]:
         if not all(words) or not all(words.values()):
             raise ConfigError(f"--vary {text}: say option=value, several with commas between")
         found[text] = variant(config, {**base, **words})
+    for name, setting in found.items():
+        _check(name, config, setting, options)
     return found
+
+
+def _check(name: str, config: Config, setting: Config, options: argparse.Namespace) -> None:
+    """Refuses what could not be trained, before episodes are played."""
+    sizes = [size for size in changed(config, setting) if size in MODEL_SIZES]
+    if options.from_checkpoint and sizes:
+        raise ConfigError(f"--vary {name}: the checkpoint's world model has another {sizes[0]}")
+    if options.learning == ["evaluator"] and not setting.evaluator:
+        raise ConfigError(f"--learning=evaluator: there is none in the setting '{name}'")
 
 
 def changed(config: Config, setting: Config) -> dict:

@@ -8,8 +8,6 @@ import tensorflow as tf
 from clion_tf.agent import Agent
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config
-from clion_tf.learning import metrics
-from clion_tf.learning.optimizer import step_all
 from clion_tf.noise import Noise
 from clion_tf.observations import PIXELS, Shapes
 from clion_tf.offline.settings import PARTS
@@ -36,18 +34,20 @@ class PartialAgent(Agent):
         super().__init__(config, action_size, discrete, precision, jit, observed)
         self._learning = frozenset(learning)
 
-    def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
-        """As Agent's, where only optimisers of parts that learn step.
+    def gradients(
+        self, data: dict[str, tf.Tensor], noise: Noise
+    ) -> tuple[dict[str, list], dict[str, tf.Tensor]]:
+        """As Agent's, of the parts that learn only, so that no other optimiser steps."""
+        grads, out = super().gradients(data, noise)
+        learning = {loss for part in self._learning for loss in PARTS[part]}
+        return {loss: grads[loss] for loss in grads if loss in learning}, out
 
-        What nothing asks for is left out of the graph, so the rest costs nothing.
+    def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
+        """As Agent's, with the metrics of parts that learn only.
+
+        TensorFlow leaves out what no metric and no step needs, but for loops (models/scan.py).
         """
-        grads, out = self.gradients(data, noise)
-        names = [name for part in self._learning for name in PARTS[part] if name in grads]
-        grads = {name: grads[name] for name in names}
-        taking = {name: self.optimizers[name] for name in names}
-        norms, taken = step_all(taking, grads, {name: out[f"{name}_loss"] for name in names})
-        scales = {name: optimizer.scale for name, optimizer in taking.items()}
-        found = metrics.training(out, norms, scales, taken)
+        found = super().update(data, noise)
         return {name: value for name, value in found.items() if self._wanted(name)}
 
     def _wanted(self, name: str) -> bool:

@@ -7,6 +7,8 @@ from clion_tf.config import Config, parse
 
 # Of an agent that can learn without the others, and their losses.
 PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("evaluator",)}
+# Options that give the world model's variables their shapes.
+MODEL_SIZES = ("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth")
 
 
 def variant(config: Config, words: Mapping[str, str]) -> Config:
