@@ -189,4 +189,6 @@ class Agent(Learner):
         other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.
         turn = (noise.uniform("turn", [batch, 1]) + 1) / 2 < amount
-        return tf.where(turn | (how == "completely_random"), other, action)
+        if how == "completely_random":
+            turn = amount > 0  # In evaluation it is 0.
+        return tf.where(turn, other, action)

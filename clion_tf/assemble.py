@@ -66,7 +66,7 @@ def assemble(
             f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
     versions.record(logdir, counters.steps)
-    logger = Logger(logdir, counters.metrics_bytes)
+    logger = Logger(logdir, None if found is None else counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, env.renderer):
         progress.message(line)

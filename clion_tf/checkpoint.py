@@ -3,13 +3,16 @@
 A checkpoint appears whole or not at all, and a restore must use all of it.
 """
 
+import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
 import pathlib
+import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -17,11 +20,18 @@ from clion_tf.files import atomic_write
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+# What reading a damaged file can raise, besides OSError.
+DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
+# Variables that only float16 needs, see learning.optimizer: a run may change its precision.
+LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
 
 class CheckpointError(RuntimeError):
     """A checkpoint that cannot be used; the message is one line."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint of which no part can be used by anyone."""
 
 
 @dataclasses.dataclass
@@ -86,16 +96,22 @@ class Checkpoints:
             old.unlink()
         return path
 
+    def oldest(self) -> Counters:
+        """The counters of the oldest checkpoint that is kept; errors as `load`'s."""
+        return load_counters(self.paths()[-1])
+
     def load_newest(self) -> tuple[dict[str, np.ndarray], Counters] | None:
         """The newest checkpoint that can be read, None without any; damaged ones are set aside.
 
         Raises:
-          CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes.
+          CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes;
+            or if the newest is of another version, which can go on with it.
+          OSError: if the disk does not give it now, which says nothing of the file.
         """
         for path in self.paths():
             try:
                 return load(path)
-            except CheckpointError as error:
+            except DamagedError as error:
                 log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
         if any(self._folder.glob("*.npz.bad")):
@@ -110,43 +126,53 @@ def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
     """({name: array}, counters) of one checkpoint.
 
     Raises:
-      CheckpointError: if it is damaged or something else.
+      CheckpointError: if it is damaged, something else, or of another version.
+      OSError: if the disk does not give it.
     """
-    try:
+    with _reading(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
 
 
 def load_counters(path: pathlib.Path) -> Counters:
-    """The counters of one checkpoint, without reading its arrays.
+    """The counters of one checkpoint, without reading its arrays; errors as `load`'s."""
+    with _reading(path), np.load(path, allow_pickle=False) as file:
+        return Counters(**json.loads(str(file["meta"])))
 
-    Raises:
-      CheckpointError: if it is damaged or something else.
-    """
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return Counters(**json.loads(str(file["meta"])))
-    except UNREADABLE as error:
-        raise CheckpointError(f"{path}: damaged checkpoint ({error})") from error
+        yield
+    except DAMAGE as error:
+        raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
+    except TypeError as error:  # Counters that this version does not know.
+        raise CheckpointError(f"{path}: of another version of clion_tf ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # A directory of the archive that points nowhere.
+            raise
+        raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
 
 
 def restore(variables: Mapping[str, "object"], arrays: Mapping[str, np.ndarray]) -> None:
     """Assigns every array to the variable of its name.
 
+    Loss scales are left out where only one side has them.
+
     Raises:
       CheckpointError: if a name or a shape differs, before anything is assigned.
     """
-    if odd := sorted(variables.keys() ^ arrays.keys()):
+    differing = variables.keys() ^ arrays.keys()
+    if odd := sorted(name for name in differing if not LOSS_SCALE.match(name)):
         where = "the checkpoint" if odd[0] in arrays else "the agent"
         raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
-    for name, variable in variables.items():
+    common = {name: variable for name, variable in variables.items() if name in arrays}
+    for name, variable in common.items():
         if tuple(variable.shape) != arrays[name].shape:
             ours, theirs = tuple(variable.shape), arrays[name].shape
             raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
-    for name, variable in variables.items():
+    for name, variable in common.items():
         variable.assign(arrays[name])
 
 

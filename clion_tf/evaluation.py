@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from clion_tf.config import Config
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs
+from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.envs.remote import Ready
 from clion_tf.episodes import Episode
 from clion_tf.interaction import OnStep, Policy, run_episode
@@ -104,11 +104,7 @@ def play(
 
 def _one(policy: Policy, number: int, check: OnStep) -> Callable[[list[RemoteEnv]], Episode]:
     def run(envs: list[RemoteEnv]) -> Episode:
-        try:
-            return run_episode(envs[0], policy, number, check)
-        except ValueError as error:  # A reward that is not finite, for example.
-            task = envs[0].spec.task
-            raise EnvError(f"environment {task}, episode {number}: {error}") from error
+        return run_episode(envs[0], policy, number, check)
 
     return run
 

@@ -65,12 +65,14 @@ class Source:
         self._folder = folder
         self._holds: list[int] | None = None
         self._drawn: Generator[tuple[int, Batch]] | None = None
-        self._next: int | None = None  # The update that `_drawn` yields next.
+        self._next: int | None = None  # The update that `_drawn` yields next,
+        self._last: int | None = None  # and the last one, with which the phase ends.
 
     def batches(self, message: dict) -> list[Batch]:
         """The batches of a message's updates, in order; the phase's next ones are read ahead."""
         numbers = message["updates"]
-        if message["state"] or message["holds"] != self._holds or numbers[0] != self._next:
+        drawn = numbers[0] == self._next and message["last"] == self._last
+        if message["state"] or message["holds"] != self._holds or not drawn:
             self._begin(message)
         found = [next(self._drawn)[1] for _ in numbers]
         self._next = numbers[-1] + 1
@@ -81,7 +83,8 @@ class Source:
             self._drawn.close()  # Its thread reads the index, which changes now.
         self._catch_up(message)
         draw = self._replay.sample_fn(self._config.batch_size)
-        numbers = range(message["updates"][0], message["last"] + 1)
+        self._last = message["last"]
+        numbers = range(message["updates"][0], self._last + 1)
         self._drawn = prefetch(draw, numbers, depth=2 * len(message["updates"]))
 
     def _catch_up(self, message: dict) -> None:

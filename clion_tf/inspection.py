@@ -49,6 +49,8 @@ def _episodes(folder: pathlib.Path, damage: list[str]) -> list[str]:
     for path in sorted(folder.joinpath("episodes").glob("*.npz")):
         try:
             frames.append(inspect(path)[0].frames)
+        except FileNotFoundError:
+            continue  # The run is going on, and this one has given way since.
         except DAMAGE as error:
             damage.append(f"{path}: damaged episode ({error})")
     return [f"episodes on disk: {len(frames)}, {sum(frames)} frames"]
@@ -59,6 +61,8 @@ def _checkpoints(folder: pathlib.Path, damage: list[str]) -> list[str]:
     for path in Checkpoints.found_in(folder / "checkpoints"):
         try:
             arrays, counters = load(path)
+        except FileNotFoundError:
+            continue
         except CheckpointError as error:
             damage.append(str(error))
             continue

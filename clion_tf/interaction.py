@@ -6,7 +6,7 @@ from typing import Protocol
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import RemoteEnv
+from clion_tf.envs import EnvError, RemoteEnv
 from clion_tf.episodes import Episode, EpisodeBuilder
 from clion_tf.stopwatch import Stopwatch
 
@@ -103,6 +103,7 @@ def run_episodes(
 
     Raises:
       WorkerError: if an environment fails; what all of them did so far is dropped.
+      EnvError: if what one observed or earned makes no episode (numbers that are not finite).
     """
     numbers = range(first, first + len(envs))
     for env, number in zip(envs, numbers, strict=True):
@@ -128,8 +129,15 @@ def run_episodes(
                 ended.append(i)
         running = [i for i in running if i not in ended]
         if not running:
-            return [builder.finish() for builder in builders]
+            return [_finished(*pair) for pair in zip(numbers, envs, builders, strict=True)]
         actions = policy.act(observed)
+
+
+def _finished(number: int, env: RemoteEnv, builder: EpisodeBuilder) -> Episode:
+    try:
+        return builder.finish()
+    except ValueError as error:
+        raise EnvError(f"environment {env.spec.task}, episode {number}: {error}") from error
 
 
 def _native(env: RemoteEnv, action: np.ndarray) -> np.ndarray | int:

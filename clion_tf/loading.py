@@ -157,7 +157,7 @@ def _newest(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters, path
         for path in found:
             try:
                 return (*load_checkpoint(path), path)
-            except CheckpointError as error:
+            except (CheckpointError, OSError) as error:
                 if not path.exists():
                     break  # The run has removed it since, because there is a newer one.
                 _log.warning("%s; taking the one before", error)

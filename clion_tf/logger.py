@@ -87,28 +87,19 @@ class Logger:
 
     def video(self, step: int, tag: str, frames: np.ndarray, fps: float) -> None:
         """Logs frames uint8 [T, H, W, C] as an animated GIF."""
-        self._picture(step, tag, frames.shape[1:], video.encode_gif(frames, fps))
-
-    def image(self, step: int, tag: str, image: np.ndarray) -> None:
-        """Logs an image uint8 [H, W, C]."""
-        self._picture(step, tag, image.shape, video.encode_png(image))
-
-    def flush(self) -> None:
-        """Hands everything to the operating system."""
-        self._file.flush()
-        self._events.flush()
+        height, width, channels = frames.shape[1:]
+        picture = _Summary.Image(
+            height=height,
+            width=width,
+            colorspace=channels,
+            encoded_image_string=video.encode_gif(frames, fps),
+        )
+        self._add(step, [_Summary.Value(tag=tag, image=picture)])
 
     def close(self) -> None:
         """Writes what is pending and closes the files."""
         self._file.close()
         self._events.close()
-
-    def _picture(self, step: int, tag: str, shape: tuple[int, ...], encoded: bytes) -> None:
-        height, width, channels = shape
-        picture = _Summary.Image(
-            height=height, width=width, colorspace=channels, encoded_image_string=encoded
-        )
-        self._add(step, [_Summary.Value(tag=tag, image=picture)])
 
     def _add(self, step: int, values: list) -> None:
         event = _Event(wall_time=time.time(), step=int(step), summary=_Summary(value=values))

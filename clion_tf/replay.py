@@ -37,7 +37,7 @@ class ReplayError(ValueError):
 
 _log = logging.getLogger(__name__)
 
-_OWN_NAME = re.compile(r"(\d{6,})-\d+\.npz")
+_OWN_NAME = re.compile(r"(\d{6,})-(\d+)\.npz")  # Index and frames, see save_episode.
 _SAMPLING = 1  # Sets the noise of batches apart from other uses of the run's seed.
 
 
@@ -127,6 +127,12 @@ class Replay:
             self._next_index = max(past, len(foreign) + len(own))
         return len(self._entries)
 
+    def leave_out(self, newest: int) -> None:
+        """No longer draws from the newest so many episodes; until `load`."""
+        left = self._entries[len(self._entries) - newest :]
+        self._entries = self._entries[: len(self._entries) - newest]
+        self._drawable = [entry for entry in self._drawable if entry not in left]
+
     def follow(self, count: int) -> None:
         """Indexes what another process has written since the last time, up to index `count`."""
         if self._next_index is None or count < self._next_index:
@@ -152,17 +158,21 @@ class Replay:
         self._next_index = index + 1
         return path
 
-    def prune(self, spare: int) -> int:
-        """Removes the files of episodes that gave way, but the newest `spare`; returns how many.
+    def prune(self, count: int) -> int:
+        """Removes the files of episodes that had given way at index `count`; returns how many.
 
-        Call it after a checkpoint is saved, and spare one for each older checkpoint that is kept:
+        Call it after a checkpoint is saved, with the index of the oldest checkpoint that is kept:
         a run that falls back to it must find the same episodes.
         """
-        drawn = {entry.name for entry in self._entries}
-        old = [p for p in self._folder.glob("*.npz") if p.name not in drawn]
-        mine = sorted((p for p in old if _own_index(p) is not None), key=_own_index)
-        mine = [p for p in mine if _own_index(p) < self.next_index]
-        gone = mine[: max(0, len(mine) - spare)] if self._capacity is not None else []
+        if self._capacity is None:
+            return 0
+        own = [p for p in self._folder.glob("*.npz") if _own_index(p) is not None]
+        known = sorted((p for p in own if _own_index(p) < count), key=_own_index)
+        stored, gone = 0, []
+        for number, path in enumerate(reversed(known)):
+            stored += int(_OWN_NAME.fullmatch(path.name)[2]) - 1
+            if number and stored > self._capacity:
+                gone.append(path)
         for path in gone:
             path.unlink()
         return len(gone)
@@ -189,14 +199,14 @@ class Replay:
         """`sample` for a fixed batch size, as `prefetch` takes it."""
         return lambda update: self.sample(batch_size, update)
 
-    def newest(self, batch_length: int, rows: int) -> Batch:
+    def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
         """Sequences [rows, batch_length, ...] evenly spread over the newest episode.
 
-        They are shorter if that is shorter.
+        Or over one that has `before` newer ones. They are shorter if it is shorter.
         """
         if not self._entries:
             raise ReplayError(f"no episode in {self._folder}")
-        entry = self._entries[-1]
+        entry = self._entries[-1 - before]
         batch_length = min(batch_length, entry.frames)
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)

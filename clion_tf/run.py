@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from clion_tf import cluster
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config, ConfigError, parse, usage
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
 from clion_tf.logdir import LogdirError, open_logdir
 from clion_tf.replay import ReplayError
 
@@ -36,6 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return _run(parse(arguments))
+    except WorkerError as error:
+        # Whatever raised in it will again; a worker that died or hung may not have room enough now.
+        return _fail(REFUSED if error.details else FAILED, error)
     except (ConfigError, LogdirError, CheckpointError, EnvError) as error:
         return _fail(REFUSED, error)
     except OSError as error:

@@ -16,9 +16,14 @@ FPS = 20  # Of saved videos, in agent steps a second.
 def evaluate_if_due(run: Run) -> None:
     """Evaluates every `eval_every` environment steps, the first time before anything is learned."""
     config, counters = run.config, run.counters
-    if counters.next_eval is None or counters.steps >= counters.next_eval:
-        first = counters.steps if counters.next_eval is None else counters.next_eval
-        counters.next_eval = first + config.eval_every
+    if counters.next_eval is None:
+        counters.next_eval = counters.steps
+    if counters.steps < counters.next_eval:
+        return
+    # With several environments a round may be longer than `eval_every`.
+    periods = (counters.steps - counters.next_eval) // config.eval_every + 1
+    counters.next_eval += periods * config.eval_every
+    if counters.evaluated_at != counters.steps:  # A run's end is evaluated in any case.
         with run.watch("evaluate"):
             evaluate(run)
 

@@ -6,10 +6,12 @@ the interrupted one did.
 """
 
 import concurrent.futures
+import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterator
 
+from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config
 from clion_tf.episodes import Episode
 from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, TimedPolicy
@@ -80,7 +82,9 @@ def save(run: Run) -> None:
         run.counters.metrics_bytes = run.logger.position
         variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
         run.checkpoints.save(variables, run.counters)
-        run.replay.prune(spare=run.config.keep_checkpoints * run.config.envs)
+        if run.config.replay_capacity:
+            with contextlib.suppress(CheckpointError):  # A damaged one soon makes way.
+                run.replay.prune(run.checkpoints.oldest().episodes)
 
 
 def _round(run: Run) -> int:

@@ -58,14 +58,6 @@ def _quantized(clips: Iterable[np.ndarray], scale: int) -> Iterator[Image.Image]
             yield picture.resize((width * scale, height * scale), Image.Resampling.NEAREST)
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """A PNG of an image uint8 [H, W, C]."""
-    image = _checked(np.asarray(image)[None], fps=1)[0]
-    encoded = io.BytesIO()
-    Image.fromarray(image if image.shape[-1] == 3 else image[..., 0]).save(encoded, "PNG")
-    return encoded.getvalue()
-
-
 def save_video(path: Path | str, frames: np.ndarray, fps: float, scale: int | None = None) -> Path:
     """Writes frames uint8 [T, H, W, C] as .mp4 or .gif, whole or not at all; returns the path.
 

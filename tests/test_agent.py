@@ -268,6 +268,19 @@ class TestPolicy:
         changed = np.mean(np.any(greedy != some, -1))
         assert changed == pytest.approx(0.4 / 2, abs=0.08)  # Half of the turns keep the action.
 
+    @pytest.mark.parametrize("discrete", [False, True])
+    def test_completely_random_is_for_training(self, discrete):
+        agents = [tiny_agent(discrete=discrete, expl=how) for how in ("completely_random", "auto")]
+        acts = {
+            amount: [
+                a.policy({"image": self.IMAGES}, a.initial(3), (0, 0), False, amount)[0]
+                for a in agents
+            ]
+            for amount in (0.0, 0.3)
+        }
+        assert np.array_equal(*acts[0.0])
+        assert not np.array_equal(*acts[0.3])
+
     def test_traces_once(self):
         agent = tiny_agent()
         state = agent.initial(3)

@@ -88,6 +88,14 @@ def test_env(tmp_path):
     assert found["renderer"]
 
 
+def test_env_over_the_ends_of_episodes(tmp_path):
+    path = tmp_path / "figures.json"
+    words = ["env", "--count=20", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
+    done = alone([*words, "--time_limit=24", "--batch_length=4", "--prefill=24"])
+    assert done.returncode == 0, done.stderr
+    assert all(rate > 0 for rate in json.loads(path.read_text())["workers"].values())
+
+
 def test_replay(tool, tmp_path):
     found = run(tool, tmp_path, "replay", "--episodes=2", "--count=3", *TINY)
     assert found["batch"] == [2, 4]

@@ -1,5 +1,9 @@
 """Checkpoints: whole or not at all, kept few, used entirely, never unpickled."""
 
+import errno
+import json
+import os
+
 import numpy as np
 import pytest
 from loop_fakes import Variable
@@ -37,6 +41,42 @@ def test_damaged_newest_falls_back(tmp_path):
 
 def test_none_without_any(tmp_path):
     assert Checkpoints(tmp_path / "new").load_newest() is None
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.ESTALE])
+def test_what_the_disk_does_not_give_is_not_damaged(tmp_path, monkeypatch, number):
+    checkpoints = Checkpoints(tmp_path)
+    path = checkpoints.save(ARRAYS, Counters(steps=1))
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(np, "load", fail)
+    with pytest.raises(OSError, match=os.strerror(number)):
+        checkpoints.load_newest()
+    assert path.exists()
+
+
+def test_counters_of_another_version_are_not_damage(tmp_path):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(ARRAYS, Counters(steps=1))
+    path = tmp_path / "000000002.npz"
+    np.savez(path, meta=np.array(json.dumps({"steps": 2, "unheard_of": 1})), **ARRAYS)
+    with pytest.raises(CheckpointError, match=r"of another version of clion_tf.*unheard_of"):
+        checkpoints.load_newest()
+    assert path.exists()
+
+
+def test_loss_scales_come_and_go_with_the_precision():
+    scale = {f"optimizer/model_scale/{name}": np.array(8.0) for name in ("scale", "steps")}
+    variables = {name: Variable(np.zeros_like(array)) for name, array in ARRAYS.items()}
+    restore(variables, {**ARRAYS, **scale})
+    assert np.array_equal(variables["weights/a"].numpy(), ARRAYS["weights/a"])
+    variables |= {name: Variable(np.array(3.0)) for name in scale}
+    restore(variables, ARRAYS)
+    assert variables["optimizer/model_scale/scale"].numpy() == 3.0
+    restore(variables, {**ARRAYS, **scale})
+    assert variables["optimizer/model_scale/scale"].numpy() == 8.0
 
 
 def test_nothing_is_unpickled(tmp_path):

@@ -204,6 +204,19 @@ def test_command_refuses_in_one_line(tmp_path):
     assert code == run.REFUSED and len(err.splitlines()) == 1 and "walker_walk" in err
 
 
+@pytest.mark.parametrize(
+    "task, code, says",
+    [
+        ("env_fakes:dying", run.FAILED, "died with exit code 3"),  # It may live the next time.
+        ("env_fakes:broken", run.REFUSED, "failed in construction: ValueError"),
+    ],
+)
+def test_a_worker_that_cannot_begin(tmp_path, task, code, says):
+    fakes = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
+    got, err = command(f"--logdir={tmp_path}/run", f"--task={task}", PYTHONPATH=fakes)
+    assert got == code and len(err.splitlines()) == 1 and says in err, err
+
+
 def test_no_display(tmp_path):
     variables = {"MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     code, err = command(f"--logdir={tmp_path}/run", **variables)

@@ -162,22 +162,20 @@ def test_a_new_run_keeps_an_older_file(tmp_path):
     assert series(tmp_path, "model/loss") == [(2, 2.0)]
 
 
-def test_pictures_and_gifs_are_read_back(tmp_path):
+def test_gifs_are_read_back(tmp_path):
     frames = np.zeros((6, 32, 64, 3), np.uint8)
     for time in range(6):
         frames[time, :, 10 * time : 10 * time + 8] = 200
     logger = Logger(tmp_path)
     logger.video(10, "test/video", frames, fps=20)
-    logger.image(10, "model/memory", frames[2])
     logger.close()
     images = {tag: events(tmp_path).Images(tag)[0] for tag in events(tmp_path).Tags()["images"]}
-    assert images.keys() == {"test/video", "model/memory"}
-    gif, png = images["test/video"], images["model/memory"]
+    assert images.keys() == {"test/video"}
+    gif = images["test/video"]
     assert (gif.step, gif.width, gif.height) == (10, 64, 32)
     assert gif.encoded_image_string[:6] == b"GIF89a"
     decoded = imageio.imread(gif.encoded_image_string, extension=".gif", index=None)
     assert decoded.shape[0] == 6
-    assert (imageio.imread(png.encoded_image_string, extension=".png") == frames[2]).all()
 
 
 class Terminal(io.StringIO):

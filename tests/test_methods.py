@@ -39,6 +39,12 @@ def test_sizes_are_named():
     assert methods.describe(options(eval_action="mean")) == ("CLION", "eval_action=mean")
 
 
+def test_how_data_is_gathered_and_kept_tells_runs_apart():
+    assert methods.describe(options(envs=8)) == ("CLION", "envs=8")
+    assert methods.describe(options(replay_capacity=20_000)) == ("CLION", "replay_capacity=20000")
+    assert methods.describe(options("drq", envs=2)) == ("DrQ", "envs=2")
+
+
 def test_doubled_is_relative_to_the_sizes():
     config = options("cpu", "dreamer", batch_size=32)
     assert methods.describe(config) == ("Doubled-Dreamer", "cpu sizes")

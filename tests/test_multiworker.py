@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
-    "--prefill=120", "--steps=300", "--train_every=60", "--train_steps=2", "--pretrain=2",
+    "--prefill=120", "--steps=300", "--train_every=30", "--train_steps=1", "--pretrain=2",
     "--eval_every=1000", "--log_every=60", "--video=none", "--nolog_images", "--batch_length=3",
     "--horizon=2", "--seed=5",
 ]  # fmt: skip

@@ -45,12 +45,78 @@ def run(logdir, *words):
     return command.run("offline", tool("offline").main, [f"--logdir={logdir}", *words])
 
 
+def saved_run(folder, **options):
+    save_tiny_run(folder, **options)
+    fill(folder / "episodes")
+    return loading.read(folder)
+
+
+def labels(recorded, config):
+    """Rewards of what is trained on, which say the episodes."""
+    return set(recorded.replay(config).sample(64, 0)["reward"].ravel())
+
+
 def test_the_newest_are_held_out(logdir):
-    replay, unseen = training.split(logdir / "episodes", tiny_config(), 2)
+    saved = loading.read(logdir)
+    recorded, unseen = training.episodes(saved, 2, False)
     assert set(unseen["reward"].ravel()) == {2.0, 3.0}
-    assert set(replay.sample(64, 0)["reward"].ravel()) == {0.0, 1.0}
+    assert labels(recorded, saved.config) == {0.0, 1.0}
     with pytest.raises(ReplayError, match="has 4 episodes, so 4 cannot be held out"):
-        training.split(logdir / "episodes", tiny_config(), 4)
+        training.episodes(saved, 4, False)
+
+
+def test_what_is_held_out_of_a_bounded_replay(tmp_path):
+    saved = saved_run(tmp_path / "run")
+    for number in (0, 1):  # They gave way.
+        (tmp_path / "run" / "episodes" / f"{number:06d}-{FRAMES}.npz").unlink()
+    recorded, unseen = training.episodes(saved, 1, False)
+    assert set(unseen["reward"].ravel()) == {3.0}
+    assert labels(recorded, saved.config) == {2.0}
+    with pytest.raises(ReplayError, match="has 2 episodes, so 2 cannot be held out"):
+        training.episodes(saved, 2, False)
+
+
+def test_a_run_that_goes_on_changes_nothing(tmp_path):
+    saved = saved_run(tmp_path / "run")
+    (tmp_path / "run" / "episodes" / "000001-5.npz").write_bytes(b"half")
+    names = sorted(path.name for path in (tmp_path / "run" / "episodes").iterdir())
+    recorded, _ = training.episodes(saved, 1, False)
+    assert sorted(path.name for path in (tmp_path / "run" / "episodes").iterdir()) == names
+    before = recorded.replay(saved.config).sample(64, 0)["image"]
+    fill(tmp_path / "run" / "episodes", 1, seed=5)
+    assert np.array_equal(recorded.replay(saved.config).sample(64, 0)["image"], before)
+
+
+def test_batches_are_the_settings(logdir):
+    saved = loading.read(logdir)
+    recorded, _ = training.episodes(saved, 1, False)
+    settings = [
+        variant(saved.config, words) for words in ({}, {"seed": "1"}, {"batch_length": "4"})
+    ]
+    drawn = [recorded.replay(setting).sample(8, 0)["image"] for setting in settings]
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert [batch.shape[1] for batch in drawn] == [6, 6, 4]
+
+
+@pytest.mark.parametrize(
+    "frames, used, length",
+    [((5, 12, 7), {12, 7}, 7), ((4, 3, 5), {3, 4, 5}, 3), ((9, 7, 8), {7, 8, 9}, 7)],
+)
+def test_short_episodes_to_judge_by(tmp_path, frames, used, length):
+    replay = Replay(tmp_path, 7)
+    random = np.random.default_rng(0)
+    for count in frames:
+        replay.add(
+            {
+                "image": random.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
+                "action": np.zeros((count, ACTIONS), "f4"),
+                "reward": np.full(count, count, "f4"),
+                "discount": np.ones(count, "f4"),
+            }
+        )
+    unseen = training._sequences(replay, 7, 3)
+    assert set(unseen["reward"].ravel()) == used
+    assert all(value.shape[1] == length for value in unseen.values())
 
 
 def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
@@ -190,7 +256,7 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     assert run(logdir, *words, "--vary", "evaluator_units=5") == 0
     assert capsys.readouterr().out.split()[:2] == ["setting", "return"]
     content = json.loads(out.read_text())
-    assert content["from_checkpoint"] == 1000
+    assert content["from_checkpoint"] and content["steps"] == 1000
     assert content["learning"] == ["behaviour", "evaluator"]
     for setting in content["settings"].values():
         assert setting["anew"] == ["evaluator"] and len(setting["returns"]) == 2
@@ -198,16 +264,28 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     # The world model is that of the checkpoint in both, so they see the same.
     base, other = (setting["found"] for setting in content["settings"].values())
     assert base["image_loss"] == other["image_loss"] and base["auc"] != other["auc"]
-    # Other plans are other numbers.
+    # Other plans are other numbers, and so are other runs of the same name.
     assert run(logdir, *words[:-1], "--play=3") == 2
     assert "holds something else" in capsys.readouterr().err
+    save_tiny_run(tmp_path / logdir.name, beta1=0.0)
+    assert run(tmp_path / logdir.name, *words) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_another_precision_from_the_checkpoint(logdir):
+    start = checkpoint(logdir)
+    agent = PartialAgent(tiny_config(pcont="True"), ACTIONS, precision="16")
+    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    scale = agent.named_state()["optimizer/model_scale/dynamic_scale"]
+    assert scale.numpy() == 2.0**15
 
 
 def test_episodes_to_judge_by_are_new(logdir, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", FAKES)
-    replay, unseen = training.episodes(loading.read(logdir), 2, True)
-    assert len(replay) == 4 and len(unseen["reward"]) == 2 * training.SEQUENCES
-    assert set(replay.sample(64, 0)["reward"].ravel()) == {0.0, 1.0, 2.0, 3.0}
+    saved = loading.read(logdir)
+    recorded, unseen = training.episodes(saved, 2, True)
+    assert len(unseen["reward"]) == 2 * training.SEQUENCES
+    assert labels(recorded, saved.config) == {0.0, 1.0, 2.0, 3.0}
     assert not {0.0, 1.0, 2.0, 3.0} >= set(unseen["reward"].ravel())
 
 

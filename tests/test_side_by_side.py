@@ -9,7 +9,7 @@ from test_train import OPTIONS, lines, result, start
 
 from clion_tf import train
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import WorkerError
+from clion_tf.envs import EnvError, EnvSpec, WorkerError
 from clion_tf.interaction import AgentPolicy, RandomPolicy, run_episode, run_episodes
 from clion_tf.running import Interrupted
 
@@ -50,6 +50,20 @@ def test_one_environment_is_the_simple_loop():
     assert agent.acted == policy.acted
     for key, column in zip(("image", "action", "reward"), zip(*rows, strict=True), strict=True):
         np.testing.assert_array_equal(found[key][1:], np.stack(column))
+
+
+def test_rewards_that_are_no_numbers_name_the_episode():
+    class Broken(CountingEnv):
+        spec = EnvSpec("some_task")
+
+        def step(self, action):
+            observation, reward, *rest = super().step(action)
+            return observation, np.nan if self.episodes == [6] else reward, *rest
+
+    policy = RandomPolicy(2, False, 0)
+    message = "environment some_task, episode 6: 'reward' has numbers that are not finite"
+    with pytest.raises(EnvError, match=message):
+        run_episodes([CountingEnv(4), Broken(4)], policy, 5, ignore)
 
 
 def test_each_row_is_its_environments():

@@ -274,8 +274,36 @@ def test_capacity_bounds_the_files(tmp_path):
     run.replay._capacity = 30  # What assemble passes: transitions, not environment steps.
     train.train(run)
     names = sorted(p.name for p in (tmp_path / "episodes").glob("*.npz"))
-    assert names == [f"{n:06d}-11.npz" for n in (8, 9, 10, 11)]
+    assert names == [f"{n:06d}-11.npz" for n in (9, 10, 11)]
     assert len(run.replay) == 3
+
+
+def test_an_older_checkpoint_finds_its_episodes(tmp_path):
+    run = start(tmp_path, replay_capacity=60, keep_checkpoints=3, steps=240)
+    run.replay._capacity = 30
+    train.train(run)
+    oldest = run.checkpoints.oldest()
+    assert oldest.episodes == 10
+    replay = Replay(tmp_path / "episodes", 4, shapes=SHAPES, capacity=30)
+    assert replay.load(oldest.episodes) == 3
+    assert [p.name[:6] for p in sorted((tmp_path / "episodes").glob("*.npz"))] == [
+        f"{n:06d}" for n in range(7, 12)
+    ]
+
+
+def test_a_run_made_longer_is_not_evaluated_twice_at_its_former_end(tmp_path):
+    train.train(start(tmp_path, steps=120))
+    train.train(start(tmp_path, steps=160))
+    tests = [row["step"] for row in lines(tmp_path) if "test/return" in row]
+    assert tests == [40, 80, 120, 160]
+
+
+def test_evaluations_do_not_lag_behind_long_rounds(tmp_path):
+    run = start(tmp_path, envs=4, eval_every=20, prefill=80, steps=640)
+    train.train(run)
+    assert run.counters.next_eval > run.counters.steps - 80
+    tests = [row["step"] for row in lines(tmp_path) if "test/return" in row]
+    assert tests == list(range(80, 641, 80))
 
 
 def test_exploration_decays_to_its_minimum():

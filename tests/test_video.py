@@ -92,13 +92,6 @@ def test_one_frame_is_a_video(tmp_path):
         assert video.save_video(tmp_path / name, moving(1), 20).stat().st_size > 100
 
 
-def test_png_decodes_exactly():
-    image = moving(1)[0]
-    assert (imageio.imread(video.encode_png(image), extension=".png") == image).all()
-    gray = imageio.imread(video.encode_png(image[..., :1]), extension=".png")
-    assert (gray == image[..., 0]).all()
-
-
 def test_grid_puts_videos_side_by_side():
     videos = np.stack([np.full((3, 4, 5, 1), value, np.uint8) for value in (7, 9)])
     videos[1, 2, 0, 0] = 1

@@ -305,6 +305,16 @@ def test_run_that_has_just_begun(tmp_path, lines):
     assert "Evaluation returns: none yet." in content.text
 
 
+def test_skipped_updates_are_those_of_the_whole_run(tmp_path):
+    folder = make_run(tmp_path / "a", {5000: 1.0}, {}, options())
+    for step, skipped in ((6000, 2), (7000, 0), (8000, 3)):
+        add_line(folder, step=step, updates=step, skipped_updates=skipped)
+    counters = Counters(steps=8500, episodes=8, skipped=1, env_failures=4)
+    Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters)
+    facts = dict(section.read(find([str(folder)], {}).runs[0]).facts)
+    assert facts["skipped updates"] == "6" and facts["failed environments"] == "4"
+
+
 def test_run_without_options(tmp_path):
     """Of the original Dreamer, and one whose options cannot be read."""
     make_run(tmp_path / "dmc_walker_walk" / "dreamer" / "7", {5000: 1.0})

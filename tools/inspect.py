@@ -8,25 +8,22 @@ import sys
 # This file has the name of a standard module, so its folder must not be searched for imports.
 sys.path.pop(0)
 
-import argparse
+from collections.abc import Sequence
 
+from clion_tf import command
 from clion_tf.inspection import inspect_logdir
-from clion_tf.logdir import LogdirError
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = command.parser(__doc__)
     parser.add_argument("--logdir", required=True, help="folder of the run")
-    try:
-        report = inspect_logdir(parser.parse_args().logdir)
-    except LogdirError as error:
-        sys.stderr.write(f"inspect: error: {error}\n")
-        return 2
+    report = inspect_logdir(parser.parse_args(arguments).logdir)
     sys.stdout.write("\n".join(report.lines) + "\n")
     for line in report.damage:
         sys.stderr.write(f"inspect: {line}\n")
-    return 1 if report.damage else 0
+    return command.FAILED if report.damage else command.OK
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command.run("inspect", main))

@@ -50,21 +50,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     checks.world_model(config)
     settings = variants(config, options)
     how = {key: getattr(options, key) for key in ("updates", "learning", "anew", "play")}
-    about = {"logdir": pathlib.Path(config.logdir).name, "task": config.task, **how}
-    about |= {"heldout": options.heldout, "seed": options.seed}
-    about["from_checkpoint"] = saved.counters.steps if options.from_checkpoint else None
+    about = {"run": run_options(config), "steps": saved.counters.steps, **how}
+    for key in ("from_checkpoint", "heldout", "seed", "precision"):
+        about[key] = getattr(options, key)
     found = earlier(out, about)
     with quiet_import():
         from clion_tf.offline import training
     start = load(saved.path)[0] if options.from_checkpoint else {}
     kind = training.kind(saved)
     plan = training.Plan(start=start, **how)
-    replay, unseen = training.episodes(saved, options.heldout, options.from_checkpoint)
+    recorded, unseen = training.episodes(saved, options.heldout, options.from_checkpoint)
     for name, setting in settings.items():
         if name in found:
             continue
         result = training.study(
-            setting, kind, replay, unseen, plan, lambda n, name=name: told(name, n, options)
+            setting, kind, recorded, unseen, plan, lambda n, name=name: told(name, n, options)
         )
         found[name] = {**result._asdict(), "options": changed(config, setting)}
         if out is not None:
@@ -136,6 +136,14 @@ def _check(name: str, config: Config, setting: Config, options: argparse.Namespa
         raise ConfigError(f"--vary {name}: the checkpoint's world model has another {sizes[0]}")
     if options.learning == ["evaluator"] and not setting.evaluator:
         raise ConfigError(f"--learning=evaluator: there is none in the setting '{name}'")
+
+
+def run_options(config: Config) -> dict:
+    """What a run is, wherever its folder lies."""
+    return {k: v for k, v in changed(Config(), config).items() if k != "logdir"} | {
+        "task": config.task,
+        "seed": config.seed,
+    }
 
 
 def changed(config: Config, setting: Config) -> dict:

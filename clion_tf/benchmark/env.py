@@ -48,7 +48,9 @@ def _one_step(spec: EnvSpec, count: int) -> dict:
                 there = _timed(lambda a=action: _step(remote, a))
                 # The whole step again, in its parts.
                 own = base.action_space.sample()
-                physics = sum(_timed(lambda a=own: base.step(a)) for _ in range(spec.action_repeat))
+                physics = sum(
+                    _timed(lambda a=own: _step(base, a)) for _ in range(spec.action_repeat)
+                )
                 rendering = _timed(base.render) if hasattr(base, "render") else 0.0
                 if number >= 0:
                     for name, seconds in (
@@ -76,7 +78,8 @@ def _together(spec: EnvSpec, workers: int, count: int) -> float:
             start = time.perf_counter()
             for env in envs:
                 env.send_step(action)
-            ended = any(any(env.receive_step()[2:4]) for env in envs)
+            answers = [env.receive_step() for env in envs]
+            ended = any(any(answer[2:4]) for answer in answers)
             seconds += time.perf_counter() - start if number >= 0 else 0.0
             if ended:
                 episode += 1

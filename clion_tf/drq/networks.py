@@ -17,7 +17,6 @@ KERNEL = 3
 HIDDEN = 2  # Hidden layers of the actor and of each critic.
 LOG_STD = (-10.0, 2.0)
 NORM_EPSILON = 1e-5
-MIN_SIZE = 15  # The smallest image that leaves one pixel.
 
 
 class Convolution(Linear):
@@ -73,7 +72,7 @@ class Encoder(OrthogonalNetwork):
     """Four convolutions, of a stack of frames.
 
     Args:
-      size: of the images, at least MIN_SIZE.
+      size: of the images, at least 15, which leave one pixel.
       channels: of a stack.
       filters: of every convolution.
     """

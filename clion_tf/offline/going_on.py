@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from clion_tf.agent import Agent
-from clion_tf.checkpoint import CheckpointError
+from clion_tf.checkpoint import LOSS_SCALE, CheckpointError
 from clion_tf.config import Config
 from clion_tf.noise import Noise
 from clion_tf.observations import PIXELS, Shapes
@@ -74,6 +74,7 @@ class PartialAgent(Agent):
             fits = all(
                 name in saved and saved[name].shape == tuple(variable.shape)
                 for name, variable in mine.items()
+                if not LOSS_SCALE.match(name)
             )
             if part == "model" and not fits:
                 raise CheckpointError("checkpoint does not fit: its world model has other sizes")
@@ -81,7 +82,8 @@ class PartialAgent(Agent):
                 fresh += [part] if mine else []
                 continue
             for name, variable in mine.items():
-                variable.assign(saved[name])
+                if name in saved:  # But for loss scales where the precision is another.
+                    variable.assign(saved[name])
         return fresh
 
     def _variables(self, part: str) -> Iterator[tuple[str, tf.Variable]]:

@@ -2,7 +2,7 @@
 
 import pathlib
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -57,23 +57,53 @@ class Study(NamedTuple):
     returns: list[float]
 
 
-def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Replay, dict]:
-    """A run's episodes as a replay, and `heldout` others to judge by, sequences [N, L, ...].
+class Recorded(NamedTuple):
+    """The episodes of a run to train on, the same ones for all settings while the run goes on.
+
+    folder: where they are.
+    count: index of the first that is left out because it came later.
+    heldout: how many of the newest others are left out.
+    """
+
+    folder: pathlib.Path
+    count: int
+    heldout: int = 0
+
+    def replay(self, config: Config) -> Replay:
+        """To draw a setting's batches from, as a run of its options would."""
+        capacity = config.replay_capacity // config.action_repeat or None
+        replay = Replay(
+            self.folder,
+            config.batch_length,
+            config.seed,
+            config.dataset_balance,
+            capacity=capacity,
+        )
+        replay.load(self.count, tidy=False)
+        replay.leave_out(self.heldout)
+        return replay
+
+
+def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Recorded, dict]:
+    """A run's episodes to train on, and `heldout` others to judge by, sequences [N, L, ...].
 
     Args:
       new: those to judge by are played now, by the agent as it was saved, which has trained on all
-        of the replay's; else they are the newest of the run's, and the replay lacks them.
+        of the run's; else they are the newest of the run's, and are not trained on.
 
     Raises:
       ReplayError: if the run has too few.
       EnvError: if playing fails.
     """
     config, folder = saved.config, pathlib.Path(saved.config.logdir) / "episodes"
-    if not new:
-        return split(folder, config, heldout)
-    replay = Replay(folder, config.batch_length, config.seed)
-    replay.load(tidy=False)
-    return replay, played(loading.build(saved), heldout)
+    replay = Replay(folder, config.batch_length)
+    held = replay.load(tidy=False)
+    if new:
+        return Recorded(folder, replay.next_index), played(loading.build(saved), heldout)
+    if held <= heldout:
+        raise ReplayError(f"{folder}: has {held} episodes, so {heldout} cannot be held out")
+    unseen = _sequences(replay, config.batch_length, heldout)
+    return Recorded(folder, replay.next_index, heldout), unseen
 
 
 def played(trained: TrainedAgent, count: int) -> dict:
@@ -85,34 +115,22 @@ def played(trained: TrainedAgent, count: int) -> dict:
     config = trained.config
     spec = evaluation.spec(config, config.rotation_degrees)
     with tempfile.TemporaryDirectory() as folder:
-        replay = Replay(folder, config.batch_length, config.seed)
+        replay = Replay(folder, config.batch_length)
         for _, episode in evaluation.play(trained.policy, spec, count, 1, config.worker_timeout):
             replay.add(episode)
-        return _sequences(replay, config, range(1, count + 1))
+        return _sequences(replay, config.batch_length, count)
 
 
-def split(folder: pathlib.Path, config: Config, heldout: int) -> tuple[Replay, dict]:
-    """The episodes but the newest `heldout` as a replay, and those as sequences [N, L, ...].
+def _sequences(replay: Replay, length: int, count: int) -> dict:
+    """Sequences of the newest `count` episodes, oldest first; of one length.
 
-    Raises:
-      ReplayError: if there are not more episodes than that.
+    Episodes too short for a whole sequence are left out; if all are, all are cut to the shortest.
     """
-    replay = Replay(folder, config.batch_length, config.seed)
-    count = replay.load()
-    if count <= heldout:
-        raise ReplayError(f"{folder}: has {count} episodes, so {heldout} cannot be held out")
-    whole = _sequences(replay, config, range(count - heldout + 1, count + 1))
-    replay.load(count - heldout)
-    return replay, whole
-
-
-def _sequences(replay: Replay, config: Config, counts: Iterable[int]) -> dict:
-    """Those of the last of so many episodes, for each of `counts`."""
-    parts = []
-    for count in counts:
-        replay.load(count)
-        parts.append(replay.newest(config.batch_length, SEQUENCES))
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    parts = [replay.newest(length, SEQUENCES, before) for before in reversed(range(count))]
+    frames = [part["reward"].shape[1] for part in parts]
+    common = length if length in frames else min(frames)
+    parts = [part for part, has in zip(parts, frames, strict=True) if has >= common]
+    return {key: np.concatenate([part[key][:, :common] for part in parts]) for key in parts[0]}
 
 
 def kind(saved: Saved) -> Kind:
@@ -123,7 +141,7 @@ def kind(saved: Saved) -> Kind:
 def study(
     config: Config,
     kind: Kind,
-    replay: Replay,
+    recorded: Recorded,
     unseen: dict[str, np.ndarray],
     plan: Plan,
     on_update: Callable[[int], None] = lambda number: None,
@@ -135,19 +153,21 @@ def study(
     Args:
       config: the options; the seed is that of weights, batches and noise.
       kind: size of actions, whether they are discrete, and shapes of observations.
-      replay: what batches are drawn from.
+      recorded: what batches are drawn from.
       unseen: sequences [N, L, ...], see `episodes`.
       plan: what to do.
       on_update: told the number of updates made.
 
     Raises:
       CheckpointError: if the plan's start is of another world model.
+      ReplayError: if no episode is long enough.
       EnvError: if episodes to play fail.
     """
     precision, jit, _ = hardware.prepare(config)
     size, discrete, observed = kind
     agent = PartialAgent(config, size, discrete, precision, jit, observed, plan.learning)
     anew = agent.go_on(plan.start, plan.anew) if plan.start else list(PARTS)
+    replay = recorded.replay(config)
     rows, last = [], max(1, plan.updates // 10)
     skipped = 0
     for number in range(plan.updates):

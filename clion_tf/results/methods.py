@@ -41,8 +41,8 @@ METHOD_OPTIONS = SWITCHES + tuple(
     for name in DEPENDENT[switch]
     if name not in ("evaluator_layers", "evaluator_units", "evaluator_lr")
 )
-# What a run may change on resume, yet changes the returns it is judged by.
-JUDGING = ("eval_action", "eval_noise")
+# What a run may change on resume, yet changes its returns or what it is judged by.
+JUDGING = ("eval_action", "eval_noise", "replay_capacity", "envs")
 # Named elsewhere: by the task, the seed, and the panel that a curve is drawn in.
 ELSEWHERE = ("task", "seed", "rotation_degrees", "test_rotation_degrees")
 
@@ -64,7 +64,7 @@ SIZES: dict[str, dict[str, Any]] = {
 # What flags/drq.flags sets besides, and flags/drq_cpu.flags after it.
 DRQ_OPTIONS = {
     "agent": "drq", "batch_size": 512, "prefill": 2000, "pretrain": 0, "train_steps": 500,
-    "expl_amount": 0.0, "eval_action": "mean",
+    "expl_amount": 0.0, "eval_action": "mean", "replay_capacity": 200_000,
 }  # fmt: skip
 DRQ_SIZES = {
     "": DRQ_OPTIONS,
@@ -76,7 +76,7 @@ DRQ_SIZES = {
 DRQ_READS = (
     "agent", "stack_rotation", "observe", "action_repeat", "time_limit", "prefill", "batch_size",
     "discount", "expl_amount", "expl_decay", "expl_min", "eval_action", "eval_noise", "pretrain",
-    "train_every", "train_steps", "overlap",
+    "train_every", "train_steps", "overlap", "replay_capacity", "envs",
 )  # fmt: skip
 
 

@@ -102,6 +102,8 @@ def _method_words(method: str, shared: list[str]) -> list[str]:
     for name in OWN:
         if name in different(Config(), alone):
             raise UsageError(f"--methods={method}: its file sets --{name}")
+    if alone.agent != "clion":  # Not sizes of the paper's agent: all of its own.
+        return [*shared, file]
     times, rest = divmod(alone.batch_size, Config().batch_size)
     if rest or not times:
         raise UsageError(

@@ -44,7 +44,7 @@ def finished(config: Config) -> bool:
     for path in Checkpoints.found_in(pathlib.Path(config.logdir) / "checkpoints"):
         try:
             at = load_counters(path)
-        except CheckpointError:  # The run itself falls back to the one before.
+        except (CheckpointError, OSError):  # The run itself falls back to the one before.
             continue
         return at.steps >= config.steps and (at.evaluated_at == at.steps or not at.updates)
     return False

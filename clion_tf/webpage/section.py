@@ -2,15 +2,11 @@
 
 import dataclasses
 import datetime
-import json
 import logging
 import pathlib
-import zipfile
-
-import numpy as np
 
 from clion_tf import versions
-from clion_tf.checkpoint import Checkpoints, Counters
+from clion_tf.checkpoint import CheckpointError, Checkpoints, Counters, load_counters
 from clion_tf.config import Config, different
 from clion_tf.logdir import LogdirError, saved_options
 from clion_tf.results import metrics
@@ -158,10 +154,9 @@ def _counters(folder: pathlib.Path) -> Counters | None:
     """Of the newest checkpoint that can be read; without reading its weights."""
     for path in Checkpoints.found_in(folder / "checkpoints"):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                return Counters(**json.loads(str(file["meta"])))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            _log.warning("%s: damaged checkpoint (%s)", path, error)
+            return load_counters(path)
+        except (CheckpointError, OSError) as error:
+            _log.warning("%s", error)
     return None
 
 
@@ -185,9 +180,12 @@ def _facts(
         ("updates per second", _text(logged.last("updates_per_second"), ".2f")),
         ("last written", _written(run.folder / METRICS_FILE)),
     ]
-    for name, key in (("skipped updates", "skipped"), ("failed environments", "env_failures")):
-        if counters and getattr(counters, key):
-            facts.append((name, f"{getattr(counters, key):,}"))
+    # The counter of skipped updates begins anew with each line of the log.
+    skipped = logged.total("skipped_updates") + (counters.skipped if counters else 0)
+    failures = counters.env_failures if counters else 0
+    for name, number in (("skipped updates", skipped), ("failed environments", failures)):
+        if number:
+            facts.append((name, f"{number:,.0f}"))
     made = versions.of_run(run.folder)
     return [*facts, ("clion_tf", made)] if made else facts
 

@@ -140,3 +140,7 @@ def broken(spec):
 
 def importing(spec):
     import a_module_that_does_not_exist  # noqa: F401
+
+
+def dying(spec):
+    os._exit(3)

@@ -50,6 +50,14 @@ def test_methods_are_what_they_are_called_at_all_sizes(flagfiles, sizes):
     }  # fmt: skip
 
 
+def test_drq_beside_the_papers_agents():
+    """Table 2's three columns; DrQ's sizes are its own."""
+    runs = plan(methods=("clion", "dreamer", "drq"), flagfiles=[str(FLAGS / "table2.flags")])
+    assert [describe(run.config) for run in runs] == [("CLION", ""), ("Dreamer", ""), ("DrQ", "")]
+    assert [run.config.batch_size for run in runs] == [50, 50, 512]
+    assert len({run.config.steps for run in runs}) == 1
+
+
 def test_batches():
     def batches(**given):
         return [run.config.batch_size for run in plan(methods=METHODS[:3], **given)]
