@@ -39,7 +39,7 @@ help:
 	@echo '                FLAGS=flags/x.flags (several: later ones win)  ARGS="--seed=1 ..."'
 	@echo '                here FLAGS is $(FLAGS) by default'
 	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
-	@echo 'make test-slow  set up, then see that CLION and Dreamer learn a cheap task (minutes)'
+	@echo 'make test-slow  set up, then see that CLION, Dreamer and DrQ learn a cheap task (minutes)'
 	@echo 'make lint     set up, then check the code with ruff'
 	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
 	@echo 'make opengl   see that pictures can be rendered without a display'
