@@ -173,6 +173,20 @@ def test_saved_runs_come_back_as_they_were(tmp_path):
     ]
 
 
+def test_many_odd_options_fit_into_a_name(tmp_path):
+    odd = {"num_units": 64, "cnn_depth": 8, "horizon": 8, "discount": 0.95, "pretrain": 300}
+    odd |= {"model_lr": 0.002, "value_lr": 0.0005, "actor_lr": 0.0002, "free_nats": 2.5}
+    odd |= {"train_every": 50, "train_steps": 20, "batch_size": 10, "kl_scale": 0.25}
+    odd |= {"deter_size": 50, "hidden_size": 50, "disclam": 0.875, "grad_clip": 12.5}
+    for number, last in enumerate((17, 18)):
+        config = Config(**odd, stoch_size=last)
+        make_run(tmp_path / str(number), POINTS, config=config)
+    paths = curve_files.save(tmp_path / "results", curves.find([tmp_path]))
+    assert len({path.name for path in paths}) == 2
+    assert all(len(path.name) < 120 and path.name.endswith("-seed0.json") for path in paths)
+    assert {only(path).setup.rpartition("stoch_size=")[2][:2] for path in paths} == {"17", "18"}
+
+
 def test_a_folder_of_curve_files_is_read(tmp_path):
     make_run(tmp_path / "a", POINTS, config=Config())
     curve_files.save(tmp_path / "results", curves.find([tmp_path / "a"]))

@@ -8,6 +8,7 @@ others (`setup`, `rotation_degrees`, `test_rotation_degrees`), its evaluations a
 returns of its training episodes as `train_xs` and `train_ys`.
 """
 
+import hashlib
 import json
 import math
 import pathlib
@@ -22,6 +23,7 @@ from clion_tf.files import atomic_write
 from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve, plain_task
 from clion_tf.results.metrics import ordered
 
+LONGEST = 60  # Characters of a part of a file's name: file systems take 255 in all.
 PREFIXES = {"test": "", "train": "train_"}  # Of the keys that hold a metric's points.
 
 
@@ -95,8 +97,15 @@ def _name(curve: Curve) -> str:
     if curve.test_rotation != curve.rotation:
         rotation = f"rotation{curve.rotation:g}to{curve.test_rotation:g}"
     parts = (curve.task, rotation, curve.method, curve.setup, f"seed{curve.seed}")
-    words = (re.sub(r"[^\w.=]+", "_", part).strip("_").lower() for part in parts)
-    return "-".join(word for word in words if word) + ".json"
+    return "-".join(_word(part) for part in parts if part) + ".json"
+
+
+def _word(part: str) -> str:
+    """A part of a file's name; of a long one the beginning, and a hash to tell it from others."""
+    word = re.sub(r"[^\w.=]+", "_", part).strip("_").lower()
+    if len(word) <= LONGEST:
+        return word
+    return f"{word[: LONGEST - 9]}_{hashlib.sha256(part.encode()).hexdigest()[:8]}"
 
 
 def _encode(run: dict[str, Curve]) -> bytes:
