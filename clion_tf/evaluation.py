@@ -1,6 +1,7 @@
 """Episodes of an acting agent in several environments at once. Knows no network."""
 
 import dataclasses
+import functools
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -78,7 +79,8 @@ def play(
                 on_ready(envs.wait_ready())
                 while True:
                     number = todo.get_nowait()
-                    done.put((number, envs.attempt(_one(policy, number, check), lambda: None)))
+                    play_one = functools.partial(_one, policy, number, check)
+                    done.put((number, envs.attempt(play_one, lambda: None)))
         except queue.Empty:
             return
         except BaseException as error:  # Raised again where it is waited for.
@@ -102,11 +104,8 @@ def play(
                 thread.join(GRACE)
 
 
-def _one(policy: Policy, number: int, check: OnStep) -> Callable[[list[RemoteEnv]], Episode]:
-    def run(envs: list[RemoteEnv]) -> Episode:
-        return run_episode(envs[0], policy, number, check)
-
-    return run
+def _one(policy: Policy, number: int, check: OnStep, envs: list[RemoteEnv]) -> Episode:
+    return run_episode(envs[0], policy, number, check)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _name(curve: Curve) -> str:
     if curve.test_rotation != curve.rotation:
         rotation = f"rotation{curve.rotation:g}to{curve.test_rotation:g}"
     parts = (curve.task, rotation, curve.method, curve.setup, f"seed{curve.seed}")
-    return "-".join(_word(part) for part in parts if part) + ".json"
+    return "-".join(filter(None, map(_word, parts))) + ".json"
 
 
 def _word(part: str) -> str:
