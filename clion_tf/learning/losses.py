@@ -271,9 +271,9 @@ def evaluator_losses(
 
 
 @contextlib.contextmanager
-def watching(networks):
+def watching(networks, persistent: bool = False):
     """`with watching(networks) as tape`: a tape that sees only these networks' weights."""
-    with tf.GradientTape(watch_accessed_variables=False) as result:
+    with tf.GradientTape(persistent, watch_accessed_variables=False) as result:
         for network in networks:
             for variable in network.trainable_variables:
                 result.watch(variable.value)

@@ -4,6 +4,9 @@ World model: `image_loss`, `vector_loss`, `reward_loss`, `kl` (nats a frame); `r
 same when each frame is rotated by U(-constraint_degrees, ...); `reward_error` and
 `rotated_reward_error`: root mean squares.
 
+What the terms of its loss ask for, in one batch of the sequences: `gradient_<term>` and
+`gradient_cosine`, see gradients.py.
+
 Memory: `decoding_<sigma>`, squared error of images decoded from h with noise of that standard
 deviation (eq. 2), summed over pixels; `memory_std`, the standard deviation of h's units over
 frames, the scale that a sigma is to be seen against; `rotation_shift`, how far a rotation moves the
@@ -36,6 +39,7 @@ from clion_tf.learning import augmentation, losses, metrics, weighting
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.noise import Noise
+from clion_tf.offline import gradients
 from clion_tf.showing import reconstruction
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -53,6 +57,8 @@ def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> 
     out = losses.world_model(agent.models, agent.settings, data, noise)
     post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
     found = {**_losses(out, data), "memory_std": _memory_std(post)}
+    batch = {key: value[: config.batch_size] for key, value in data.items()}
+    found |= gradients.of_terms(agent, batch, noise)
     if "image" in data:
         errors = reconstruction.errors_of(agent.models, post, data, noise, SIGMAS)
         found |= {f"decoding_{s:g}": float(e) for s, e in zip(SIGMAS, errors, strict=True)}
