@@ -11,7 +11,8 @@ from runs import make_run, options
 from clion_tf import command
 from clion_tf.command import UsageError
 from clion_tf.results import curves, metrics, paper, statistics, tables
-from clion_tf.results.scores import Score
+from clion_tf.results.scores import Score, means_between
+from clion_tf.results.series import panels
 
 TOOL = pathlib.Path(__file__).resolve().parents[1] / "tools" / "table.py"
 spec = importlib.util.spec_from_file_location("table_tool", TOOL)
@@ -177,10 +178,60 @@ def test_tool_writes_markdown(logdirs, tmp_path):
     assert "mean of the returns in the 5,001 environment steps" in text
 
 
+@pytest.fixture
+def seeds(tmp_path):
+    """Training returns of two seeds, every 1,000 steps; the second ends early."""
+    root = tmp_path / "seeds"
+    for seed, last in ((0, 10), (1, 6)):
+        points = {1000 * i: 10.0 * i + seed for i in range(1, last + 1)}
+        make_run(root / str(seed), {1000: 5.0}, points, options("cpu", seed=seed))
+    return root
+
+
+def test_periods(seeds, tmp_path):
+    found = curves.find([seeds], "train")
+    result = tables.rows(found, "periods", [2000, 10_000], Score(window=3000))
+    assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", "all, mean ± std")
+    # Of seed 0: 30, 40, 50; 60, 70, 80; 90, 100. Of seed 1: 31, 41, 51; 61, and there it ends.
+    expected = ("walker_walk", "CLION", "40", "70", "95", "65.0 (1)")
+    assert result.rows == (expected,)
+    whole = tables.rows(found, "periods", [6000], Score(window=10_000))
+    assert whole.header[2:] == ("0 to 6K", "all, mean ± std")
+    assert whole.rows[0][2:] == ("36", "35.5 ± 0.7 (2)")
+    assert tables.rows(found, "periods", None, Score(window=5000)).header[2:4] == (
+        "0 to 5K", "5K to 10K",
+    )  # fmt: skip
+    out = tmp_path / "periods.csv"
+    words = ("--layout=periods", "--metric=train", "--window=3000", "--steps=2000,8000")
+    assert table("--logdirs", seeds, *words, "--out", out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [(row["step"], row["window"], row["mean"]) for row in rows] == [
+        ("5000", "3000", "40.5"), ("8000", "3000", "70.0"), ("8000", "6000", "55.0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "begin, end, expected",
+    [
+        (0, 30_000, 2.0),
+        (10_000, 30_000, 2.5),  # What lies where a period begins is of the one before.
+        (10_000, 39_999, 2.5),  # The next evaluation would be at 40,000.
+        (10_000, 40_000, None),
+        (30_000, 35_000, None),
+    ],
+)
+def test_what_counts_in_a_period(begin, end, expected):
+    curve = curve_of({10_000: 1.0, 20_000: 2.0, 30_000: 3.0})
+    (series,) = next(iter(panels([curve]).values()))
+    assert means_between([series], begin, end) == (((expected,),) if expected else ())
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         ([], "say what to read"),
+        (["--logdirs", "logdir", "--layout=periods", "--steps=2,2"], "where they end, or begin"),
+        (["--logdirs", "logdir", "--layout=periods", "--steps=1,2,3"], "where they end, or begin"),
         (["--logdirs", "missing"], "no such folder or file"),
         (["--logdirs", "logdir", "--out=a.txt"], "must end in .md, .csv"),
         (["--logdirs", "logdir", "--out=no/a.md"], "no such folder"),

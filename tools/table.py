@@ -2,11 +2,14 @@
 
     .venv/bin/python tools/table.py --logdirs 'logdir/*' --layout=table1
     .venv/bin/python tools/table.py --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
+    .venv/bin/python tools/table.py --logdirs results --layout=periods --metric=train --window=5000
 
 --layout=table1 is the paper's Table 1 (observations rotated by 5 degrees; 105K and 505K steps),
 table2 its Table 2 (no rotation; 100K and 500K), plain a row for each task, rotation, method and
-step, by default the last step that all runs of a method have reached. Prints Markdown; --out writes
-.md, or .csv with each number in a column of its own.
+step, by default the last step that all runs of a method have reached; periods a row for each task,
+rotation and method, with the mean of its returns in each --window steps and in all (the height of
+its curve), up to --steps=N or from N to N. Prints Markdown; --out writes .md, or .csv with each
+number in a column of its own.
 
 A run's score at a step is its last evaluation in the --window environment steps up to it; with
 --score=mean the mean of those evaluations. What is missing is shown as missing.

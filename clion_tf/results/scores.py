@@ -8,6 +8,8 @@ A run without an evaluation there has no score: nothing is interpolated or carri
 import dataclasses
 from collections.abc import Iterable
 
+import numpy as np
+
 from clion_tf.results.curves import Curve
 from clion_tf.results.series import Panel, Series
 from clion_tf.results.statistics import Summary, bootstrap_interval, interquartile_mean, summary
@@ -48,6 +50,7 @@ class Cell:
       step: environment steps.
       scores: one tuple of runs' scores for each task that has any.
       paper: (mean, std) as printed, None where nothing is.
+      window: of the score, environment steps.
     """
 
     panel: Panel | None
@@ -57,6 +60,7 @@ class Cell:
     step: int
     scores: tuple[tuple[float, ...], ...]
     paper: tuple[float, float] | None = None
+    window: int = WINDOW
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -78,6 +82,24 @@ class Cell:
 
 def scores_at(series: Iterable[Series], step: int, score: Score) -> tuple[tuple[float, ...], ...]:
     """Scores of one task's runs, as `Cell.scores`: one tuple, or none where no run has a score."""
-    values = [score.of(curve, step) for one in series for curve in one.curves]
+    return _without_missing(score.of(curve, step) for one in series for curve in one.curves)
+
+
+def means_between(series: Iterable[Series], begin: int, end: int) -> tuple[tuple[float, ...], ...]:
+    """Mean returns of one task's runs in (begin, end], as `Cell.scores`.
+
+    A run that ended before, so that its next return would still have been inside, has none.
+    """
+    return _without_missing(_mean(c, begin, end) for one in series for c in one.curves)
+
+
+def _mean(curve: Curve, begin: int, end: int) -> float | None:
+    ys = curve.ys[(curve.xs > begin) & (curve.xs <= end)]
+    last, gap = curve.xs[-1], np.diff(curve.xs).max(initial=0)
+    unfinished = last < end and last + gap <= end
+    return None if unfinished or not ys.size else float(ys.mean())
+
+
+def _without_missing(values: Iterable[float | None]) -> tuple[tuple[float, ...], ...]:
     scores = tuple(value for value in values if value is not None)
     return (scores,) if scores else ()

@@ -1,8 +1,9 @@
-"""Tables of scores: the paper's Tables 1 and 2 with its numbers beside ours, or a plain list."""
+"""Tables of scores: the paper's Tables 1 and 2 with its numbers beside ours, a list, or periods."""
 
 import csv
 import dataclasses
 import io
+import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,15 +11,15 @@ from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 from clion_tf.results.curves import PUBLISHED, Curve
 from clion_tf.results.paper import EXPERIMENTS, Experiment
-from clion_tf.results.scores import Cell, Score, scores_at
+from clion_tf.results.scores import Cell, Score, means_between, scores_at
 from clion_tf.results.series import Panel, Series, doubts, panels, setups
 
-LAYOUTS = (*EXPERIMENTS, "plain")
+LAYOUTS = (*EXPERIMENTS, "plain", "periods")
 SUFFIXES = (".md", ".csv")
 MISSING = "–"
 CSV_HEADER = (
-    "task", "rotation", "test_rotation", "method", "setup", "step", "tasks", "runs", "mean",
-    "std", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high", "paper_mean", "paper_std",
+    "task", "rotation", "test_rotation", "method", "setup", "step", "window", "tasks", "runs",
+    "mean", "std", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high", "paper_mean", "paper_std",
 )  # fmt: skip
 
 
@@ -43,18 +44,22 @@ def rows(
 
     Args:
       layout: `table1` (rotation of 5 degrees) or `table2` (none): a row a task, the paper's methods
-        and numbers in its order; `plain`: a row for each task, rotation, method and step.
+        and numbers in its order; `plain`: a row for each task, rotation, method and step;
+        `periods`: a row for each task, rotation and method, with the mean of a run's returns in
+        each period of the score's window and in all of them, which is its curve's mean height.
       steps: environment steps; by default the paper's, for `plain` the last that all runs of a
-        method have reached on a task.
+        method have reached on a task; for `periods` where they end, or where they begin and end.
 
     Raises:
-      UsageError: for an unknown layout.
+      UsageError: for an unknown layout, or steps that `periods` cannot take.
     """
     if layout not in LAYOUTS:
         raise UsageError(f"--layout={layout}: use one of {', '.join(LAYOUTS)}")
     curves, score = list(curves), score or Score()
     if layout == "plain":
         return _plain(curves, steps, score)
+    if layout == "periods":
+        return _periods(curves, steps, score.window)
     return _experiment(curves, EXPERIMENTS[layout], steps, score)
 
 
@@ -118,9 +123,9 @@ def _experiment(
                 paper = experiment.score(task, method, step)
                 where = Panel(task, rotation, rotation)
                 scores = scores_at(series, step, score)
-                column.append(Cell(where, label, method, setup, step, scores, paper))
+                column.append(Cell(where, label, method, setup, step, scores, paper, score.window))
             together = sum((cell.scores for cell in column), ())
-            column.append(Cell(None, label, method, setup, step, together))
+            column.append(Cell(None, label, method, setup, step, together, window=score.window))
             names.append(f"{label} {short(step)}")
             columns.append([_ours(cell) for cell in column])
             cells += column
@@ -156,7 +161,36 @@ def _plain_cells(curves: list[Curve], steps: Sequence[int] | None, score: Score)
                 yield Cell(
                     panel, series.label, series.method, series.setup, step, scores,
                     None if series.published else _printed(panel, series.method, step),
+                    score.window,
                 )  # fmt: skip
+
+
+def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> Table:
+    steps = steps or [int(max((curve.xs[-1] for curve in curves), default=0))]
+    first, last = [0, *steps][-2:]
+    if len(steps) > 2 or first >= last:
+        raise UsageError("--layout=periods: --steps says where they end, or begin and end")
+    periods = list(itertools.pairwise([*range(first, last, window), last]))
+    header = ["task", "method", *(f"{short(a)} to {short(b)}" for a, b in periods)]
+    lines, cells = [], []
+    for panel, found in panels(curves).items():
+        for one in found:
+            row = [
+                Cell(
+                    panel, one.label, one.method, one.setup, end,
+                    means_between([one], begin, end), window=end - begin,
+                )
+                for begin, end in [*periods, (first, last)]
+            ]  # fmt: skip
+            means = (MISSING if c.summary is None else f"{c.summary.mean:.0f}" for c in row[:-1])
+            lines.append((panel.title, one.label, *means, _ours(row[-1])))
+            cells += row
+    notes = (
+        f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
+        "All: ± sample standard deviation over seeds, number of seeds in brackets.",
+        *doubts(curves),
+    )
+    return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
 
 def _printed(panel: Panel, method: str, step: int) -> tuple[float, float] | None:
@@ -223,7 +257,7 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
 def _csv_row(cell: Cell) -> list:
     panel, summed, middle = cell.panel, cell.summary, cell.interquartile
     where = [panel.task, panel.rotation, panel.test_rotation] if panel else ["all", "", ""]
-    counts = [cell.step, len(cell.scores), len(cell.all)]
+    counts = [cell.step, cell.window, len(cell.scores), len(cell.all)]
     numbers = [summed.mean, summed.std, summed.low, summed.high] if summed else [None] * 4
     numbers += [middle[0], *(middle[1] or [None] * 2)] if middle else [None] * 3
     numbers += cell.paper or [None] * 2
