@@ -35,6 +35,10 @@ def test_every_agent_on_every_ones_episodes(tmp_path, capsys):
         f"{agent}/seed0 on {player}/seed0's" for agent in "ab" for player in "ab"
     ]
     assert "auc" in found["a/seed0 on b/seed0's"] and "auc" not in found["b/seed0 on a/seed0's"]
+    assert all(
+        {"gradient_image", "gradient_decoding", "gradient_cosine"} <= set(row)
+        for row in found.values()
+    )
     # Not the same agent twice, nor the same episodes.
     assert len({row["image_loss"] for row in found.values()}) == 4
 
