@@ -9,10 +9,9 @@ from clion_tf.learning import losses
 from clion_tf.offline import gradients
 
 
-def found(data=None, **options):
-    config = tiny_config(**options)
-    data = tiny_batch(config) if data is None else data
-    return gradients.of_terms(tiny_agent(**options), tensors(data), seeded())
+def found(**options):
+    data = tensors(tiny_batch(tiny_config(**options)))
+    return gradients.of_terms(tiny_agent(**options), data, seeded())
 
 
 def test_without_noise_the_decoding_constraint_is_the_image_loss_again():
