@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 from agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from trained import FAKES, save_tiny_run, tool
@@ -11,7 +12,7 @@ from trained import FAKES, save_tiny_run, tool
 from clion_tf import command, loading
 from clion_tf.checkpoint import CheckpointError, load, restore
 from clion_tf.learning import losses
-from clion_tf.offline import judging, training
+from clion_tf.offline import judging, tables, training
 from clion_tf.offline.going_on import PartialAgent
 from clion_tf.offline.settings import PARTS, variant
 from clion_tf.replay import Replay, ReplayError
@@ -254,13 +255,16 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     words = ["--from_checkpoint", "--updates=1", "--heldout=1", f"--out={out}"]
     words += ["--learning=evaluator,behaviour", "--anew=evaluator", "--play=2"]
     assert run(logdir, *words, "--vary", "evaluator_units=5") == 0
-    assert capsys.readouterr().out.split()[:2] == ["setting", "return"]
+    head, _, varied = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert head[:4] == ["setting", "return", "gain", "gain_error"]
     content = json.loads(out.read_text())
     assert content["from_checkpoint"] and content["steps"] == 1000
     assert content["learning"] == ["behaviour", "evaluator"]
     for setting in content["settings"].values():
         assert setting["anew"] == ["evaluator"] and len(setting["returns"]) == 2
         assert setting["found"]["return"] == pytest.approx(np.mean(setting["returns"]))
+    first, second = (setting["returns"] for setting in content["settings"].values())
+    assert float(varied[2]) == pytest.approx(np.mean(second) - np.mean(first), rel=1e-3)
     # The world model is that of the checkpoint in both, so they see the same.
     base, other = (setting["found"] for setting in content["settings"].values())
     assert base["image_loss"] == other["image_loss"] and base["auc"] != other["auc"]
@@ -270,6 +274,13 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     save_tiny_run(tmp_path / logdir.name, beta1=0.0)
     assert run(tmp_path / logdir.name, *words) == 2
     assert "holds something else" in capsys.readouterr().err
+
+
+def test_gains_are_paired():
+    found = tables.gain([10.0, 200.0, 90.0], [13.0, 203.0, 96.0])
+    assert found["gain"] == pytest.approx(4.0)
+    assert found["gain_error"] == pytest.approx(scipy.stats.sem([3.0, 3.0, 6.0]))
+    assert tables.gain([10.0], [13.0]) == {}  # One difference has no spread.
 
 
 def test_another_precision_from_the_checkpoint(logdir):

@@ -13,6 +13,8 @@ With --from_checkpoint all go on from the run's newest checkpoint instead, on al
 and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
 --learning=evaluator trains the evaluator alone (likewise model, behaviour, or several), --anew
 begins parts anew; with --play=N each setting's agent plays N evaluation episodes, for its return.
+All play the same beginnings: `gain` is the mean of what a setting gets more than the run's own,
+episode by episode, `gain_error` its standard error.
 
 With --out the numbers are written as each setting ends, and settings that the file has already are
 not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
@@ -35,7 +37,7 @@ from clion_tf.checkpoint import load
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.files import atomic_write
 from clion_tf.offline.settings import MODEL_SIZES, PARTS, variant
-from clion_tf.offline.tables import table
+from clion_tf.offline.tables import gain, table
 from clion_tf.run import quiet_import
 
 BASE = "as the run"
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with atomic_write(out) as file:
                 content = {**about, "settings": found}
                 file.write(json.dumps(content, indent=1).encode() + b"\n")
-    print("\n".join(table("setting", {name: found[name]["found"] for name in settings})))
+    print("\n".join(table("setting", {name: row(found, name) for name in settings})))
     return command.OK
 
 
@@ -166,6 +168,12 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise command.UsageError(f"--out={out}: holds something else than these settings' numbers")
+
+
+def row(found: dict[str, dict], name: str) -> dict[str, float]:
+    """A setting's numbers, with what its returns gain over the run's own setting."""
+    base, returns = found[BASE]["returns"], found[name]["returns"]
+    return found[name]["found"] | ({} if name == BASE else gain(base, returns))
 
 
 def told(name: str, number: int, options: argparse.Namespace) -> None:
