@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 COLUMNS = (
     "return", "gain", "gain_error", "image_loss", "kl", "reward_error", "rotated_reward_error",
-    "rotation_shift",
-    "decoding_0", "decoding_0.1", "decoding_0.4", "open_loop_error", "open_loop_reward_error",
-    "value_error_0", "auc", "rank_correlation", "ess",
+    "rotation_shift", "decoding_0", "decoding_0.1", "decoding_0.4", "open_loop_error",
+    "open_loop_reward_error", "value_error_0", "value_error_0.4", "auc", "rank_correlation", "ess",
 )  # fmt: skip
 
 
