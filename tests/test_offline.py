@@ -283,10 +283,16 @@ def test_gains_are_paired():
 
 def test_settings_gain_over_the_runs_own():
     found = {
-        "as the run": {"found": {"kl": 3.0}, "returns": [1.0, 5.0]},
-        "kl_scale=2": {"found": {"kl": 2.0}, "returns": [2.0, 8.0]},
+        "as the run": {"found": {"kl": 3.0}, "returns": [1.0, 5.0], "options": {}},
+        "kl_scale=2": {
+            "found": {"kl": 2.0},
+            "returns": [2.0, 8.0],
+            "options": {"kl_scale": 2.0},
+        },
+        "seed=1": {"found": {"kl": 4.0}, "returns": [3.0, 6.0], "options": {"seed": 1}},
     }
     row = tool("offline").row
+    assert row(found, "seed=1") == {"kl": 4.0}  # Other beginnings.
     assert row(found, "kl_scale=2") == {"kl": 2.0, "gain": 2.0, "gain_error": 1.0}
     assert row(found, "as the run") == {"kl": 3.0}
 

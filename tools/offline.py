@@ -13,8 +13,8 @@ With --from_checkpoint all go on from the run's newest checkpoint instead, on al
 and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
 --learning=evaluator trains the evaluator alone (likewise model, behaviour, or several), --anew
 begins parts anew; with --play=N each setting's agent plays N evaluation episodes, for its return.
-All play the same beginnings: `gain` is the mean of what a setting gets more than the run's own,
-episode by episode, `gain_error` its standard error.
+All play the same beginnings, unless seed is what varies: `gain` is the mean of what a setting gets
+more than the run's own, episode by episode, `gain_error` its standard error.
 
 With --out the numbers are written as each setting ends, and settings that the file has already are
 not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
@@ -171,9 +171,13 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
 
 
 def row(found: dict[str, dict], name: str) -> dict[str, float]:
-    """A setting's numbers, with what its returns gain over the run's own setting."""
-    base, returns = found[BASE]["returns"], found[name]["returns"]
-    return found[name]["found"] | ({} if name == BASE else gain(base, returns))
+    """A setting's numbers, with what its returns gain over the run's own setting.
+
+    A setting of another seed plays other beginnings, so that nothing can be paired.
+    """
+    base, other = found[BASE], found[name]
+    paired = name != BASE and base["options"].get("seed") == other["options"].get("seed")
+    return other["found"] | (gain(base["returns"], other["returns"]) if paired else {})
 
 
 def told(name: str, number: int, options: argparse.Namespace) -> None:
