@@ -130,8 +130,7 @@ class Agent(Learner):
         grads, out = self.gradients(data, noise)
         whole = replicas.average((grads, {name: out[f"{name}_loss"] for name in grads}))
         norms, taken = step_all(self.optimizers, *whole)
-        scales = {name: optimizer.scale for name, optimizer in self.optimizers.items()}
-        return metrics.training(out, norms, scales, taken)
+        return metrics.training(out, norms, self.optimizers, taken)
 
     # The policy.
 

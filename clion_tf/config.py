@@ -18,9 +18,22 @@ class ConfigError(ValueError):
     """An option, or a combination of options, that cannot work; the message is one line."""
 
 
-def _option(default: Any, help_: str, source: str, choices: Sequence[str] = (), resume=False):
-    """A field of Config; `resume` says that a run may be continued with another value."""
-    metadata = {"help": help_, "source": source, "choices": tuple(choices), "resume": resume}
+def _option(
+    default: Any, help_: str, source: str, choices: Sequence[str] = (), resume=False, earlier=None
+):
+    """A field of Config.
+
+    Args:
+      resume: whether a run may be continued with another value.
+      earlier: what held before there was the option, where that is not the default.
+    """
+    metadata = {
+        "help": help_,
+        "source": source,
+        "choices": tuple(choices),
+        "resume": resume,
+        "earlier": earlier,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -53,6 +66,7 @@ class Config:
     prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
     rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    rotation_fill: str = _option("edge", "What lies outside a rotated image: its edge repeated, or black.", "ours", ("edge", "black"))
     stack_rotation: str = _option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
     env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
     envs: int = _option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
@@ -86,7 +100,9 @@ class Config:
     constraint_degrees: float = _option(5.0, "Embedding constraint: rotate each image by U(-x, x) degrees.", "CLION")
     embedding_gradient: str = _option("both", "Embedding constraint: move both embeddings or only the rotated one.", "ours", ("both", "rotated"))
     sigma_h: float = _option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
-    decoding_target: str = _option("observation", "Decoding constraint: compare with the image or its reconstruction.", "ours", ("observation", "reconstruction"))
+    decoding_target: str = _option("reconstruction", "Decoding constraint: compare with what un-noised memory decodes to, or with the image.", "CLION", ("reconstruction", "observation"), earlier="observation")
+    constraint_norm: str = _option("squared", "Both constraints: the squared distance less delta^2, or the distance less delta.", "ours", ("squared", "euclidean"))
+    sigma_units: str = _option("absolute", "sigma_h and sigma1 in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
 
     # Memory augmentation (eq. 3).
     augmentations: int = _option(1, "Augmented copies A of each start state; 0 is off.", "ours")
@@ -99,11 +115,13 @@ class Config:
     evaluator_units: int = _option(400, "Units of a hidden layer of the evaluator.", "ours")
     evaluator_objective: str = _option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
     overshoot: int = _option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
+    overshoot_from: str = _option("posterior", "Where the fakes start: at posterior states, at these with augmentation's noise, or one of each.", "CLION", ("posterior", "augmented", "both"))
     weighting: str = _option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
     weight_gradient: bool = _option(False, "Let the actor's gradient flow through the weights.", "ours")
 
     # Behaviour (eqs. 6 to 9).
     horizon: int = _option(15, "Imagined steps H (Table 3 prints 50, see table3_literal).", "Dreamer")
+    from_start: bool = _option(True, "Imagined trajectories begin at their start state z_0: it is weighted, valued and acted from; Dreamer's begin one step later.", "CLION", earlier=False)
     discount: float = _option(0.99, "Discount gamma of an agent step.", "CLION")
     disclam: float = _option(0.95, "Lambda of the lambda-return.", "CLION")
     action_init_std: float = _option(5.0, "The action model's first standard deviation, before tanh.", "Dreamer")
@@ -297,11 +315,18 @@ def to_flagfile(config: Config) -> str:
 
 
 def from_flagfile(text: str) -> Config:
-    """The options that `to_flagfile` wrote."""
-    return parse(line for line in text.splitlines() if line)
+    """The options that `to_flagfile` wrote; those that did not exist then have their old value."""
+    earlier = (f"--{name}={value}" for name, value in EARLIER.items())
+    return parse([*earlier, *(line for line in text.splitlines() if line)])
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+# What held before there was an option for it, where that is not the option's default.
+EARLIER = {
+    name: field.metadata["earlier"]
+    for name, field in FIELDS.items()
+    if field.metadata["earlier"] is not None
+}
 
 
 def different(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from clion_tf import noise as noises
 from clion_tf import video
 from clion_tf.config import Config
-from clion_tf.learning import diagnostics, losses, metrics
+from clion_tf.learning import constraints, diagnostics, losses, metrics
 from clion_tf.replay import Replay
 from clion_tf.showing import reconstruction
 from clion_tf.showing.pictures import comparison
@@ -59,7 +59,8 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
-    noisy = reconstruction.augmented_memory(post, noise, settings.sigma_h)
+    sigma = settings.sigma_h * constraints.memory_unit(post["deter"], settings.sigma_units)
+    noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
         "model/openloop": _strip(truth, predicted),
         "model/memory": _strip(truth, reconstruction.decode(models, noisy)),
@@ -72,8 +73,10 @@ def _of_evaluator(models, settings, post, judged, noise) -> dict:
     imagined = losses.behaviour_losses(models, settings, post, noise)
     originals = imagined["action_entropy"].shape[0]
     scored = judged["real_logit"], judged["fake_logit"], settings.overshoot_steps
+    first = 0 if settings.from_start else 1
+    weighted = imagined["weight"], imagined["evaluator_logit"], originals, first
     return {
-        "weights": diagnostics.weights(imagined["weight"], originals),
+        "weights": diagnostics.weights(*weighted),
         "scores": diagnostics.scores(*scored),
     }
 

@@ -71,15 +71,63 @@ def test_constraints_off_leave_dreamers_model_loss():
 
 
 def test_decoding_constraint_without_noise_is_the_image_error():
-    _, out = outputs(tiny_agent(sigma_h=0.0))
+    _, out = outputs(tiny_agent(sigma_h=0.0, decoding_target="observation"))
     constant = 64 * 64 * 3 * np.log(2 * np.pi)
     squared = -2 * float(out["log_prob_image"]) - constant
     assert float(out["decoding_constraint"]) == pytest.approx(squared, rel=1e-3)
 
 
-def test_reconstruction_as_target_is_zero_without_noise():
-    _, out = outputs(tiny_agent(sigma_h=0.0, decoding_target="reconstruction"))
+@pytest.mark.parametrize("norm", ["squared", "euclidean"])
+def test_reconstruction_as_target_is_zero_without_noise(norm):
+    grads, out = outputs(tiny_agent(sigma_h=0.0, constraint_norm=norm))
     assert float(out["decoding_constraint"]) == 0.0
+    assert all(np.isfinite(gradient).all() for gradient in grads["model"])
+
+
+def test_the_decoding_constraint_moves_both_branches():
+    """Their one decoder gets the gradient of the difference, not of the noisy branch alone."""
+    model = tiny_agent(sigma_h=1.0, beta1=0.0, beta2=1.0)
+    plain = tiny_agent(sigma_h=1.0, beta1=0.0, beta2=0.0)
+    with_it, without = outputs(model)[0]["model"], outputs(plain)[0]["model"]
+    names = [v.path for v in model.optimizers["model"].variables]
+    at = names.index("decoder/h5/bias")
+    # The last bias moves both pictures alike: no difference, no gradient.
+    np.testing.assert_allclose(with_it[at], without[at], rtol=1e-4, atol=1e-4)
+    kernel = names.index("decoder/h5/kernel")
+    assert not np.allclose(with_it[kernel], without[kernel], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("clip", "clipped"), [(1e9, 0.0), (1e-9, 1.0)])
+def test_clipped_updates_are_counted(clip, clipped):
+    agent = tiny_agent(grad_clip=clip)
+    config = tiny_config()
+    scalars = agent.update(tensors(tiny_batch(config)), seeded())
+    found = {name: float(v) for name, v in scalars.items() if name.endswith("_clipped")}
+    groups = {"model": "model", "evaluator": "evaluator"}
+    names = ("model", "actor", "value", "evaluator")
+    assert found == {f"{groups.get(n, 'behaviour')}/{n}_clipped": clipped for n in names}
+
+
+def test_the_start_is_one_more_row_and_changes_no_other():
+    """What is imagined is the same; from_start adds z_0 in front, its reward and its value."""
+    _, later = outputs(tiny_agent(from_start=False))
+    _, first = outputs(tiny_agent(from_start=True))
+    for name in ("imagined_feat", "imagined_reward", "imagined_value"):
+        np.testing.assert_allclose(first[name][1:], later[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first["lambda_return"][1:], later["lambda_return"], rtol=1e-5)
+    np.testing.assert_allclose(first["evaluator_logit"][1:], later["evaluator_logit"], atol=1e-5)
+    np.testing.assert_allclose(first["imagined_action"], later["imagined_action"])
+
+
+def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
+    """The augmented h is an input of both with from_start, and of neither without."""
+    far, near = ({"sigma1": sigma, "horizon": 2} for sigma in (100.0, 0.0))
+    _, moved = outputs(tiny_agent(**far))
+    _, still = outputs(tiny_agent(**near))
+    originals = moved["action_entropy"].shape[0]
+    for name in ("imagined_value", "evaluator_logit"):
+        change = np.abs(moved[name][0] - still[name][0])
+        assert np.all(change[:originals] == 0) and np.mean(change[originals:]) > 1, name
 
 
 def test_embedding_gradient_option_changes_gradients_only():

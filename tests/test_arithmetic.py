@@ -13,14 +13,21 @@ SIZES = {
     "batch_size": 3, "batch_length": 4, "horizon": 3, "deter_size": 24, "stoch_size": 8,
     "hidden_size": 20, "num_units": 28, "cnn_depth": 4, "evaluator_units": 12,
 }  # fmt: skip
-DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
+DREAMER = {
+    "beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False,
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("written_out", [16, 0], ids=["written out", "loops"])
 @pytest.mark.parametrize(
     "options",
-    [DREAMER, {"augmentations": 2, "horizon": 5}, {**DREAMER, "pcont": "True"}],
-    ids=["dreamer", "clion", "pcont"],
+    [
+        DREAMER,
+        {"augmentations": 2, "horizon": 5},
+        {"from_start": False, "overshoot_from": "both"},
+        {**DREAMER, "pcont": "True"},
+    ],
+    ids=["dreamer", "clion", "later start, more fakes", "pcont"],
 )
 def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):
     monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", written_out)

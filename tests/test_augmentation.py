@@ -121,3 +121,14 @@ def test_moments_of_many_copies():
     both = np.concatenate([deter, stoch], -1)
     correlation = np.corrcoef(both.reshape(copies, -1), rowvar=False)
     np.testing.assert_allclose(correlation, np.eye(len(correlation)), atol=0.04)
+
+
+def test_relative_noise_is_in_units_of_the_starts_deviation():
+    start = start_points(4)
+    deter_noise, stoch_noise = noises(2, 4)
+    unit = np.sqrt(start["deter"].numpy().var(0).mean())
+    assert 0.1 < unit < 10 and abs(unit - 1) > 0.01
+    relative = augment(start, 2, deter_noise, stoch_noise, 0.5, -1.0, "relative")
+    absolute = augment(start, 2, deter_noise, stoch_noise, 0.5 * unit, -1.0)
+    for key, value in absolute.items():
+        np.testing.assert_allclose(relative[key], value, rtol=1e-5)

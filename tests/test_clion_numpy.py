@@ -5,12 +5,20 @@ import pytest
 from agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config, weights
 
 OPTIONS = {"delta1": 0.15, "delta2": 22.0, "sigma1": 0.3, "sigma_h": 0.2, "beta1": 0.7}
+# Two sets of readings that have none in common.
+READINGS = {
+    "as_dreamer": {"decoding_target": "observation", "from_start": False},
+    "from_start": {
+        "delta1": 0.15, "delta2": 0.16, "sigma_h": 3.0, "sigma1": 1.5, "sigma_units": "relative",
+        "constraint_norm": "euclidean", "overshoot_from": "both",
+        "evaluator_objective": "bce", "weighting": "ratio",
+    },
+}  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=["difference", "bce"])
+@pytest.fixture(scope="module", params=READINGS)
 def case(request):
-    ratio = {"weighting": "ratio"} if request.param == "bce" else {}
-    options = {**OPTIONS, "evaluator_objective": request.param, **ratio}
+    options = {**OPTIONS, **READINGS[request.param]}
     config = tiny_config(**options)
     agent = tiny_agent(**options)
     for variable in agent.models.evaluator.trainable_variables:
@@ -38,12 +46,15 @@ def test_shapes(case):
     config, _, _, out = case
     batch, length, horizon = config.batch_size, config.batch_length, config.horizon
     total = (1 + config.augmentations) * batch * length
-    assert out["imagined_feat"].shape == (horizon, total, 9)
+    steps = horizon + config.from_start
+    assert out["imagined_feat"].shape == (steps, total, 9)
     assert out["imagined_action"].shape == (horizon, total, ACTIONS)
-    assert out["imagined_reward"].shape == out["imagined_value"].shape == (horizon, total)
+    assert out["imagined_reward"].shape == out["imagined_value"].shape == (steps, total)
     for name in ("lambda_return", "discount", "weight", "evaluator_logit"):
-        assert out[name].shape == (horizon - 1, total), name
-    assert out["real_logit"].shape == out["fake_logit"].shape == (batch, length - 1)
+        assert out[name].shape == (steps - 1, total), name
+    kinds = 2 if config.overshoot_from == "both" else 1
+    assert out["real_logit"].shape == (batch, length - 1)
+    assert out["fake_logit"].shape == (kinds * batch, length - 1)
     assert out["post_mean"].shape == out["prior_mean"].shape == (batch, length, 3)
     assert out["image_mean"].shape == (batch, length, 64, 64, 3)
 
@@ -52,6 +63,8 @@ def test_model_loss_is_likelihoods_kl_and_constraints(case):
     config, _, data, out = case
     image = data["image"] / 255 - 0.5
     count = config.batch_size * config.batch_length
+    target = out["image_mean"] if config.decoding_target == "reconstruction" else image
+    power = 2 if config.constraint_norm == "squared" else 1
     image_nll = reward_nll = kl = embedding = decoding = 0.0
     for b in range(config.batch_size):
         for t in range(config.batch_length):
@@ -64,27 +77,37 @@ def test_model_loss_is_likelihoods_kl_and_constraints(case):
                 pm, ps = out["prior_mean"][b, t, i], out["prior_std"][b, t, i]
                 kl += np.log(ps / s) + (s**2 + (m - pm) ** 2) / (2 * ps**2) - 0.5
             moved = np.sum((out["embed_transformed"][b, t] - out["embed"][b, t]) ** 2)
-            embedding += max(moved - config.delta1**2, 0)
-            drawn = np.sum((out["image_from_noisy_memory"][b, t] - image[b, t]) ** 2)
-            decoding += max(drawn - config.delta2**2, 0)
+            embedding += max(moved ** (power / 2) - config.delta1**power, 0)
+            drawn = np.sum((out["image_from_noisy_memory"][b, t] - target[b, t]) ** 2)
+            decoding += max(drawn ** (power / 2) - config.delta2**power, 0)
     loss = (image_nll + reward_nll) / count + max(kl / count, config.free_nats)
     loss += config.beta1 * embedding / count + config.beta2 * decoding / count
     assert out["kl_before_free_nats"] == pytest.approx(kl / count, rel=1e-4)
     assert out["embedding_constraint"] == pytest.approx(embedding / count, rel=1e-4)
     assert out["decoding_constraint"] == pytest.approx(decoding / count, rel=1e-4)
-    assert 0 < decoding < np.sum(out["decoding_constraint_each"])  # The margin did something.
-    assert 0 < embedding < np.sum(out["embedding_constraint_each"])
+    for found, name in ((decoding, "decoding"), (embedding, "embedding")):
+        without_margin = np.sum(out[f"{name}_constraint_each"] ** (power / 2))
+        assert 0 < found < without_margin  # The margin did something.
     assert out["model_loss"] == pytest.approx(loss, rel=1e-5)
 
 
 def test_evaluator_judges_the_transition_that_the_action_made(case):
-    """W(z_k) = EVA(z_k, a_k, z_{k+1}), k = 1 ... H-1; rows of features begin at z_1."""
+    """W(z_k) = EVA(z_k, a_k, z_{k+1}), k = 1 ... H-1; with from_start from 0 on."""
     config, agent, _, out = case
-    for k in range(1, config.horizon):
-        z, following = out["imagined_feat"][k - 1], out["imagined_feat"][k]
+    first = 0 if config.from_start else 1  # Of which step the first row of features is.
+    for k in range(first, config.horizon):
+        z, following = out["imagined_feat"][k - first], out["imagined_feat"][k - first + 1]
         rows = np.concatenate([z, out["imagined_action"][k], following], -1)
         expected = dense(weights(agent), "evaluator", config.evaluator_layers, rows)
-        np.testing.assert_allclose(out["evaluator_logit"][k - 1], expected, rtol=1e-4, atol=1e-5)
+        found = out["evaluator_logit"][k - first]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_trajectories_begin_at_their_start(case):
+    config, _, _, out = case
+    start = np.concatenate([out["start_stoch"], out["start_deter"]], -1)
+    assert np.array_equal(out["imagined_feat"][0], start) == config.from_start
+    np.testing.assert_array_equal(out["discount"][0], 1.0)
 
 
 def test_weights_are_normalised_over_everything(case):
@@ -103,10 +126,10 @@ def test_behaviour_losses_by_explicit_k_step_returns(case):
     feat = out["imagined_feat"]
     np.testing.assert_allclose(reward, dense(weights(agent), "reward", 2, feat), atol=1e-4)
     np.testing.assert_allclose(value, dense(weights(agent), "value", 3, feat), atol=1e-4)
-    horizon, lam, gamma = config.horizon, config.disclam, config.discount
+    steps, lam, gamma = len(feat), config.disclam, config.discount
     actor = critic = 0.0
-    for tau in range(horizon - 1):
-        longest = horizon - 1 - tau  # Steps from here to the bootstrap v_H.
+    for tau in range(steps - 1):
+        longest = steps - 1 - tau  # Steps from here to the bootstrap v_H.
 
         def after(k, tau=tau):
             steps = sum(gamma**n * reward[tau + n] for n in range(k))

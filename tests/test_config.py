@@ -213,3 +213,14 @@ def test_derived_options():
     assert Config(rotation_degrees=5.0, test_rotation_degrees=0.0).test_rotation == 0.0
     assert Config(horizon=7).overshoot_steps == 7
     assert Config(overshoot=3).overshoot_steps == 3
+
+
+def test_options_that_a_saved_run_did_not_know_have_their_old_value():
+    text = to_flagfile(Config(seed=3))
+    old = "".join(
+        line for line in text.splitlines(keepends=True)
+        if not line.startswith(("--from_start", "--decoding_target", "--sigma_units"))
+    )  # fmt: skip
+    assert from_flagfile(old) == Config(seed=3, from_start=False, decoding_target="observation")
+    assert from_flagfile(text) == Config(seed=3)
+    assert parse([]) == Config()  # A new run has today's defaults.

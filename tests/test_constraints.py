@@ -7,7 +7,9 @@ import tensorflow as tf
 from clion_tf.learning.constraints import (
     decoding_distance,
     embedding_distance,
+    excess,
     hinge,
+    memory_unit,
     noisy_memory,
 )
 
@@ -104,3 +106,67 @@ def test_noisy_memory_leaves_its_argument_as_it_was():
     before = dict(post)
     noisy_memory(post, tf.ones_like(post["deter"]), 1.0)
     assert all(post[key] is value for key, value in before.items())
+
+
+# The distance itself instead of its square.
+
+
+def test_the_euclidean_norm_less_the_margin_by_hand():
+    # |d| = 3 and 1, margin 2: [3 - 2]_+ = 1 and [1 - 2]_+ = 0.
+    found = excess(tf.constant([[9.0, 1.0]]), 2.0, "euclidean")
+    np.testing.assert_allclose(found, [[1.0, 0.0]])
+    assert float(hinge(tf.constant([[9.0, 1.0]]), 2.0, "euclidean")) == 0.5
+
+
+def test_the_euclidean_gradient_has_length_1_at_any_distance():
+    embed = tf.constant([[[3.0, 4.0], [0.03, 0.04], [0.0, 0.0]]])
+    with tf.GradientTape() as tape:
+        tape.watch(embed)
+        loss = tf.reduce_sum(excess(embedding_distance(embed, tf.zeros([1, 3, 2])), 0, "euclidean"))
+    gradient = tape.gradient(loss, embed)
+    # d / |d|; where there is no distance there is no direction.
+    np.testing.assert_allclose(gradient, [[[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]], rtol=1e-5)
+
+
+def test_both_norms_agree_on_what_lies_within_the_margin():
+    squared = tf.constant([0.0, 3.9, 4.1, 100.0])
+    inside = [excess(squared, 2.0, norm) == 0 for norm in ("squared", "euclidean")]
+    np.testing.assert_array_equal(*inside)
+
+
+# Units of the noise on h.
+
+
+def test_the_unit_of_memory_by_hand():
+    # Units' variances 1 and 9 about their own means 5 and -3: root of their mean, 5.
+    deter = tf.constant([[[6.0, 0.0], [4.0, -6.0]]])
+    assert float(memory_unit(deter, "relative")) == pytest.approx(np.sqrt(5.0))
+    assert memory_unit(deter, "absolute") == 1.0
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_relative_to_a_deviation_of_1_is_absolute(dtype):
+    deter = tf.constant([[[1.0, -1.0]], [[-1.0, 1.0]]], dtype)
+    post = {**state(2, 1), "deter": deter}
+    noise = tf.random.stateless_normal([2, 1, 2], [0, 1])
+    relative, absolute = (noisy_memory(post, noise, 0.5, u) for u in ("relative", "absolute"))
+    np.testing.assert_array_equal(relative["deter"], absolute["deter"])
+
+
+def test_the_unit_carries_no_gradient():
+    deter = state()["deter"]
+    with tf.GradientTape() as tape:
+        tape.watch(deter)
+        noisy = noisy_memory({"deter": deter}, tf.ones_like(deter), 2.0, "relative")
+    np.testing.assert_array_equal(tape.gradient(noisy["deter"], deter), tf.ones_like(deter))
+
+
+@pytest.mark.parametrize("norm", ["squared", "euclidean"])
+def test_compiled_by_xla_the_constraint_is_the_same(norm):
+    def constrained(deter, noise):
+        noisy = noisy_memory({"deter": deter}, noise, 0.7, "relative")["deter"]
+        return hinge(embedding_distance(noisy, deter), 0.4, norm)
+
+    deter, noise = state()["deter"], tf.random.stateless_normal([2, 3, 5], [0, 1])
+    compiled = tf.function(constrained, jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled(deter, noise), constrained(deter, noise), rtol=1e-5)

@@ -10,18 +10,24 @@ from clion_tf.learning import diagnostics
 def test_weights_by_step_and_by_origin():
     """Two steps, two original trajectories, one augmented."""
     weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
-    found = diagnostics.weights(weight, originals=2)
+    three = float(np.log(3.0))  # A score of 3/4.
+    logit = tf.constant([[0.0, three, -three], [three, three, 0.0]])
+    found = diagnostics.weights(weight, logit, originals=2, first=0)
     assert found["original"]["mean"] == [2.0, 0.5]
     assert found["augmented"]["mean"] == [0.5, 0.5]
     assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
     assert found["original"]["quantiles"]["0.25"] == [1.5, 0.5]
     assert found["largest"] == 3.0
     assert found["augmented_share"] == pytest.approx(1 / 6)
+    assert found["augmented_share_by_step"] == pytest.approx([1 / 9, 1 / 3])
+    assert found["original"]["score"] == pytest.approx([5 / 8, 3 / 4])
+    assert found["augmented"]["score"] == pytest.approx([1 / 4, 1 / 2])
+    assert found["first_step"] == 0
     assert found["effective_sample_size"] == pytest.approx(36 / (6 * 11))
 
 
 def test_weights_without_augmentation():
-    found = diagnostics.weights(tf.ones([3, 2]), originals=2)
+    found = diagnostics.weights(tf.ones([3, 2]), tf.zeros([3, 2]), originals=2, first=1)
     assert "augmented" not in found
     assert found["augmented_share"] == 0.0
     assert found["effective_sample_size"] == pytest.approx(1.0)

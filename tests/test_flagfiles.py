@@ -16,7 +16,9 @@ EXPECTED = {  # One for each experiment of the specification, and those to begin
     "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "bf16", "debug",
     "drq", "drq_cpu", "fig6_same", "fig6_independent",
 }  # fmt: skip
-CLION_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
+CLION_OFF = {
+    "beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False,
+}  # fmt: skip
 
 
 def options(*names):

@@ -15,10 +15,11 @@ def found(**options):
 
 
 def test_without_noise_the_decoding_constraint_is_the_image_loss_again():
-    same = found(sigma_h=0.0, beta2=0.5)
+    image = {"decoding_target": "observation", "beta2": 0.5}
+    same = found(sigma_h=0.0, **image)
     assert same["gradient_decoding"] == pytest.approx(same["gradient_image"], rel=1e-4)
     assert same["gradient_cosine"] == pytest.approx(1.0, abs=1e-5)
-    noisy = found(sigma_h=1.0, beta2=0.5)
+    noisy = found(sigma_h=1.0, **image)
     assert noisy["gradient_cosine"] < 0.999
 
 
@@ -54,7 +55,8 @@ def test_cosine_of_as_many_weights_as_there_are():
 def test_vectors():
     data = tiny_batch(tiny_config())
     data["vector"] = data.pop("image")[:, :, 0, 0].astype("f4")
-    agent = Agent(tiny_config(sigma_h=0.0), ACTIONS, observed={"vector": (3,)})
+    config = tiny_config(sigma_h=0.0, decoding_target="observation")
+    agent = Agent(config, ACTIONS, observed={"vector": (3,)})
     terms = gradients.of_terms(agent, tensors(data), seeded())
     assert "gradient_image" not in terms and "gradient_embedding" not in terms
     assert terms["gradient_vector"] > 0

@@ -24,6 +24,7 @@ from clion_tf.results import methods
         (["augmentations2"], "CLION (augmentations=2)"),
         (["fig3_unconstrained"], "CLION (beta1=0, beta2=0)"),
         (["bf16"], "CLION"),
+        (["table1_rotation", "ablation_evaluator"], "Only adding EVA"),
     ],
 )
 def test_methods_are_named_as_in_the_paper(files, method):
@@ -49,6 +50,33 @@ def test_doubled_is_relative_to_the_sizes():
     config = options("cpu", "dreamer", batch_size=32)
     assert methods.describe(config) == ("Doubled-Dreamer", "cpu sizes")
     assert methods.describe(options("dreamer", batch_size=32)) == ("Dreamer", "batch_size=32")
+
+
+@pytest.mark.parametrize(
+    ("files", "options_", "method"),
+    [
+        (["dreamer"], {"from_start": True}, "Dreamer (from_start=True)"),
+        (["clion"], {"from_start": False}, "CLION (from_start=False)"),
+        (["clion"], {"constraint_norm": "euclidean"}, "CLION (constraint_norm=euclidean)"),
+        (["dreamer"], {"constraint_norm": "euclidean"}, "Dreamer"),
+        (["ablation_constraints"], {"sigma_units": "relative"},
+         "Only adding constraint (sigma_units=relative)"),
+        (["ablation_evaluator"], {"sigma_units": "relative"}, "Only adding EVA"),
+        (["ablation_evaluator"], {"overshoot_from": "both"},
+         "Only adding EVA (overshoot_from=both)"),
+        (["ablation_no_evaluator"], {"overshoot_from": "both"}, "Augmentation w/o EVA"),
+    ],
+)  # fmt: skip
+def test_readings_of_what_is_on_tell_methods_apart(files, options_, method):
+    assert methods.describe(options(*files, **options_)) == (method, "")
+
+
+def test_what_lies_outside_matters_where_something_is_rotated():
+    black = {"rotation_fill": "black"}
+    assert methods.describe(options("clion", **black)) == ("CLION", "rotation_fill=black")
+    assert methods.describe(options("dreamer", **black)) == ("Dreamer", "")
+    rotated = options("table1_rotation", "dreamer", **black)
+    assert methods.describe(rotated) == ("Dreamer", "rotation_fill=black")
 
 
 def test_options_that_are_off_do_not_tell_runs_apart():

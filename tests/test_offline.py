@@ -325,7 +325,8 @@ def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
     answers = {key: sign * value for key, value in answers.items()}
     answers |= {"evaluator_loss": tf.constant(0.0)}
     monkeypatch.setattr(losses, "evaluator_losses", lambda *_: answers)
-    monkeypatch.setattr(judging, "_ranks", lambda *_: 0.0)
+    for ranks, none in (("_ranks", 0.0), ("_augmented_ranks", {})):
+        monkeypatch.setattr(judging, ranks, lambda *_, none=none: none)
     agent, config = tiny_agent(), tiny_config()
     found = judging.judge(agent, config, tiny_batch(config))
     assert found["auc"] == auc and 0 < found["ess"] <= 1
@@ -353,6 +354,25 @@ def test_rank_correlation_of_scores_that_are_the_drift():
     best = captured["nearness"]
     assert judging._ranks(agent, data, post, seeded(), best) == pytest.approx(1.0)
     assert judging._ranks(agent, data, post, seeded(), -best) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, sign):
+    """It scores what it is shown by how near the prediction is to the posterior, age by age."""
+    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
+    out = losses.world_model(agent.models, agent.settings, data, seeded())
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    feat = agent.models.rssm.get_feat(post)[:, 1:]
+    age = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0]])  # Overshoot is 2; L - 1 is 5.
+
+    def knows(rows):
+        drift = tf.norm(rows[..., -feat.shape[-1] :] - feat, axis=-1)
+        return -sign * drift + 1000.0 * age  # Which age it likes counts for nothing.
+
+    monkeypatch.setattr(agent.models, "evaluator", knows)
+    found = judging._augmented_ranks(agent, data, post, seeded())
+    assert found["augmented_rank"] == pytest.approx(sign)
+    assert -1 <= found["augmented_image_rank"] <= 1
 
 
 def test_rotation_that_is_none_moves_nothing():

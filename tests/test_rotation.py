@@ -60,3 +60,25 @@ def test_compiled_by_xla_it_is_the_same():
     image, angles = tf.constant(images()), tf.constant(ANGLES)
     compiled = tf.function(rotate, jit_compile=True, autograph=False)
     np.testing.assert_allclose(compiled(image, angles), rotate(image, angles), atol=0.05)
+
+
+def test_black_lies_outside_by_hand():
+    """An eighth of a turn: what is inside then lies on the diamond |row| + |column| < 2 * 1.42."""
+    image = np.full((1, 5, 5, 3), 200, np.uint8)
+    found = rotate(tf.constant(image), tf.constant([45.0]), "black")[0, ..., 0].numpy()
+    row, column = np.mgrid[-2:3, -2:3]
+    expected = np.where(np.abs(row) + np.abs(column) < 3, 200.0, 0.0)
+    np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("angle", [0.0, 90.0, 180.0])
+def test_turns_onto_itself_have_nothing_outside(angle):
+    image = tf.constant(images(1))
+    found, edge = (rotate(image, tf.constant([angle]), fill) for fill in ("black", "edge"))
+    np.testing.assert_array_equal(found, edge)
+
+
+def test_black_under_xla_is_the_same():
+    image, angles = tf.constant(images()), tf.constant(ANGLES)
+    compiled = tf.function(lambda *x: rotate(*x, "black"), jit_compile=True, autograph=False)
+    np.testing.assert_allclose(compiled(image, angles), rotate(image, angles, "black"), atol=0.05)

@@ -46,6 +46,7 @@ def diagnostics(steps=10_000):
     over = {
         "mean": [1.0] * (HORIZON - 1),
         "quantiles": {name: [float(name)] * (HORIZON - 1) for name in recorded.QUANTILES},
+        "score": [0.5] * (HORIZON - 1),
     }
     score = {"mean": 0.6, "share": [0.05] * 20, "by_age": [0.5, 0.6, 0.7]}
     return {
@@ -53,7 +54,8 @@ def diagnostics(steps=10_000):
         "updates": 500,
         "weights": {
             "original": over, "augmented": over, "effective_sample_size": 0.5, "largest": 3.0,
-            "augmented_share": 0.25,
+            "augmented_share": 0.25, "first_step": 0,
+            "augmented_share_by_step": [0.25] * (HORIZON - 1),
         },
         "scores": {"bins": np.linspace(0, 1, 21).tolist(), "real": score, "fake": score},
         "decoding": {"sigma": [0.0, 0.05, 0.1, 0.2, 0.4], "error": [1.0, 2.0, 3.0, 4.0, 5.0]},
@@ -436,7 +438,22 @@ def test_null_in_diagnostics_is_drawn_as_a_gap(tmp_path):
     _, parts, damage = recorded.newest(tmp_path / "diagnostics")
     assert damage == [] and np.isnan(parts["decoding"]["error"]).all()
     assert recorded.augmented_shares(tmp_path / "diagnostics")[0].size == 0
-    assert len(section.weighting.figures(parts)) == 5
+    assert len(section.weighting.figures(parts)) == 7
+
+
+def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
+    """Theirs began at step 1, and had neither shares nor scores by step."""
+    entry = diagnostics()
+    for name in ("first_step", "augmented_share_by_step"):
+        del entry["weights"][name]
+    for name in ("original", "augmented"):
+        entry["weights"][name] = {
+            key: value for key, value in entry["weights"][name].items() if key != "score"
+        }
+    add_diagnostics(tmp_path, entry)
+    _, parts, damage = recorded.newest(tmp_path / "diagnostics")
+    assert damage == [] and len(section.weighting.figures(parts)) == 5
+    np.testing.assert_array_equal(section.weighting._steps(parts["weights"])[:2], [1, 2])
 
 
 def test_evaluator_off_has_no_weights(tmp_path):

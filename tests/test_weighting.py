@@ -148,7 +148,8 @@ def test_overshoot_is_rolls_from_every_kth_posterior(rssm, length, steps):
     batch = 3
     post, _, action = sequence(rssm, batch, length)
     noise = normal(steps, batch, math.ceil((length - 1) / steps), STOCH, seed=4)
-    before, after = weighting.overshoot(rssm, post, action, noise, steps)
+    start = weighting.roll_starts(post, steps)
+    before, after = weighting.overshoot(rssm, start, action, noise, steps)
     expected_before, expected_after = one_by_one(rssm, post, action, noise, steps)
     assert before.shape == after.shape == (batch, length - 1, FEAT)
     np.testing.assert_allclose(before, expected_before, atol=1e-5)
@@ -159,7 +160,8 @@ def test_overshoot_of_one_step_gives_the_priors(rssm):
     batch, length = 2, 4
     post, prior, action = sequence(rssm, batch, length)
     noise = tf.zeros([1, batch, length - 1, STOCH])
-    before, after = weighting.overshoot(rssm, post, action, noise, 1)
+    start = weighting.roll_starts(post, 1)
+    before, after = weighting.overshoot(rssm, start, action, noise, 1)
     np.testing.assert_allclose(before, rssm.get_feat(post)[:, :-1], atol=1e-6)
     np.testing.assert_allclose(after, rssm.get_feat(prior)[:, 1:], atol=1e-5)
 
@@ -171,12 +173,15 @@ def test_overshoot_sees_no_image_within_a_roll(rssm):
     # Posteriors at 1, 3 and 4 are no start of a roll.
     blind = {k: tf.where([[[True], [False], [True], [False], [False]]], v, 0.0)
              for k, v in post.items()}  # fmt: skip
-    found = weighting.overshoot(rssm, post, action, noise, steps)
-    np.testing.assert_array_equal(found, weighting.overshoot(rssm, blind, action, noise, steps))
+    found, other = (
+        weighting.overshoot(rssm, weighting.roll_starts(x, steps), action, noise, steps)
+        for x in (post, blind)
+    )
+    np.testing.assert_array_equal(found, other)
 
 
-def judged(rssm, length, objective="difference", overshoot_steps=2):
-    """What an evaluator is shown by `evaluator_losses`: (real, fake) rows, and what went in."""
+def judged(rssm, length, objective="difference", overshoot_steps=2, **others):
+    """What an evaluator is shown by `evaluator_losses`: its inputs, and what went in."""
     shown = []
 
     def evaluator(rows):
@@ -185,18 +190,25 @@ def judged(rssm, length, objective="difference", overshoot_steps=2):
 
     batch = 3
     post, _, action = sequence(rssm, batch, length)
-    settings = losses.Settings(evaluator_objective=objective, overshoot_steps=overshoot_steps)
+    settings = losses.Settings(
+        evaluator_objective=objective, overshoot_steps=overshoot_steps, **others
+    )
     steps = min(overshoot_steps, length - 1)
-    noise = normal(steps, batch, math.ceil((length - 1) / steps), STOCH, seed=4)
+    rolls = math.ceil((length - 1) / steps)
+    noise = normal(steps, batch, rolls, STOCH, seed=4)
     models = types.SimpleNamespace(rssm=rssm, evaluator=evaluator)
-    given = GivenNoise({"overshoot": noise})
+    moved = {
+        "overshoot_start_deter": normal(batch, rolls, DETER, seed=5),
+        "overshoot_start_stoch": normal(batch, rolls, STOCH, seed=6),
+    }
+    given = GivenNoise({"overshoot": noise, **moved})
     out = losses.evaluator_losses(models, settings, post, action, given)
-    return shown, out, (post, action, noise, steps)
+    return shown, out, (post, action, noise, steps, moved)
 
 
 @pytest.mark.parametrize(("length", "steps"), [(5, 2), (4, 15)])
 def test_a_fake_stands_beside_the_real_transition_of_the_same_action(rssm, length, steps):
-    (real, fake), _, (post, action, noise, steps) = judged(rssm, length, overshoot_steps=steps)
+    (real, fake), _, (post, action, noise, steps, _) = judged(rssm, length, overshoot_steps=steps)
     feat = rssm.get_feat(post)
     before, after = one_by_one(rssm, post, action, noise, steps)
     # The recorded action[t + 1] leads from z_t to z_{t+1}.
@@ -206,6 +218,44 @@ def test_a_fake_stands_beside_the_real_transition_of_the_same_action(rssm, lengt
     np.testing.assert_array_equal(real[..., FEAT + ACTIONS :], feat[:, 1:])
     np.testing.assert_allclose(fake[..., :FEAT], before, atol=1e-5)
     np.testing.assert_allclose(fake[..., FEAT + ACTIONS :], after, atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma2", [-1.0, 0.25])
+@pytest.mark.parametrize("units", ["absolute", "relative"])
+def test_fakes_start_at_noised_posteriors(rssm, units, sigma2):
+    options = {"sigma1": 0.5, "sigma2": sigma2, "sigma_units": units}
+    (real, fake), _, (post, action, noise, steps, moved) = judged(
+        rssm, 6, overshoot_steps=3, overshoot_from="augmented", **options
+    )
+    np.testing.assert_array_equal(real[..., :FEAT], rssm.get_feat(post)[:, :-1])
+    deter = post["deter"].numpy()
+    unit = np.sqrt(deter.reshape(-1, DETER).var(0).mean()) if units == "relative" else 1.0
+    noised = {key: value.numpy() for key, value in post.items()}
+    for roll, t0 in enumerate((0, 3)):
+        spread = noised["std"][:, t0] if sigma2 < 0 else sigma2
+        deter_noise, stoch_noise = (x[:, roll].numpy() for x in moved.values())
+        noised["deter"][:, t0] = deter[:, t0] + 0.5 * unit * deter_noise
+        noised["stoch"][:, t0] = noised["mean"][:, t0] + spread * stoch_noise
+    noised = {key: tf.constant(value) for key, value in noised.items()}
+    before, after = one_by_one(rssm, noised, action, noise, steps)
+    np.testing.assert_allclose(fake[..., :FEAT], before, atol=1e-5)
+    np.testing.assert_allclose(fake[..., FEAT + ACTIONS :], after, atol=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["difference", "bce"])
+def test_both_kinds_of_fakes_stand_side_by_side_in_the_mean(rssm, objective):
+    options = {"sigma1": 0.5}
+    each = {
+        kind: judged(rssm, 6, objective, 3, overshoot_from=kind, **options)
+        for kind in ("posterior", "augmented", "both")
+    }
+    shown = {kind: rows for kind, (rows, _, _) in each.items()}
+    np.testing.assert_array_equal(shown["both"][1], shown["posterior"][1])
+    np.testing.assert_array_equal(shown["both"][2], shown["augmented"][1])
+    loss = {kind: float(out["evaluator_loss"]) for kind, (_, out, _) in each.items()}
+    assert loss["posterior"] != loss["augmented"]
+    mean = (loss["posterior"] + loss["augmented"]) / 2  # The real ones' part is the same.
+    assert loss["both"] == pytest.approx(mean, rel=1e-5)
 
 
 @pytest.mark.parametrize("objective", ["difference", "bce"])

@@ -23,6 +23,7 @@ def update_flops(config: Config, action_size: int) -> dict[str, float]:
     starts = frames - config.batch_size if config.predicts_discount else frames
     rows = (1 + config.augmentations) * starts
     imagined = config.horizon * rows
+    seen = imagined + rows if config.from_start else imagined
     feat = config.deter_size + config.stoch_size
     parts = {
         "encoder": frames * _encoder(config.cnn_depth) * (2 if config.beta1 > 0 else 1),
@@ -30,11 +31,11 @@ def update_flops(config: Config, action_size: int) -> dict[str, float]:
         "rssm": frames * _observe(config, action_size),
         "heads": frames * sum(3 * sum(layers) for layers in _model_heads(config, feat)),
         "imagination": imagined * _imagine(config, action_size),
-        "imagined heads": imagined * sum(2 * sum(layers) for layers in _model_heads(config, feat)),
-        "value": imagined * _value(config, feat),
+        "imagined heads": seen * sum(2 * sum(layers) for layers in _model_heads(config, feat)),
+        "value": seen * _value(config, feat),
     }
     if config.evaluator:
-        parts |= _evaluator(config, feat, action_size, rows)
+        parts |= _evaluator(config, feat, action_size, seen - rows)
     return parts
 
 
@@ -100,14 +101,14 @@ def _value(config: Config, feat: int) -> int:
     return _trained(layers, input_gradient=False) + sum(layers)
 
 
-def _evaluator(config: Config, feat: int, action_size: int, rows: int) -> dict[str, float]:
+def _evaluator(config: Config, feat: int, action_size: int, judged: int) -> dict[str, float]:
     layers = _dense(2 * feat + action_size, *[config.evaluator_units] * config.evaluator_layers, 1)
     steps = min(config.overshoot_steps, config.batch_length - 1)
     rolls = -(-(config.batch_length - 1) // steps)
-    judged = (config.horizon - 1) * rows
-    fakes = config.batch_size * rolls * steps * _transition(config, action_size)[0]
-    pairs = 2 * config.batch_size * (config.batch_length - 1)
+    kinds = 2 if config.overshoot_from == "both" else 1
+    fakes = kinds * config.batch_size * rolls * steps * _transition(config, action_size)[0]
+    rated = (1 + kinds) * config.batch_size * (config.batch_length - 1)
     return {
         "weights": judged * sum(layers) * (2 if config.weight_gradient else 1),
-        "evaluator": fakes + pairs * _trained(layers, input_gradient=False),
+        "evaluator": fakes + rated * _trained(layers, input_gradient=False),
     }

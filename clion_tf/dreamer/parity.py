@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from clion_tf.agent import Agent
-from clion_tf.config import Config, ConfigError
+from clion_tf.config import EARLIER, Config, ConfigError
 from clion_tf.learning.losses import Tensors
 from clion_tf.noise import GivenNoise
 
@@ -37,7 +37,13 @@ OPTIONS = {
     "min_std": "action_min_std",
 }
 # What switches every part of CLION off.
-DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
+DREAMER = {
+    "beta1": 0.0,
+    "beta2": 0.0,
+    "augmentations": 0,
+    "evaluator": False,
+    "from_start": False,
+}
 
 
 class GoldenError(ValueError):
@@ -103,7 +109,7 @@ def compare(path: str | pathlib.Path) -> Iterator[Comparison]:
 
 def build(meta: dict) -> Agent:
     """The agent that a golden file's sizes and constants describe."""
-    options = dict(DREAMER) if meta.get("kind") != "clion" else {}
+    options = {**EARLIER, **(DREAMER if meta.get("kind") != "clion" else {})}
     fields = {field.name for field in dataclasses.fields(Config)}
     for name, value in meta.items():
         option = OPTIONS.get(name, name)

@@ -50,7 +50,7 @@ class DrQ(Learner):
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
         super().__init__(config, jit)
-        self._turned = config.stack_rotation == "same"
+        self._turned = config.rotation_fill if config.stack_rotation == "same" else None
         self.observed = self._required(observed)
         self.sizes = Sizes(
             action_size,

@@ -16,7 +16,7 @@ def act(
     noise: Noise,
     how: str,
     amount: tf.Tensor | float,
-    turned: bool,
+    turned: str | None,
 ) -> tuple[tf.Tensor, Tensors]:
     """One step of N environments.
 
@@ -26,14 +26,14 @@ def act(
       noise: where the randomness comes from.
       how: `sample`, `mean` (the reference's in evaluation) or `densest` of 100 samples.
       amount: standard deviation of Gaussian noise on the action; the reference has none.
-      turned: whether a stack is rotated as a whole.
+      turned: where stacks are rotated as a whole, what lies outside of them (see `rotate`).
 
     Returns:
       actions float32 [N, A] and the next state.
     """
     seen, state = stacks.push(state, observation["image"])
     if turned:
-        seen = stacks.turn(seen, observation["rotation"])
+        seen = stacks.turn(seen, observation["rotation"], turned)
     policy = models.actor(models.encoder(seen))
     action = _choose(policy, noise, how)
     action += amount * noise.normal("expl", policy.mean.shape)

@@ -23,12 +23,12 @@ def stack(frames: tf.Tensor) -> tf.Tensor:
     return tf.concat(tf.unstack(frames, axis=1), -1)
 
 
-def transition(data: Tensors, turned: bool) -> tuple[tf.Tensor, tf.Tensor]:
+def transition(data: Tensors, turned: str | None) -> tuple[tf.Tensor, tf.Tensor]:
     """The two stacks of a transition.
 
     Args:
       data: image uint8 [B, 4, S, S, 3]; with `turned` also rotation float32 [B, 4], see `turn`.
-      turned: whether each stack is to be rotated as a whole.
+      turned: where each stack is to be rotated as a whole, what lies outside (see `rotate`).
 
     Returns:
       observation and next observation, uint8 [B, S, S, 9].
@@ -36,11 +36,11 @@ def transition(data: Tensors, turned: bool) -> tuple[tf.Tensor, tf.Tensor]:
     stacks = stack(data["image"][:, :FRAMES]), stack(data["image"][:, 1:])
     if turned:
         angles = data["rotation"][:, FRAMES - 1], data["rotation"][:, FRAMES]
-        stacks = turn(stacks[0], angles[0]), turn(stacks[1], angles[1])
+        stacks = turn(stacks[0], angles[0], turned), turn(stacks[1], angles[1], turned)
     return stacks
 
 
-def turn(stacks: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
+def turn(stacks: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor:
     """Fig. 6's first kind of uncertainty: all frames of a stack rotated by the same angle.
 
     A frame is seen in three stacks, each with an angle of its own, so frames are kept as they
@@ -49,12 +49,12 @@ def turn(stacks: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
     the replay as it did when the agent acted on it.
 
     Args:
-      stacks: uint8 [N, S, S, 9]; degrees: float32 [N], counter-clockwise.
+      stacks: uint8 [N, S, S, 9]; degrees: float32 [N], counter-clockwise; fill: see `rotate`.
 
     Returns:
-      uint8 [N, S, S, 9], bilinear and rounded, edges repeated: what the environment would give.
+      uint8 [N, S, S, 9], bilinear and rounded: what the environment would give.
     """
-    turned = tf.round(rotate(stacks, degrees))
+    turned = tf.round(rotate(stacks, degrees, fill))
     # Interpolation in float32 may leave the range by a rounding error.
     return tf.cast(tf.clip_by_value(turned, 0.0, 255.0), tf.uint8)
 

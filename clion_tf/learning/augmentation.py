@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from clion_tf.learning.constraints import memory_unit
+
 State = dict[str, tf.Tensor]
 
 
@@ -12,7 +14,7 @@ def flatten(post: State) -> State:
 
 def augment(
     start: State, copies: int, deter_noise: tf.Tensor, stoch_noise: tf.Tensor,
-    sigma1: float, sigma2: float,
+    sigma1: float, sigma2: float, units: str = "absolute",
 ) -> State:  # fmt: skip
     """The start points followed by `copies` augmented ones of each (eq. 3).
 
@@ -22,19 +24,32 @@ def augment(
       start: M states.
       deter_noise [copies, M, D], stoch_noise [copies, M, S]: standard normal.
       sigma2: negative for the posterior's own standard deviation (ours: the paper prints none).
+      units: of sigma1, `absolute` or `relative`, see `constraints.memory_unit`.
 
     Returns:
       (1 + copies) * M states: originals, then copy 1, copy 2, ...
     """
     if copies == 0:
         return start
-    spread = start["std"] if sigma2 < 0 else sigma2
-    stoch = start["mean"] + spread * stoch_noise
-    deter = start["deter"] + tf.cast(sigma1 * deter_noise, start["deter"].dtype)
-    repeated = {key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")}
+    sigma1 = sigma1 * memory_unit(start["deter"], units)
+    moved = noised(start, deter_noise, stoch_noise, sigma1, sigma2)
     copy = {
-        **repeated,
-        "stoch": tf.reshape(stoch, [-1, stoch.shape[-1]]),
-        "deter": tf.reshape(deter, [-1, deter.shape[-1]]),
+        **{key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")},
+        **{key: tf.reshape(moved[key], [-1, moved[key].shape[-1]]) for key in ("stoch", "deter")},
     }
     return {key: tf.concat([start[key], copy[key]], 0) for key in start}
+
+
+def noised(
+    states: State, deter_noise: tf.Tensor, stoch_noise: tf.Tensor, sigma1: tf.Tensor | float,
+    sigma2: float,
+) -> State:  # fmt: skip
+    """States [..., S or D] with h and s moved as those of augmented starts are.
+
+    Args:
+      deter_noise, stoch_noise: standard normal; further leading axes give as many copies.
+      sigma1: standard deviation of the noise on h, in units of h; sigma2: as in `augment`.
+    """
+    spread = states["std"] if sigma2 < 0 else sigma2
+    deter = states["deter"] + tf.cast(sigma1 * deter_noise, states["deter"].dtype)
+    return {**states, "stoch": states["mean"] + spread * stoch_noise, "deter": deter}

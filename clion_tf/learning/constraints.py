@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from clion_tf.learning import replicas
 from clion_tf.models.distributions import squared_distance
 
 
@@ -15,12 +16,47 @@ def decoding_distance(decoded: tf.Tensor, target: tf.Tensor, axes: int = 3) -> t
     return squared_distance(decoded, target, axes)
 
 
-def noisy_memory(post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float) -> dict:
-    """The state with h' = h + scale * noise (text above eq. 2), s as it is."""
+def noisy_memory(
+    post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float, units: str = "absolute"
+) -> dict:
+    """The state with h' = h + scale * noise (text above eq. 2), s as it is.
+
+    Args:
+      units: of the scale, see `memory_unit`.
+    """
     deter = post["deter"]
+    scale = scale * memory_unit(deter, units)
     return {**post, "deter": deter + tf.cast(scale * noise, deter.dtype)}
 
 
-def hinge(distance: tf.Tensor, margin: float) -> tf.Tensor:
-    """Mean of [distance - margin^2]_+ over batch and time: what eq. 2's margin leaves."""
-    return tf.reduce_mean(tf.nn.relu(distance - margin**2))
+def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
+    """What a standard deviation of noise on h [..., D] is a multiple of (ours: a flag).
+
+    `absolute`: 1. `relative`: the standard deviation of h over the batch (of all replicas), one
+    number: the root of the units' mean variance, so that the noise is as isotropic as the paper's
+    N(h, sigma^2). No gradient: the model is not to change the noise by way of its unit.
+    """
+    if units == "absolute":
+        return 1.0
+    rows = tf.stop_gradient(tf.reshape(tf.cast(deter, tf.float32), [-1, deter.shape[-1]]))
+    centred = rows - replicas.average(tf.reduce_mean(rows, 0))
+    return tf.sqrt(replicas.average(tf.reduce_mean(tf.square(centred))))
+
+
+def excess(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
+    """What eq. 2's margin leaves of each distance: [|d|^2 - margin^2]_+ or [|d| - margin]_+.
+
+    Args:
+      squared: |d|^2 of each image, any shape.
+      norm: `squared`, or `euclidean` for the distance itself, whose gradient d / |d| has length
+        1; where d is 0 there is none.
+    """
+    if norm == "squared":
+        return tf.nn.relu(squared - margin**2)
+    apart = squared > 0
+    return tf.nn.relu(tf.where(apart, tf.sqrt(tf.where(apart, squared, 1.0)), 0.0) - margin)
+
+
+def hinge(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
+    """Mean over batch and time of what the margin leaves, see `excess`."""
+    return tf.reduce_mean(excess(squared, margin, norm))

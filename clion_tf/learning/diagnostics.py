@@ -9,40 +9,51 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20  # Of scores between 0 and 1.
 
 
-def weights(weight: tf.Tensor, originals: int) -> dict:
+def weights(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> dict:
     """Reliability weights over the imagined steps, of original and of augmented trajectories.
 
     Args:
-      weight: [H-1, N], trajectories from the original starts first; mean 1.
-      originals: how many of them are original.
+      weight: [K, N], trajectories from the original starts first; mean 1.
+      logit: [K, N], the evaluator's.
+      originals: how many of the trajectories are original.
+      first: the imagined step of row 0: 0 where trajectories begin at their start, else 1.
 
     Returns:
-      `original` and, where there are any, `augmented`: `mean` [H-1] and `quantiles`, each [H-1]
-      by its name; `effective_sample_size`, `largest` and the augmented ones' `augmented_share`.
+      `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by its
+      name, and `score` [K], the evaluator's mean; `first_step`; `effective_sample_size`, `largest`;
+      the augmented ones' `augmented_share`, and `augmented_share_by_step` [K].
     """
     array = weight.numpy().astype(np.float64)
+    score = tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
+    by_step = array[:, originals:].sum(1) / array.sum(1)
     result = {
-        "original": _over_steps(array[:, :originals]),
+        "first_step": first,
+        "original": _over_steps(array[:, :originals], score[:, :originals]),
         "effective_sample_size": float(effective_sample_size(weight)),
         "largest": float(array.max()),
         "augmented_share": float(array[:, originals:].sum() / array.sum()),
+        "augmented_share_by_step": by_step.tolist(),
     }
     if originals < array.shape[1]:
-        result["augmented"] = _over_steps(array[:, originals:])
+        result["augmented"] = _over_steps(array[:, originals:], score[:, originals:])
     return result
 
 
-def _over_steps(weight: np.ndarray) -> dict:
+def _over_steps(weight: np.ndarray, score: np.ndarray) -> dict:
     rows = np.quantile(weight, QUANTILES, axis=1)
     quantiles = {str(q): row.tolist() for q, row in zip(QUANTILES, rows, strict=True)}
-    return {"mean": weight.mean(1).tolist(), "quantiles": quantiles}
+    return {
+        "mean": weight.mean(1).tolist(),
+        "quantiles": quantiles,
+        "score": score.mean(1).tolist(),
+    }
 
 
 def scores(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
     """The evaluator's scores of real transitions and of those predicted open-loop (eq. 4).
 
     Args:
-      real_logit, fake_logit: [B, L-1].
+      real_logit: [B, L-1]; fake_logit: [B, L-1], or [2B, L-1] of two kinds of starts.
       steps: K, after which a roll begins anew from a posterior state.
 
     Returns:

@@ -1,7 +1,7 @@
 """One update's losses, in the order of Algorithm 1; reads like the paper.
 
 Data is [B, L, ...]: action[t] led to image[t]. Imagination is [H, N, ...], N = (1 + A) * B * L
-(with the discount head (1 + A) * B * (L - 1)).
+(with the discount head (1 + A) * B * (L - 1)); with `from_start` it is [H + 1, N, ...].
 """
 
 import contextlib
@@ -16,6 +16,7 @@ from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
 from clion_tf.models.distributions import bernoulli_log_prob, kl_diagonal, normal_log_prob
 from clion_tf.models.packing import pack, unpack
+from clion_tf.models.rssm import RSSM
 from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
@@ -38,14 +39,19 @@ class Settings:
     embedding_gradient: str = "both"
     sigma_h: float = 0.0
     decoding_target: str = "observation"
+    constraint_norm: str = "squared"
+    sigma_units: str = "absolute"
+    rotation_fill: str = "edge"
     augmentations: int = 0
     sigma1: float = 0.0
     sigma2: float = -1.0
     evaluator_objective: str = "difference"
     overshoot_steps: int = 15
+    overshoot_from: str = "posterior"
     weighting: str = "probability"
     weight_gradient: bool = False
     horizon: int = 15
+    from_start: bool = False
     discount: float = 0.99
     disclam: float = 0.95
 
@@ -134,7 +140,7 @@ def _embedding_constraint(models, settings, data, noise, out) -> tf.Tensor:
     else:
         frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
         degrees = settings.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
-        turned = rotate(frames, degrees) / 255.0 - 0.5
+        turned = rotate(frames, degrees, settings.rotation_fill) / 255.0 - 0.5
         transformed = pack(turned)
         transformed = tf.reshape(transformed, [*data["image"].shape[:2], *transformed.shape[1:]])
     out["embed_transformed"] = models.encoder(transformed)
@@ -147,34 +153,41 @@ def _embedding_constraint(models, settings, data, noise, out) -> tf.Tensor:
         embed, out["embed_transformed"]
     )
     out["embedding_constraint"] = constraints.hinge(
-        out["embedding_constraint_each"], settings.delta1
+        out["embedding_constraint_each"], settings.delta1, settings.constraint_norm
     )
     return out["embedding_constraint"]
 
 
 def _decoding_constraint(models, settings, observed, decoded, post, noise, out) -> tf.Tensor:
-    """[|o^' - o|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts.
+    """[|o^' - o^|^2 - delta2^2]_+ of eq. 2, o^' decoded from noisy memory; `out` gets the parts.
 
-    o is all that is observed: an image, a vector or both.
+    o^ is decoded from the memory as it is: an image, a vector or both.
     """
     deter_noise = noise.normal("decoding", post["deter"].shape)
-    noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
+    noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h, settings.sigma_units)
     from_noisy_memory = models.decode(models.rssm.get_feat(noisy))
     if "image" in decoded:
         out["image_from_noisy_memory"] = unpack(from_noisy_memory["image"])
-    # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
-    # gradient into both, as in the embedding constraint.
+    # The margins lie "between the augmented branch's output and the non-augmented branch's output",
+    # so the gradient goes into both, as in the embedding constraint. The other reading compares
+    # with what was observed.
     target = decoded if settings.decoding_target == "reconstruction" else observed
     out["decoding_constraint_each"] = sum(
         constraints.decoding_distance(mean, target[key], AXES[key])
         for key, mean in from_noisy_memory.items()
     )
-    out["decoding_constraint"] = constraints.hinge(out["decoding_constraint_each"], settings.delta2)
+    out["decoding_constraint"] = constraints.hinge(
+        out["decoding_constraint_each"], settings.delta2, settings.constraint_norm
+    )
     return out["decoding_constraint"]
 
 
 def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: Noise) -> Tensors:
     """Imagination from original and augmented starts, weights, actor and critic (eqs. 3, 5 to 9).
+
+        z_0 --a_0--> z_1 --a_1--> z_2 ... --a_{H-1}--> z_H
+        from_start:  features z_0 ... z_H, returns and weights of 0 ... H-1
+        else:        features z_1 ... z_H, returns and weights of 1 ... H-1, as in Dreamer
 
     Args:
       post: posterior states [B, L, ...]; no gradient flows back into them.
@@ -197,6 +210,7 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
         noise.normal("augment_stoch", [copies, count, rssm.stoch]),
         settings.sigma1,
         settings.sigma2,
+        settings.sigma_units,
     )
     out["start_stoch"], out["start_deter"] = start["stoch"], start["deter"]
     shape = [settings.horizon, (1 + copies) * count]
@@ -208,7 +222,12 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
         standard("imagined_action", [*shape, models.actor.size]),
         noise.normal("imagined_state", [*shape, rssm.stoch]),
     )
-    out["imagined_feat"], out["imagined_action"] = feat, action
+    out["imagined_action"] = action
+    if settings.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
+        feat = tf.concat([rssm.get_feat(start)[None], feat], 0)
+    else:
+        action = action[1:]
+    out["imagined_feat"] = feat
     out["action_entropy"] = entropy[:count]
     reward = out["imagined_reward"] = models.reward(feat)
     value = out["imagined_value"] = models.value(feat)
@@ -226,10 +245,10 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
 
 
 def _weights(models: Models, settings: Settings, feat, action, out: Tensors) -> tf.Tensor:
-    """w [H-1, N] of the transitions z_k --a_k--> z_{k+1}, k = 1 ... H-1 (eq. 5)."""
+    """w [K, N] of the K transitions z_k --a_k--> z_{k+1} between features [K + 1, N, F] (eq. 5)."""
     if models.evaluator is None:
         return tf.ones([feat.shape[0] - 1, feat.shape[1]])
-    rows = weighting.transitions(feat[:-1], action[1:], feat[1:])
+    rows = weighting.transitions(feat[:-1], action, feat[1:])
     if not settings.weight_gradient:
         rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
     logit = out["evaluator_logit"] = models.evaluator(rows)
@@ -246,21 +265,22 @@ def evaluator_losses(
       action: [B, L, A].
 
     Returns:
-      by name; `evaluator_loss` is minimised.
+      by name; `evaluator_loss` is minimised. `real_logit` [B, L-1], `fake_logit` the same, or with
+      both kinds of starts [2B, L-1], those from posterior states first.
     """
     out: Tensors = {}
     # It judges the model; the model is not to fool it.
     post = {key: tf.stop_gradient(value) for key, value in post.items()}
-    batch, length = action.shape[:2]
-    steps = min(settings.overshoot_steps, length - 1)
-    shape = [steps, batch, -(-(length - 1) // steps), models.rssm.stoch]
-    eps = noise.normal("overshoot", shape)
-    before, after = weighting.overshoot(models.rssm, post, action, eps, steps)
     feat = models.rssm.get_feat(post)
     real = weighting.transitions(feat[:, :-1], action[:, 1:], feat[:, 1:])
-    fake = weighting.transitions(before, action[:, 1:], after)
     out["real_logit"] = models.evaluator(tf.stop_gradient(real))
-    out["fake_logit"] = models.evaluator(tf.stop_gradient(fake))
+    out["fake_logit"] = tf.concat(
+        [
+            models.evaluator(tf.stop_gradient(weighting.transitions(before, action[:, 1:], after)))
+            for before, after in fakes(models.rssm, settings, post, action, noise)
+        ],
+        0,
+    )
     out["evaluator_difference"] = weighting.evaluator_difference(
         out["real_logit"], out["fake_logit"]
     )
@@ -268,6 +288,34 @@ def evaluator_losses(
     chosen = "evaluator_bce" if settings.evaluator_objective == "bce" else "evaluator_difference"
     out["evaluator_loss"] = out[chosen]
     return out
+
+
+def fakes(
+    rssm: RSSM, settings: Settings, post: Tensors, action: tf.Tensor, noise: Noise
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Features [B, L-1, F] before and after each fake transition, for each kind of start.
+
+    Rolls begin at posterior states, or at these moved as augmented starts are (`overshoot_from`);
+    with both kinds, the transitions' noise is the same.
+    """
+    length = action.shape[1]
+    steps = min(settings.overshoot_steps, length - 1)
+    start = weighting.roll_starts(post, steps)
+    shape = [*start["deter"].shape[:2]]
+    starts = []
+    if settings.overshoot_from in ("posterior", "both"):
+        starts.append(start)
+    if settings.overshoot_from in ("augmented", "both"):
+        moved = augmentation.noised(
+            start,
+            noise.normal("overshoot_start_deter", [*shape, rssm.deter]),
+            noise.normal("overshoot_start_stoch", [*shape, rssm.stoch]),
+            settings.sigma1 * constraints.memory_unit(post["deter"], settings.sigma_units),
+            settings.sigma2,
+        )
+        starts.append(moved)
+    eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
+    return [weighting.overshoot(rssm, one, action, eps, steps) for one in starts]
 
 
 @contextlib.contextmanager

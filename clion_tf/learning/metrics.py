@@ -1,20 +1,28 @@
 """What an update reports, as `group/name`; names that Dreamer has too are Dreamer's."""
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 
 from clion_tf.learning import replicas
+from clion_tf.learning.optimizer import Optimizer
 from clion_tf.learning.weighting import effective_sample_size
 from clion_tf.models.distributions import normal_entropy
 
 Tensors = dict[str, tf.Tensor]
 
 
-def training(out: Tensors, norms: Tensors, scales: Tensors, taken: tf.Tensor) -> Tensors:
+def training(
+    out: Tensors, norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor
+) -> Tensors:
     """Scalars of one update.
+
+    `..._clipped` is 1 where the gradient was clipped, so that a mean over updates is their share.
 
     Args:
       out: every quantity that the losses computed.
-      norms, scales: by loss, the gradient's norm before clipping and the loss scale.
+      norms: by loss, the gradient's global norm before clipping.
+      optimizers: by loss.
       taken: whether the optimisers stepped.
     """
     result = {**model(out), **behaviour(out), **evaluator(out)}
@@ -22,7 +30,8 @@ def training(out: Tensors, norms: Tensors, scales: Tensors, taken: tf.Tensor) ->
     for name in norms:
         group = name if name in ("model", "evaluator") else "behaviour"
         result[f"{group}/{name}_grad_norm"] = norms[name]
-        result[f"{group}/{name}_loss_scale"] = scales[name]
+        result[f"{group}/{name}_clipped"] = optimizers[name].clips(norms[name])
+        result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
     return {name: tf.cast(value, tf.float32) for name, value in result.items()}
 
 
@@ -69,13 +78,19 @@ def evaluator(out: Tensors) -> Tensors:
         return {}
     weight = out["weight"]
     originals = out["action_entropy"].shape[0]  # Trajectories come originals first.
+
+    def augmented(part: tf.Tensor) -> tf.Tensor:
+        of_augmented = replicas.total(tf.reduce_sum(part[:, originals:]))
+        return of_augmented / replicas.total(tf.reduce_sum(part))
+
     return {
         "evaluator/evaluator_loss": out["evaluator_loss"],
         **{f"evaluator/{key}": value for key, value in scores(out).items()},
         "evaluator/weight_ess": effective_sample_size(weight),
         "evaluator/weight_max": replicas.largest(tf.reduce_max(weight)),
-        "evaluator/weight_augmented": replicas.total(tf.reduce_sum(weight[:, originals:]))
-        / replicas.total(tf.reduce_sum(weight)),
+        "evaluator/weight_augmented": augmented(weight),
+        # Where eq. 3's noise is still to be seen.
+        "evaluator/weight_augmented_first": augmented(weight[:1]),
     }
 
 

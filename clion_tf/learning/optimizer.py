@@ -83,6 +83,10 @@ class Optimizer:
         """The factor that losses are multiplied with, float32 scalar; 1 where none is needed."""
         return self._optimizer.dynamic_scale.value if self._scaled else tf.constant(1.0)
 
+    def clips(self, norm: tf.Tensor) -> tf.Tensor:
+        """Whether a gradient of this global norm is clipped, bool scalar."""
+        return norm > self._clip if self._clip is not None else tf.constant(False)
+
     def named_state(self) -> dict[str, keras.Variable]:
         """All of the optimiser's variables by name: moments, step count, loss scale."""
         return by_path(self._optimizer.variables)

@@ -24,6 +24,8 @@ AXES = {
     "imagined_action": 1,
     "imagined_state": 1,
     "overshoot": 1,
+    "overshoot_start_deter": 0,
+    "overshoot_start_stoch": 0,
 }
 BLOCKS = ("imagined_action", "imagined_state")
 

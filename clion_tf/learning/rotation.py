@@ -10,20 +10,23 @@ import math
 import tensorflow as tf
 
 
-def rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
+def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor:
     """Each image turned about its centre, counter-clockwise for positive angles.
 
-    Bilinear; what comes from outside the image repeats its edge.
+    Bilinear between the image's pixels.
 
     Args:
       image: [N, H, W, C], any number type.
       degrees: [N] float32.
+      fill: what lies outside the image: `edge`, its edge repeated, or `black`, zeros.
 
     Returns:
       float32 [N, H, W, C].
     """
     count, height, width, channels = image.shape
-    x, y = _source(height, width, degrees * (math.pi / 180.0))
+    source_x, source_y = _source(height, width, degrees * (math.pi / 180.0))
+    x = tf.clip_by_value(source_x, 0.0, width - 1.0)
+    y = tf.clip_by_value(source_y, 0.0, height - 1.0)
     x0 = tf.minimum(tf.cast(x, tf.int32), width - 2)
     y0 = tf.minimum(tf.cast(y, tf.int32), height - 2)
     right = (x - tf.cast(x0, tf.float32))[..., None]
@@ -38,11 +41,16 @@ def rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
     left_bottom, right_bottom = neighbour(width), neighbour(width + 1)
     top = left_top + (right_top - left_top) * right
     bottom = left_bottom + (right_bottom - left_bottom) * right
-    return top + (bottom - top) * down
+    turned = top + (bottom - top) * down
+    if fill == "edge":
+        return turned
+    # A hair beyond the edge is rounding: an angle of 0 leaves the image as it is.
+    near = (tf.abs(source_x - x) < 1e-3) & (tf.abs(source_y - y) < 1e-3)
+    return tf.where(near[..., None], turned, 0.0)
 
 
 def _source(height: int, width: int, angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where each output pixel comes from: (x, y), [N, H, W], clamped to the image."""
+    """Where each output pixel comes from: (x, y), [N, H, W], perhaps outside of the image."""
     middle_x, middle_y = (width - 1) / 2, (height - 1) / 2
     y, x = tf.meshgrid(
         tf.range(height, dtype=tf.float32) - middle_y,
@@ -51,7 +59,4 @@ def _source(height: int, width: int, angle: tf.Tensor) -> tuple[tf.Tensor, tf.Te
     )
     cos, sin = tf.cos(angle)[:, None, None], tf.sin(angle)[:, None, None]
     # Rows grow downwards, so the inverse of a counter-clockwise turn on screen is this one.
-    source_x, source_y = cos * x - sin * y + middle_x, sin * x + cos * y + middle_y
-    return tf.clip_by_value(source_x, 0.0, width - 1.0), tf.clip_by_value(
-        source_y, 0.0, height - 1.0
-    )
+    return cos * x - sin * y + middle_x, sin * x + cos * y + middle_y

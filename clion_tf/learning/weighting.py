@@ -16,8 +16,13 @@ def transitions(feat: tf.Tensor, action: tf.Tensor, next_feat: tf.Tensor) -> tf.
     return tf.concat([feat, tf.cast(action, feat.dtype), next_feat], -1)
 
 
+def roll_starts(post: State, steps: int) -> State:
+    """The posterior states [B, ceil((L-1)/K), ...] at 0, K, 2K, ... of [B, L, ...]."""
+    return {key: value[:, :-1:steps] for key, value in post.items()}
+
+
 def overshoot(
-    rssm: RSSM, post: State, action: tf.Tensor, noise: tf.Tensor, steps: int
+    rssm: RSSM, start: State, action: tf.Tensor, noise: tf.Tensor, steps: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Features of the fakes: what the model predicts when it is left alone for `steps`.
 
@@ -25,11 +30,12 @@ def overshoot(
         steps = 2   z_0 --a_1--> ^z_1 -a_2--> ^z_2
                                               z_2 --a_3--> ^z_3 -a_4--> ^z_4
 
-    Rolls start from the posterior at 0, K, 2K, ... and see only recorded actions (spec of eq. 4:
-    the same drift as imagination has).
+    Rolls start from the states at 0, K, 2K, ... and see only recorded actions (spec of eq. 4: the
+    same drift as imagination has).
 
     Args:
-      post: [B, L, ...]; action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
+      start: see `roll_starts`; with noise or without.
+      action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
 
     Returns:
       features before and after each transition, [B, L-1, F].
@@ -39,10 +45,7 @@ def overshoot(
     padding = rolls * steps - (length - 1)
     actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])
     actions = tf.reshape(actions, [batch * rolls, steps, action.shape[-1]])
-    state = {
-        key: tf.reshape(value[:, :-1:steps], [batch * rolls, value.shape[-1]])
-        for key, value in post.items()
-    }
+    state = {key: tf.reshape(x, [batch * rolls, x.shape[-1]]) for key, x in start.items()}
 
     def step(state, action_t, eps_t):
         state = rssm.img_step(state, action_t, eps_t)

@@ -23,9 +23,15 @@ Evaluator (where there is one): `auc`, the chance that it scores a real transiti
 one (1/2: it cannot tell); `accuracy` at 0.5; `rank_correlation`, Spearman's, of an imagined
 transition's score with how near it is to the real one beside it (1: the best order); `ess`, the
 weights' effective sample size as a share, `weight_max`, and `augmented_share`, the weight that
-augmented trajectories get.
+augmented trajectories get, `augmented_share_first` that at the first weighted step.
+
+Does weight follow what can be relied on (eq. 3's filter)? Augmented starts rolled open-loop with
+the recorded actions: `augmented_rank`, Spearman's of a transition's score with how near its
+prediction is to the posterior state that came, among transitions of one age, mean over ages; and
+`augmented_image_rank`, the same with the squared error of the decoded image.
 """
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -35,9 +41,10 @@ from scipy import stats
 from clion_tf import noise as noises
 from clion_tf.agent import Agent
 from clion_tf.config import Config
-from clion_tf.learning import augmentation, losses, metrics, weighting
+from clion_tf.learning import augmentation, constraints, losses, metrics, weighting
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
+from clion_tf.models.packing import unpack
 from clion_tf.noise import Noise
 from clion_tf.offline import gradients
 from clion_tf.showing import reconstruction
@@ -85,7 +92,7 @@ def _memory_std(post: Data) -> float:
 def _rotated(agent: Agent, config: Config, data: Data, post: Data, noise: Noise) -> dict:
     frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
     degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
-    turned = tf.cast(tf.round(rotate(frames, degrees)), tf.uint8)
+    turned = tf.cast(tf.round(rotate(frames, degrees, config.rotation_fill)), tf.uint8)
     turned = {**data, "image": tf.reshape(turned, data["image"].shape)}
     out = losses.world_model(agent.models, agent.settings, turned, noise)
     shift = (out["post_mean"] - post["mean"]) / post["std"]
@@ -142,22 +149,56 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
         "auc": float(wins),
         "accuracy": float(metrics.scores(judged)["evaluator_accuracy"]),
         "rank_correlation": _ranks(agent, data, post, noise, fake),
+        **_augmented_ranks(agent, data, post, noise),
         "ess": float(weighting.effective_sample_size(weight)),
         "weight_max": float(tf.reduce_max(weight)),
-        "augmented_share": float(tf.reduce_sum(weight[:, originals:]) / tf.reduce_sum(weight)),
+        "augmented_share": _share(weight, originals),
+        "augmented_share_first": _share(weight[:1], originals),
     }
+
+
+def _share(weight: tf.Tensor, originals: int) -> float:
+    return float(tf.reduce_sum(weight[:, originals:]) / tf.reduce_sum(weight))
 
 
 def _ranks(agent: Agent, data: Data, post: Data, noise: Noise, score: np.ndarray) -> float:
     """Do better scores go to what drifted less? Distance of features after the transition."""
-    models, length = agent.models, data["action"].shape[1]
-    steps = min(agent.settings.overshoot_steps, length - 1)
-    rolls = -(-(length - 1) // steps)
-    eps = noise.normal("overshoot", [steps, data["action"].shape[0], rolls, models.rssm.stoch])
-    _, after = weighting.overshoot(models.rssm, post, data["action"], eps, steps)
-    away = tf.cast(after, tf.float32) - tf.cast(models.rssm.get_feat(post)[:, 1:], tf.float32)
-    drift = tf.norm(away, axis=-1).numpy().ravel()
-    return float(stats.spearmanr(score, -drift).statistic)
+    rssm = agent.models.rssm
+    found = losses.fakes(rssm, agent.settings, post, data["action"], noise)
+    drift = [_drift(rssm, post, after).ravel() for _, after in found]
+    return float(stats.spearmanr(score, -np.concatenate(drift)).statistic)
+
+
+def _drift(rssm, post: Data, after: tf.Tensor) -> np.ndarray:
+    """How far predicted features are from those of the posterior, [B, L-1]."""
+    away = tf.cast(after, tf.float32) - tf.cast(rssm.get_feat(post)[:, 1:], tf.float32)
+    return tf.norm(away, axis=-1).numpy()
+
+
+def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
+    """Ranks of scores among transitions of one age that began at augmented starts."""
+    models, action = agent.models, data["action"]
+    settings = dataclasses.replace(agent.settings, overshoot_from="augmented")
+    [(before, after)] = losses.fakes(models.rssm, settings, post, action, noise)
+    score = models.evaluator(weighting.transitions(before, action[:, 1:], after)).numpy()
+    errors = {"augmented_rank": _drift(models.rssm, post, after)}
+    if "image" in data:
+        decoded = unpack(models.decoder(after))
+        truth = reconstruction.observed(data)[:, 1:]
+        distance = constraints.decoding_distance(decoded, truth)
+        errors["augmented_image_rank"] = distance.numpy()
+    age = np.arange(score.shape[1]) % min(settings.overshoot_steps, score.shape[1])
+    return {
+        name: float(
+            np.mean(
+                [
+                    stats.spearmanr(score[:, age == a].ravel(), -error[:, age == a].ravel())[0]
+                    for a in np.unique(age)
+                ]
+            )
+        )
+        for name, error in errors.items()
+    }
 
 
 def _rms(x: tf.Tensor) -> float:

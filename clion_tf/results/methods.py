@@ -30,16 +30,19 @@ DEPENDENT = {
     "beta2": ("delta2", "sigma_h", "decoding_target"),
     "augmentations": ("sigma1", "sigma2"),
     "evaluator": (
-        "evaluator_objective", "overshoot", "weighting", "weight_gradient", "evaluator_layers",
-        "evaluator_units", "evaluator_lr",
+        "evaluator_objective", "overshoot", "overshoot_from", "weighting", "weight_gradient",
+        "evaluator_layers", "evaluator_units", "evaluator_lr",
     ),
     "predicts_discount": ("pcont_scale",),
 }  # fmt: skip
-METHOD_OPTIONS = SWITCHES + tuple(
-    name
-    for switch in SWITCHES
-    for name in DEPENDENT[switch]
-    if name not in ("evaluator_layers", "evaluator_units", "evaluator_lr")
+METHOD_OPTIONS = (
+    *("from_start", "constraint_norm", "sigma_units", *SWITCHES),
+    *(
+        name
+        for switch in SWITCHES
+        for name in DEPENDENT[switch]
+        if name not in ("evaluator_layers", "evaluator_units", "evaluator_lr")
+    ),
 )
 # What a run may change on resume, yet changes its returns or what it is judged by.
 JUDGING = ("eval_action", "eval_noise", "replay_capacity", "envs")
@@ -75,8 +78,8 @@ DRQ_SIZES = {
 # Of all agents' options those that it reads.
 DRQ_READS = (
     "agent", "stack_rotation", "observe", "action_repeat", "time_limit", "prefill", "batch_size",
-    "discount", "expl_amount", "expl_decay", "expl_min", "eval_action", "eval_noise", "pretrain",
-    "train_every", "train_steps", "overlap", "replay_capacity", "envs",
+    "rotation_fill", "discount", "expl_amount", "expl_decay", "expl_min", "eval_action",
+    "eval_noise", "pretrain", "train_every", "train_steps", "overlap", "replay_capacity", "envs",
 )  # fmt: skip
 
 
@@ -101,8 +104,10 @@ def describe(config: Config) -> tuple[str, str]:
     if name == DREAMER and rest.get("batch_size") == 2 * _batch_size(sizes):
         name = DOUBLED
         del rest["batch_size"]
-    # What the name says already: the switches that are off.
+    # What the name says already: the switches that are off, and where trajectories begin.
     method = {k: v for k, v in method.items() if k not in SWITCHES or v}
+    if name in (DREAMER, DOUBLED) and method.pop("from_start", True):
+        method["from_start"] = True
     return _bracket(name, method), _join(sizes, rest)
 
 
@@ -129,6 +134,12 @@ def _relevant(config: Config) -> dict[str, Any]:
         off.add("pcont")
     if config.overshoot == config.horizon:
         off.add("overshoot")
+    if not (config.beta1 or config.beta2):
+        off.add("constraint_norm")
+    if not (config.beta2 or config.augmentations):
+        off.add("sigma_units")
+    if not (config.rotation_degrees or config.test_rotation or config.beta1):
+        off.add("rotation_fill")
     return {
         name: value
         for name, (_, value) in different(Config(), config).items()

@@ -35,7 +35,11 @@ def posterior(models: Models, data: Data, noise: Noise) -> State:
 
 
 def augmented_memory(
-    post: State, noise: Noise, sigma: float, resample: bool = False, sigma2: float = -1.0
+    post: State,
+    noise: Noise,
+    sigma: tf.Tensor | float,
+    resample: bool = False,
+    sigma2: float = -1.0,
 ) -> State:
     """(h', s) as in the decoding constraint, or (h', s') as imagination starts from (eq. 3).
 

@@ -83,7 +83,13 @@ def _weights(value: Any) -> dict[str, Any]:
     if len({one["mean"].shape for one in found.values()}) > 1:
         raise DamageError("original and augmented differ in length")
     names = ("effective_sample_size", "largest", "augmented_share")
-    return {**found, **{name: _number(entry, name) for name in names}}
+    found |= {name: _number(entry, name) for name in names}
+    # Diagnostics of earlier versions began at step 1 and had no shares by step.
+    found["first_step"] = _number(entry, "first_step") if "first_step" in entry else 1.0
+    if "augmented" in found and "augmented_share_by_step" in entry:
+        steps = found["original"]["mean"].size
+        found["share_by_step"] = _array(entry["augmented_share_by_step"], steps)
+    return found
 
 
 def _over_steps(value: Any) -> dict[str, Any]:
@@ -91,7 +97,10 @@ def _over_steps(value: Any) -> dict[str, Any]:
     quantiles = _object(entry.get("quantiles"))
     mean = _array(entry.get("mean"))
     found = {name: _array(quantiles.get(name), mean.size) for name in QUANTILES}
-    return {"mean": mean, "quantiles": found}
+    result = {"mean": mean, "quantiles": found}
+    if "score" in entry:
+        result["score"] = _array(entry["score"], mean.size)
+    return result
 
 
 def _scores(value: Any) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from clion_tf.webpage import drawing
 from clion_tf.webpage.drawing import FIRST, SECOND, Picture
 
 REAL, FAKE = FIRST, SECOND
-ORIGINAL, AUGMENTED = FIRST, SECOND
+ORIGINALS, COPIES = "original", "augmented"
+COLORS = {ORIGINALS: FIRST, COPIES: SECOND}
 
 
 def figures(parts: dict[str, Any], sigma_h: float | None = None) -> list[Picture]:
@@ -22,11 +23,13 @@ def figures(parts: dict[str, Any], sigma_h: float | None = None) -> list[Picture
     """
     found = []
     if "weights" in parts:
-        found += [
-            _weights(name, parts["weights"])
-            for name in ("original", "augmented")
-            if name in parts["weights"]
-        ]
+        weights = parts["weights"]
+        kinds = [name for name in (ORIGINALS, COPIES) if name in weights]
+        found += [_weights(name, weights) for name in kinds]
+        if "share_by_step" in weights:
+            found.append(_share_by_step(weights))
+        if all("score" in weights[name] for name in kinds):
+            found.append(_scores_by_step(weights, kinds))
     if "scores" in parts:
         found += [_histogram(parts["scores"]), _by_age(parts["scores"])]
     if "decoding" in parts:
@@ -64,11 +67,11 @@ def _weights(name: str, weights: dict[str, Any]) -> Picture:
     """Both figures have one scale, so that they can be compared."""
     both = [weights[key] for key in ("original", "augmented") if key in weights]
     top = np.nanmax([1.0, *(np.nanmax(_finite(one["quantiles"]["0.95"])) for one in both)])
-    color = ORIGINAL if name == "original" else AUGMENTED
+    color = COLORS[name]
 
     def draw(ax: Axes) -> None:
         quantiles, mean = weights[name]["quantiles"], weights[name]["mean"]
-        xs = np.arange(1, mean.size + 1)
+        xs = _steps(weights)
         for low, high, alpha, label in (
             ("0.05", "0.95", 0.15, "5–95 %"), ("0.25", "0.75", 0.3, "25–75 %"),
         ):  # fmt: skip
@@ -83,6 +86,30 @@ def _weights(name: str, weights: dict[str, Any]) -> Picture:
         ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
     return drawing.panel(f"Weights, {name} trajectories", draw, "imagined step")
+
+
+def _steps(weights: dict[str, Any]) -> np.ndarray:
+    """The imagined steps that the rows of weights are of, [K]."""
+    return weights["first_step"] + np.arange(weights[ORIGINALS]["mean"].size)
+
+
+def _share_by_step(weights: dict[str, Any]) -> Picture:
+    def draw(ax: Axes) -> None:
+        drawing.line(ax, _steps(weights), weights["share_by_step"], COLORS[COPIES])
+        ax.set_ylim(0, 1)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+    return drawing.panel("Share of weight on augmented, by step", draw, "imagined step")
+
+
+def _scores_by_step(weights: dict[str, Any], kinds: list[str]) -> Picture:
+    def draw(ax: Axes) -> None:
+        for name in kinds:
+            drawing.line(ax, _steps(weights), weights[name]["score"], COLORS[name], name)
+        ax.set_ylim(0, 1)
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+    return drawing.panel("Mean score by imagined step", draw, "imagined step")
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
