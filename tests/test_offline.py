@@ -120,6 +120,30 @@ def test_short_episodes_to_judge_by(tmp_path, frames, used, length):
     assert all(value.shape[1] == length for value in unseen.values())
 
 
+def test_each_setting_is_trained_with_each_seed(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--updates=1", "--heldout=1", "--vary", "kl_scale=2", f"--out={out}"]
+    assert run(logdir, *words, "--seeds=3,1") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3  # A line each, means over the seeds.
+    settings = json.loads(out.read_text())["settings"]
+    losses_ = []
+    for name, line in zip(settings, shown[1:], strict=True):
+        trainings = settings[name]["trainings"]
+        assert list(trainings) == ["3", "1"]
+        each = [one["found"]["image_loss"] for one in trainings.values()]
+        assert each[0] != each[1]
+        at = shown[0].split().index("image_loss")
+        words_ = line.removeprefix(name).split()
+        assert float(words_[at - 1]) == pytest.approx(np.mean(each), rel=1e-3)
+        losses_.append(each)
+    # A seed alone is the same training.
+    alone = tmp_path / "alone.json"
+    assert run(logdir, *words[:-1], f"--out={alone}", "--seeds=1") == 0
+    again = json.loads(alone.read_text())["settings"]["as the run"]["trainings"]["1"]
+    assert again["found"]["image_loss"] == losses_[0][1]
+
+
 def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
     out = tmp_path / "out.json"
     words = ["--updates=2", "--heldout=1", "--vary", "sigma_h=0.3,beta1=0", f"--out={out}"]
@@ -129,6 +153,8 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
     content = json.loads(out.read_text())
     base, other = content["settings"].values()
     assert other["options"] == {"sigma_h": 0.3, "beta1": 0.0} and base["options"] == {}
+    assert base["trainings"].keys() == {"0"}
+    base, other = (setting["trainings"]["0"] for setting in (base, other))
     assert "model/embedding_constraint" in base["metrics"]
     assert "model/embedding_constraint" not in other["metrics"]
     assert base["found"] != other["found"] and all(map(np.isfinite, other["found"].values()))
@@ -151,6 +177,7 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
         (["--heldout=4"], 1, "cannot be held out"),
         (["--from_checkpoint", "--vary", "deter_size=7"], 2, "has another deter_size"),
         (["--learning=evaluator", "--vary", "evaluator=False"], 2, "there is none in the setting"),
+        (["--vary", "seed=3"], 2, "--seeds trains every setting at several seeds"),
     ],
 )
 def test_refusals(logdir, capsys, monkeypatch, words, code, message):
@@ -161,7 +188,15 @@ def test_refusals(logdir, capsys, monkeypatch, words, code, message):
 
 
 @pytest.mark.parametrize(
-    "words", [["--play=-1"], ["--anew=evaluator"], ["--learning=critic"], ["--learning="]]
+    "words",
+    [
+        ["--play=-1"],
+        ["--anew=evaluator"],
+        ["--anew_moments"],
+        ["--seeds=0,x"],
+        ["--learning=critic"],
+        ["--learning="],
+    ],
 )
 def test_words_that_cannot_be(logdir, words):
     with pytest.raises(SystemExit) as end:
@@ -249,6 +284,16 @@ def test_what_begins_anew(logdir):
         partial(deter_size=7).go_on(start)
 
 
+def test_moments_that_begin_anew(logdir):
+    """The weights go on; of the optimisers, nothing does."""
+    start = {name: array + 1 for name, array in checkpoint(logdir).items()}
+    agent, new = partial(), partial().named_state()
+    assert agent.go_on(start, moments=True) == []
+    for name, variable in agent.named_state().items():
+        expected = start[name] if name.startswith("weights/") else new[name].numpy()
+        np.testing.assert_array_equal(variable.numpy(), expected, name)
+
+
 def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("PYTHONPATH", FAKES)
     out = tmp_path / "out.json"
@@ -256,15 +301,16 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
     words += ["--learning=evaluator,behaviour", "--anew=evaluator", "--play=2"]
     assert run(logdir, *words, "--vary", "evaluator_units=5") == 0
     head = capsys.readouterr().out.split()
-    assert head[:4] == ["setting", "return", "gain", "gain_error"]
+    assert head[:3] == ["setting", "return", "gain"] and "gain_error" not in head  # One training.
     content = json.loads(out.read_text())
     assert content["from_checkpoint"] and content["steps"] == 1000
     assert content["learning"] == ["behaviour", "evaluator"]
-    for setting in content["settings"].values():
-        assert setting["anew"] == ["evaluator"] and len(setting["returns"]) == 2
-        assert setting["found"]["return"] == pytest.approx(np.mean(setting["returns"]))
+    trainings = [setting["trainings"]["0"] for setting in content["settings"].values()]
+    for one in trainings:
+        assert one["anew"] == ["evaluator"] and len(one["returns"]) == 2
+        assert one["found"]["return"] == pytest.approx(np.mean(one["returns"]))
     # The world model is that of the checkpoint in both, so they see the same.
-    base, other = (setting["found"] for setting in content["settings"].values())
+    base, other = (one["found"] for one in trainings)
     assert base["image_loss"] == other["image_loss"] and base["auc"] != other["auc"]
     # Other plans are other numbers, and so are other runs of the same name.
     assert run(logdir, *words[:-1], "--play=3") == 2
@@ -278,23 +324,31 @@ def test_gains_are_paired():
     found = tables.gain([10.0, 200.0, 90.0], [13.0, 203.0, 96.0])
     assert found["gain"] == pytest.approx(4.0)
     assert found["gain_error"] == pytest.approx(scipy.stats.sem([3.0, 3.0, 6.0]))
-    assert tables.gain([10.0], [13.0]) == {}  # One difference has no spread.
+    assert tables.gain([10.0], [13.0]) == {"gain": 3.0}  # One difference has no spread.
 
 
 def test_settings_gain_over_the_runs_own():
+    def trained(*pairs):
+        """{seed: training} of (kl, return) of seeds 4 and 7."""
+        each = [{"found": {"kl": kl, "return": value}} for kl, value in pairs]
+        return {"options": {}, "trainings": dict(zip(("4", "7"), each, strict=True))}
+
     found = {
-        "as the run": {"found": {"kl": 3.0}, "returns": [1.0, 5.0], "options": {}},
-        "kl_scale=2": {
-            "found": {"kl": 2.0},
-            "returns": [2.0, 8.0],
-            "options": {"kl_scale": 2.0},
-        },
-        "seed=1": {"found": {"kl": 4.0}, "returns": [3.0, 6.0], "options": {"seed": 1}},
+        "as the run": trained((3.0, 10.0), (5.0, 20.0)),
+        "kl_scale=2": trained((2.0, 13.0), (2.5, 21.0)),
     }
-    row = tool("offline").row
-    assert row(found, "seed=1") == {"kl": 4.0}  # Other beginnings.
-    assert row(found, "kl_scale=2") == {"kl": 2.0, "gain": 2.0, "gain_error": 1.0}
-    assert row(found, "as the run") == {"kl": 3.0}
+    offline = tool("offline")
+
+    def row(name, *words):
+        return offline.row(found, name, offline.parse(["--logdir=x", *words]))
+
+    both = ["--seeds=4,7", "--play=2"]
+    assert row("as the run", *both) == {"kl": 4.0, "return": 15.0}
+    # Gains of 3 and 1 by seed: mean 2, standard error 1.
+    expected = {"kl": 2.25, "return": 17.0, "gain": 2.0, "gain_error": 1.0}
+    assert row("kl_scale=2", *both) == pytest.approx(expected)
+    one = row("kl_scale=2", "--seeds=7", "--play=2")
+    assert one == {"kl": 2.5, "return": 21.0, "gain": 1.0}
 
 
 def test_another_precision_from_the_checkpoint(logdir):

@@ -12,9 +12,13 @@ only, no rendering, so that constants can be screened in minutes.
 With --from_checkpoint all go on from the run's newest checkpoint instead, on all of its episodes,
 and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
 --learning=evaluator trains the evaluator alone (likewise model, behaviour, or several), --anew
-begins parts anew; with --play=N each setting's agent plays N evaluation episodes, for its return.
-All play the same beginnings, unless seed is what varies: `gain` is the mean of what a setting gets
-more than the run's own, episode by episode, `gain_error` its standard error.
+begins parts anew, --anew_moments Adam's moments (carried over, they make the first steps too large
+or too small where a setting changes a loss's scale); with --play=N each setting's agent plays N
+evaluation episodes, for its return.
+
+--seeds=0,1,2 trains each setting once with each seed; numbers are means over these trainings.
+`gain` is what a setting's returns are above those of the run's own, seed by seed on the same
+beginnings, `gain_error` the standard error of its mean over trainings: one training has none.
 
 With --out the numbers are written as each setting ends, and settings that the file has already are
 not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
@@ -28,6 +32,8 @@ if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
     sys.path.pop(0)
 
 import argparse
+import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Sequence
@@ -37,7 +43,7 @@ from clion_tf.checkpoint import load
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.files import atomic_write
 from clion_tf.offline.settings import MODEL_SIZES, PARTS, variant
-from clion_tf.offline.tables import gain, table
+from clion_tf.offline.tables import gain, mean, table
 from clion_tf.run import quiet_import
 
 BASE = "as the run"
@@ -51,9 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     config = saved.config
     checks.world_model(config)
     settings = variants(config, options)
-    how = {key: getattr(options, key) for key in ("updates", "learning", "anew", "play")}
+    keys = ("updates", "learning", "anew", "anew_moments", "play")
+    how = {key: getattr(options, key) for key in keys}
     about = {"run": run_options(config), "steps": saved.counters.steps, **how}
-    for key in ("from_checkpoint", "heldout", "seed", "precision"):
+    for key in ("from_checkpoint", "heldout", "precision"):
         about[key] = getattr(options, key)
     found = earlier(out, about)
     with quiet_import():
@@ -62,18 +69,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     kind = training.kind(saved)
     plan = training.Plan(start=start, **how)
     recorded, unseen = training.episodes(saved, options.heldout, options.from_checkpoint)
-    for name, setting in settings.items():
-        if name in found:
+    # Seed by seed, so that all settings can be compared early.
+    for seed, (name, setting) in itertools.product(options.seeds, settings.items()):
+        entry = found.setdefault(name, {"options": changed(config, setting), "trainings": {}})
+        if str(seed) in entry["trainings"]:
             continue
         result = training.study(
-            setting, kind, recorded, unseen, plan, lambda n, name=name: told(name, n, options)
+            dataclasses.replace(setting, seed=seed),
+            kind,
+            recorded,
+            unseen,
+            plan,
+            lambda n, name=name, seed=seed: told(name, seed, n, options),
         )
-        found[name] = {**result._asdict(), "options": changed(config, setting)}
+        entry["trainings"][str(seed)] = result._asdict()
         if out is not None:
             with atomic_write(out) as file:
                 content = {**about, "settings": found}
                 file.write(json.dumps(content, indent=1).encode() + b"\n")
-    print("\n".join(table("setting", {name: row(found, name) for name in settings})))
+    print("\n".join(table("setting", {name: row(found, name, options) for name in settings})))
     return command.OK
 
 
@@ -89,14 +103,21 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     kinds = ",".join(PARTS)
     add("--learning", type=parts, default=[*PARTS], metavar="PARTS", help=f"some of {kinds}; all")
     add("--anew", type=parts, default=[], metavar="PARTS", help="of these, with --from_checkpoint")
+    add("--anew_moments", action="store_true", help="Adam's moments, with --from_checkpoint")
     add("--play", type=count, default=0, help="evaluation episodes of each setting; 0")
-    add("--seed", type=checks.seed, default=0, help="of weights, batches and noise; 0")
+    add("--seeds", type=seeds, default=[0], metavar="N[,...]", help="of weights, batches, noise; 0")
     add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
     add("--out", metavar="FILE", help="write all numbers there, .json")
     options = parser.parse_args(arguments)
-    if options.anew and not options.from_checkpoint:
-        parser.error("--anew: without --from_checkpoint all is new")
+    for name in ("anew", "anew_moments"):
+        if getattr(options, name) and not options.from_checkpoint:
+            parser.error(f"--{name}: without --from_checkpoint all is new")
     return options
+
+
+def seeds(text: str) -> list[int]:
+    """An argument such as `0,1,2`, each once."""
+    return list(dict.fromkeys(checks.seed(word) for word in text.split(",")))
 
 
 def count(text: str) -> int:
@@ -117,14 +138,14 @@ def parts(text: str) -> list[str]:
 
 def variants(config: Config, options: argparse.Namespace) -> dict[str, Config]:
     """The settings by name, the run's own first."""
-    base = {"seed": str(options.seed)}
-    if options.precision:
-        base["precision"] = options.precision
+    base = {"precision": options.precision} if options.precision else {}
     found = {BASE: variant(config, base)}
     for text in options.vary:
         words = dict(word.partition("=")[::2] for word in text.split(","))
         if not all(words) or not all(words.values()):
             raise ConfigError(f"--vary {text}: say option=value, several with commas between")
+        if "seed" in words:
+            raise ConfigError(f"--vary {text}: --seeds trains every setting at several seeds")
         found[text] = variant(config, {**base, **words})
     for name, setting in found.items():
         _check(name, config, setting, options)
@@ -170,19 +191,19 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
     raise command.UsageError(f"--out={out}: holds something else than these settings' numbers")
 
 
-def row(found: dict[str, dict], name: str) -> dict[str, float]:
-    """A setting's numbers, with what its returns gain over the run's own setting.
+def row(found: dict[str, dict], name: str, options: argparse.Namespace) -> dict[str, float]:
+    """A setting's numbers, means over its trainings, with what its returns gain."""
+    mine, base = ([found[n]["trainings"][str(s)] for s in options.seeds] for n in (name, BASE))
+    numbers = mean([one["found"] for one in mine])
+    if name == BASE or not options.play:
+        return numbers
+    returns = ([one["found"]["return"] for one in trainings] for trainings in (base, mine))
+    return numbers | gain(*returns)
 
-    A setting of another seed plays other beginnings, so that nothing can be paired.
-    """
-    base, other = found[BASE], found[name]
-    paired = name != BASE and base["options"].get("seed") == other["options"].get("seed")
-    return other["found"] | (gain(base["returns"], other["returns"]) if paired else {})
 
-
-def told(name: str, number: int, options: argparse.Namespace) -> None:
+def told(name: str, seed: int, number: int, options: argparse.Namespace) -> None:
     if number % 50 == 0:
-        command.progress(f"{name}: {number} of {options.updates} updates")
+        command.progress(f"{name}, seed {seed}: {number} of {options.updates} updates")
 
 
 if __name__ == "__main__":

@@ -57,10 +57,13 @@ class PartialAgent(Agent):
             return "behaviour" in self._learning
         return name.partition("/")[0] in self._learning
 
-    def go_on(self, saved: Mapping[str, np.ndarray], anew: Collection[str] = ()) -> list[str]:
+    def go_on(
+        self, saved: Mapping[str, np.ndarray], anew: Collection[str] = (), moments: bool = False
+    ) -> list[str]:
         """Takes a checkpoint's variables over, but for the learning rates.
 
-        Parts of `anew`, and the behaviour or the evaluator where sizes differ, stay as they are.
+        Parts of `anew`, and the behaviour or the evaluator where sizes differ, stay as they are;
+        with `moments` so do all optimisers.
 
         Returns:
           the parts that do.
@@ -82,6 +85,8 @@ class PartialAgent(Agent):
                 fresh += [part] if mine else []
                 continue
             for name, variable in mine.items():
+                if moments and name.startswith("optimizer/"):
+                    continue
                 if name in saved:  # But for loss scales where the precision is another.
                     variable.assign(saved[name])
         return fresh

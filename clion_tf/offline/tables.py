@@ -2,12 +2,13 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 COLUMNS = (
     "return", "gain", "gain_error", "image_loss", "kl", "reward_error", "rotated_reward_error",
     "rotation_shift", "decoding_0", "decoding_0.1", "decoding_0.4", "open_loop_error",
     "open_loop_reward_error", "value_error_0", "value_error_0.4", "auc", "rank_correlation", "ess",
+    "augmented_share", "augmented_rank",
 )  # fmt: skip
 
 
@@ -25,17 +26,24 @@ def table(head: str, found: dict[str, dict[str, float]]) -> list[str]:
     ]
 
 
-def gain(base: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
-    """How much higher returns are than a base's, of two episodes or more with the same beginnings.
+def mean(trainings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Numbers by name, their means over trainings."""
+    return {name: statistics.fmean(one[name] for one in trainings) for name in trainings[0]}
 
-    Paired, as an easy beginning is one for both: `gain`, the mean of the differences, and
-    `gain_error`, its standard error (their standard deviation over the root of their number).
+
+def gain(base: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
+    """How much higher a setting's mean returns are than a base's, a training each, seed by seed.
+
+    `gain`, the mean of the differences, and of two trainings or more `gain_error`, its standard
+    error (their standard deviation over the root of their number). Episodes of one training say
+    nothing of how another would have gone.
     """
     differences = [mine - its for its, mine in zip(base, returns, strict=True)]
-    if len(differences) < 2:
-        return {}
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    return {"gain": statistics.fmean(differences), "gain_error": error}
+    found = {"gain": statistics.fmean(differences)}
+    if len(differences) > 1:
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        found["gain_error"] = error
+    return found
 
 
 def _short(number: float) -> str:

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
     learning: the parts that learn, see settings.PARTS.
     start: a checkpoint's variables to go on from; empty: a new agent.
     anew: parts that begin anew all the same.
+    anew_moments: whether Adam's moments do in the others too.
     play: evaluation episodes to play afterwards, with the setting's options.
     """
 
@@ -37,6 +38,7 @@ class Plan(NamedTuple):
     learning: tuple[str, ...] = tuple(PARTS)
     start: Mapping[str, np.ndarray] = {}
     anew: tuple[str, ...] = ()
+    anew_moments: bool = False
     play: int = 0
 
 
@@ -166,7 +168,9 @@ def study(
     precision, jit, _ = hardware.prepare(config)
     size, discrete, observed = kind
     agent = PartialAgent(config, size, discrete, precision, jit, observed, plan.learning)
-    anew = agent.go_on(plan.start, plan.anew) if plan.start else list(PARTS)
+    anew = list(PARTS)
+    if plan.start:
+        anew = agent.go_on(plan.start, plan.anew, plan.anew_moments)
     replay = recorded.replay(config)
     rows, last = [], max(1, plan.updates // 10)
     skipped = 0
