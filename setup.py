@@ -29,6 +29,7 @@ setup(
         "scipy>=1.14,<2",
         "absl-py>=2.0,<3",
         "pillow>=11,<14",
+        "imageio>=2.36,<3",
         "imageio-ffmpeg>=0.5,<1",
         "tqdm>=4.64,<5",
         "matplotlib>=3.10,<4",
@@ -49,7 +50,6 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
-            "imageio>=2.36",
             # Drives Debian's chromium, to look at reports.
             "selenium>=4.20,<5",
             "ruff>=0.15",
