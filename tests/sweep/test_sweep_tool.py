@@ -11,7 +11,6 @@ from runs import make_run, options
 from clion_tf import command
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.sweep import standing
-from clion_tf.sweep.plan import FLAGS
 from clion_tf.sweep.standing import Standing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -54,7 +53,7 @@ def test_where_a_run_stands(tmp_path):
 def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypatch):
     root = tmp_path / "sweep"
     words = [f"--logdir={root}", "--tasks=walker_walk", "--methods=dreamer", "--seeds=2",
-             f"--flagfile={FLAGS}/cpu.flags", "--set=--steps=2000", "--dry_run"]  # fmt: skip
+             "--flagfile=cpu", "--set=--steps=2000", "--dry_run"]  # fmt: skip
     code, out, err = tool(*words)
     assert (code, err) == (0, "") and not root.exists()
     assert "2 runs, 0 done; 4,000 environment steps" in out
