@@ -12,7 +12,7 @@ WITH_FLAGS = ("speed", "checkpoint")  # These take the flags of clion_tf.run, to
 
 def parse(doc: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; `command` names the sub-command, `flags` holds what is for clion_tf.run."""
-    parser = command.parser(doc)
+    parser = command.parser("compare_dreamer", doc)
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (_add_parity, _add_speed, _add_checkpoint, _add_episodes, _add_curves):
         add(commands)
