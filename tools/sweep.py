@@ -1,13 +1,13 @@
 """Many runs, tasks x methods x seeds, on this machine or on a cluster, with Ray.
 
     clion-sweep --logdir=logdir/sweep --tasks=walker_walk,hopper_stand \\
-        --methods=clion,dreamer,doubled_dreamer --seeds=10 --flagfile=flags/table1_rotation.flags
+        --methods=clion,dreamer,doubled_dreamer --seeds=10 --flagfile=table1_rotation
     clion-sweep ... --address=auto --cpus=4 --gpus=1
     clion-sweep --logdir=logdir/sweep --gather
 
 A run is a process of its own in FOLDER/task/method/seed0, with its output in FOLDER/logs; it goes
 on from its checkpoint when it fails, is killed or loses its machine, elsewhere if need be. A method
-is a file in flags/ (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a path of one.
+is a preset (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a flagfile's path.
 --flagfile, --set and what follows -- are options of all runs: sizes, lengths, rotation; a method
 wins over them, and doubled_dreamer has twice the batch that they give. FOLDER must be on storage
 that all machines share.
@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("sweep", __doc__, allow_abbrev=False)
     parser.add_argument("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
     parser.add_argument("--tasks", metavar="TASK,TASK", help="as --task of a run")
-    parser.add_argument("--methods", metavar="NAME,NAME", help="files in flags/, or paths")
+    parser.add_argument("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
     parser.add_argument("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
     parser.add_argument(
         "--flagfile", action="append", default=[], metavar="FILE", help="of all runs; repeatable"

@@ -34,7 +34,7 @@ def _with_flags(commands: argparse._SubParsersAction, name: str, help_: str):
     return commands.add_parser(
         name,
         help=help_,
-        epilog="all other options are flags of clion_tf.run, such as --flagfile=flags/cpu.flags",
+        epilog="all other options are flags of clion_tf.run, such as --flagfile=cpu",
         allow_abbrev=False,  # An abbreviation could be one of our flags.
     )
 
