@@ -66,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> int:
     """Says how it ended; gathers unless it was stopped; returns the exit code."""
     if stopped:
-        again = shlex.join([sys.executable, *sys.argv])
+        script = sys.argv[0].endswith(".py")  # Or the installed command.
+        again = shlex.join([sys.executable, *sys.argv] if script else sys.argv)
         sys.stderr.write(f"stopped; to go on with what is unfinished: {again}\n")
         return EXIT_SIGNAL + stopped
     try:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -120,6 +121,16 @@ def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
     got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion",
                        "--cpus=4", "--gpus=0.5", "--address=auto", "--retries=0")  # fmt: skip
     assert got == code and err.strip().startswith(text) and len(err.splitlines()) == bool(text)
+
+
+@pytest.mark.parametrize("program, again", [
+    ("tools/sweep.py", f"{sys.executable} tools/sweep.py '--tasks=a b'"),
+    ("/opt/my env/bin/clion-sweep", "'/opt/my env/bin/clion-sweep' '--tasks=a b'"),
+])  # fmt: skip
+def test_the_command_that_goes_on(tmp_path, monkeypatch, capsys, program, again):
+    monkeypatch.setattr("sys.argv", [program, "--tasks=a b"])
+    assert sweep._finish(tmp_path, [], 2) == 130
+    assert capsys.readouterr().err == f"stopped; to go on with what is unfinished: {again}\n"
 
 
 def test_seeds():
