@@ -36,7 +36,7 @@ endef
 help:
 	@echo 'make train    set up, then train CLION (continues where it stopped)'
 	@echo '                TASK=walker_walk  LOGDIR=logdir/TASK-PRESET'
-	@echo '                FLAGS=flags/x.flags (several: later ones win)  ARGS="--seed=1 ..."'
+	@echo '                FLAGS=cpu or a flagfile (several: later ones win)  ARGS="--seed=1 ..."'
 	@echo '                here FLAGS is $(FLAGS) by default'
 	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
 	@echo 'make test-slow  set up, then see that CLION, Dreamer and DrQ learn a cheap task (minutes)'

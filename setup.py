@@ -1,17 +1,53 @@
 """What clion_tf needs; `constraints.txt` beside this file has the exact versions tested."""
 
+import pathlib
+import re
+
 from setuptools import find_packages, setup
 
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "clion_tf" / "__init__.py").read_text())[1]
+# Of each script a command, clion-evaluate of tools/evaluate.py.
+TOOLS = sorted(path.stem for path in (HERE / "tools").glob("[!_]*.py"))
+COMMANDS = {f"clion-{name.replace('_', '-')}": f"clion_tf.tools.{name}:main" for name in TOOLS}
 TENSORFLOW = ">=2.21,<2.22"
 # Ray's core; rich is Keras's too.
 SWEEP = ["ray>=2.50,<3", "rich>=13,<16"]
 
 setup(
     name="clion_tf",
-    version="0.1.0",
+    version=VERSION,
     description="Constrained Latent Imagination in TensorFlow 2: the paper's method over Dreamer",
-    packages=find_packages(include=["clion_tf", "clion_tf.*"]),
-    package_data={"clion_tf.webpage": ["template.html", "style.css"]},
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    # No licence is named: that is for the owner to choose.
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+    packages=[
+        *find_packages(include=["clion_tf", "clion_tf.*"]),
+        "clion_tf.tools",
+        "clion_tf.flags",
+    ],
+    # Scripts and presets stay beside the package; an installed copy has them inside.
+    package_dir={"clion_tf.tools": "tools", "clion_tf.flags": "flags"},
+    package_data={
+        "clion_tf.flags": ["*.flags"],
+        "clion_tf.webpage": ["template.html", "style.css"],
+    },
+    entry_points={
+        "console_scripts": [
+            "clion-train = clion_tf.run:main",
+            *(f"{name} = {place}" for name, place in COMMANDS.items()),
+        ]
+    },
     # Keras 3.15 needs 3.11; labmaze, which dm_control requires, has no wheels for 3.13.
     python_requires=">=3.11,<3.13",
     install_requires=[
@@ -29,6 +65,7 @@ setup(
         "scipy>=1.14,<2",
         "absl-py>=2.0,<3",
         "pillow>=11,<14",
+        "imageio>=2.36,<3",
         "imageio-ffmpeg>=0.5,<1",
         "tqdm>=4.64,<5",
         "matplotlib>=3.10,<4",
@@ -49,9 +86,10 @@ setup(
             "pytest>=8",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.6",
-            "imageio>=2.36",
             # Drives Debian's chromium, to look at reports.
             "selenium>=4.20,<5",
+            # A test builds the wheel with it.
+            "setuptools>=77",
             "ruff>=0.15",
         ],
     },

@@ -1,5 +1,7 @@
 """CLION: Dreamer with constrained latent imagination, in TensorFlow 2 and Keras."""
 
+__version__ = "0.1.0"
+
 
 def load(logdir, checkpoint=None, device="auto", eval_action=None, seed=None):
     """A trained agent, `clion_tf.load(logdir).act(observation)`; see `clion_tf.loading.load`."""

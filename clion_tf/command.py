@@ -1,9 +1,17 @@
-"""What the command lines in `tools/` share: exit codes, and errors in one line."""
+"""What the command lines in `tools/` share: exit codes, and errors in one line.
+
+A tool is the script `tools/evaluate.py` and, where this package is installed, `clion-evaluate`; its
+help and errors are the same. Tools use argparse, not absl as training does: they take several
+values of an option (`--logdirs logdir/*`) and sub-commands, which absl has not.
+"""
 
 import argparse
+import contextlib
+import functools
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import ConfigError
@@ -15,6 +23,9 @@ OK = 0
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
 REFUSED = 2  # It is not: bad options or files. Nothing was written.
 INTERRUPTED = 128 + signal.SIGINT
+TERMINATED = 128 + signal.SIGTERM
+
+Main = Callable[[Sequence[str] | None], int]
 
 
 class UsageError(ValueError):
@@ -25,10 +36,18 @@ class Failure(RuntimeError):
     """Work that did not end well; the message is one line."""
 
 
-def parser(doc: str, **others) -> argparse.ArgumentParser:
-    """A parser whose `--help` shows a module's docstring as it is."""
-    kind = argparse.RawDescriptionHelpFormatter
-    return argparse.ArgumentParser(description=doc, formatter_class=kind, **others)
+class _Parser(argparse.ArgumentParser):
+    """Refuses in one line; the options are told by `--help`."""
+
+    def error(self, message: str):
+        tool = self.prog.split()[0].removeprefix("clion-").replace("-", "_")
+        self.exit(_fail(tool, REFUSED, f"{message}; see --help"))
+
+
+def parser(name: str, doc: str, **others) -> argparse.ArgumentParser:
+    """A tool's parser, whose `--help` shows a module's docstring as it is."""
+    kind, prog = argparse.RawDescriptionHelpFormatter, f"clion-{name.replace('_', '-')}"
+    return _Parser(prog=prog, description=doc, formatter_class=kind, **others)
 
 
 def positive(text: str) -> int:
@@ -44,12 +63,24 @@ def numbers(text: str) -> list[float]:
     return [float(word) for word in text.split(",")]
 
 
-def run(
-    name: str, main: Callable[[Sequence[str] | None], int], arguments: Sequence[str] | None = None
-) -> int:
+def tool(name: str) -> Callable[[Main], Main]:
+    """Decorates the `main` of `tools/NAME.py`: see `run`. Without arguments it takes sys.argv's."""
+
+    def decorate(main: Main) -> Main:
+        @functools.wraps(main)
+        def whole(arguments: Sequence[str] | None = None) -> int:
+            return run(name, main, arguments)
+
+        return whole
+
+    return decorate
+
+
+def run(name: str, main: Main, arguments: Sequence[str] | None = None) -> int:
     """Calls a tool's `main` and returns the exit code; what can go wrong becomes one line."""
     try:
-        return main(arguments)
+        with _ending_cleanly():
+            return main(arguments)
     except (UsageError, ConfigError, LogdirError, CheckpointError, UnknownTaskError) as error:
         return _fail(name, REFUSED, error)
     except (Failure, EnvError, ReplayError, OSError) as error:
@@ -58,6 +89,19 @@ def run(
         return _fail(name, FAILED, f"out of memory ({error})")
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+@contextlib.contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """SIGTERM raises SystemExit here, so that half a file or a worker is not left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may say what a signal does.
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def progress(text: str) -> None:

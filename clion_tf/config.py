@@ -8,10 +8,13 @@ The absl flags of the command line are made from this table; nothing mutates the
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from absl import flags
+
+from clion_tf import presets
 
 
 class ConfigError(ValueError):
@@ -283,13 +286,25 @@ def define_flags(values: flags.FlagValues) -> None:
         define[type(field.default)](field.name, field.default, text, flag_values=values)
 
 
+class _Flags(flags.FlagValues):
+    """Flags whose flagfiles may be presets, by name, also where a flagfile names another."""
+
+    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
+        if filename:
+            try:
+                filename = presets.find(filename)
+            except presets.PresetError as error:
+                raise flags.Error(f"--flagfile={filename}: {error}") from error
+        return super()._get_flag_file_lines(filename, parsed_file_stack)
+
+
 def parse(arguments: Iterable[str]) -> Config:
     """Options from command-line words (without the program's name), flagfiles included.
 
     Raises:
       ConfigError: for an unknown flag, a value of the wrong kind, or what cannot run.
     """
-    values = flags.FlagValues()
+    values = _Flags()
     define_flags(values)
     try:
         rest = values(["clion_tf", *arguments])[1:]
@@ -302,10 +317,11 @@ def parse(arguments: Iterable[str]) -> Config:
 
 
 def usage() -> str:
-    """The help text of every option."""
+    """The help text of every option, and the presets."""
     values = flags.FlagValues()
     define_flags(values)
-    return values.get_help(include_special_flags=False)
+    listed = f"presets, as --flagfile=cpu: {', '.join(presets.names())}"
+    return f"{values.get_help(include_special_flags=False)}\n\n{textwrap.fill(listed)}\n"
 
 
 def to_flagfile(config: Config) -> str:

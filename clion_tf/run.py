@@ -1,4 +1,6 @@
-"""Command line: `python -m clion_tf.run --task=walker_walk --logdir=FOLDER [--flagfile=FILE]`.
+"""Command line: `clion-train --task=walker_walk --logdir=FOLDER [--flagfile=FILE or preset]`.
+
+Where that is not installed as a command, `python -m clion_tf.run` is the same.
 
 TensorFlow is imported late: the workers, which render, start first and must never share a process
 with it, and `--help` and refusals need none of it.

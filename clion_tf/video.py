@@ -5,12 +5,14 @@ Frames are uint8 [T, H, W, C] with C = 1 or 3.
 
 import contextlib
 import io
-import itertools
-import subprocess
+import os
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+import imageio.v3 as imageio
 import imageio_ffmpeg
 import numpy as np
 from PIL import Image
@@ -31,31 +33,32 @@ def encode_gif(frames: np.ndarray, fps: float, scale: int = 1) -> bytes:
     frames per second, so the pace is the nearest that all can keep. Equal frames in a row are
     stored as one that is shown longer.
     """
-    return _encode_gif([_checked(frames, fps)], fps, scale)
-
-
-def _encode_gif(clips: Iterable[np.ndarray], fps: float, scale: int) -> bytes:
-    pictures = _quantized(clips, scale)
     encoded = io.BytesIO()
-    pace = max(20, 10 * round(100 / fps))
-    next(pictures).save(
-        encoded, "GIF", save_all=True, append_images=pictures, duration=pace, loop=0
-    )
+    _write_gif(encoded, [_checked(frames, fps)], fps, scale)
     return encoded.getvalue()
 
 
-def _quantized(clips: Iterable[np.ndarray], scale: int) -> Iterator[Image.Image]:
-    """Frames in 256 colours, chosen from the first clip."""
+def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: int) -> None:
+    pace = max(20, 10 * round(100 / fps))
+    with imageio.imopen(file, "w", plugin="pillow", extension=".gif") as gif:
+        for indices, palette in _quantized(clips):
+            enlarged = indices.repeat(scale, axis=0).repeat(scale, axis=1)
+            gif.write(enlarged, palette=palette, duration=pace, loop=0)
+
+
+def _quantized(clips: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bytes]]:
+    """Frames as uint8 [H, W] indices of 256 colours, chosen from the first clip, and these."""
     palette = None
     for frames in clips:
-        _, height, width, _ = frames.shape
+        width = frames.shape[2]
         rgb = np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:-1], 3)))
         if palette is None:
             few = rgb[:: -(-len(rgb) // _PALETTE_FRAMES)]
             palette = Image.fromarray(few.reshape(-1, width, 3)).quantize(256)
+            colours = bytes(palette.getpalette())
         for frame in rgb:
             picture = Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
-            yield picture.resize((width * scale, height * scale), Image.Resampling.NEAREST)
+            yield np.asarray(picture), colours
 
 
 def save_video(path: Path | str, frames: np.ndarray, fps: float, scale: int | None = None) -> Path:
@@ -76,18 +79,18 @@ def save_video(path: Path | str, frames: np.ndarray, fps: float, scale: int | No
 def save_clips(path: Path | str, clips: Iterable[np.ndarray], fps: float, scale: int = 1) -> Path:
     """Like `save_video` for clips uint8 [T, H, W, C] of one size, one after the other.
 
-    Each is encoded as it comes, so that only one need be in memory; a GIF takes its colours from
-    the first. What making a clip raises goes on to the caller, and nothing is written.
+    Each is encoded as it comes, so that only one need be in memory. A GIF takes its colours from
+    the first, and is written at the end: until then a byte a pixel is kept. What making a clip
+    raises goes on to the caller, and nothing is written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"a video is .mp4 or .gif, not {path.name!r}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    encode = _encode_gif if suffix == ".gif" else _encode_mp4
-    encoded = encode(_of_one_size(clips, fps), fps, scale)
+    write = _write_gif if suffix == ".gif" else _write_mp4
     with atomic_write(path) as file:
-        file.write(encoded)
+        write(file, _of_one_size(clips, fps), fps, scale)
     return path
 
 
@@ -123,42 +126,50 @@ def _checked(frames: np.ndarray, fps: float) -> np.ndarray:
     return frames
 
 
-def _encode_mp4(clips: Iterator[np.ndarray], fps: float, scale: int) -> bytes:
-    first = next(clips)
-    _, height, width, channels = first.shape
-    source = ["-f", "rawvideo", "-pix_fmt", "rgb24" if channels == 3 else "gray"]
-    source += ["-s", f"{width}x{height}", "-r", str(fps), "-i", "-"]
+def _write_mp4(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: int) -> None:
+    """Has ffmpeg write to the file's name. Raises OSError with its last words if it fails."""
+    name = os.path.abspath(file.name)
     # ffmpeg enlarges the frames itself, so that they are held here at their own size only.
     filters = f"scale=iw*{scale}:ih*{scale}:flags=neighbor,pad=ceil(iw/2)*2:ceil(ih/2)*2"
-    target = ["-vf", filters, "-c:v", "libx264", "-crf", "16", "-pix_fmt", "yuv420p"]
-    with tempfile.TemporaryDirectory() as folder:  # An MP4's index needs a file, not a pipe.
-        path = Path(folder) / "video.mp4"
-        target += ["-movflags", "+faststart", "-f", "mp4", str(path)]
-        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", *source, *target]
-        _feed(command, itertools.chain([first], clips))
-        return path.read_bytes()
-
-
-def _feed(command: list[str], clips: Iterable[np.ndarray]) -> None:
-    """Runs ffmpeg on the clips' bytes. Raises OSError with its last words if it fails."""
+    options = ["-vf", filters, "-crf", "16", "-movflags", "+faststart", "-f", "mp4"]
+    settings = {"fps": fps, "codec": "libx264", "macro_block_size": 1, "ffmpeg_log_level": "error"}
+    frames = (frame for clip in clips for frame in clip)
+    count, problem = 0, "no reason given"
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
-        )
-        try:
-            for clip in clips:
+        with (
+            imageio.imopen(name, "w", plugin="FFMPEG", extension=".mp4") as video,
+            video.legacy_get_writer(**settings, output_params=options) as writer,
+        ):
+            for frame in frames:
                 try:
-                    process.stdin.write(np.ascontiguousarray(clip).data)
-                except BrokenPipeError:
-                    break  # It has ended early, and says why.
-        except BaseException:
-            process.kill()  # A clip could not be made: nobody waits for the video any more.
-            raise
-        finally:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.close()
-            code = process.wait()
-        if code != 0:
+                    with _stderr_to(errors) if not count else contextlib.nullcontext():
+                        writer.append_data(frame)  # The first one starts ffmpeg.
+                except (OSError, RuntimeError) as error:
+                    problem = str(error)  # It has ended early, is missing, or does not start.
+                    break
+                count += 1
+        if not _holds(name, count):
             errors.seek(0)
-            reason = errors.read().decode(errors="replace").strip().splitlines()
-            raise OSError(f"ffmpeg wrote no video: {reason[-1] if reason else 'no reason given'}")
+            said = errors.read().decode(errors="replace").strip().splitlines()
+            raise OSError(f"ffmpeg wrote no video: {said[-1] if said else problem.splitlines()[0]}")
+
+
+@contextlib.contextmanager
+def _stderr_to(file: BinaryIO) -> Iterator[None]:
+    """What a process that is started meanwhile writes to stderr, ever, goes into the file."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _holds(name: str, count: int) -> bool:
+    """Whether a video can be read and has so many frames: imageio hides how ffmpeg ended."""
+    try:
+        return imageio_ffmpeg.count_frames_and_secs(name)[0] == count > 0
+    except (RuntimeError, OSError):
+        return False

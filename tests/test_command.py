@@ -1,5 +1,9 @@
 """Exit codes and errors of the tools' command lines."""
 
+import os
+import signal
+import time
+
 import pytest
 
 from clion_tf import command
@@ -51,7 +55,7 @@ def test_success_is_what_main_returns():
 
 def test_help_is_the_docstring_as_it_is(capsys):
     with pytest.raises(SystemExit) as end:
-        command.parser("What it does:\n\n    a  95 % example\n").parse_args(["--help"])
+        command.parser("tool", "What it does:\n\n    a  95 % example\n").parse_args(["--help"])
     assert end.value.code == 0
     assert "What it does:\n\n    a  95 % example\n" in capsys.readouterr().out
 
@@ -75,3 +79,41 @@ def test_progress_is_for_terminals(terminal, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     command.progress("half")
     assert capsys.readouterr().err == ("half\n" if terminal else "")
+
+
+def test_a_tool_takes_the_programs_words_and_refuses_in_one_line(capsys, monkeypatch):
+    @command.tool("show_it")
+    def main(arguments=None):
+        parser = command.parser("show_it", "What it does.")
+        parser.add_argument("--count", type=command.positive, required=True)
+        return parser.parse_args(arguments).count
+
+    monkeypatch.setattr("sys.argv", ["anything", "--count=3"])
+    assert main() == 3 and main(["--count=4"]) == 4
+    for words, text in (([], "required: --count"), (["--count=0"], "--count: invalid positive")):
+        with pytest.raises(SystemExit) as end:
+            main(words)
+        out, err = capsys.readouterr()
+        assert (end.value.code, out, err.count("\n")) == (2, "", 1)
+        assert err.startswith("show_it: error: ") and text in err
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: clion-show-it ")
+
+
+def test_a_terminated_tool_cleans_up(capfd):
+    """As timeouts and job schedulers end programs."""
+    left = ["half a file"]
+    before = signal.getsignal(signal.SIGTERM)
+
+    def main(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        finally:
+            left.clear()
+
+    with pytest.raises(SystemExit) as end:
+        command.run("tool", main)
+    assert (end.value.code, left, capfd.readouterr()) == (143, [], ("", ""))
+    assert signal.getsignal(signal.SIGTERM) is before

@@ -1,11 +1,15 @@
-"""The files in flags/: each parses, says what it is for, and holds no more than it must."""
+"""The files in flags/: each parses, says what it is for, and holds no more than it must.
+
+They go by name as presets.
+"""
 
 import dataclasses
 import pathlib
 
 import pytest
 
-from clion_tf.config import Config, parse
+from clion_tf import presets
+from clion_tf.config import Config, ConfigError, parse, usage
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "flags"
 FILES = sorted(FOLDER.glob("*.flags"))
@@ -110,3 +114,34 @@ def test_evaluations_fall_on_the_scores_of_the_tables():
         config = parse([f"--flagfile={FOLDER}/{name}.flags"])
         due = range(config.prefill, config.steps + 1, config.eval_every)
         assert all(score in due or score == config.steps for score in scores)
+
+
+def test_presets_go_by_name_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "debug").mkdir()  # A folder is no flagfile.
+    for path in FILES:
+        by_path = parse([f"--flagfile={path}"])
+        for words in ([f"--flagfile={path.stem}"], ["--flagfile", f"{path.stem}.flags"]):
+            assert parse(words) == by_path
+    assert presets.names() == [path.stem for path in FILES]
+    assert all(name in usage() for name in EXPECTED)
+
+
+def test_a_file_is_taken_before_a_preset_and_may_name_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cpu").write_text("--flagfile=debug\n--horizon=7\n")
+    config = parse(["--flagfile=cpu"])
+    assert config.horizon == 7 and config.deter_size == options("debug")["deter_size"]
+    assert config.cnn_depth == options("debug")["cnn_depth"]
+
+
+@pytest.mark.parametrize("name", ["cpuu", "flags/cpu.flags", "./cpu", "a" * 300, "debug/.."])
+def test_what_is_no_flagfile_is_refused_with_the_presets(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.flags").write_text(f"--flagfile={name}\n")
+    for word in (name, "mine.flags"):
+        with pytest.raises(ConfigError) as refused:
+            parse([f"--flagfile={word}"])
+        text = str(refused.value)
+        assert text.startswith(f"--flagfile={name}: no file '{name}'; presets, by name: ")
+        assert "\n" not in text and all(preset in text for preset in EXPECTED)

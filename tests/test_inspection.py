@@ -1,4 +1,4 @@
-"""tools/inspect.py: what a logdir holds, and whether it is whole."""
+"""tools/show_run.py: what a logdir holds, and whether it is whole."""
 
 import pathlib
 import subprocess
@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 def tool(folder):
-    words = [sys.executable, str(ROOT / "tools" / "inspect.py"), f"--logdir={folder}"]
+    words = [sys.executable, str(ROOT / "tools" / "show_run.py"), f"--logdir={folder}"]
     return subprocess.run(words, capture_output=True, text=True, cwd=ROOT, timeout=60)
 
 
@@ -57,4 +57,4 @@ def test_no_run(tmp_path):
     for folder in (tmp_path, tmp_path / "none"):
         result = tool(folder)
         assert result.returncode == 2 and result.stdout == ""
-        assert result.stderr == f"inspect: error: {folder}: no run of clion_tf there\n"
+        assert result.stderr == f"show_run: error: {folder}: no run of clion_tf there\n"

@@ -146,7 +146,7 @@ def start(folder, *words, cwd=ROOT):
 
 
 def test_table_and_json(checkout, tmp_path):
-    """The whole command, from the folder whose inspect.py has a standard module's name."""
+    """The whole command, from the tools' folder, whose files must not be taken for modules."""
     folder, path = checkout(), tmp_path / "speed.json"
     flags = ["--rounds=2", "--updates=3", "--device", "cpu", f"--json={path}"]
     process = start(folder, *flags, cwd=ROOT / "tools")

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tracemalloc
 
 import imageio.v3 as imageio
 import imageio_ffmpeg
@@ -131,13 +132,36 @@ def test_wrong_suffix_fps_and_scale_are_refused(tmp_path):
         video.save_video(tmp_path / "a.gif", moving(), 20, scale=0)
 
 
-def test_a_failed_mp4_leaves_the_old_one(tmp_path, monkeypatch):
-    path = video.save_video(tmp_path / "a.mp4", moving(), 20)
+@pytest.mark.parametrize(
+    "script, message",
+    [
+        ("echo begun >&2; echo no room left >&2; exit 1", "no room left"),
+        ("exit 0", "no reason given|Broken pipe"),
+        # Killed at the end: what it has written cannot be read.
+        ('"$FFMPEG" "$@"; eval "last=\\${$#}"; truncate -s 900 "$last"', "no reason given"),
+        # All but the last frames.
+        ('head -c 61440 | "$FFMPEG" "$@"', "no reason given|Broken pipe"),
+    ],
+)
+def test_a_failed_mp4_leaves_the_old_one(tmp_path, monkeypatch, capfd, script, message):
+    path = video.save_video(tmp_path / "videos" / "a.mp4", moving(), 20)
     before = path.read_bytes()
-    monkeypatch.setattr(video.imageio_ffmpeg, "get_ffmpeg_exe", lambda: "/bin/false")
-    with pytest.raises(OSError, match="wrote no video"):
-        video.save_video(path, moving(5), 20)
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["a.mp4"]
+    broken = tmp_path / "ffmpeg"
+    broken.write_text(f'#!/bin/sh\ncase "$*" in *libx264*) {script};; *) "$FFMPEG" "$@";; esac\n')
+    broken.chmod(0o755)
+    monkeypatch.setenv("FFMPEG", imageio_ffmpeg.get_ffmpeg_exe())
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(broken))
+    with pytest.raises(OSError, match=f"^ffmpeg wrote no video: .*({message})") as caught:
+        video.save_video(path, moving(), 20)
+    assert "\n" not in str(caught.value) and capfd.readouterr() == ("", "")
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["a.mp4"]
+
+
+def test_no_ffmpeg_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "none"))
+    with pytest.raises(OSError, match=r"wrote no video: .*No such file"):
+        video.save_video(tmp_path / "a.mp4", moving(), 20)
+    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
@@ -155,14 +179,27 @@ def _reader(path):
     return {"mode": "RGB"} if path.suffix == ".gif" else {"plugin": "FFMPEG"}
 
 
+def test_an_mp4_keeps_one_clip_in_memory(tmp_path):
+    def clips():
+        for start in range(20):
+            yield np.full((20, 64, 64, 3), 10 * start, np.uint8)
+
+    tracemalloc.start()
+    video.save_clips(tmp_path / "a.mp4", clips(), 20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 3 * 20 * 64 * 64 * 3  # Of 20 clips; one is being made while one is written.
+
+
 @pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
 def test_a_clip_that_cannot_be_made_leaves_nothing(tmp_path, name):
-    def failing():
+    def failing(error):
         yield moving(3)
-        raise BrokenPipeError("the simulator is gone")
+        raise error
 
-    with pytest.raises(BrokenPipeError, match="the simulator is gone"):
-        video.save_clips(tmp_path / name, failing(), 20)
+    for error in (BrokenPipeError("the simulator is gone"), KeyboardInterrupt("Ctrl-C")):
+        with pytest.raises(type(error), match=str(error)):
+            video.save_clips(tmp_path / name, failing(error), 20)
     with pytest.raises(ValueError, match="of one size"):
         video.save_clips(tmp_path / name, [moving(3), moving(3, 32)], 20)
     with pytest.raises(ValueError, match="at least one clip"):

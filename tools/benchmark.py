@@ -12,16 +12,11 @@ Options of training (`--flagfile=...`, `--batch_size=...`) say what is measured.
 what is measured fails, 2 for options that cannot work.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import importlib
 import json
+import os
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -42,12 +37,9 @@ OPTIONS = {
 }
 
 
+@command.tool("benchmark")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    return command.run("benchmark", _main, arguments)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     chosen, flags = _parser().parse_known_args(arguments)
     own = {name: getattr(chosen, name) for name in OPTIONS[chosen.command]}
     out = checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
@@ -66,7 +58,7 @@ def _main(arguments: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = command.parser("benchmark", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, options in OPTIONS.items():
         sub = commands.add_parser(name, help="see above")

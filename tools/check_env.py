@@ -1,7 +1,7 @@
 """Checks an environment and shows what an agent will see of it.
 
-    .venv/bin/python tools/check_env.py --task=gym:CartPole-v1 --out=cartpole.png
-    .venv/bin/python tools/check_env.py --task=my_env:make --episodes=5
+    clion-check-env --task=gym:CartPole-v1 --out=cartpole.png
+    clion-check-env --task=my_env:make --episodes=5
 
 Plays random episodes in a worker process, and prints shapes, ranges, actions, lengths, rewards, how
 episodes end, and how fast it is. Checks that an episode is a function of its number (played again
@@ -14,14 +14,8 @@ Exit code 0 if all checks pass, 1 if one fails or the environment cannot be made
 or a task that is not there.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -32,6 +26,7 @@ from clion_tf.files import atomic_write
 from clion_tf.showing import contact_sheet
 
 
+@command.tool("check_env")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -61,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words; defaults are those of a training."""
-    parser = command.parser(__doc__)
+    parser = command.parser("check_env", __doc__)
     defaults = Config()
     add = parser.add_argument
     add("--task", required=True, help="as in training")
@@ -133,4 +128,4 @@ def verdict(check: checking.Check) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("check_env", main))
+    sys.exit(main())

@@ -1,10 +1,10 @@
 """Compares this project with the original Dreamer, github.com/danijar/dreamer.
 
-    .venv/bin/python tools/compare_dreamer.py parity --golden=tests/golden/clion_e.npz
-    .venv/bin/python tools/compare_dreamer.py speed --dreamer_dir=DIR --dreamer_python=PYTHON
-    .venv/bin/python tools/compare_dreamer.py checkpoint --pickle=variables.pkl --logdir=NEW
-    .venv/bin/python tools/compare_dreamer.py episodes --logdir=OURS --dreamer_episodes=DIR
-    .venv/bin/python tools/compare_dreamer.py curves --logdir=OURS --dreamer_logdir=DIR --out=c.png
+    clion-compare-dreamer parity --golden=tests/golden/clion_e.npz
+    clion-compare-dreamer speed --dreamer_dir=DIR --dreamer_python=PYTHON
+    clion-compare-dreamer checkpoint --pickle=variables.pkl --logdir=NEW
+    clion-compare-dreamer episodes --logdir=OURS --dreamer_episodes=DIR
+    clion-compare-dreamer curves --logdir=OURS --dreamer_logdir=DIR --out=c.png
 
 `parity`: are our numbers those of a golden file? One line for each output, gradient and optimiser
 step.
@@ -25,16 +25,11 @@ DIR is a checkout of the original, PYTHON can run it: 3.8 with TensorFlow 2.2 an
 Probability 0.10. Exit code 0 if all is well, 1 if something differs or fails, 2 for what cannot be.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import json
+import os
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -51,12 +46,9 @@ DIFFERENT = 1
 DREAMER_MODE = ("--beta1=0", "--beta2=0", "--augmentations=0", "--noevaluator")
 
 
+@command.tool("compare_dreamer")
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    return command.run("compare_dreamer", _main, words)
-
-
-def _main(words: Sequence[str] | None) -> int:
     options = arguments.parse(__doc__, words)
     commands = {f.__name__: f for f in (parity, speed, checkpoint, episodes, curves)}
     return commands[options.command](options)

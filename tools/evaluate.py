@@ -1,6 +1,6 @@
 """Evaluates a run's agent: the mean return at each rotation of the frames.
 
-    .venv/bin/python tools/evaluate.py --logdir=logdir/walker --rotations=0,5,10
+    clion-evaluate --logdir=logdir/walker --rotations=0,5,10
 
 One line for each rotation: episodes, mean return, sample standard deviation (n - 1) and the 95%
 interval of the mean, by Student's t over the episodes. The interval is that of this one agent; it
@@ -14,16 +14,11 @@ The policy is Dreamer's evaluation policy unless the run or --action says otherw
 Exit code 0; 1 if an environment fails, 2 if there is nothing to evaluate or an option is wrong.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import json
+import os
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import tqdm
@@ -36,6 +31,7 @@ from clion_tf.loading import TrainedAgent
 ACTIONS = ("densest", "mean", "sample")
 
 
+@command.tool("evaluate")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -59,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, checked as far as they can be alone."""
-    parser = command.parser(__doc__)
+    parser = command.parser("evaluate", __doc__)
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
         "--episodes", type=command.positive, default=10, metavar="N", help="at each rotation, 10"
@@ -134,4 +130,4 @@ def write(file: pathlib.Path, trained: TrainedAgent, rows: Sequence[Scores]) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("evaluate", main))
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Writes a run's evaluation policy as a TensorFlow SavedModel that runs without this package.
 
-    .venv/bin/python tools/export_policy.py --logdir=logdir/walker --out=walker_policy
+    clion-export-policy --logdir=logdir/walker --out=walker_policy
 
 To use it, with TensorFlow and NumPy only:
 
@@ -14,21 +14,16 @@ An earlier export in --out is replaced; any other folder that is not empty is re
 1 if it cannot be written, 2 if there is nothing to export or an option is wrong.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import pathlib
+import sys
 import textwrap
 from collections.abc import Sequence
 
 from clion_tf import checks, command, export, loading
 
 
+@command.tool("export_policy")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -48,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
-    parser = command.parser(__doc__.format(code=textwrap.indent(export.code(["image"]), "    ")))
+    parser = command.parser(
+        "export_policy", __doc__.format(code=textwrap.indent(export.code(["image"]), "    "))
+    )
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--out", required=True, type=folder, metavar="FOLDER", help="to write")
     parser.add_argument(
@@ -66,4 +63,4 @@ def folder(text: str) -> pathlib.Path:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("export_policy", main))
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """Makes a video of a trained agent.
 
-    .venv/bin/python tools/export_video.py --logdir=logdir/walker --out=walker.mp4
-    .venv/bin/python tools/export_video.py --logdir=logdir/walker --out=model.gif --what=openloop
+    clion-export-video --logdir=logdir/walker --out=walker.mp4
+    clion-export-video --logdir=logdir/walker --out=model.gif --what=openloop
 
 --what=policy    episodes with the evaluation policy, drawn by the simulator at --size while the
                  agent sees its 64x64 images; return so far and environment step are written in
@@ -14,15 +14,9 @@ of the same seed and rotation play as number n. They need 3 * size * size bytes 
 at a time. Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import dataclasses
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -35,7 +29,7 @@ SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be hel
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
-    parser = command.parser(__doc__)
+    parser = command.parser("export_video", __doc__)
     add = parser.add_argument
     add("--logdir", required=True, metavar="DIR", help="the run's folder")
     add("--out", required=True, metavar="FILE", help=".mp4 or .gif")
@@ -53,6 +47,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+@command.tool("export_video")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -124,4 +119,4 @@ def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("export_video", main))
+    sys.exit(main())

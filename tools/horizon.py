@@ -1,6 +1,6 @@
 """How far to imagine, by the paper's theory (eq. 14), from what a run tells about its errors.
 
-    .venv/bin/python tools/horizon.py --logdir=logdir/walker --out=horizon.png
+    clion-horizon --logdir=logdir/walker --out=horizon.png
 
 Estimates eps_pi, eps_m and eps_w and, on the newest episode, eps'_m and eps'_w, and draws the
 bounds of eqs. 10 and 13 against the rollout length k, their smallest value marked: k*. A run does
@@ -14,18 +14,12 @@ of an agent step in these episodes (1 if all were 0).
 Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if the disk fails.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import dataclasses
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command, loading
@@ -39,6 +33,7 @@ FIGURES = (".png", ".pdf", ".svg")
 HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
 
 
+@command.tool("horizon")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -62,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
-    parser = command.parser(__doc__)
+    parser = command.parser("horizon", __doc__)
     add = parser.add_argument
     add("--logdir", required=True, metavar="DIR", help="folder of the run")
     add("--checkpoint", metavar="STEPS", help="one that the run keeps; the newest by default")
@@ -164,4 +159,4 @@ def as_json(saved, found, lines: list[Bound], reward_max: float) -> dict:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("horizon", main))
+    sys.exit(main())

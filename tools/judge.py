@@ -1,6 +1,6 @@
 """Judges the agents of several runs of one task by new episodes, which each of them plays.
 
-    .venv/bin/python tools/judge.py --logdirs logdir/clion logdir/dreamer --episodes=4 --out=a.json
+    clion-judge --logdirs logdir/clion logdir/dreamer --episodes=4 --out=a.json
 
 A row for each agent and each one's episodes: how well the world model of the first reconstructs and
 predicts, its critic's error, and what its evaluator can tell, on the same frames for all. So a
@@ -11,15 +11,9 @@ rotated as the player's run is.
 Exit code 0, 2 for what cannot be, 1 if an environment or the disk fails.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +25,7 @@ from clion_tf.offline.tables import table
 from clion_tf.run import quiet_import
 
 
+@command.tool("judge")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -56,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
-    parser = command.parser(__doc__)
+    parser = command.parser("judge", __doc__)
     add = parser.add_argument
     add("--logdirs", nargs="+", required=True, metavar="DIR", help="folders of runs")
     add("--episodes", type=command.positive, default=4, help="that each agent plays; 4")
@@ -88,4 +83,4 @@ def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("judge", main))
+    sys.exit(main())

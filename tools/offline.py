@@ -1,6 +1,6 @@
 """Compares settings by agents trained on the recorded episodes of a run.
 
-    .venv/bin/python tools/offline.py --logdir=logdir/walker --updates=500 \\
+    clion-offline --logdir=logdir/walker --updates=500 \\
         --vary sigma_h=0.05 sigma_h=0.2 "evaluator_objective=bce,evaluator_lr=3e-4" --out=out.json
 
 Trains one new agent with the run's options and one for each word after --vary (options with commas
@@ -24,18 +24,12 @@ With --out the numbers are written as each setting ends, and settings that the f
 not made again. Exit code 0, 2 for what cannot be, 1 if the disk fails.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import dataclasses
 import itertools
 import json
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command, loading
@@ -49,6 +43,7 @@ from clion_tf.run import quiet_import
 BASE = "as the run"
 
 
+@command.tool("offline")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -93,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
-    parser = command.parser(__doc__)
+    parser = command.parser("offline", __doc__)
     add = parser.add_argument
     add("--logdir", required=True, metavar="DIR", help="folder of the run")
     add("--vary", nargs="*", default=[], metavar="OPTION=VALUE[,...]", help="a setting each")
@@ -207,4 +202,4 @@ def told(name: str, seed: int, number: int, options: argparse.Namespace) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("offline", main))
+    sys.exit(main())

@@ -1,8 +1,8 @@
 """Learning curves: a panel for each task and rotation, a line for each method.
 
-    .venv/bin/python tools/plot.py --logdirs 'logdir/*' --out=curves.png
-    .venv/bin/python tools/plot.py --logdirs logdir/walker --curves=dreamer.json --out=curves.pdf
-    .venv/bin/python tools/plot.py --logdirs 'logdir/*' --layout=ablation --out=fig7.svg
+    clion-plot --logdirs 'logdir/*' --out=curves.png
+    clion-plot --logdirs logdir/walker --curves=dreamer.json --out=curves.pdf
+    clion-plot --logdirs 'logdir/*' --layout=ablation --out=fig7.svg
 
 Shows the mean over runs (seeds) and their spread; runs of different rotation, options or sizes are
 not averaged. Seeds with evaluations at different steps are interpolated linearly on all their
@@ -14,15 +14,9 @@ below, a glob of those, or files made by --save, which writes one small file for
 returns, options. Exit code 0, or 2 if an argument names nothing that can be read or written.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import pathlib
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -34,6 +28,7 @@ from clion_tf.results.sources import add_arguments, read, warnings
 SUFFIXES = (".png", ".pdf", ".svg")
 
 
+@command.tool("plot")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -76,7 +71,7 @@ def draw(options: argparse.Namespace, found: list[Curve], out: pathlib.Path) -> 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = command.parser("plot", __doc__)
     add_arguments(parser)
     parser.add_argument("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
     parser.add_argument("--save", metavar="DIR", help="write a curve file for each run there")
@@ -96,4 +91,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("plot", main))
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Fig. 3 of the paper: what world models reconstruct from memory with noise.
 
-    .venv/bin/python tools/reconstruct.py --logdirs logdir/without logdir/with --out=fig3.png
+    clion-reconstruct --logdirs logdir/without logdir/with --out=fig3.png
 
 One episode is played with the first run's policy; every run's model looks at the same frames and
 actions. The figure (.png, .pdf or .svg) has rows input, reconstruction and error (grey: none), with
@@ -12,15 +12,9 @@ s' is drawn anew from the posterior.
 Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command, evaluation, loading
@@ -33,7 +27,7 @@ FIGURES = (".png", ".pdf", ".svg")
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
-    parser = command.parser(__doc__)
+    parser = command.parser("reconstruct", __doc__)
     add = parser.add_argument
     add("--logdirs", nargs="+", required=True, metavar="DIR", help="one run's folder, or two")
     add("--out", required=True, metavar="FILE", help=".png, .pdf or .svg")
@@ -59,6 +53,7 @@ def noises(text: str) -> list[float]:
     return [checks.not_negative(word) for word in text.split(",")]
 
 
+@command.tool("reconstruct")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
@@ -110,4 +105,4 @@ def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("reconstruct", main))
+    sys.exit(main())

@@ -1,7 +1,7 @@
 """One page about runs: curves, tables, videos, what the world model and the evaluator do.
 
-    .venv/bin/python tools/report.py --logdirs 'logdir/*' --out=report.html
-    .venv/bin/python tools/report.py --logdirs logdir/walker --curves=dreamer.json --out=walker.html
+    clion-report --logdirs 'logdir/*' --out=report.html
+    clion-report --logdirs logdir/walker --curves=dreamer.json --out=walker.html
 
 The page is one file that needs no other, no network and no JavaScript; it can be sent by mail and
 read on a phone. For all runs together: learning curves and scores, beside the paper's where runs
@@ -15,14 +15,8 @@ the page, about 4 MB a run: --media=one embeds them for one run of each task and
 --media=none for none. Exit code 0, or 2 if an argument names nothing that can be read or written.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -35,6 +29,7 @@ SUFFIXES = (".html", ".htm")
 MEDIA = ("all", "one", "none")
 
 
+@command.tool("report")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -64,7 +59,7 @@ def _title(found: Found) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = command.parser("report", __doc__)
     add_arguments(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="the page, .html")
     parser.add_argument("--title", metavar="TEXT", help="by default the tasks")
@@ -73,4 +68,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("report", main))
+    sys.exit(main())

@@ -1,13 +1,13 @@
 """Many runs, tasks x methods x seeds, on this machine or on a cluster, with Ray.
 
-    .venv/bin/python tools/sweep.py --logdir=logdir/sweep --tasks=walker_walk,hopper_stand \\
-        --methods=clion,dreamer,doubled_dreamer --seeds=10 --flagfile=flags/table1_rotation.flags
-    .venv/bin/python tools/sweep.py ... --address=auto --cpus=4 --gpus=1
-    .venv/bin/python tools/sweep.py --logdir=logdir/sweep --gather
+    clion-sweep --logdir=logdir/sweep --tasks=walker_walk,hopper_stand \\
+        --methods=clion,dreamer,doubled_dreamer --seeds=10 --flagfile=table1_rotation
+    clion-sweep ... --address=auto --cpus=4 --gpus=1
+    clion-sweep --logdir=logdir/sweep --gather
 
 A run is a process of its own in FOLDER/task/method/seed0, with its output in FOLDER/logs; it goes
 on from its checkpoint when it fails, is killed or loses its machine, elsewhere if need be. A method
-is a file in flags/ (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a path of one.
+is a preset (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a flagfile's path.
 --flagfile, --set and what follows -- are options of all runs: sizes, lengths, rotation; a method
 wins over them, and doubled_dreamer has twice the batch that they give. FOLDER must be on storage
 that all machines share.
@@ -19,16 +19,10 @@ Exit code 0 when all runs are done, 1 if some failed, 2 if something was refused
 stopped by Ctrl-C or SIGTERM. Needs the extra: pip install 'clion_tf[sweep]'.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
 import pathlib
 import shlex
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -40,6 +34,7 @@ from clion_tf.sweep.gather import FOLDER, gather
 from clion_tf.sweep.making import Resources, jobs_of, make
 
 
+@command.tool("sweep")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
@@ -71,7 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> int:
     """Says how it ended; gathers unless it was stopped; returns the exit code."""
     if stopped:
-        again = shlex.join([sys.executable, *sys.argv])
+        script = sys.argv[0].endswith(".py")  # Or the installed command.
+        again = shlex.join([sys.executable, *sys.argv] if script else sys.argv)
         sys.stderr.write(f"stopped; to go on with what is unfinished: {again}\n")
         return EXIT_SIGNAL + stopped
     try:
@@ -118,10 +114,10 @@ def _seeds(text: str) -> list[int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__, allow_abbrev=False)
+    parser = command.parser("sweep", __doc__, allow_abbrev=False)
     parser.add_argument("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
     parser.add_argument("--tasks", metavar="TASK,TASK", help="as --task of a run")
-    parser.add_argument("--methods", metavar="NAME,NAME", help="files in flags/, or paths")
+    parser.add_argument("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
     parser.add_argument("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
     parser.add_argument(
         "--flagfile", action="append", default=[], metavar="FILE", help="of all runs; repeatable"
@@ -156,4 +152,4 @@ def _count(text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("sweep", main))
+    sys.exit(main())

@@ -1,8 +1,8 @@
 """Tables of returns over seeds, with the paper's numbers beside ours.
 
-    .venv/bin/python tools/table.py --logdirs 'logdir/*' --layout=table1
-    .venv/bin/python tools/table.py --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
-    .venv/bin/python tools/table.py --logdirs results --layout=periods --metric=train --window=5000
+    clion-table --logdirs 'logdir/*' --layout=table1
+    clion-table --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
+    clion-table --logdirs results --layout=periods --metric=train --window=5000
 
 --layout=table1 is the paper's Table 1 (observations rotated by 5 degrees; 105K and 505K steps),
 table2 its Table 2 (no rotation; 100K and 500K), plain a row for each task, rotation, method and
@@ -18,14 +18,8 @@ A logdir may be a run, a folder with runs up to three levels below, a glob of th
 by plot.py --save. Exit code 0, or 2 if an argument names nothing that can be read.
 """
 
-import os
-import sys
-
-# inspect.py beside this file has the name of a standard module: no imports from this folder.
-if sys.path[0] == os.path.dirname(os.path.realpath(__file__)):
-    sys.path.pop(0)
-
 import argparse
+import sys
 from collections.abc import Sequence
 
 from clion_tf import checks, command
@@ -34,6 +28,7 @@ from clion_tf.results.scores import WINDOW, Score
 from clion_tf.results.sources import add_arguments, read
 
 
+@command.tool("table")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
@@ -48,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command.parser(__doc__)
+    parser = command.parser("table", __doc__)
     add_arguments(parser)
     parser.add_argument("--layout", choices=tables.LAYOUTS, default="plain")
     parser.add_argument(
@@ -67,4 +62,4 @@ def _steps(text: str) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("table", main))
+    sys.exit(main())

@@ -212,8 +212,7 @@ def _commands(
 
     paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
     own["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    # -P: the working folder may be tools/, where inspect.py has the name of a standard module.
-    module = [sys.executable, "-P", "-m", "clion_tf.benchmark.contender"]
+    module = [sys.executable, "-m", "clion_tf.benchmark.contender"]
     for name, mode in modes(config).items():
         yield name, module + to_flagfile(mode).splitlines(), own
 

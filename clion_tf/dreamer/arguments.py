@@ -12,7 +12,7 @@ WITH_FLAGS = ("speed", "checkpoint")  # These take the flags of clion_tf.run, to
 
 def parse(doc: str, arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options; `command` names the sub-command, `flags` holds what is for clion_tf.run."""
-    parser = command.parser(doc)
+    parser = command.parser("compare_dreamer", doc)
     commands = parser.add_subparsers(dest="command", required=True)
     for add in (_add_parity, _add_speed, _add_checkpoint, _add_episodes, _add_curves):
         add(commands)
@@ -34,7 +34,7 @@ def _with_flags(commands: argparse._SubParsersAction, name: str, help_: str):
     return commands.add_parser(
         name,
         help=help_,
-        epilog="all other options are flags of clion_tf.run, such as --flagfile=flags/cpu.flags",
+        epilog="all other options are flags of clion_tf.run, such as --flagfile=cpu",
         allow_abbrev=False,  # An abbreviation could be one of our flags.
     )
 

@@ -12,12 +12,12 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
+from clion_tf import presets
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, different, parse
 from clion_tf.results.curves import plain_task
 from clion_tf.results.methods import describe
 
-FLAGS = pathlib.Path(__file__).resolve().parents[2] / "flags"
 OWN = ("task", "seed", "logdir")  # What the sweep itself says for each run.
 
 
@@ -61,8 +61,8 @@ def expand(
     Args:
       folder: of the sweep; a run's is `<folder>/<task>/<method>/seed<seed>`.
       tasks: as for `clion_tf.run --task`.
-      methods: names of files in flags/, or paths of flagfiles.
-      flagfiles, options: for all runs, such as `flags/cpu.flags` and `--steps=50000`.
+      methods: presets, or paths of flagfiles.
+      flagfiles, options: for all runs, such as `cpu` and `--steps=50000`.
 
     Raises:
       UsageError, ConfigError: if there is nothing to run, an option cannot be, or two runs would
@@ -97,7 +97,10 @@ def _shared_words(flagfiles: Sequence[str], options: Sequence[str]) -> list[str]
 
 def _method_words(method: str, shared: list[str]) -> list[str]:
     """Options of all runs of a method."""
-    file = f"--flagfile={_method_file(method)}"
+    try:
+        file = f"--flagfile={presets.find(method)}"
+    except presets.PresetError as error:
+        raise UsageError(f"--methods={method}: {error}") from error
     alone = parse([file])
     for name in OWN:
         if name in different(Config(), alone):
@@ -111,15 +114,6 @@ def _method_words(method: str, shared: list[str]) -> list[str]:
             f"paper's {Config().batch_size}; sizes are for --flagfile"
         )
     return [*shared, file, f"--batch_size={times * parse(shared).batch_size}"]
-
-
-def _method_file(method: str) -> pathlib.Path:
-    path = pathlib.Path(method).expanduser()
-    path = path if path.suffix else FLAGS / f"{method}.flags"
-    if path.is_file():
-        return path.absolute()
-    known = ", ".join(sorted(found.stem for found in FLAGS.glob("*.flags")))
-    raise UsageError(f"--methods={method}: no file {path}; flags/ has {known or 'none'}")
 
 
 def _run(root: pathlib.Path, task: str, method: str, seed: int, words: list[str]) -> PlannedRun:

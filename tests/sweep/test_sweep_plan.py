@@ -7,9 +7,9 @@ import pytest
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, parse
 from clion_tf.results.methods import describe
-from clion_tf.sweep.plan import FLAGS, expand
+from clion_tf.sweep.plan import expand
 
-CPU = str(FLAGS / "cpu.flags")
+CPU = "cpu"
 METHODS = [
     "clion", "dreamer", "doubled_dreamer", "ablation_constraints", "ablation_evaluator",
     "ablation_no_evaluator", "control_sigma_h0", "control_sigma1_0",
@@ -52,7 +52,7 @@ def test_methods_are_what_they_are_called_at_all_sizes(flagfiles, sizes):
 
 def test_drq_beside_the_papers_agents():
     """Table 2's three columns; DrQ's sizes are its own."""
-    runs = plan(methods=("clion", "dreamer", "drq"), flagfiles=[str(FLAGS / "table2.flags")])
+    runs = plan(methods=("clion", "dreamer", "drq"), flagfiles=["table2"])
     assert [describe(run.config) for run in runs] == [("CLION", ""), ("Dreamer", ""), ("DrQ", "")]
     assert [run.config.batch_size for run in runs] == [50, 50, 512]
     assert len({run.config.steps for run in runs}) == 1
@@ -91,7 +91,7 @@ def test_a_method_of_ones_own_and_a_task_of_ones_own(tmp_path):
     [
         ({"tasks": []}, "--tasks: names none"),
         ({"seeds": [1, 1]}, "--seeds=1,1: one is named twice"),
-        ({"methods": ["clon"]}, "--methods=clon: no file"),
+        ({"methods": ["clon"]}, "--methods=clon: no file 'clon'; presets, by name: ablation_"),
         ({"methods": ["cpu"]}, "no multiple of the paper's 50"),
         ({"methods": ["clion", "bf16"]}, "seed0 and walker_walk/bf16/seed0 would be the same run"),
         ({"tasks": ["walker_walk", "dmc_walker_walk"]}, "would be the same run"),
@@ -100,6 +100,7 @@ def test_a_method_of_ones_own_and_a_task_of_ones_own(tmp_path):
         ({"options": ["--horizon=1"]}, "--horizon=1"),
         ({"options": ["--horizn=9"]}, "horizn"),
         ({"flagfiles": ["no/such.flags"]}, "no/such.flags"),
+        ({"flagfiles": ["cpuu"]}, "--flagfile=cpuu: no file 'cpuu'; presets, by name: ablation_"),
     ],
 )
 def test_refused(given, text):

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import pathlib
+import sys
 
 import numpy as np
 import pytest
@@ -11,7 +12,6 @@ from runs import make_run, options
 from clion_tf import command
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.sweep import standing
-from clion_tf.sweep.plan import FLAGS
 from clion_tf.sweep.standing import Standing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -54,7 +54,7 @@ def test_where_a_run_stands(tmp_path):
 def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypatch):
     root = tmp_path / "sweep"
     words = [f"--logdir={root}", "--tasks=walker_walk", "--methods=dreamer", "--seeds=2",
-             f"--flagfile={FLAGS}/cpu.flags", "--set=--steps=2000", "--dry_run"]  # fmt: skip
+             "--flagfile=cpu", "--set=--steps=2000", "--dry_run"]  # fmt: skip
     code, out, err = tool(*words)
     assert (code, err) == (0, "") and not root.exists()
     assert "2 runs, 0 done; 4,000 environment steps" in out
@@ -121,6 +121,16 @@ def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
     got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion",
                        "--cpus=4", "--gpus=0.5", "--address=auto", "--retries=0")  # fmt: skip
     assert got == code and err.strip().startswith(text) and len(err.splitlines()) == bool(text)
+
+
+@pytest.mark.parametrize("program, again", [
+    ("tools/sweep.py", f"{sys.executable} tools/sweep.py '--tasks=a b'"),
+    ("/opt/my env/bin/clion-sweep", "'/opt/my env/bin/clion-sweep' '--tasks=a b'"),
+])  # fmt: skip
+def test_the_command_that_goes_on(tmp_path, monkeypatch, capsys, program, again):
+    monkeypatch.setattr("sys.argv", [program, "--tasks=a b"])
+    assert sweep._finish(tmp_path, [], 2) == 130
+    assert capsys.readouterr().err == f"stopped; to go on with what is unfinished: {again}\n"
 
 
 def test_seeds():

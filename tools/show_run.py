@@ -4,26 +4,23 @@ Exit code 0; 1 if something is damaged, 2 if there is no run.
 """
 
 import sys
-
-# This file has the name of a standard module, so its folder must not be searched for imports.
-sys.path.pop(0)
-
 from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.inspection import inspect_logdir
 
 
+@command.tool("show_run")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = command.parser(__doc__)
+    parser = command.parser("show_run", __doc__)
     parser.add_argument("--logdir", required=True, help="folder of the run")
     report = inspect_logdir(parser.parse_args(arguments).logdir)
     sys.stdout.write("\n".join(report.lines) + "\n")
     for line in report.damage:
-        sys.stderr.write(f"inspect: {line}\n")
+        sys.stderr.write(f"show_run: {line}\n")
     return command.FAILED if report.damage else command.OK
 
 
 if __name__ == "__main__":
-    sys.exit(command.run("inspect", main))
+    sys.exit(main())

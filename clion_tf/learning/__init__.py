@@ -1,0 +1,1 @@
+"""The paper's equations and the losses made of them."""
