@@ -39,6 +39,8 @@ class Config:
     log_every: int = _option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
     log_images: bool = _option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
     video: str = _option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
+    save_every: int = _option(1_000, "Environment steps between checkpoints, each at the end of an episode; 0: by save_seconds only.", "ours", resume=True)
+    save_seconds: float = _option(0.0, "Seconds between checkpoints, where those are over before save_every's steps; 0: by steps only.", "ours", resume=True)
     keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
     lock: bool = _option(True, "Keep other runs out of the folder by a lock; --nolock where the file system has none.", "ours", resume=True)
     device: str = _option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
@@ -186,7 +188,7 @@ NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
     "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
-    "updates_per_call", "drq_pad",
+    "updates_per_call", "drq_pad", "save_every", "save_seconds",
 )  # fmt: skip
 
 
@@ -242,6 +244,8 @@ def _validate_sizes(config: Config) -> None:
             f"--replay_capacity={config.replay_capacity}: less than an episode of "
             f"{config.time_limit} environment steps; 0 keeps all"
         )
+    if not config.save_every and not config.save_seconds:
+        raise ConfigError("--save_every=0: needs --save_seconds, or nothing is ever saved")
     if config.weighting == "ratio" and config.evaluator_objective != "bce":
         raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
 
