@@ -130,7 +130,9 @@ def _disk_use(config: Config, logdir: pathlib.Path, observed: Shapes) -> str:
     """What the replay will take on disk, and a warning if that is more than there is."""
     steps = config.steps
     if config.replay_capacity:
-        kept = config.keep_checkpoints * config.envs * config.time_limit
+        # Between checkpoints: a whole number of rounds, by time only at least one.
+        rounds = max(1, math.ceil(config.save_every / (config.envs * config.time_limit)))
+        kept = config.keep_checkpoints * rounds * config.envs * config.time_limit
         steps = min(steps, config.replay_capacity + kept)
     frame = NUMBERS_BYTES + sum(
         math.prod(shape) * np.dtype(DTYPES[key]).itemsize for key, shape in observed.items()

@@ -20,6 +20,8 @@ from clion_tf.files import atomic_write
 
 log = logging.getLogger(__name__)
 
+STOPPED = "-stopped"
+NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
 # What reading a damaged file can raise, besides OSError.
 DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # Variables that only float16 needs, see learning.optimizer: a run may change its precision.
@@ -47,9 +49,11 @@ class Counters:
     begun_at: int = 0  # Those that the run's episodes lack, as another program made them.
     episodes: int = 0
     updates: int = 0
+    updates_due: int = 0  # Of the present phase, those that are still to be made.
     last_train: int | None = None  # `steps` at the last phase of updates.
     next_eval: int | None = None
     next_log: int | None = None
+    saved_at: int = 0  # `steps` at the last checkpoint that was due.
     logged_at: int = 0  # `steps` at the last line of the updates' metrics.
     evaluated_at: int | None = None
     test_episodes: int = 0
@@ -67,6 +71,10 @@ class Counters:
 class Checkpoints:
     """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest few kept.
 
+    One that was made because the run stopped is called `<environment steps>-stopped.npz`. It is one
+    more, and goes when the next one is due: what a run comes to must not depend on its stops, as it
+    would if it went back to one of them (see `clion_tf.updates.go_back`).
+
     Args:
       folder: made if missing.
       keep: how many.
@@ -83,25 +91,36 @@ class Checkpoints:
     @staticmethod
     def found_in(folder: pathlib.Path) -> list[pathlib.Path]:
         """All checkpoints of a folder, newest first."""
-        return sorted(folder.glob("[0-9]*.npz"), reverse=True)
+        named = ((NAME.fullmatch(path.name), path) for path in folder.glob("[0-9]*.npz"))
+        found = [(int(match[1]), bool(match[2]), path) for match, path in named if match]
+        return [path for *_, path in sorted(found, reverse=True)]
 
-    def save(self, variables: Mapping[str, np.ndarray], counters: Counters) -> pathlib.Path:
-        """Writes a checkpoint and removes those too old to keep."""
+    def save(
+        self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
+    ) -> pathlib.Path:
+        """Writes a checkpoint and, if it is not that of a stop, removes those too old to keep."""
         arrays = {name: np.asarray(value) for name, value in variables.items()}
         meta = json.dumps(dataclasses.asdict(counters))
-        path = self._folder / f"{counters.steps:09d}.npz"
+        path = self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
-        for old in self.paths()[self._keep :]:
-            old.unlink()
+        if not stopped:
+            stops, due = [], []
+            for found in self.paths():
+                (stops if _is_stop(found) else due).append(found)
+            for old in stops + due[self._keep :]:
+                old.unlink()
         return path
 
     def oldest(self) -> Counters:
         """The counters of the oldest checkpoint that is kept; errors as `load`'s."""
         return load_counters(self.paths()[-1])
 
-    def load_newest(self) -> tuple[dict[str, np.ndarray], Counters] | None:
+    def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters] | None:
         """The newest checkpoint that can be read, None without any; damaged ones are set aside.
+
+        Args:
+          stops: whether those of stops count.
 
         Raises:
           CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes;
@@ -109,17 +128,23 @@ class Checkpoints:
           OSError: if the disk does not give it now, which says nothing of the file.
         """
         for path in self.paths():
+            if _is_stop(path) and not stops:
+                continue
             try:
                 return load(path)
             except DamagedError as error:
                 log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
-        if any(self._folder.glob("*.npz.bad")):
+        if stops and any(self._folder.glob("*.npz.bad")):
             raise CheckpointError(
                 f"{self._folder}: no checkpoint can be read; use another --logdir, or delete this "
                 "run's to begin anew"
             )
         return None
+
+
+def _is_stop(path: pathlib.Path) -> bool:
+    return path.stem.endswith(STOPPED)
 
 
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:

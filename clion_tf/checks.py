@@ -1,13 +1,18 @@
 """Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
 
 import math
+import os
 import pathlib
 import tempfile
 from collections.abc import Sequence
 
+from clion_tf import loading
 from clion_tf.command import UsageError
 from clion_tf.config import Config
-from clion_tf.loading import TrainedAgent
+from clion_tf.files import user_path
+from clion_tf.loading import Saved, TrainedAgent
+from clion_tf.logdir import LogdirError
+from clion_tf.results.curves import each
 
 
 def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> pathlib.Path:
@@ -16,7 +21,7 @@ def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> path
     Raises:
       UsageError: if it cannot, or has another.
     """
-    path = pathlib.Path(name).expanduser()
+    path = user_path(name)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"--{option}={name}: must end in {', '.join(suffixes)}")
     if path.is_dir():
@@ -38,6 +43,27 @@ def world_model(config: Config) -> None:
     """
     if config.agent != "clion":
         raise UsageError(f"{config.logdir}: its agent, {config.agent}, has no world model")
+
+
+def runs_with_world_models(
+    logdirs: Sequence[str | os.PathLike], checkpoint: str | None = None
+) -> dict[str | os.PathLike, Saved]:
+    """What runs have saved, by folder; one that cannot be used is left out with a warning.
+
+    Raises:
+      LogdirError: if a folder is not there.
+      UsageError, LogdirError, CheckpointError, OSError: if none can be used, why the first cannot.
+    """
+    for logdir in logdirs:
+        if not user_path(logdir).is_dir():
+            raise LogdirError(f"{logdir}: no run of clion_tf there")
+
+    def read(logdir):
+        saved = loading.read(logdir, checkpoint)
+        world_model(saved.config)
+        return logdir, saved
+
+    return dict(each(logdirs, read))
 
 
 def sees_images(trained: TrainedAgent) -> None:

@@ -8,6 +8,7 @@ The absl flags of the command line are made from this table; nothing mutates the
 
 import dataclasses
 import math
+import pathlib
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from absl import flags
 
 from clion_tf import presets
+from clion_tf.files import unprintable
 
 
 class ConfigError(ValueError):
@@ -52,7 +54,10 @@ class Config:
     log_every: int = _option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
     log_images: bool = _option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
     video: str = _option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
+    save_every: int = _option(1_000, "Environment steps between checkpoints, each at the end of an episode; 0: by save_seconds only.", "ours", resume=True)
+    save_seconds: float = _option(0.0, "Seconds between checkpoints, where those are over before save_every's steps; 0: by steps only.", "ours", resume=True)
     keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
+    lock: bool = _option(True, "Keep other runs out of the folder by a lock; --nolock where the file system has none.", "ours", resume=True)
     device: str = _option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
     precision: str = _option("auto", "Compute type; auto is bf16 or 16 on GPUs that have it, 32 on CPUs.", "ours", ("auto", "32", "16", "bf16"), resume=True)
     deterministic: bool = _option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
@@ -203,7 +208,7 @@ NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
     "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
-    "updates_per_call", "drq_pad",
+    "updates_per_call", "drq_pad", "save_every", "save_seconds",
 )  # fmt: skip
 
 
@@ -219,6 +224,9 @@ def _validate(config: Config) -> None:
             raise ConfigError(f"--{field.name}={value}: use one of {', '.join(choices)}")
         if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"--{field.name}={value}: not a finite number")
+        # run.flags would not give it back.
+        if isinstance(value, str) and (wrong := unprintable(value)):
+            raise ConfigError(f"--{field.name}={value!r}: {wrong}")
     for names, holds, need in (
         (POSITIVE, lambda value: value > 0, "greater than 0"),
         (NOT_NEGATIVE, lambda value: value >= 0, "0 or greater"),
@@ -256,6 +264,8 @@ def _validate_sizes(config: Config) -> None:
             f"--replay_capacity={config.replay_capacity}: less than an episode of "
             f"{config.time_limit} environment steps; 0 keeps all"
         )
+    if not config.save_every and not config.save_seconds:
+        raise ConfigError("--save_every=0: needs --save_seconds, or nothing is ever saved")
     if config.weighting == "ratio" and config.evaluator_objective != "bce":
         raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
 
@@ -304,16 +314,30 @@ def parse(arguments: Iterable[str]) -> Config:
     Raises:
       ConfigError: for an unknown flag, a value of the wrong kind, or what cannot run.
     """
-    values = _Flags()
+    values, arguments = _Flags(), list(arguments)
     define_flags(values)
     try:
         rest = values(["clion_tf", *arguments])[1:]
     except flags.Error as error:
         text = " ".join(str(error).split()).removeprefix("ERROR:: ")
         raise ConfigError(text) from error
+    except (ValueError, OSError) as error:  # What reading a flagfile raises.
+        raise ConfigError(f"{_bad_flagfile(arguments)}: cannot be read ({error})") from error
     if rest:
         raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
     return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})
+
+
+def _bad_flagfile(arguments: Sequence[str]) -> str:
+    """The first word that names a flagfile that is no text; of a nested one only that it is one."""
+    for word in arguments:
+        name, _, path = word.partition("=")
+        try:
+            if name.lstrip("-") == "flagfile":
+                pathlib.Path(path).read_text()
+        except (ValueError, OSError):
+            return word
+    return "--flagfile: a file that another one names"
 
 
 def usage() -> str:

@@ -4,11 +4,11 @@ They write nothing; of the logdir they read the episodes.
 """
 
 import logging
-import pathlib
 import time
 from collections.abc import Callable, Generator, Sequence
 
 from clion_tf.config import Config
+from clion_tf.files import user_path
 from clion_tf.observations import Shapes
 from clion_tf.replay import Batch, Replay, ReplayError, prefetch
 from clion_tf.team import Team
@@ -57,7 +57,7 @@ class Source:
 
     def __init__(self, config: Config, shapes: Shapes):
         self._config = config
-        folder = pathlib.Path(config.logdir).expanduser().absolute() / "episodes"
+        folder = user_path(config.logdir).absolute() / "episodes"
         capacity = config.replay_capacity // config.action_repeat or None
         self._replay = Replay(
             folder, config.batch_length, config.seed, config.dataset_balance, shapes, capacity

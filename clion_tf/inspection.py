@@ -9,6 +9,7 @@ import numpy as np
 from clion_tf.checkpoint import CheckpointError, Checkpoints, digest, load
 from clion_tf.config import Config, different
 from clion_tf.episodes import DAMAGE, inspect
+from clion_tf.files import user_path
 from clion_tf.logdir import LogdirError, saved_options
 
 
@@ -26,7 +27,7 @@ def inspect_logdir(logdir: str | pathlib.Path) -> Report:
     Raises:
       LogdirError: if there is no run.
     """
-    folder = pathlib.Path(logdir).expanduser()
+    folder = user_path(logdir)
     options = saved_options(folder) if folder.is_dir() else None
     if options is None:
         raise LogdirError(f"{folder}: no run of clion_tf there")

@@ -14,6 +14,7 @@ import numpy as np
 from clion_tf.checkpoint import CheckpointError, Checkpoints, Counters, restore
 from clion_tf.checkpoint import load as load_checkpoint
 from clion_tf.config import Config, ConfigError
+from clion_tf.files import user_path
 from clion_tf.interaction import AgentPolicy
 from clion_tf.logdir import LogdirError, saved_options
 from clion_tf.observations import check
@@ -109,7 +110,7 @@ def load(
 
 def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None) -> Saved:
     """What `load` makes an agent from; arguments and errors as there."""
-    folder = pathlib.Path(logdir).expanduser()
+    folder = user_path(logdir)
     config = saved_options(folder) if folder.is_dir() else None
     if config is None:
         raise LogdirError(f"{folder}: no run of clion_tf there")
@@ -168,7 +169,7 @@ def _newest(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters, path
 
 def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.Path:
     if not isinstance(wanted, int) and not str(wanted).isdecimal():
-        path = pathlib.Path(wanted).expanduser()
+        path = user_path(wanted)
         if not path.is_file():
             raise CheckpointError(f"{path}: no such checkpoint")
         return path

@@ -1,16 +1,18 @@
 """The folder of a run: who may use it, and the options it was made with."""
 
 import contextlib
+import errno
 import fcntl
 import os
 import pathlib
 from collections.abc import Iterator
 
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
-from clion_tf.files import atomic_write
+from clion_tf.files import UNSUPPORTED, atomic_write, user_path
 
 FLAGFILE = "run.flags"
 LOCK = ".lock"
+NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)  # Of a file system that has none, or no server for them.
 
 
 class LogdirError(RuntimeError):
@@ -24,11 +26,12 @@ def open_logdir(config: Config) -> Iterator[pathlib.Path]:
     Raises:
       LogdirError: if it is a file, cannot be written, is in use, holds something else or a run
         of other options.
+      PathError: if it cannot be a path.
     """
     if not config.logdir:
         raise LogdirError("say where to write: --logdir=FOLDER")
-    folder = pathlib.Path(config.logdir).expanduser().absolute()
-    with _locked(folder):
+    folder = user_path(config.logdir).absolute()
+    with _locked(folder, config.lock):
         check_options(folder, config)
         with atomic_write(folder / FLAGFILE) as file:
             file.write(to_flagfile(config).encode())
@@ -45,9 +48,14 @@ def saved_options(folder: pathlib.Path) -> Config | None:
     if not path.exists():
         return None
     try:
-        return from_flagfile(path.read_text())
+        text = path.read_bytes().decode()
+        config = from_flagfile(text)
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise LogdirError(f"{path}: cannot read the run's options ({error})") from error
+    # Every version writes all that it knows; an older one's file may lack newer options.
+    if not any(line.startswith("--task=") for line in text.splitlines()):
+        raise LogdirError(f"{path}: damaged, it does not say the run's task")
+    return config
 
 
 def check_options(folder: pathlib.Path, config: Config) -> None:
@@ -68,7 +76,10 @@ def check_options(folder: pathlib.Path, config: Config) -> None:
 
 
 def in_use(folder: pathlib.Path) -> bool:
-    """Whether a run is going on in a folder, on this machine or one that shares its files."""
+    """Whether a run is going on in a folder, on this machine or one that shares its files.
+
+    False where the file system has no locks, as nothing tells.
+    """
     try:
         handle = os.open(folder / LOCK, os.O_RDWR)
     except FileNotFoundError:
@@ -78,24 +89,50 @@ def in_use(folder: pathlib.Path) -> bool:
         return False
     except BlockingIOError:
         return True
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        return False
     finally:
         os.close(handle)
 
 
 @contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
+def _locked(folder: pathlib.Path, lock: bool) -> Iterator[None]:
+    _make(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     except OSError as error:
         raise LogdirError(f"{folder}: cannot write there ({error.strerror})") from error
     try:
-        # Held by the process, so a killed run leaves no lock behind.
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise LogdirError(f"{folder}: another run is using it") from error
-    try:
+        if lock:
+            _lock(handle, folder)
         yield
     finally:
         os.close(handle)
+
+
+def _make(folder: pathlib.Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        dangling = folder.is_symlink() and not folder.exists()
+        found = (
+            f"is a link to {os.readlink(folder)}, which is not there" if dangling else "is a file"
+        )
+        raise LogdirError(f"{folder}: {found}") from error
+    except OSError as error:
+        raise LogdirError(f"{folder}: cannot write there ({error.strerror})") from error
+
+
+def _lock(handle: int, folder: pathlib.Path) -> None:
+    """Held by the process, so a killed run leaves no lock behind."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise LogdirError(f"{folder}: another run is using it") from error
+    except OSError as error:
+        raise LogdirError(
+            f"{folder}: its file system gives no lock ({error.strerror}), so that nothing would "
+            "keep another run out; if there is none, use --nolock, or another --logdir"
+        ) from error

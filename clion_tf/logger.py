@@ -60,12 +60,16 @@ class Logger:
         os.fsync(self._file.fileno())
         return self._file.tell()
 
-    def scalars(self, step: int, groups: Mapping[str, Mapping[str, float]]) -> None:
+    def scalars(
+        self, step: int, groups: Mapping[str, Mapping[str, float]], events: bool = True
+    ) -> None:
         """Logs numbers by group and name at an environment step, as one line of the file.
 
         TensorBoard shows `group/name`. The file has the original Dreamer's keys: `train/name`
         and `test/name`, the bare name for other groups; group '' has the bare name in both. JSON
-        knows no NaN and no infinity: they are null there. Raises ValueError if two names clash.
+        knows no NaN and no infinity: they are null there. Without `events` TensorBoard, which
+        cannot forget a line at a step that others are at, is not told. Raises ValueError if two
+        names clash.
         """
         line: dict[str, float | int | None] = {"step": int(step)}
         tags: dict[str, float] = {}
@@ -80,10 +84,8 @@ class Logger:
                 tags[tag] = number
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._file.flush()
-        self._add(
-            step,
-            [_Summary.Value(tag=tag, simple_value=n) for tag, n in tags.items()],
-        )
+        if events:
+            self._add(step, [_Summary.Value(tag=tag, simple_value=n) for tag, n in tags.items()])
 
     def video(self, step: int, tag: str, frames: np.ndarray, fps: float) -> None:
         """Logs frames uint8 [T, H, W, C] as an animated GIF."""
@@ -166,15 +168,22 @@ def _plain(value: float) -> float | int:
 
 
 def _cut(path: Path, size: int) -> int:
-    """Cuts the file to `size` bytes of whole lines; returns the last line's step, -1 if none."""
+    """Cuts the file to `size` bytes of whole lines; returns the last step in it, -1 if none."""
     data = path.read_bytes()[:size] if path.exists() else b""
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) != size:
         _log.warning("%s has %d bytes, not %d: metrics were lost", path, len(whole), size)
     if path.exists():
         os.truncate(path, len(whole))
-    lines = whole.splitlines()
-    return json.loads(lines[-1])["step"] if lines else -1
+    return next(filter(None, map(_step, reversed(whole.split(b"\n")))), -1)
+
+
+def _step(line: bytes) -> int | None:
+    """None of a damaged line."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
+        return None
 
 
 def _open_events(folder: Path, last_step: int | None) -> io.TFRecordWriter:

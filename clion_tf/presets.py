@@ -7,6 +7,8 @@ the files of `flags/`, which an installed copy has in its own folder.
 import os
 import pathlib
 
+from clion_tf.files import user_path
+
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 # An installed copy's, a checkout's.
 FOLDER = next((f for f in (_PACKAGE / "flags", _PACKAGE.parent / "flags") if f.is_dir()), _PACKAGE)
@@ -22,8 +24,9 @@ def find(name: str) -> str:
 
     Raises:
       PresetError: if there is none.
+      PathError: if it begins with a home directory that is not there.
     """
-    path = os.path.expanduser(name)
+    path = str(user_path(name))
     if "/" not in name and (os.path.isdir(path) or not os.path.exists(path)):
         path = str(FOLDER / f"{name.removesuffix(_SUFFIX)}{_SUFFIX}")
     if not os.path.exists(path):

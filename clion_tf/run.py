@@ -15,13 +15,13 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from clion_tf import cluster
-from clion_tf.checkpoint import CheckpointError
-from clion_tf.config import Config, ConfigError, parse, usage
+from clion_tf import cluster, command
+from clion_tf.config import Config, parse, usage
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
-from clion_tf.logdir import LogdirError, open_logdir
+from clion_tf.logdir import open_logdir
 from clion_tf.replay import ReplayError
 
+NAME = "clion_tf"
 REFUSED = 2  # Bad options, logdir, task: nothing was done.
 FAILED = 1  # An environment or the disk failed; the last checkpoint stands.
 EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
@@ -33,15 +33,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if any(word in ("--help", "-h", "--helpfull") for word in arguments):
-        sys.stdout.write(f"{__doc__}\n{usage()}")
-        return 0
+        return command.guarded(NAME, _help, ("stdout", "stderr"))
+    return command.guarded(NAME, lambda: _main(arguments), ("stderr",))
+
+
+def _help() -> int:
+    sys.stdout.write(f"{__doc__}\n{usage()}")
+    return 0
+
+
+def _main(arguments: Sequence[str]) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return _run(parse(arguments))
     except WorkerError as error:
         # Whatever raised in it will again; a worker that died or hung may not have room enough now.
         return _fail(REFUSED if error.details else FAILED, error)
-    except (ConfigError, LogdirError, CheckpointError, EnvError) as error:
+    except (*command.REFUSALS, EnvError) as error:
         return _fail(REFUSED, error)
     except OSError as error:
         return _fail(FAILED, _describe(error))
@@ -63,8 +71,7 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(code: int, error: Exception | str) -> int:
-    sys.stderr.write(f"clion_tf: error: {error}\n")
-    return code
+    return command.fail(NAME, code, error)
 
 
 def _run(config: Config) -> int:
@@ -112,7 +119,9 @@ def _learn(config: Config, team=None) -> int:
         try:
             train.train(run)
         except Interrupted:
-            run.progress.message("stopped; the same command goes on from the last finished episode")
+            where = f"the checkpoint at {run.counters.saved_at} environment steps"
+            where = "here" if run.done == run.saved else where
+            run.progress.message(f"stopped; the same command goes on from {where}")
             return EXIT_SIGNAL + (stop or [signal.SIGTERM])[0]  # Another process may be asked.
         except (EnvError, ReplayError, BadNumbers) as error:
             return _fail(FAILED, error)

@@ -5,6 +5,7 @@ The phases see no network and no renderer: the agent and the environments are us
 
 import dataclasses
 import pathlib
+import time
 from collections.abc import Callable, Sequence
 
 from clion_tf.checkpoint import Checkpoints, Counters
@@ -18,7 +19,7 @@ from clion_tf.stopwatch import Stopwatch
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; its last checkpoint is where it goes on from."""
+    """The run was asked to stop."""
 
 
 @dataclasses.dataclass
@@ -44,6 +45,19 @@ class Run:
     # the phase: other processes may have to make them too.
     announce: Callable[["Run", Sequence[int], int], None] = lambda *_: None
     watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
+    # Whether a checkpoint made now would be one to go on from with the same outcome.
+    resumable: bool = True
+    saved_time: float = dataclasses.field(default_factory=time.monotonic)
+    saved: tuple = ()  # What `done` was at the last checkpoint.
+
+    def __post_init__(self):
+        self.saved = self.done
+
+    @property
+    def done(self) -> tuple:
+        """Differs from what it was as soon as there is something to save."""
+        c = self.counters
+        return c.episodes, c.updates, c.evaluated_at, c.logged_at
 
 
 def check_stop(run: Run) -> None:

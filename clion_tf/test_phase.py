@@ -5,7 +5,6 @@ import json
 import numpy as np
 
 from clion_tf import heldout, video
-from clion_tf.episodes import Episode
 from clion_tf.files import atomic_write
 from clion_tf.interaction import AgentPolicy
 from clion_tf.running import Run, play_episodes
@@ -20,26 +19,32 @@ def evaluate_if_due(run: Run) -> None:
         counters.next_eval = counters.steps
     if counters.steps < counters.next_eval:
         return
-    # With several environments a round may be longer than `eval_every`.
-    periods = (counters.steps - counters.next_eval) // config.eval_every + 1
-    counters.next_eval += periods * config.eval_every
     if counters.evaluated_at != counters.steps:  # A run's end is evaluated in any case.
         with run.watch("evaluate"):
             evaluate(run)
+    # With several environments a round may be longer than `eval_every`.
+    periods = (counters.steps - counters.next_eval) // config.eval_every + 1
+    counters.next_eval += periods * config.eval_every
 
 
 def evaluate(run: Run) -> None:
-    """Episodes with the evaluation policy: returns, a video, pictures of what the model sees."""
+    """Episodes with the evaluation policy: returns, a video, pictures of what the model sees.
+
+    The counters change only at the end, so that an evaluation that is broken off is made again.
+    """
     config, counters = run.config, run.counters
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
-    returns, lengths = [], []
+    returns, lengths, first = [], [], counters.test_episodes
+    frames = None
     for number in range(config.eval_episodes):
-        [episode] = play_episodes(run, run.test_envs, policy, counters.test_episodes)
-        counters.test_episodes += 1
+        [episode] = play_episodes(run, run.test_envs, policy, first + number)
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
-        if number == 0 and "image" in episode:
-            _save_video(run, episode)
+        if number == 0:
+            frames = episode.get("image")
+    if frames is not None:
+        _save_video(run, frames)
+    counters.test_episodes += config.eval_episodes
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
@@ -65,8 +70,8 @@ def _inspect_model(run: Run) -> dict[str, dict[str, float]]:
     return found.scalars
 
 
-def _save_video(run: Run, episode: Episode) -> None:
-    run.logger.video(run.counters.steps, "test/video", episode["image"], FPS)
+def _save_video(run: Run, frames: np.ndarray) -> None:
+    run.logger.video(run.counters.steps, "test/video", frames, FPS)
     if run.config.video != "none":
         path = run.logdir / "videos" / f"test-{run.counters.steps:09d}.{run.config.video}"
-        video.save_video(path, episode["image"], FPS)
+        video.save_video(path, frames, FPS)

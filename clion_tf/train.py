@@ -1,4 +1,4 @@
-"""Algorithm 1: seed episodes; then for ever evaluate, update, interact, save.
+"""Algorithm 1: seed episodes; then for ever evaluate, update, interact, save at times.
 
 The loop counts, logs and saves; it never sees a network or a renderer. Everything it does is a
 function of the options and the counters, so that a run continued from a checkpoint repeats what
@@ -9,10 +9,12 @@ import concurrent.futures
 import contextlib
 import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 
-from clion_tf.checkpoint import CheckpointError
+from clion_tf.checkpoint import CheckpointError, Counters
 from clion_tf.config import Config
+from clion_tf.envs import EnvError
 from clion_tf.episodes import Episode
 from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, TimedPolicy
 from clion_tf.running import Interrupted, Run, play_episodes
@@ -32,23 +34,48 @@ def train(run: Run) -> None:
       WorkerError: when an environment fails too often.
       BadNumbers: when losses or gradients stay not finite after going back to a checkpoint.
     """
-    config, counters = run.config, run.counters
     clock = _clock(run)
-    # One thread for the whole run: a worker process ends with the thread that started it.
-    with concurrent.futures.ThreadPoolExecutor(1) as beside:
-        while counters.steps < config.steps:
-            try:
-                _iteration(run, clock, beside)
-            except BadNumbers as error:
-                go_back(run, error)
+    try:
+        # One thread for the whole run: a worker process ends with the thread that started it.
+        with concurrent.futures.ThreadPoolExecutor(1) as beside:
+            while run.counters.steps < run.config.steps:
+                try:
+                    _iteration(run, clock, beside)
+                except BadNumbers as error:
+                    go_back(run, error)
+        _finish(run, clock)
+    except (Interrupted, EnvError):
+        _stop(run, clock)
+        raise
+
+
+def _finish(run: Run, clock: Clock) -> None:
+    """The evaluation at the end, the last line of metrics, the last checkpoint."""
+    counters = run.counters
     if counters.evaluated_at != counters.steps and counters.updates:
         evaluate(run)
+    if counters.sums_count or counters.skipped:
+        run.logger.scalars(counters.steps, _gathered(run, clock))
+        _begin_gathering(counters)
+    if run.done != run.saved:
         save(run)
 
 
+def _stop(run: Run, clock: Clock) -> None:
+    """Saves where the run stands, if it can go on from there, and what it has gathered.
+
+    The line comes after the checkpoint, so that a resumed run takes it back and writes the whole.
+    """
+    if run.resumable and run.done != run.saved:
+        save(run, stopped=True)
+    if run.counters.sums_count or run.counters.skipped:
+        run.logger.scalars(run.counters.steps, _gathered(run, clock), events=False)
+
+
 def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> None:
-    """Evaluation and updates if due, an episode in each environment, a checkpoint."""
+    """Evaluation and updates if due, an episode in each environment, a checkpoint if due."""
     config, counters = run.config, run.counters
+    run.resumable = True
     # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
     if counters.steps - counters.begun_at < config.prefill:
         policy = RandomPolicy(run.agent.sizes.action_size, run.agent.sizes.discrete, config.seed)
@@ -57,7 +84,7 @@ def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> N
         evaluate_if_due(run)
         amount = exploration(config, counters.steps)
         # The first phase comes before the first episode in any case: nothing is learned yet.
-        if config.overlap and counters.last_train is not None:
+        if config.overlap and counters.last_train is not None and not counters.updates_due:
             run.agent.remember()
             policy = AgentPolicy(run.agent, training=True, amount=amount, earlier=True)
             _collect_beside(run, policy, beside)
@@ -65,7 +92,8 @@ def _iteration(run: Run, clock: Clock, beside: concurrent.futures.Executor) -> N
             update_if_due(run)
             _collect(run, AgentPolicy(run.agent, training=True, amount=amount))
     _write_metrics(run, clock)
-    save(run)
+    if _save_is_due(run):
+        save(run)
 
 
 def exploration(config: Config, steps: int) -> float:
@@ -76,12 +104,26 @@ def exploration(config: Config, steps: int) -> float:
     return max(config.expl_min, amount)
 
 
-def save(run: Run) -> None:
-    """Writes a checkpoint of everything that a resumed run needs."""
+def _save_is_due(run: Run) -> bool:
+    config, steps = run.config, run.counters.steps - run.counters.saved_at
+    if config.save_every and steps >= config.save_every:
+        return True
+    return 0 < config.save_seconds <= time.monotonic() - run.saved_time
+
+
+def save(run: Run, stopped: bool = False) -> None:
+    """Writes a checkpoint of everything that a resumed run needs.
+
+    Args:
+      stopped: because the run stops; the next one that is due comes when it would have come.
+    """
     with run.watch("save"):
+        if not stopped:
+            run.counters.saved_at, run.saved_time = run.counters.steps, time.monotonic()
         run.counters.metrics_bytes = run.logger.position
         variables = {name: v.numpy() for name, v in run.agent.named_state().items()}
-        run.checkpoints.save(variables, run.counters)
+        run.checkpoints.save(variables, run.counters, stopped)
+        run.saved = run.done
         if run.config.replay_capacity:
             with contextlib.suppress(CheckpointError):  # A damaged one soon makes way.
                 run.replay.prune(run.checkpoints.oldest().episodes)
@@ -115,8 +157,12 @@ def _collect(run: Run, policy: Policy) -> None:
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
-    """Episodes in another thread while the updates are made that are due before them."""
+    """Episodes in another thread while the updates are made that are due before them.
+
+    Meanwhile a checkpoint would lack the networks from before the updates, which act.
+    """
     given_up = threading.Event()
+    run.resumable = False
 
     def go_on(step: int) -> None:
         if given_up.is_set():
@@ -134,6 +180,7 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
         episodes = played.result()
     for episode in episodes:
         _add_episode(run, episode)
+    run.resumable = True
 
 
 def _add_episode(run: Run, episode: Episode) -> None:
@@ -158,20 +205,33 @@ def _write_metrics(run: Run, clock: Clock) -> None:
         counters.next_log = counters.steps + config.log_every
     if (counters.sums_count or counters.skipped) and counters.steps >= counters.next_log:
         counters.next_log += config.log_every
-        groups: dict[str, dict[str, float]] = {"": {"updates": counters.updates}}
-        for name, total in counters.sums.items():
-            group, leaf = name.split("/", 1)
-            groups.setdefault(group, {})[leaf] = total / counters.sums_count
-        made, steps = counters.sums_count + counters.skipped, counters.steps - counters.logged_at
-        groups["speed"] = {**clock(), "updates_per_env_step": made / steps}
-        groups.setdefault("model", {})["skipped_updates"] = counters.skipped
-        groups.setdefault("behaviour", {})["expl_amount"] = exploration(config, counters.steps)
+        groups = _gathered(run, clock)
         run.logger.scalars(counters.steps, groups)
         text += "".join(_loss(groups))
         text += f", {groups['speed']['fps']:.1f} steps/s"
-        counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
-        counters.logged_at = counters.steps
+        _begin_gathering(counters)
     run.progress.message(text)
+
+
+def _gathered(run: Run, clock: Clock) -> dict[str, dict[str, float]]:
+    """By group and name, the means of the updates' metrics since the last line."""
+    counters = run.counters
+    groups: dict[str, dict[str, float]] = {"": {"updates": counters.updates}}
+    for name, total in counters.sums.items():
+        group, leaf = name.split("/", 1)
+        groups.setdefault(group, {})[leaf] = total / counters.sums_count
+    groups["speed"] = clock()
+    if steps := counters.steps - counters.logged_at:
+        made = counters.sums_count + counters.skipped
+        groups["speed"]["updates_per_env_step"] = made / steps
+    groups.setdefault("model", {})["skipped_updates"] = counters.skipped
+    groups.setdefault("behaviour", {})["expl_amount"] = exploration(run.config, counters.steps)
+    return groups
+
+
+def _begin_gathering(counters: Counters) -> None:
+    counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
+    counters.logged_at = counters.steps
 
 
 def _loss(groups: dict[str, dict[str, float]]) -> Iterator[str]:

@@ -22,27 +22,31 @@ class BadNumbers(Exception):
 def update_if_due(run: Run) -> None:
     """The phases that are due, C updates for every T environment steps (Algorithm 1).
 
+    What is left of a phase that a stop broke off comes first.
+
     Raises:
       BadNumbers: when too many updates in a row are skipped.
     """
     config, counters = run.config, run.counters
     if counters.last_train is None:
         counters.last_train = counters.steps
-        _update(run, config.pretrain)
+        counters.updates_due += config.pretrain
     # More than one phase is due after episodes longer than train_every.
     while counters.steps >= counters.last_train + config.train_every:
         counters.last_train += config.train_every
-        _update(run, config.train_steps)
+        counters.updates_due += config.train_steps
+    if counters.updates_due:
+        _update(run)
 
 
-def _update(run: Run, count: int) -> None:
-    """A phase of updates; their mean metrics are added to what the next log line shows."""
+def _update(run: Run) -> None:
+    """The updates that are due; their mean metrics are added to what the next log line shows."""
     config, counters = run.config, run.counters
     start = time.perf_counter()
     draw = run.replay.sample_fn(config.batch_size)
     # After going back the same batches and noise would lead to the same bad numbers.
     first = counters.updates + (counters.rollbacks << 32)
-    numbers = range(first, first + count)
+    numbers = range(first, first + counters.updates_due)
     each = run.updates_per_call
     with contextlib.closing(prefetch(draw, numbers, depth=2 * each)) as batches:
         while True:
@@ -56,6 +60,7 @@ def _update(run: Run, count: int) -> None:
                 rows = _train(run, due)
             for (number, _), metrics in zip(due, rows, strict=True):
                 counters.updates += 1
+                counters.updates_due -= 1
                 named = dict(zip(run.agent.metric_names, metrics, strict=True))
                 _add_metrics(run, named, number)
             done = counters.updates + (counters.rollbacks << 32) - first
@@ -90,9 +95,12 @@ def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
 
 
 def go_back(run: Run, error: BadNumbers) -> None:
-    """Once, to the newest checkpoint, to go on with other batches; then give up with a dump."""
+    """Once, to the newest checkpoint, to go on with other batches; then give up with a dump.
+
+    Not to one that a stop made: an outcome must not depend on stops.
+    """
     text, number = error.args
-    found = run.checkpoints.load_newest()
+    found = run.checkpoints.load_newest(stops=False)
     if run.counters.rollbacks or found is None:
         path = run.logdir / f"bad-update-{number & 0xFFFFFFFF:09d}.npz"
         batch = run.replay.sample(run.config.batch_size, number)

@@ -3,6 +3,7 @@
 In this process where no environment is rendered in it: `main` starts workers for that.
 """
 
+import errno
 import fcntl
 import os
 import pathlib
@@ -15,6 +16,7 @@ import pytest
 
 from clion_tf import run
 from clion_tf.config import Config, to_flagfile
+from clion_tf.logdir import in_use
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -147,6 +149,61 @@ def test_logdir_in_use(finished, refuse):
         assert "another run is using it" in refuse(f"--logdir={finished}")
     # Free again: it gets as far as the next mistake.
     assert "--horizon=9" in refuse(f"--logdir={finished}", "--horizon=9")
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EIO])
+def test_a_file_system_without_locks(finished, refuse, monkeypatch, number):
+    def fail(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    before = files(finished)
+    line = refuse(f"--logdir={finished}", "--horizon=9")
+    assert f"{finished}: its file system gives no lock ({os.strerror(number)})" in line
+    assert "--nolock" in line and "another run" in line and files(finished) == before
+    # Then it gets as far as the next mistake.
+    assert "--horizon=9 (was 15)" in refuse(f"--logdir={finished}", "--horizon=9", "--nolock")
+    if number != errno.EIO:
+        assert not in_use(finished)  # Nothing tells, so a sweep tries.
+
+
+def test_logdir_is_a_link_to_nothing(tmp_path, refuse):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    line = refuse(f"--logdir={tmp_path}/link")
+    assert line.endswith(f"/link: is a link to {tmp_path}/gone, which is not there")
+
+
+@pytest.mark.parametrize("text", [b"\xff\xfe-\0-\0", b"--task=a\0b\n", b"--flagfile=a\0b\n"])
+def test_flagfiles_that_are_no_text(tmp_path, refuse, text):
+    (tmp_path / "good.flags").write_text("--steps=3000\n")
+    (tmp_path / "bad.flags").write_bytes(text)
+    files = [f"--flagfile={tmp_path}/{name}.flags" for name in ("good", "bad")]
+    line = refuse(f"--logdir={tmp_path}/run", *files)
+    if text.startswith(b"\xff"):
+        assert f"{tmp_path}/bad.flags: cannot be read (" in line and "good.flags" not in line
+    else:
+        assert "NUL in it" in line or "null byte" in line
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("word", ["--task=a\nb", "--task=\udcff:x", "--logdir=~nosuchuser/x"])
+def test_words_that_cannot_be_saved(tmp_path, refuse, word):
+    refuse(f"--logdir={tmp_path}/run", word)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_streams(tmp_path):
+    """Of a run: without stderr nothing would ever be told; the others are not needed."""
+    words = [sys.executable, "-m", "clion_tf.run", f"--logdir={tmp_path}/run", "--task=walker_wlak"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    for number, expected in ((0, "walker_walk"), (1, "walker_walk"), (2, "stderr is closed")):
+        given = {**streams, ("stdin", "stdout", "stderr")[number]: None}
+        done = subprocess.run(
+            words, env=env, timeout=60, preexec_fn=lambda n=number: os.close(n), **given
+        )
+        told = (done.stdout or b"") + (done.stderr or b"")
+        assert done.returncode == 2 and expected.encode() in told and told.count(b"\n") == 1
 
 
 def test_unknown_task_names_the_nearest_and_may_be_corrected(tmp_path, refuse):

@@ -1,17 +1,41 @@
 """Exit codes and errors of the tools' command lines."""
 
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from trained import tool as module
 
 from clion_tf import command
 from clion_tf.checkpoint import CheckpointError
-from clion_tf.config import ConfigError
+from clion_tf.config import Config, ConfigError, to_flagfile
 from clion_tf.envs import EnvError, RenderingError, UnknownTaskError, WorkerError
+from clion_tf.files import PathError, user_path
 from clion_tf.logdir import LogdirError
 from clion_tf.replay import ReplayError
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# A word of each tool that names a path.
+TAKES_PATHS = {
+    "show_run": ["--logdir=PATH"],
+    "evaluate": ["--logdir=PATH"],
+    "export_policy": ["--logdir=.", "--out=PATH"],
+    "export_video": ["--logdir=PATH", "--out=a.mp4"],
+    "reconstruct": ["--logdirs", "PATH", "--out=a.png"],
+    "horizon": ["--logdir=PATH", "--out=a.png"],
+    "judge": ["--logdirs", "PATH"],
+    "offline": ["--logdir=PATH"],
+    "plot": ["--logdirs", "PATH", "--save=a"],
+    "table": ["--logdirs=.", "--out=PATH"],
+    "report": ["--logdirs", "PATH", "--out=a.html"],
+    "sweep": ["--logdir=PATH", "--tasks=walker_walk", "--methods=clion"],
+    "benchmark": ["policy", "--json=PATH"],
+    "compare_dreamer": ["checkpoint", "--pickle=PATH", "--logdir=a"],
+}
 
 
 def run(error):
@@ -27,7 +51,7 @@ def run(error):
     [
         (command.UsageError, 2), (ConfigError, 2), (LogdirError, 2), (CheckpointError, 2),
         (UnknownTaskError, 2), (EnvError, 1), (RenderingError, 1), (WorkerError, 1),
-        (ReplayError, 1), (OSError, 1),
+        (ReplayError, 1), (OSError, 1), (PathError, 2),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_a_code(kind, code, capsys):
@@ -117,3 +141,95 @@ def test_a_terminated_tool_cleans_up(capfd):
         command.run("tool", main)
     assert (end.value.code, left, capfd.readouterr()) == (143, [], ("", ""))
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+BUFFERED = {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}  # As when nothing is set.
+
+
+def tool(*words, **streams):
+    """tools/show_run.py in a process of its own: (exit code, stdout, stderr)."""
+    streams = {name: subprocess.PIPE for name in ("stdout", "stderr")} | streams
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "show_run.py", *words],
+        text=True, timeout=60, env={**os.environ, **BUFFERED}, **streams,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def logdir(tmp_path):
+    (tmp_path / "run.flags").write_text(to_flagfile(Config()))
+    return tmp_path
+
+
+def closing(number):
+    return {"preexec_fn": lambda: os.close(number), ("stdin", "stdout", "stderr")[number]: None}
+
+
+def test_closed_streams(logdir):
+    words = (f"--logdir={logdir}",)
+    says = "is closed; to see nothing, send it to /dev/null\n"
+    assert tool(*words, **closing(1)) == (2, None, f"show_run: error: stdout {says}")
+    assert tool(*words, **closing(2)) == (2, f"show_run: error: stderr {says}", None)
+    code, out, err = tool(*words, **closing(0))  # Nothing is read from it.
+    assert (code, err) == (0, "") and "checkpoints: none" in out
+
+
+def test_stdout_that_takes_nothing(logdir):
+    with open("/dev/full", "w") as full:
+        for words in ([f"--logdir={logdir}"], ["--help"]):
+            code, _, err = tool(*words, stdout=full)
+            assert code == 1 and err == "show_run: error: stdout: No space left on device\n"
+        # Then the error is said where it can be.
+        code, out, _ = tool(f"--logdir={logdir}/no", stderr=full)
+        assert code == 2 and out.startswith("show_run: error: ") and out.count("\n") == 1
+    read, write = os.pipe()
+    os.close(read)
+    with open(write, "w") as pipe:
+        code, _, err = tool(f"--logdir={logdir}", stdout=pipe)
+    assert code == 1 and err == "show_run: error: stdout: Broken pipe\n"
+
+
+def test_a_closed_descriptor_is_given_to_no_file(tmp_path):
+    """Else what is printed would land in the first file that is opened."""
+    code = (
+        "import os; from clion_tf import command; print(command.open_descriptors());"
+        f"file = open({str(tmp_path / 'precious')!r}, 'w'); os.write(2, b'noise'); file.close()"
+    )
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(
+        words, env={**os.environ, **BUFFERED}, stdout=subprocess.PIPE, **closing(2)
+    )
+    assert done.stdout == b"[(2, 'stderr')]\n" and (tmp_path / "precious").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    "name, wrong",
+    [
+        ("~nosuchuser/run", "no home folder of a user 'nosuchuser'"),
+        ("a\nb", r"'a\\nb': has a line break in it"),
+        ("a\u2028b", "has a line break in it"),
+        ("a\rb", "has a line break in it"),
+        ("a\0b", "has a NUL in it"),
+        ("\udcff", r"'\\udcff': is not UTF-8"),
+        ("a" * 300, "File name too long"),
+    ],
+)
+def test_paths_that_cannot_be(name, wrong, capsys):
+    with pytest.raises(PathError, match=wrong):
+        user_path(name)
+    for script, words in TAKES_PATHS.items():
+        assert (
+            command.run(script, module(script).main, [w.replace("PATH", name) for w in words]) == 2
+        )
+        err = capsys.readouterr().err
+        assert err.count("\n") == 1 and err.startswith(f"{script}: error: ")
+
+
+def test_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/somewhere")
+    assert user_path("~/run") == pathlib.Path("/somewhere/run")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 2**31 - 5)  # In no list of users.
+    with pytest.raises(PathError, match="~/run: no home folder: set HOME"):
+        user_path("~/run")

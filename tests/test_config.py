@@ -19,8 +19,9 @@ FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 FLOATS = [name for name, field in FIELDS.items() if isinstance(field.default, float)]
 MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
+    "save_every", "save_seconds",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
-    "env_restarts", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
+    "env_restarts", "lock", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
     "updates_per_call", "envs", "strategy",
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -107,6 +108,54 @@ def test_what_is_not_there_is_refused(tmp_path):
         curves.find([tmp_path])
 
 
+BAD = {
+    "unknown option": lambda run: (run / "run.flags").open("a").write("--of_tomorrow=1\n"),
+    "value that cannot be": lambda run: (run / "run.flags").open("a").write("--agent=dqn\n"),
+    "bytes": lambda run: (run / "run.flags").write_bytes(b"\xff\xfe\0"),
+    "empty": lambda run: (run / "run.flags").write_text(""),
+    "cut": lambda run: (run / "run.flags").write_text("--logdir=/x\n--seed=0\n"),
+    "no options": lambda run: (run / "run.flags").unlink(),
+    "loop": lambda run: ((run / "run.flags").unlink(), (run / "run.flags").symlink_to("run.flags")),
+}
+
+
+@pytest.mark.parametrize("spoil", BAD.values(), ids=BAD)
+def test_one_bad_run_among_many_is_left_out_with_its_name(tmp_path, caplog, spoil):
+    good = make_run(tmp_path / "logdir" / "a", POINTS, config=Config())
+    bad = make_run(tmp_path / "logdir" / "b", POINTS, config=Config(seed=1))
+    (tmp_path / "logdir" / "c.json").write_text("{")
+    spoil(bad)
+    assert only(tmp_path / "logdir").source == str(good)
+    assert "left out: " in caplog.text and str(bad) in caplog.text
+    caplog.clear()
+    assert only(tmp_path / "logdir" / "*").source == str(good)
+    assert len(caplog.records) == 2 and "c.json: not a curve file" in caplog.text
+    # None is left: an error, which says of the first what is wrong.
+    with pytest.raises((UsageError, LogdirError), match=re.escape(str(bad))):
+        curves.find([bad, tmp_path / "logdir" / "c.json"])
+    with pytest.raises((UsageError, LogdirError), match=re.escape(str(bad))):
+        curves.find([bad])
+
+
+@pytest.mark.parametrize(
+    "line", [b"\xff\x00\x9c", b"[" * 100_000, b'{"step": 1%s}' % (b"0" * 400), b"{}", b'"step"']
+)
+def test_damaged_lines_cost_themselves_only(tmp_path, caplog, line):
+    path = make_run(tmp_path / "a", POINTS, config=Config()) / "metrics.jsonl"
+    path.write_bytes(line + b"\n" + path.read_bytes())
+    assert only(tmp_path / "a").xs.tolist() == list(POINTS)
+    assert "1 damaged lines left out" in caplog.text
+
+
+def test_what_is_neither_folder_nor_curve_file_is_said(tmp_path, caplog):
+    make_run(tmp_path / "a", POINTS, config=Config())
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("")
+    assert only(tmp_path / "a", tmp_path / "gone", tmp_path / "notes.txt").seed == "0"
+    for name in ("gone", "notes.txt"):
+        assert f"{tmp_path / name}: neither a folder nor a curve file" in caplog.text
+
+
 PEERS = [{"task": "dmc_walker_walk", "method": "dreamer", "seed": "0", "xs": [2, 1], "ys": [4, 3]}]
 
 
@@ -125,6 +174,8 @@ def test_published_curves(tmp_path):
         ({"xs": [1]}, "not lists of equal length"),
         ({"ys": "ab"}, "not lists of equal length"),
         ({"ys": ["a", 1]}, "holds no number"),
+        ({"ys": [10**400, 1]}, "holds no number"),
+        ({"rotation_degrees": 10**400}, "rotation_degrees is no number"),
         ({"rotation_degrees": "much"}, "rotation_degrees is no number"),
     ],
 )
@@ -135,7 +186,7 @@ def test_wrong_curve_files_are_refused(tmp_path, change, message):
         curve_files.load(path)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "[" * 100_000])
 def test_what_is_no_curve_file_is_refused(tmp_path, text):
     path = tmp_path / "peers.json"
     path.write_text(text)

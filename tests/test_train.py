@@ -18,6 +18,7 @@ from clion_tf.stopwatch import PARTS
 
 OPTIONS = {
     "steps": 140,
+    "save_every": 1,  # After every episode.
     "prefill": 40,
     "time_limit": 20,
     "eval_every": 40,
@@ -131,32 +132,145 @@ def test_long_episodes_keep_the_ratio_too(tmp_path):
     assert len(run.agent.updates) == 5 + 3 * 2 * 4
 
 
-@pytest.mark.parametrize("moment", [3, 25, 31, 64, 100, 118])
-def test_interrupted_and_continued_is_the_same_run(tmp_path, moment):
-    whole = start(tmp_path / "whole")
-    train.train(whole)
-    asked = iter(range(10**6))
-    broken = start(tmp_path / "broken", stopping=lambda: next(asked) == moment)
-    with pytest.raises(running.Interrupted):
-        train.train(broken)
-    broken.logger.close()
-    continued = start(tmp_path / "broken")
-    train.train(continued)
-    assert result(continued) == result(whole)
+class Killed(Exception):
+    """Nothing can be done any more, as by kill -9."""
 
 
-@pytest.mark.parametrize("moment", [12, 31, 64, 100])
-def test_an_overlapped_run_goes_on_as_well(tmp_path, moment):
-    whole = start(tmp_path / "whole", overlap=True)
+def asked_at(moment, kind):
+    """What ends a run the `moment`-th time that it is asked: a stop or a kill."""
+    numbers = iter(range(10**6))
+
+    def stopping():
+        if next(numbers) < moment:
+            return False
+        if kind is Killed:
+            raise Killed
+        return True
+
+    return stopping
+
+
+def in_pieces(folder, moments, **options):
+    """A run that is ended at moments [(number of the question, how)], and then finished."""
+    for moment, kind in moments:
+        run = start(folder, stopping=asked_at(moment, kind), **options)
+        with pytest.raises(kind):
+            train.train(run)
+        run.logger.close()
+    run = start(folder, **options)
+    train.train(run)
+    run.logger.close()
+    return run
+
+
+@pytest.mark.parametrize("kind", [running.Interrupted, Killed])
+@pytest.mark.parametrize("save_every", [1, 50, 1000])
+@pytest.mark.parametrize("overlap", [False, True])
+def test_interrupted_and_continued_is_the_same_run(tmp_path, kind, save_every, overlap):
+    options = {"save_every": save_every, "overlap": overlap, "eval_episodes": 2}
+    whole = start(tmp_path / "whole", **options)
     train.train(whole)
-    calls = iter(range(10**6))
-    broken = start(tmp_path / "broken", overlap=True, stopping=lambda: next(calls) == moment)
+    # In seed episodes, evaluations, the first and later updates, episodes and the end.
+    for moment in (0, 3, 15, 22, 38, 41, 43, 47, 52, 56, 63, 85, 112, 146, 162):
+        again = in_pieces(tmp_path / str(moment), [(moment, kind)], **options)
+        assert result(again) == result(whole), moment
+
+
+@pytest.mark.parametrize("save_every", [1, 50])
+def test_interrupted_many_times_is_the_same_run(tmp_path, save_every):
+    whole = start(tmp_path / "whole", save_every=save_every)
+    train.train(whole)
+    kinds = (running.Interrupted, Killed, running.Interrupted, Killed, running.Interrupted)
+    moments = list(zip((33, 17, 21, 24, 13), kinds, strict=True))
+    assert result(in_pieces(tmp_path / "pieces", moments, save_every=save_every)) == result(whole)
+
+
+def test_a_stop_loses_nothing_whatever_was_saved_before(tmp_path):
+    # Asked 20 times by seed episodes, 10 by an evaluation; then the third of five updates.
+    first = start(tmp_path, save_every=1000, stopping=asked_at(32, running.Interrupted))
     with pytest.raises(running.Interrupted):
-        train.train(broken)
-    broken.logger.close()
-    continued = start(tmp_path / "broken", overlap=True)
-    train.train(continued)
-    assert result(continued) == result(whole)
+        train.train(first)
+    assert first.agent.updates == [0, 1] and first.counters.updates_due == 3
+    assert [path.name for path in first.checkpoints.paths()] == ["000000040-stopped.npz"]
+    first.logger.close()
+    # What was gathered of the log's next line, which the run takes back when it goes on.
+    assert lines(tmp_path)[-1]["step"] == 40 and lines(tmp_path)[-1]["actor_loss"] == 0.5
+    second = start(tmp_path, save_every=1000)
+    train.train(second)
+    assert second.agent.updates == list(range(2, 17))
+    assert [row["step"] for row in lines(tmp_path) if "actor_loss" in row] == [60, 100, 140]
+    # The checkpoint of the end takes its place.
+    assert [path.name for path in second.checkpoints.paths()] == ["000000140.npz"]
+
+
+def test_a_stop_before_anything_is_done_saves_nothing(tmp_path):
+    run = start(tmp_path, stopping=lambda: True)
+    with pytest.raises(running.Interrupted):
+        train.train(run)
+    assert run.checkpoints.paths() == [] and lines(tmp_path) == []
+
+
+def saves(run, monkeypatch):
+    """Environment steps at which checkpoints are made, in a list that grows."""
+    save, at = run.checkpoints.save, []
+
+    def note(variables, counters, stopped):
+        at.append(counters.steps)
+        return save(variables, counters, stopped)
+
+    monkeypatch.setattr(run.checkpoints, "save", note)
+    return at
+
+
+@pytest.mark.parametrize(
+    "every, expected",
+    [(1, [20, 40, 60, 80, 100, 120, 140, 140]), (50, [60, 120, 140]), (40, [40, 80, 120, 140]),
+     (1000, [140])],
+)  # fmt: skip
+def test_checkpoints_are_made_every_so_many_steps(tmp_path, monkeypatch, every, expected):
+    run = start(tmp_path, save_every=every)
+    at = saves(run, monkeypatch)
+    train.train(run)
+    assert at == expected
+
+
+@pytest.mark.parametrize(
+    "every, seconds, expected", [(0, 25.0, [60, 120, 140]), (40, 25.0, [40, 80, 120, 140]),
+                                 (100, 25.0, [60, 120, 140])],
+)  # fmt: skip
+def test_or_every_so_many_seconds(tmp_path, monkeypatch, every, seconds, expected):
+    """Each episode takes ten seconds here."""
+    run = start(tmp_path, save_every=every, save_seconds=seconds)
+    run.saved_time = 0.0
+    monkeypatch.setattr(train.time, "monotonic", lambda: run.counters.steps / 2)
+    at = saves(run, monkeypatch)
+    train.train(run)
+    assert at == expected
+
+
+def test_what_is_gathered_is_logged_at_the_end(tmp_path):
+    run = start(tmp_path, steps=120, log_every=1000)
+    train.train(run)
+    [last] = [row for row in lines(tmp_path) if "actor_loss" in row]
+    assert last["step"] == 120 and last["actor_loss"] == np.mean(range(14))
+    run.logger.close()
+    before = (tmp_path / "metrics.jsonl").read_bytes()
+    train.train(start(tmp_path, steps=120, log_every=1000))  # It is done.
+    assert (tmp_path / "metrics.jsonl").read_bytes() == before
+    train.train(start(tmp_path, steps=160, log_every=1000))
+    logged = [row for row in lines(tmp_path) if "actor_loss" in row]
+    assert logged[0] == last and [row["step"] for row in logged] == [120, 160]
+    assert logged[1]["actor_loss"] == np.mean(range(14, 20))
+
+
+def test_going_back_does_not_depend_on_stops(tmp_path):
+    options = {"save_every": 50, "max_bad_updates": 2, "skips": lambda n: n in (9, 10)}
+    whole = start(tmp_path / "whole", **options)
+    train.train(whole)
+    assert whole.counters.rollbacks == 1
+    # Right before the second bad update, after the checkpoint at 60 steps.
+    pieces = in_pieces(tmp_path / "pieces", [(65, running.Interrupted)], **options)
+    assert pieces.counters.rollbacks == 1 and result(pieces) == result(whole)
 
 
 def test_overlap_makes_the_same_updates_one_episode_earlier(tmp_path):

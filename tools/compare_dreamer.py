@@ -37,7 +37,7 @@ from clion_tf.benchmark import versus
 from clion_tf.command import UsageError
 from clion_tf.config import parse
 from clion_tf.dreamer import arguments, exchange, side_by_side
-from clion_tf.files import atomic_write
+from clion_tf.files import atomic_write, user_path
 from clion_tf.results import tables
 from clion_tf.results.sources import warnings
 from clion_tf.run import quiet_import
@@ -88,9 +88,10 @@ def print_table(path: str, rows: Sequence) -> None:
 
 def speed(options: argparse.Namespace) -> int:
     """Prints a table."""
-    checkout = pathlib.Path(options.dreamer_dir).expanduser()
+    checkout = user_path(options.dreamer_dir)
     python = os.path.expanduser(options.dreamer_python)
-    if options.json and not pathlib.Path(options.json).absolute().parent.is_dir():
+    table = user_path(options.json) if options.json else None
+    if table and not table.absolute().parent.is_dir():
         raise UsageError(f"--json={options.json}: no such folder")
     # `auto` would give ours a lower precision than the original's on a GPU.
     config = parse(["--precision=32", *options.flags])
@@ -102,8 +103,8 @@ def speed(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     result = versus.summary(config, options.updates, figures)
     print("\n".join(versus.table(result)))
-    if options.json:
-        with atomic_write(options.json) as file:
+    if table:
+        with atomic_write(table) as file:
             file.write(json.dumps(result, indent=2).encode() + b"\n")
     return command.OK
 
@@ -126,7 +127,7 @@ def checkpoint(options: argparse.Namespace) -> int:
 
 def existing(text: str, option: str, right) -> pathlib.Path:
     """The path, if it is of the right kind."""
-    path = pathlib.Path(text).expanduser()
+    path = user_path(text)
     if not right(path):
         raise UsageError(f"{option}={text}: nothing of that kind there")
     return path
@@ -138,10 +139,10 @@ def episodes(options: argparse.Namespace) -> int:
         raise UsageError("--dreamer_dir and --dreamer_python go together")
     original = None
     if options.dreamer_dir:
-        checkout = pathlib.Path(options.dreamer_dir).expanduser()
+        checkout = user_path(options.dreamer_dir)
         original = exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
-    ours = pathlib.Path(options.logdir).expanduser() / "episodes" if options.logdir else None
-    its = pathlib.Path(options.dreamer_episodes).expanduser() if options.dreamer_episodes else None
+    ours = user_path(options.logdir) / "episodes" if options.logdir else None
+    its = user_path(options.dreamer_episodes) if options.dreamer_episodes else None
     if not its and not (ours and original):
         raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")
     agree = True

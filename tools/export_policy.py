@@ -15,29 +15,30 @@ An earlier export in --out is replaced; any other folder that is not empty is re
 """
 
 import argparse
-import pathlib
 import sys
 import textwrap
 from collections.abc import Sequence
 
 from clion_tf import checks, command, export, loading
+from clion_tf.files import user_path
 
 
 @command.tool("export_policy")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
+    out = user_path(options.out)
     try:
-        export.check_folder(options.out)
+        export.check_folder(out)
         saved = loading.read(options.logdir, options.checkpoint)
         checks.world_model(saved.config)
         trained = loading.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
-        export.save(trained, options.out)
+        export.save(trained, out)
     except export.ExportError as error:
         raise command.UsageError(f"--out={error}") from error
-    size = sum(path.stat().st_size for path in options.out.rglob("*")) / 1e6
-    print(f"{options.out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
+    size = sum(path.stat().st_size for path in out.rglob("*")) / 1e6
+    print(f"{out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
     return command.OK
 
 
@@ -47,7 +48,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "export_policy", __doc__.format(code=textwrap.indent(export.code(["image"]), "    "))
     )
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument("--out", required=True, type=folder, metavar="FOLDER", help="to write")
+    parser.add_argument("--out", required=True, metavar="FOLDER", help="to write")
     parser.add_argument(
         "--checkpoint", metavar="STEPS|FILE", help="one that the run keeps, or a file; the newest"
     )
@@ -55,11 +56,6 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--action", choices=("densest", "mean", "sample"), help="policy; as the run's options say"
     )
     return parser.parse_args(arguments)
-
-
-def folder(text: str) -> pathlib.Path:
-    """A path, with ~ for the home folder."""
-    return pathlib.Path(text).expanduser()
 
 
 if __name__ == "__main__":

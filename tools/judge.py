@@ -15,13 +15,13 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from clion_tf import checks, command, loading
 from clion_tf.command import UsageError
-from clion_tf.files import atomic_write
+from clion_tf.files import atomic_write, user_path
 from clion_tf.loading import Saved
 from clion_tf.offline.tables import table
+from clion_tf.results.curves import each
 from clion_tf.run import quiet_import
 
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saved = runs(options.logdirs)
     with quiet_import():
         from clion_tf.offline import judging, training
-    trained = {name: loading.build(one) for name, one in saved.items()}
+    trained = dict(each(saved.items(), lambda named: (named[0], loading.build(named[1]))))
     unseen = {name: training.played(one, options.episodes) for name, one in trained.items()}
     found = {
         f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
@@ -60,26 +60,25 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
-    """Runs by the shortest ends of their paths that tell them apart.
+    """Runs by the shortest ends of their paths that tell them apart; those that can be used.
 
     Raises:
       UsageError: if they cannot be judged by the same episodes.
+      Others: see `checks.runs_with_world_models`.
     """
-    paths = [Path(logdir).expanduser().resolve() for logdir in logdirs]
+    paths = [user_path(logdir).resolve() for logdir in logdirs]
     if len(set(paths)) < len(paths):
         raise UsageError("--logdirs: names a run twice")
-    saved = [loading.read(path) for path in paths]
-    for one in saved:
-        checks.world_model(one.config)
-    tasks = {(one.config.task, one.config.observe, one.config.action_repeat) for one in saved}
+    found = checks.runs_with_world_models(paths)
+    configs = [one.config for one in found.values()]
+    tasks = {(one.task, one.observe, one.action_repeat) for one in configs}
     if len(tasks) > 1:
         words = "; ".join(" ".join(map(str, task)) for task in sorted(tasks))
         raise UsageError(f"--logdirs: runs of different tasks, views or action repeats: {words}")
     length = 1
-    while len({path.parts[-length:] for path in paths}) < len(paths):
+    while len({path.parts[-length:] for path in found}) < len(found):
         length += 1
-    names = ["/".join(path.parts[-length:]) for path in paths]
-    return dict(zip(names, saved, strict=True))
+    return {"/".join(path.parts[-length:]): one for path, one in found.items()}
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 
 from clion_tf import checks, command
 from clion_tf.command import UsageError
+from clion_tf.files import user_path
 from clion_tf.results import curve_files
 from clion_tf.results.curves import Curve
 from clion_tf.results.sources import add_arguments, read, warnings
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
     out = checks.output_file(options.out, SUFFIXES) if options.out else None
-    if options.save and not pathlib.Path(options.save).expanduser().absolute().parent.is_dir():
+    if options.save and not user_path(options.save).absolute().parent.is_dir():
         raise UsageError(f"--save={options.save}: no such folder above it")
     found = read(options)
     for line in warnings(found):

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from clion_tf import checks, command, evaluation, loading
 from clion_tf.files import atomic_write
+from clion_tf.results.curves import each
 from clion_tf.run import quiet_import
 from clion_tf.showing import filming
 
@@ -60,14 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = checks.output_file(options.out, FIGURES)
     table = checks.output_file(options.json, (".json",), "json") if options.json else None
     saved = read(options)
-    runs = {
-        name: loading.build(one, options.device, seed=options.seed) for name, one in saved.items()
-    }
-    for trained in runs.values():
+
+    def build(named: tuple[str, loading.Saved]) -> tuple[str, loading.TrainedAgent]:
+        trained = loading.build(named[1], options.device, seed=options.seed)
         checks.sees_images(trained)
+        return named[0], trained
+
+    runs = dict(each(saved.items(), build))
     with quiet_import():
         from clion_tf.showing import memory_figure, memory_study
-    first = runs[options.logdirs[0]]
+    first = next(iter(runs.values()))
     spec = evaluation.spec(first.config, options.rotation)
     films = list(filming.of_agent(first, spec, options.episodes))
     resample = options.state == "hs"
@@ -89,17 +92,15 @@ def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
         raise command.UsageError("--logdirs: the same folder twice")
     if len(options.logdirs) == 2 and not (options.checkpoint or "0").isdigit():
         raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
-    saved = {name: loading.read(name, options.checkpoint) for name in options.logdirs}
-    first, *others = [one.config for one in saved.values()]
-    for config in (first, *others):
-        checks.world_model(config)
-    for name, other in zip(options.logdirs[1:], others, strict=True):
+    saved = checks.runs_with_world_models(options.logdirs, options.checkpoint)
+    (played, first), *others = [(name, one.config) for name, one in saved.items()]
+    for name, other in others:
         for option in ("task", "action_repeat"):
             ours, theirs = getattr(first, option), getattr(other, option)
             if ours != theirs:
                 raise command.UsageError(
                     f"runs of different tasks cannot be compared: --{option} is {ours} in "
-                    f"{options.logdirs[0]}, {theirs} in {name}"
+                    f"{played}, {theirs} in {name}"
                 )
     return saved
 

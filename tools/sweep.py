@@ -27,6 +27,7 @@ from collections.abc import Sequence
 
 from clion_tf import checks, command
 from clion_tf.command import UsageError
+from clion_tf.files import user_path
 from clion_tf.run import EXIT_SIGNAL
 from clion_tf.sweep import plan, schedule
 from clion_tf.sweep.checks import check_folders, check_tasks
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     options = _parser().parse_args(words[:end])
-    root = pathlib.Path(options.logdir).expanduser().absolute()
+    root = user_path(options.logdir).absolute()
     if options.gather:
         _gather(root)
         return command.OK

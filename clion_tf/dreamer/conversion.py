@@ -28,7 +28,7 @@ from clion_tf.checkpoint import CheckpointError, Checkpoints, Counters
 from clion_tf.config import Config, to_flagfile
 from clion_tf.dreamer.pickles import PickleError, read_arrays
 from clion_tf.episodes import DAMAGE, Episode, load_episode, save_episode
-from clion_tf.files import atomic_write
+from clion_tf.files import atomic_write, user_path
 from clion_tf.logdir import FLAGFILE, LogdirError
 from clion_tf.models import Models, Sizes
 
@@ -66,7 +66,7 @@ def convert(
         the first misfit. LogdirError: if the logdir exists. OSError: if it cannot be written.
       Nothing is left behind then.
     """
-    logdir = pathlib.Path(config.logdir).expanduser().absolute()
+    logdir = user_path(config.logdir).absolute()
     require_new(logdir)
     try:
         step, state, action_size = agent_state(config, read_arrays(path))

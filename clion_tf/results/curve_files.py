@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from clion_tf.command import UsageError
-from clion_tf.files import atomic_write
+from clion_tf.files import atomic_write, user_path
 from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve, plain_task
 from clion_tf.results.metrics import ordered
 
@@ -37,7 +37,7 @@ def load(path: str | pathlib.Path, metric: str = "test") -> list[Curve]:
     """
     try:
         content = json.loads(pathlib.Path(path).read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a curve file ({error})") from error
     entries = content if isinstance(content, list) else [content]
     if not entries:
@@ -67,7 +67,7 @@ def save(
             if curve.kind != PUBLISHED:
                 runs.setdefault(curve.source, {})[metric] = curve
     named = _named(runs.values())
-    folder = pathlib.Path(folder).expanduser()
+    folder = user_path(folder)
     folder.mkdir(exist_ok=True)
     for name, run in named.items():
         with atomic_write(folder / name) as file:
@@ -154,7 +154,7 @@ def _points(entry: dict, prefix: str, where: str) -> tuple[np.ndarray, np.ndarra
         raise UsageError(f"{where}: {names[0]} and {names[1]} are not lists of equal length")
     try:
         pairs = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True) if None not in (x, y)]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{where}: {names[0]} or {names[1]} holds no number ({error})") from error
     return ordered([pair for pair in pairs if all(map(math.isfinite, pair))])
 
@@ -162,5 +162,5 @@ def _points(entry: dict, prefix: str, where: str) -> tuple[np.ndarray, np.ndarra
 def _degrees(entry: dict, name: str, default: float, where: str) -> float:
     try:
         return float(entry.get(name, default))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{where}: {name} is no number") from error

@@ -11,20 +11,26 @@ import logging
 import os
 import pathlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import numpy as np
 
 from clion_tf import versions
+from clion_tf.checkpoint import CheckpointError
 from clion_tf.command import UsageError
-from clion_tf.logdir import FLAGFILE, saved_options
+from clion_tf.files import user_path
+from clion_tf.logdir import FLAGFILE, LogdirError, saved_options
 from clion_tf.results import metrics
 from clion_tf.results.methods import describe
 from clion_tf.results.metrics import Points
 
 _log = logging.getLogger(__name__)
 
+T, P = TypeVar("T"), TypeVar("P")
+
+# What is wrong with one run or file among others; the message names it.
+UNREADABLE = (UsageError, LogdirError, CheckpointError, OSError)
 METRICS = ("test", "train")
 METRICS_FILE = "metrics.jsonl"
 DEPTH = 3  # Folders below a named one in which runs are looked for.
@@ -81,22 +87,46 @@ def find(
 
     A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
     see `clion_tf.results.curve_files`) or a folder with nothing but these, or a glob of those. A
-    run without a return yet is left out with a warning.
+    run without a return yet, and one that cannot be read, is left out with a warning.
 
     Args:
       metric: `test` for returns of evaluations, `train` for those of training episodes.
       labels: {folder: "NAME" or "TASK/NAME/SEED"} for runs there and below, see `parse_label`.
 
     Raises:
-      UsageError: if a pattern names nothing, nothing holds a curve, or a file is no curve file.
-      LogdirError: if a run's options cannot be read.
+      UsageError: if a pattern names nothing, or nothing holds a curve.
+      UsageError, LogdirError, OSError: if the only run or file cannot be read.
     """
     labels = {os.path.realpath(key): parse_label(name) for key, name in (labels or {}).items()}
     patterns = list(patterns)
     paths = list(expand(patterns))
-    found = [curve for path in paths for curve in _curves_at(path, metric, _label(path, labels))]
+    found = [
+        curve
+        for curves in each(paths, lambda path: _curves_at(path, metric, _label(path, labels)))
+        for curve in curves
+    ]
     if not found:
         raise UsageError(f"no {metric} return in {', '.join(map(str, paths or patterns))}")
+    return found
+
+
+def each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
+    """What `read` makes of each run or file; one that cannot be read is left out with a warning.
+
+    Raises:
+      UsageError, LogdirError, CheckpointError, OSError: if none can be read, what is wrong with
+        the first.
+    """
+    found, problems = [], []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except UNREADABLE as error:
+            problems.append(error)
+    if problems and not found:
+        raise problems[0]
+    for problem in problems:
+        _log.warning("left out: %s", problem)
     return found
 
 
@@ -189,10 +219,14 @@ def _curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Cur
 
 
 def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
-    """Runs and curve files that the patterns name, each once; UsageError if one names nothing."""
+    """Runs and curve files that the patterns name, each once.
+
+    Raises:
+      UsageError, PathError: if one names nothing.
+    """
     seen = set()
     for pattern in patterns:
-        text = os.path.expanduser(os.fspath(pattern))
+        text = str(user_path(pattern))
         matches = [text] if os.path.lexists(text) else sorted(glob.glob(text))
         if not matches:
             raise UsageError(f"{pattern}: no such folder or file")
@@ -206,11 +240,18 @@ def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
 def _inside(path: pathlib.Path) -> list[pathlib.Path]:
     """A curve file itself; a folder's runs, or else its curve files; nothing for other files."""
     if path.is_dir():
-        found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
+        try:
+            found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
+        except OSError as error:  # A folder that cannot be looked into.
+            _log.warning("left out: %s", error)
+            return []
         if not found:
             _log.warning("%s: no run in it", path)
         return found
-    return [path] if path.suffix == ".json" else []
+    if path.suffix == ".json":
+        return [path]
+    _log.warning("%s: neither a folder nor a curve file (.json)", path)
+    return []
 
 
 def _runs(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:

@@ -4,11 +4,13 @@ import collections
 import dataclasses
 import itertools
 import json
-import math
 import pathlib
+import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+LARGEST = sys.float_info.max  # JSON's integers may be larger.
 
 Points = tuple[np.ndarray, np.ndarray]  # Environment steps and values, float64 [N] each.
 
@@ -77,11 +79,11 @@ def _collect(entry: Mapping, pairs: dict[str, list[tuple[float, float]]]) -> Non
 def _entry(line: bytes) -> dict | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return entry if isinstance(entry, dict) and _finite(entry.get("step")) else None
 
 
 def _finite(value: object) -> bool:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and math.isfinite(value)
+    return real and -LARGEST <= value <= LARGEST

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from clion_tf import presets
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, different, parse
+from clion_tf.files import user_path
 from clion_tf.results.curves import plain_task
 from clion_tf.results.methods import describe
 
@@ -73,7 +74,7 @@ def expand(
             raise UsageError(f"--{what}: names none")
         if len(set(given)) < len(given):
             raise UsageError(f"--{what}={','.join(map(str, given))}: one is named twice")
-    root = pathlib.Path(folder).expanduser().absolute()
+    root = user_path(folder).absolute()
     shared = _shared_words(flagfiles, options)
     made = {method: _method_words(method, shared) for method in methods}
     runs = [
@@ -87,7 +88,7 @@ def expand(
 
 
 def _shared_words(flagfiles: Sequence[str], options: Sequence[str]) -> list[str]:
-    words = [*(f"--flagfile={os.path.expanduser(name)}" for name in flagfiles), *options]
+    words = [*(f"--flagfile={user_path(name)}" for name in flagfiles), *options]
     said = different(Config(), parse(words))
     for name in OWN:
         if name in said:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from clion_tf.command import UsageError
 from clion_tf.logdir import LogdirError
-from clion_tf.results import curves
+from clion_tf.results import curve_files, curves
 from clion_tf.results.curves import METRICS, Curve
 
 
@@ -56,7 +56,7 @@ def find(patterns: Iterable[str], labels: Mapping[str, str]) -> Found:
       patterns, labels: as for `clion_tf.results.curves.find`.
 
     Raises:
-      UsageError: if a pattern names nothing, a file is no curve file, or there is no run.
+      UsageError: if a pattern names nothing, no file is a curve file, or there is no run.
     """
     patterns = list(patterns)
     paths = list(curves.expand(patterns))
@@ -64,6 +64,7 @@ def find(patterns: Iterable[str], labels: Mapping[str, str]) -> Found:
     runs = [_run(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
+    files = curves.each(files, _checked)
     others = {metric: _of_files(files, metric, labels) for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
@@ -94,6 +95,12 @@ def _curves(path: pathlib.Path, metric: str, labels: Mapping[str, str]) -> list[
         if str(error).startswith(f"no {metric} return"):
             return []
         raise
+
+
+def _checked(path: pathlib.Path) -> pathlib.Path:
+    """The path of a curve file, which can be read."""
+    curve_files.load(path)
+    return path
 
 
 def _of_files(files: list[pathlib.Path], metric: str, labels: Mapping[str, str]) -> list[Curve]:
