@@ -34,8 +34,10 @@ def evaluate(run: Run) -> None:
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
     returns, lengths = [], []
     for number in range(config.eval_episodes):
-        [episode] = play_episodes(run, run.test_envs, policy, counters.test_episodes)
-        counters.test_episodes += 1
+        played = play_episodes(run, run.test_envs, policy, counters.test_episodes)
+        [episode] = played.episodes
+        counters.test_episodes += 1 + played.skipped
+        counters.skipped_tests += played.skipped
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
         if number == 0 and "image" in episode:
