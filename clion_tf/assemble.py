@@ -40,6 +40,7 @@ def assemble(
     """
     env = train_envs.envs[0]
     size, discrete = action_space(env.action_space)
+    _check_exploration(config, discrete)
     observed = shapes_of(env.observation_space)
     if team is None:
         precision, jit, device = hardware.prepare(config)
@@ -100,6 +101,17 @@ def action_space(space: gymnasium.Space) -> tuple[int, bool]:
     if isinstance(space, gymnasium.spaces.Discrete):
         return int(space.n), True
     raise ConfigError(f"actions must be a vector or discrete, not {space}")
+
+
+def _check_exploration(config: Config, discrete: bool) -> None:
+    """Refuses noise that makes no actions of the task's kind, which only the task tells."""
+    kind, other = ("discrete", "additive_gaussian") if discrete else ("boxes", "epsilon_greedy")
+    if config.expl == other:
+        fitting = "epsilon_greedy" if discrete else "additive_gaussian"
+        raise ConfigError(
+            f"--expl={other}: the actions of {config.task} are {kind}; "
+            f"use auto, {fitting} or completely_random"
+        )
 
 
 def _introduction(config, logdir, agent, counters, device, renderer) -> list[str]:

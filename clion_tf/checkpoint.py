@@ -42,7 +42,7 @@ class Counters:
 
     `sums` holds the metrics collected since the last line of the log, by name, over `sums_count`
     updates; `skipped` counts those that were not made because of bad numbers, `bad_run` how many
-    of them came last in a row.
+    of them came last in a row. Skipped episodes are those that the environment could not play.
     """
 
     steps: int = 0  # Environment steps, action repeat included.
@@ -66,6 +66,8 @@ class Counters:
     bad_run: int = 0
     rollbacks: int = 0
     env_failures: int = 0
+    skipped_episodes: int = 0  # In training; the next episode's number counts them in.
+    skipped_tests: int = 0  # In evaluations, which `test_episodes` counts in.
 
 
 class Checkpoints:

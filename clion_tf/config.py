@@ -77,6 +77,7 @@ class Config:
     rotation_fill: str = _option("edge", "What lies outside a rotated image: its edge repeated, or black.", "ours", ("edge", "black"))
     stack_rotation: str = _option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
     env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
+    episode_failures: int = _option(3, "Failures in the same way after which an episode is skipped; 0: none is.", "ours", resume=True)
     envs: int = _option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
     worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
 
@@ -207,8 +208,9 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
-    "overshoot", "env_restarts", "replay_capacity", "expl_amount", "expl_decay", "expl_min", "eval_noise", "pretrain",
-    "updates_per_call", "drq_pad", "save_every", "save_seconds",
+    "overshoot", "env_restarts", "episode_failures", "replay_capacity", "expl_amount", "expl_decay",
+    "expl_min", "eval_noise", "pretrain", "updates_per_call", "drq_pad", "save_every",
+    "save_seconds",
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from clion_tf.interaction import OnStep, Policy, run_episode
 from clion_tf.results.statistics import summary
 from clion_tf.run import specs
 
-INDEX = 2_000_000  # Environment index, away from those that a run trains and tests on.
+STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
 GRACE = 10.0  # Seconds that environments get to finish the step they are at.
 
 
@@ -29,7 +29,7 @@ def spec(config: Config, rotation_degrees: float | None = None) -> EnvSpec:
     """
     _, test = specs(config)
     degrees = test.rotation_degrees if rotation_degrees is None else rotation_degrees
-    return dataclasses.replace(test, index=INDEX, rotation_degrees=degrees)
+    return dataclasses.replace(test, stream=STREAM, index=0, rotation_degrees=degrees)
 
 
 def play(
@@ -66,15 +66,15 @@ def play(
         if stop.is_set():
             raise Stopped
 
-    def start() -> RemoteEnv:
+    def start(index: int) -> RemoteEnv:
         check()
-        return RemoteEnv(spec, timeout)
+        return RemoteEnv(dataclasses.replace(spec, index=spec.index + index), timeout)
 
-    def work() -> None:
+    def work(index: int) -> None:
         try:
             policy = make_policy()
             # Made here, because an environment's process ends with the thread that started it.
-            with SupervisedEnvs(start, restarts) as envs:
+            with SupervisedEnvs(functools.partial(start, index), restarts) as envs:
                 # What cannot be made fails here, at once and not after all restarts.
                 on_ready(envs.wait_ready())
                 while True:
@@ -88,7 +88,7 @@ def play(
 
     # Daemons, because an environment that hangs must not keep this process from ending.
     side_by_side = range(min(max(1, workers), count))
-    threads = [threading.Thread(target=work, daemon=True) for _ in side_by_side]
+    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in side_by_side]
     try:
         for thread in threads:
             thread.start()

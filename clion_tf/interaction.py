@@ -1,12 +1,13 @@
 """Episodes: an environment and whoever acts in it. Knows no network."""
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import EnvError, RemoteEnv
+from clion_tf.envs import EnvError, RemoteEnv, WorkerError
 from clion_tf.episodes import Episode, EpisodeBuilder
 from clion_tf.stopwatch import Stopwatch
 
@@ -90,25 +91,29 @@ class TimedPolicy:
 
 def run_episode(env: RemoteEnv, policy: Policy, episode: int, on_step: OnStep) -> Episode:
     """One whole episode from its own seed; errors as in `run_episodes`."""
-    return run_episodes([env], policy, episode, on_step)[0]
+    return run_episodes([env], policy, [episode], on_step)[0]
 
 
 def run_episodes(
-    envs: Sequence[RemoteEnv], policy: Policy, first: int, on_step: OnStep
+    envs: Sequence[RemoteEnv], policy: Policy, numbers: Sequence[int], on_step: OnStep
 ) -> list[Episode]:
-    """Episodes `first`, `first` + 1, ..., one in each environment, side by side.
+    """Episodes of these numbers, one in each environment, side by side.
 
     What has ended waits for the others; the policy is asked for all of them, so that its batch
     keeps its size.
 
     Raises:
-      WorkerError: if an environment fails; what all of them did so far is dropped.
+      WorkerError: if an environment fails, with its episode's number; what all of them did so far
+        is dropped.
       EnvError: if what one observed or earned makes no episode (numbers that are not finite).
     """
-    numbers = range(first, first + len(envs))
     for env, number in zip(envs, numbers, strict=True):
-        env.send_reset(number)
-    observed = [env.receive_reset() for env in envs]
+        with _failing(number):
+            env.send_reset(number)
+    observed = []
+    for env, number in zip(envs, numbers, strict=True):
+        with _failing(number):
+            observed.append(env.receive_reset())
     policy.begin(numbers)
     actions = policy.act(observed)
     builders = [EpisodeBuilder() for _ in envs]
@@ -119,18 +124,29 @@ def run_episodes(
         done += len(running)
         on_step(done)
         for i in running:
-            envs[i].send_step(_native(envs[i], actions[i]))
+            with _failing(numbers[i]):
+                envs[i].send_step(_native(envs[i], actions[i]))
         ended = []
         for i in running:
-            observed[i], reward, terminated, truncated, info = envs[i].receive_step()
-            discount = info.get("discount", 0.0 if terminated else 1.0)
-            builders[i].add(observed[i], actions[i], reward, discount)
+            with _failing(numbers[i]):
+                observed[i], reward, terminated, truncated, _ = envs[i].receive_step()
+            builders[i].add(observed[i], actions[i], reward, 0.0 if terminated else 1.0)
             if terminated or truncated:
                 ended.append(i)
         running = [i for i in running if i not in ended]
         if not running:
             return [_finished(*pair) for pair in zip(numbers, envs, builders, strict=True)]
         actions = policy.act(observed)
+
+
+@contextlib.contextmanager
+def _failing(number: int) -> Iterator[None]:
+    """Says of what fails inside which episode it was."""
+    try:
+        yield
+    except WorkerError as error:
+        error.episode = number
+        raise
 
 
 def _finished(number: int, env: RemoteEnv, builder: EpisodeBuilder) -> Episode:

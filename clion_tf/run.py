@@ -7,7 +7,9 @@ with it, and `--help` and refusals need none of it.
 """
 
 import contextlib
+import dataclasses
 import errno
+import itertools
 import logging
 import os
 import signal
@@ -26,7 +28,7 @@ REFUSED = 2  # Bad options, logdir, task: nothing was done.
 FAILED = 1  # An environment or the disk failed; the last checkpoint stands.
 EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
 
-TEST_INDEX = 1_000_000  # Environment index of evaluations, away from all training ones.
+TEST_STREAM = 1_000_000  # Of the episodes of evaluations, away from training's.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -130,16 +132,21 @@ def _learn(config: Config, team=None) -> int:
 
 
 def _supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:
-    def start() -> RemoteEnv:
-        return RemoteEnv(spec, config.worker_timeout)
+    # Each is started again under its own number.
+    numbers = itertools.cycle(range(spec.index, spec.index + count))
 
-    return SupervisedEnvs(start, config.env_restarts, count=count)
+    def start() -> RemoteEnv:
+        own = dataclasses.replace(spec, index=next(numbers))
+        return RemoteEnv(own, config.worker_timeout)
+
+    return SupervisedEnvs(start, config.env_restarts, count=count, same_way=config.episode_failures)
 
 
 def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
     """What the training and the test environments are made from.
 
-    All training environments are alike: what an episode is depends on its number alone.
+    All training environments are alike but for their own number, `index`, which counts on from
+    the one given here: what an episode is depends on its number alone.
     """
     common = {
         "task": config.task,
@@ -152,8 +159,13 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
         common["size"] = (config.drq_image_size, config.drq_image_size)
         common["rotation_told"] = config.stack_rotation == "same"
     return (
-        EnvSpec(**common, index=0, rotation_degrees=config.rotation_degrees),
-        EnvSpec(**common, index=TEST_INDEX, rotation_degrees=config.test_rotation),
+        EnvSpec(**common, rotation_degrees=config.rotation_degrees),
+        EnvSpec(
+            **common,
+            stream=TEST_STREAM,
+            index=config.envs,
+            rotation_degrees=config.test_rotation,
+        ),
     )
 
 

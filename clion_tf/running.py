@@ -4,18 +4,23 @@ The phases see no network and no renderer: the agent and the environments are us
 """
 
 import dataclasses
+import itertools
+import logging
 import pathlib
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from clion_tf.checkpoint import Checkpoints, Counters
 from clion_tf.config import Config
-from clion_tf.envs import RemoteEnv, SupervisedEnvs
+from clion_tf.envs import EpisodeFailed, RemoteEnv, SupervisedEnvs
 from clion_tf.episodes import Episode
 from clion_tf.interaction import OnStep, Policy, run_episodes
 from clion_tf.logger import Logger, Progress
 from clion_tf.replay import Replay
 from clion_tf.stopwatch import Stopwatch
+
+_log = logging.getLogger(__name__)
 
 
 class Interrupted(Exception):
@@ -66,6 +71,13 @@ def check_stop(run: Run) -> None:
         raise Interrupted
 
 
+class Played(NamedTuple):
+    """Episodes in the order of their numbers, and how many numbers among them were skipped."""
+
+    episodes: list[Episode]
+    skipped: int
+
+
 def play_episodes(
     run: Run,
     envs: SupervisedEnvs,
@@ -73,8 +85,13 @@ def play_episodes(
     first: int,
     count: int = 1,
     on_step: OnStep = lambda _: None,
-) -> list[Episode]:
-    """Episodes from number `first` on, side by side; begun again if an environment fails."""
+) -> Played:
+    """Episodes from number `first` on, side by side; begun again if an environment fails.
+
+    The number of an episode that cannot be played is skipped, and one more played at the end: as
+    an episode is a function of its number, a run that is resumed skips the same.
+    """
+    failed: set[int] = set()
 
     def checked(step: int) -> None:
         check_stop(run)
@@ -84,6 +101,13 @@ def play_episodes(
         run.counters.env_failures += 1
 
     def play(each: list[RemoteEnv]) -> list[Episode]:
-        return run_episodes(each[:count], policy, first, checked)
+        left = (number for number in itertools.count(first) if number not in failed)
+        numbers = list(itertools.islice(left, count))
+        return run_episodes(each[:count], policy, numbers, checked)
 
-    return envs.attempt(play, count_failure)
+    while True:
+        try:
+            return Played(envs.attempt(play, count_failure), len(failed))
+        except EpisodeFailed as error:
+            failed.add(error.episode)
+            _log.warning("%s; it is skipped", error)

@@ -35,16 +35,19 @@ def evaluate(run: Run) -> None:
     config, counters = run.config, run.counters
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
     returns, lengths, first = [], [], counters.test_episodes
-    frames = None
+    frames, skipped = None, 0
     for number in range(config.eval_episodes):
-        [episode] = play_episodes(run, run.test_envs, policy, first + number)
+        played = play_episodes(run, run.test_envs, policy, first + number + skipped)
+        [episode] = played.episodes
+        skipped += played.skipped
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
         if number == 0:
             frames = episode.get("image")
     if frames is not None:
         _save_video(run, frames)
-    counters.test_episodes += config.eval_episodes
+    counters.test_episodes += config.eval_episodes + skipped
+    counters.skipped_tests += skipped
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}

@@ -17,7 +17,7 @@ from clion_tf.config import Config
 from clion_tf.envs import EnvError
 from clion_tf.episodes import Episode
 from clion_tf.interaction import AgentPolicy, Policy, RandomPolicy, TimedPolicy
-from clion_tf.running import Interrupted, Run, play_episodes
+from clion_tf.running import Interrupted, Played, Run, play_episodes
 from clion_tf.stopwatch import PARTS
 from clion_tf.test_phase import evaluate, evaluate_if_due
 from clion_tf.updates import BadNumbers, go_back, update_if_due
@@ -150,10 +150,8 @@ def _collect(run: Run, policy: Policy) -> None:
 
     with run.watch("environment"):
         policy = TimedPolicy(policy, run.watch)
-        first, count = run.counters.episodes, _round(run)
-        episodes = play_episodes(run, run.train_envs, policy, first, count, advance)
-    for episode in episodes:
-        _add_episode(run, episode)
+        played = play_episodes(run, run.train_envs, policy, _next(run), _round(run), advance)
+    _add_episodes(run, played)
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
@@ -168,17 +166,27 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
         if given_up.is_set():
             raise Interrupted
 
-    first, count = run.counters.episodes, _round(run)
-    played = beside.submit(play_episodes, run, run.train_envs, policy, first, count, go_on)
+    first, count = _next(run), _round(run)
+    future = beside.submit(play_episodes, run, run.train_envs, policy, first, count, go_on)
     try:
         update_if_due(run)
     except BaseException:
         given_up.set()
-        concurrent.futures.wait([played])  # The environments must be free for what comes next.
+        concurrent.futures.wait([future])  # The environments must be free for what comes next.
         raise
     with run.watch("environment"):
-        episodes = played.result()
-    for episode in episodes:
+        played = future.result()
+    _add_episodes(run, played)
+
+
+def _next(run: Run) -> int:
+    """The number of the next training episode."""
+    return run.counters.episodes + run.counters.skipped_episodes
+
+
+def _add_episodes(run: Run, played: Played) -> None:
+    run.counters.skipped_episodes += played.skipped
+    for episode in played.episodes:
         _add_episode(run, episode)
     run.resumable = True
 
@@ -191,7 +199,11 @@ def _add_episode(run: Run, episode: Episode) -> None:
     counters.steps += length * config.action_repeat
     counters.train_return = float(episode["reward"].sum())
     groups = {"train": {"return": counters.train_return, "length": length}}
-    groups[""] = {"episodes": counters.episodes, "env_failures": counters.env_failures}
+    groups[""] = {
+        "episodes": counters.episodes,
+        "env_failures": counters.env_failures,
+        "skipped_episodes": counters.skipped_episodes + counters.skipped_tests,
+    }
     run.logger.scalars(counters.steps, groups)
     run.progress.note(train=counters.train_return)
     run.progress.advance(counters.steps)

@@ -21,7 +21,8 @@ MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "save_every", "save_seconds",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
-    "env_restarts", "lock", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
+    "env_restarts", "episode_failures", "lock", "replay_capacity", "max_bad_updates",
+    "eval_action", "eval_noise",
     "updates_per_call", "envs", "strategy",
 }  # fmt: skip
 

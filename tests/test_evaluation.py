@@ -239,7 +239,7 @@ def test_evaluation_of_a_run(alone):
 
 def test_environment_of_an_evaluation():
     config = tiny_config(task="walker_walk", seed=4, action_repeat=4, time_limit=500)
-    expected = EnvSpec("walker_walk", 4, evaluation.INDEX, 4, 500, rotation_degrees=5.0)
+    expected = EnvSpec("walker_walk", 4, evaluation.STREAM, 4, 500, rotation_degrees=5.0)
     assert evaluation.spec(config, 5.0) == expected
     own = dataclasses.replace(expected, rotation_degrees=config.test_rotation)
     assert evaluation.spec(config) == own

@@ -63,12 +63,12 @@ def test_rewards_that_are_no_numbers_name_the_episode():
     policy = RandomPolicy(2, False, 0)
     message = "environment some_task, episode 6: 'reward' has numbers that are not finite"
     with pytest.raises(EnvError, match=message):
-        run_episodes([CountingEnv(4), Broken(4)], policy, 5, ignore)
+        run_episodes([CountingEnv(4), Broken(4)], policy, [5, 6], ignore)
 
 
 def test_each_row_is_its_environments():
     envs, policy = [CountingEnv(4), CountingEnv(4), CountingEnv(4)], Watching()
-    episodes = run_episodes(envs, policy, 5, ignore)
+    episodes = run_episodes(envs, policy, [5, 6, 7], ignore)
     assert policy.episodes == [5, 6, 7] and [env.episodes for env in envs] == [[5], [6], [7]]
     for row, episode in enumerate(episodes):
         assert np.all(episode["image"][:, 0] == 5 + row)
@@ -80,14 +80,14 @@ def test_random_episodes_do_not_depend_on_how_many_play_at_once():
     def policy():
         return RandomPolicy(2, False, seed=3)
 
-    together = run_episodes([CountingEnv(5) for _ in range(3)], policy(), 2, ignore)
+    together = run_episodes([CountingEnv(5) for _ in range(3)], policy(), [2, 3, 4], ignore)
     for number, episode in enumerate(together, start=2):
         assert equal(run_episode(CountingEnv(5), policy(), number, ignore), episode)
 
 
 def test_who_has_ended_waits_and_is_not_stepped():
     envs, policy, done = [CountingEnv(2), CountingEnv(5)], Watching(), []
-    short, long = run_episodes(envs, policy, 0, done.append)
+    short, long = run_episodes(envs, policy, [0, 1], done.append)
     assert len(short["reward"]) == 3 and len(long["reward"]) == 6
     assert done == [2, 4, 5, 6, 7]  # Agent steps of both together.
     assert policy.shown == [[0, 0], [1, 1], [2, 2], [2, 3], [2, 4]]
@@ -126,7 +126,7 @@ def test_a_failure_does_not_show(tmp_path):
 
 
 def test_too_many_failures_end_the_run(tmp_path):
-    run = start(tmp_path, envs=2, fails=[2] * 5, env_restarts=2)
+    run = start(tmp_path, envs=2, fails=[2] * 5, env_restarts=2, episode_failures=0)
     with pytest.raises(WorkerError, match="3 failures within an hour"):
         train.train(run)
     assert run.checkpoints.load_newest()[1].episodes == 2

@@ -63,7 +63,12 @@ def start(
         config,
         folder,
         agent,
-        SupervisedEnvs(lambda: next(envs), config.env_restarts, count=config.envs),
+        SupervisedEnvs(
+            lambda: next(envs),
+            config.env_restarts,
+            count=config.envs,
+            same_way=config.episode_failures,
+        ),
         SupervisedEnvs(lambda: test_env, config.env_restarts),
         replay,
         Logger(folder, counters.metrics_bytes),
@@ -333,7 +338,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
 
 
 def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
-    run = start(tmp_path, fails=[3] * 5, env_restarts=4)
+    run = start(tmp_path, fails=[3] * 5, env_restarts=4, episode_failures=0)
     with pytest.raises(WorkerError, match="5 failures within an hour, the last: the fake broke"):
         train.train(run)
     _, counters = run.checkpoints.load_newest()

@@ -8,7 +8,15 @@ needs them.
 from clion_tf.envs.factory import episode_seed, make
 from clion_tf.envs.remote import RemoteEnv
 from clion_tf.envs.rotation import rotate_image
-from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, WorkerError
+from clion_tf.envs.spec import (
+    EnvError,
+    EnvSpec,
+    EpisodeFailed,
+    PromiseError,
+    RenderingError,
+    UnknownTaskError,
+    WorkerError,
+)
 from clion_tf.envs.supervised import SupervisedEnvs
 from clion_tf.envs.wrappers import (
     ActionRepeat,
@@ -23,7 +31,9 @@ __all__ = [
     "AddPicture",
     "EnvError",
     "EnvSpec",
+    "EpisodeFailed",
     "NormalizeActions",
+    "PromiseError",
     "RemoteEnv",
     "RenderImage",
     "RenderingError",

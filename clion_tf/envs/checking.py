@@ -1,9 +1,11 @@
 """Whether an environment keeps its promises, and what an agent will see of it.
 
-Ours: an episode is a function of its number, numbers are finite, observations are as declared.
+Ours: an episode is a function of its number, and what training refuses (clion_tf.envs.promises).
 Gymnasium's: `clion_tf.envs.gymnasium_check`. Both run in worker processes.
 """
 
+import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -21,8 +23,9 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
+from clion_tf.envs import promises
 from clion_tf.envs.remote import Ready, RemoteEnv
-from clion_tf.envs.spec import EnvError, EnvSpec, WorkerError
+from clion_tf.envs.spec import EnvError, EnvSpec, PromiseError, WorkerError
 
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
@@ -89,13 +92,15 @@ def examine(spec: EnvSpec, episodes: int = 1) -> Report:
     """
     with RemoteEnv(spec) as env:
         report = Report(spec, env.wait_ready())
-        for check in (_play_all, _same_again, _ends_of_actions):
+        for check in (_play_all, _same_again, _ends_of_actions, _closes):
             try:
                 report.checks += check(env, report, episodes)
             except EnvError as error:
-                report.checks.append(Check("it runs", False, _with_cause(error)))
+                report.checks.append(Check("it runs", False, str(error)))
                 break
-    for name, outcome in _gymnasiums_checker(spec).items():
+    # Further environments beside the first get numbers of their own, as in a training.
+    other = dataclasses.replace(spec, index=spec.index + 1)
+    for name, outcome in _gymnasiums_checker(other).items():
         error = outcome["error"]
         report.checks.append(Check(f"gymnasium's checker, {name}", not error, error))
         report.notes += outcome["notes"]
@@ -124,11 +129,25 @@ def extreme_actions(space: gymnasium.Space) -> Iterator[Any]:
 
 
 def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
-    """Plays the episode of a number until it or the actions end."""
+    """Plays the episode of a number until it or the actions end, or a promise is broken."""
     played = Played(number)
+
+    def note(promise: str, text: str) -> None:
+        where = f"episode {number}, after environment step {played.steps}"
+        played.problems.setdefault(promise, f"{text} ({where})")
+
+    # All that a worker remarks on is what leaves its space, which training takes all the same.
+    env.remark = functools.partial(note, promises.SPACE)
+    try:
+        _play(env, played, actions)
+    except PromiseError as error:
+        note(error.promise, str(error))
+    return played
+
+
+def _play(env: RemoteEnv, played: Played, actions: Iterator[Any]) -> None:
     stride = 1
-    observation = env.reset(number)
-    _look(played, observation, 0.0, env.observation_space)
+    _look(played, env.reset(played.number), 0.0)
     for action in actions:
         began = time.perf_counter()
         observation, reward, terminated, truncated, info = env.step(action)
@@ -137,23 +156,17 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
         played.agent_steps += 1
         played.reward += reward
         over = terminated or truncated
-        kept = played.agent_steps % stride == 0 or over
-        _look(played, observation, reward, env.observation_space, kept)
-        if not 0 <= info["discount"] <= 1:
-            _problem(played, "discounts lie in [0, 1]", f"{info['discount']}")
+        _look(played, observation, reward, played.agent_steps % stride == 0 or over)
         if len(played.frames) > MOST_FRAMES:
             played.frames, stride = played.frames[::2], 2 * stride
         if over:
             ended = "terminated" if terminated else "cut"
             played.end, played.terminated = f"{ended} (discount {info['discount']:g})", terminated
             break
-    return played
 
 
-def _look(
-    played: Played, observation: dict, reward: float, space: gymnasium.Space, kept: bool = True
-) -> None:
-    """Notes what an observation shows and what is wrong with it."""
+def _look(played: Played, observation: dict, reward: float, kept: bool = True) -> None:
+    """Notes what an observation shows."""
     if played.agent_steps <= COMPARED:
         played.start.append((reward, observation))
     if "image" in observation and kept:
@@ -161,39 +174,9 @@ def _look(
     for key, value in observation.items():
         low, high = played.ranges.get(key, (math.inf, -math.inf))
         played.ranges[key] = (min(low, float(value.min())), max(high, float(value.max())))
-    if not math.isfinite(reward):
-        _problem(played, "rewards are finite", f"{reward}")
-    if not all(np.isfinite(value).all() for value in observation.values()):
-        _problem(played, "observations are finite", "NaN or infinite")
-    if not space.contains(observation):
-        _problem(played, "observations lie in their space", _outside(observation, space))
-
-
-def _outside(observation: dict, space: gymnasium.Space) -> str:
-    """Which part is not as declared, and by what."""
-    wrong = [key for key, part in space.items() if not part.contains(observation.get(key))]
-    key = wrong[0]
-    found, part = observation[key], space[key]
-    if found.shape != part.shape or found.dtype != part.dtype:
-        return f"{key} is {found.dtype} {found.shape}, declared {part.dtype} {part.shape}"
-    index = int(np.flatnonzero((found < part.low) | (found > part.high) | np.isnan(found))[0])
-    low, high = part.low.flat[index], part.high.flat[index]
-    return f"{key}[{index}] is {found.flat[index]:g}, declared {low:g} to {high:g}"
-
-
-def _problem(played: Played, name: str, detail: str) -> None:
-    where = f"episode {played.number}, environment step {played.steps}"
-    played.problems.setdefault(name, f"{detail} ({where})")
 
 
 # The checks. Each takes the environment, the report so far, and how many episodes are wanted.
-
-PROMISES = (
-    "rewards are finite",
-    "discounts lie in [0, 1]",
-    "observations are finite",
-    "observations lie in their space",
-)
 
 
 def _play_all(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
@@ -203,14 +186,15 @@ def _play_all(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
     found = {}
     for played in report.episodes:
         found = {**played.problems, **found}
-    return [Check(name, name not in found, found.get(name, "")) for name in PROMISES]
+    return [Check(name, name not in found, found.get(name, "")) for name in promises.PROMISES]
 
 
 def _same_again(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
     """Episode 0 again, after others and in a worker that has seen nothing else."""
     first = report.episodes[0]
     checks = []
-    with RemoteEnv(report.spec) as fresh:
+    spec = dataclasses.replace(report.spec, index=report.spec.index + 1)
+    with RemoteEnv(spec) as fresh:
         for name, other in (("the same worker", env), ("another worker", fresh)):
             actions = itertools.islice(random_actions(env.action_space, 0), COMPARED)
             difference = _difference(first, play(other, 0, actions))
@@ -233,22 +217,30 @@ def _difference(first: Played, again: Played) -> str:
 
 def _ends_of_actions(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
     """Whether the ends of all actions are taken."""
+    name = "the ends of actions are taken"
     actions = list(extreme_actions(env.action_space))
     done, number = 0, episodes
+    known = {check.name for check in report.checks if not check.passed}
     try:
         while done < len(actions):
-            done += play(env, number, iter(actions[done:])).agent_steps
+            played = play(env, number, iter(actions[done:]))
+            if played.problems.keys() & known:
+                return []  # That is said already, and keeps this from being found out.
+            for problem in played.problems.values():
+                return [Check(name, False, problem)]
+            done += played.agent_steps
             number += 1
     except WorkerError as error:
-        return [Check("the ends of actions are taken", False, _with_cause(error))]
-    return [Check("the ends of actions are taken", True, f"{len(actions)} actions")]
+        return [Check(name, False, str(error))]
+    return [Check(name, True, f"{len(actions)} actions")]
 
 
-def _with_cause(error: EnvError) -> str:
-    """The message, and the line of the environment's code where it came from, if known."""
-    places = [line.strip() for line in getattr(error, "details", "").splitlines()]
-    files = [line for line in places if line.startswith("File ")]
-    return f"{error} ({files[-1]})" if files else str(error)
+def _closes(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
+    try:
+        env.check_close()
+    except WorkerError as error:
+        return [Check("it closes", False, str(error))]
+    return [Check("it closes", True)]
 
 
 def _gymnasiums_checker(spec: EnvSpec) -> dict[str, dict]:

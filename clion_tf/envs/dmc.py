@@ -35,8 +35,8 @@ class DMControl(gymnasium.Env):
     """One task: `step` does physics only, and `render` makes the image when it is wanted.
 
     Observations are the task's own, a dict of float64 arrays. Actions are float64 in the
-    actuators' ranges; unlimited ones have infinite bounds. info['discount'] is dm_control's: 0.0
-    where the task terminates and 1.0 else, also where dm_control's limit of 1000 steps cuts.
+    actuators' ranges; unlimited ones have infinite bounds. An episode terminates where dm_control's
+    discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
 
     task: see `find_task`. seed: decides what is random in the model itself (lqr's springs), the
     same in every episode. size: height and width of `render`'s images in pixels. camera: None is
@@ -103,8 +103,7 @@ class DMControl(gymnasium.Env):
         terminated = time_step.last() and discount == 0.0
         truncated = time_step.last() and discount > 0.0
         observation = _arrays(time_step.observation)
-        info = {"discount": discount}
-        return observation, float(time_step.reward), terminated, truncated, info
+        return observation, float(time_step.reward), terminated, truncated, {}
 
     def render(self) -> np.ndarray:
         """The present picture, uint8 [height, width, 3], as from `physics.render`."""

@@ -25,9 +25,9 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
     Observations are a dict of 'image', uint8 [*spec.size, 3], or 'vector', float32 [n], or both
     (spec.observe), with spec.picture_size also 'picture'. Actions are float32 [n] in [-1, 1] or
-    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps'.
+    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps', and no other key.
     Raises UnknownTaskError, RenderingError, or EnvError for observations or actions of a kind that
-    is not taken.
+    is not taken; `reset` and `step` raise PromiseError, see clion_tf.envs.promises.
     """
     env = standard_actions(_repeated(spec), spec.task)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
@@ -44,11 +44,11 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
 
 def episode_seed(spec: EnvSpec, episode: int) -> int:
-    """The seed for `reset` at an episode, counted from 0; depends on seed, index and episode.
+    """The seed for `reset` at an episode, counted from 0; depends on seed, stream and episode.
 
     32 bits, as custom environments may feed it to generators that take no more.
     """
-    sequence = np.random.SeedSequence([spec.seed, spec.index, episode])
+    sequence = np.random.SeedSequence([spec.seed, spec.stream, episode])
     return int(sequence.generate_state(1)[0])
 
 
@@ -62,7 +62,11 @@ def simulator(spec: EnvSpec) -> gymnasium.Env:
         return gym_tasks.load(spec)
     if atari.names(spec.task):
         return atari.load(spec)
-    return _custom(spec) if ":" in spec.task else _dm_control(spec)
+    return _dm_control(spec) if _is_dm_control(spec.task) else _custom(spec)
+
+
+def _is_dm_control(task: str) -> bool:
+    return ":" not in task and not atari.names(task)
 
 
 def _repeated(spec: EnvSpec) -> gymnasium.Env:
@@ -103,7 +107,7 @@ def _picture_source(
     env: gymnasium.Env, shown: Plan, spec: EnvSpec
 ) -> Callable[[], np.ndarray] | None:
     """What draws the present scene better than the image; None if nothing does."""
-    if hasattr(env.unwrapped, "render_picture"):
+    if _is_dm_control(spec.task):
         return env.unwrapped.render_picture
     if shown.rendered:  # A second call could change what the environment draws at random.
         return lambda: env.scene

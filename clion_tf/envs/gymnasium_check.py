@@ -4,6 +4,7 @@ The EnvSpec comes pickled on stdin; the outcome goes to FILE as JSON. It looks a
 environment, as its author wrote it, and at the one that the agent sees.
 """
 
+import dataclasses
 import json
 import pathlib
 import pickle
@@ -29,8 +30,13 @@ def check(spec: EnvSpec) -> dict[str, dict]:
     """{'bare': …, 'as the agent sees it': …}, each {'error': str, 'notes': [str]}."""
     return {
         "bare": _outcome(lambda: factory.simulator(spec).unwrapped),
-        "as the agent sees it": _outcome(lambda: factory.make(spec)),
+        # A number of its own, for what the first one may not have given back.
+        "as the agent sees it": _outcome(lambda: factory.make(_next(spec))),
     }
+
+
+def _next(spec: EnvSpec) -> EnvSpec:
+    return dataclasses.replace(spec, index=spec.index + 1)
 
 
 def _outcome(construct: Callable[[], gymnasium.Env]) -> dict:

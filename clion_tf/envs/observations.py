@@ -7,7 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
-from clion_tf.envs import images
+from clion_tf.envs import images, promises
 from clion_tf.envs.spec import EnvError
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
@@ -20,14 +20,23 @@ class Leaf(NamedTuple):
     space: gymnasium.Space
 
     @property
+    def key(self) -> str:
+        """The keys in one word, '' if the observation has no other part."""
+        return "/".join(map(str, self.path))
+
+    @property
     def name(self) -> str:
-        return "/".join(map(str, self.path)) or "the observation"
+        return self.key or "the observation"
 
     def of(self, observation: Any) -> Any:
-        """The part's value."""
+        """The part's value; raises PromiseError if there is none."""
+        value = observation
         for key in self.path:
-            observation = observation[key]
-        return observation
+            try:
+                value = value[key]
+            except (KeyError, IndexError, TypeError) as error:
+                raise promises.missing(self.key, observation) from error
+        return value
 
 
 class Plan(NamedTuple):
@@ -75,29 +84,52 @@ class SelectObservation(gymnasium.ObservationWrapper):
     """The observation is a dict of what is planned, rendering left out.
 
     'image': uint8 [*size, 3], see `images.fit`. 'vector': float32 [n], the parts flattened and
-    put one after the other, Discrete ones as one-hot; numbers are not scaled.
+    put one after the other, Discrete ones as one-hot; numbers are not scaled. Raises PromiseError
+    for what cannot be taken.
+
+    `remarks` collects what was odd and is taken all the same, once for each part.
     """
 
     def __init__(self, env: gymnasium.Env, plan: Plan, size: tuple[int, int]):
         super().__init__(env)
         self._plan, self._size = plan, size
+        self._odd: set[str] = set()
+        self.remarks: list[str] = []
         found = {}
         if plan.image is not None:
             found["image"] = spaces.Box(0, 255, (*size, 3), np.uint8)
         if plan.vector:
             flat = [spaces.flatten_space(leaf.space) for leaf in plan.vector]
-            low, high = (np.concatenate([getattr(f, end) for f in flat]) for end in ("low", "high"))
-            found["vector"] = spaces.Box(low.astype(np.float32), high.astype(np.float32))
+            low, high = (np.concatenate([_float32(getattr(f, e)) for f in flat]) for e in _ENDS)
+            found["vector"] = spaces.Box(low, high)
         self.observation_space = spaces.Dict(found)
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
         result = {}
         if self._plan.image is not None:
-            result["image"] = images.fit(self._plan.image.of(observation), self._size)
+            leaf = self._plan.image
+            seen = promises.picture(leaf.of(observation), leaf.space, leaf.key)
+            result["image"] = images.fit(seen, self._size)
         if self._plan.vector:
-            flat = [spaces.flatten(leaf.space, leaf.of(observation)) for leaf in self._plan.vector]
-            result["vector"] = np.concatenate(flat).astype(np.float32)
+            flat = [self._numbers(leaf, observation) for leaf in self._plan.vector]
+            result["vector"] = np.concatenate(flat)
         return result
+
+    def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
+        found, remark = promises.vector(leaf.of(observation), leaf.space, leaf.key)
+        if remark and leaf.key not in self._odd:
+            self._odd.add(leaf.key)
+            self.remarks.append(remark)
+        return found
+
+
+_ENDS = ("low", "high")
+
+
+def _float32(bounds: np.ndarray) -> np.ndarray:
+    """Bounds that float32 cannot hold are none."""
+    with np.errstate(over="ignore"):
+        return bounds.astype(np.float32)
 
 
 def _width(vector: tuple[Leaf, ...]) -> int:

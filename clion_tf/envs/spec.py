@@ -20,12 +20,27 @@ class RenderingError(EnvError):
 class WorkerError(EnvError):
     """The worker process failed, hung or died.
 
-    `details` holds the traceback inside the worker where there is one, else ''.
+    `details` holds the traceback inside the worker where there is one, else ''. `episode` is the
+    number of the episode that failed, None where it was none.
     """
+
+    episode: int | None = None
 
     def __init__(self, message: str, details: str = ""):
         super().__init__(message)
         self.details = details
+
+
+class PromiseError(WorkerError):
+    """The environment returned what no agent can take; `promise` is one of `promises.PROMISES`."""
+
+    def __init__(self, message: str, promise: str):
+        super().__init__(message)
+        self.promise = promise
+
+
+class EpisodeFailed(WorkerError):
+    """An episode, `episode`, failed in the same way as often as it may."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +50,8 @@ class EnvSpec:
     task: a task of dm_control's suite as domain_task ('walker_walk'); 'gym:CartPole-v1' or
       'gym:package.module:EnvId-v0', registered with gymnasium (by that module); 'atari_pong';
       or 'module:attribute', a function that takes this object and returns a gymnasium.Env.
-    seed, index: the run's seed and this environment's number in it, both at least 0. Together
-      with an episode's number they decide everything random in the episode.
+    seed, stream: the run's seed, and which of its sequences of episodes this is (0: training), both
+      at least 0. Together with an episode's number they decide everything random in the episode.
     action_repeat: control steps for which an action is held.
     time_limit: longest episode in control steps. dm_control's own limit of 1000 stays in force,
       so a larger value matters for other environments only.
@@ -51,11 +66,14 @@ class EnvSpec:
       scene rendered.
     picture_size: height and width in pixels of a second picture in each observation, `picture`,
       for people to look at; None for none. The images do not depend on it.
+    index: this environment's own number among those that one command has at the same time, for
+      training and evaluation together: for ports, folders and displays. Episodes must not depend
+      on it, as which environment plays which episode is chance.
     """
 
     task: str
     seed: int = 0
-    index: int = 0
+    stream: int = 0
     action_repeat: int = 2
     time_limit: int = 1000
     size: tuple[int, int] = (64, 64)
@@ -64,11 +82,13 @@ class EnvSpec:
     rotation_told: bool = False
     observe: str = "auto"
     picture_size: tuple[int, int] | None = None
+    index: int = 0
 
     def __post_init__(self):
-        for name, least in (("seed", 0), ("index", 0), ("action_repeat", 1), ("time_limit", 1)):
-            if getattr(self, name) < least:
-                raise EnvError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        least = {"seed": 0, "stream": 0, "index": 0, "action_repeat": 1, "time_limit": 1}
+        for name, value in least.items():
+            if getattr(self, name) < value:
+                raise EnvError(f"{name} must be at least {value}, not {getattr(self, name)}")
         for name in ("size", "picture_size"):
             size = getattr(self, name)
             if size is not None and (len(size) != 2 or min(size) < 1):

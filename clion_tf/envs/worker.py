@@ -2,14 +2,19 @@
 
 TensorFlow and Mesa's software renderer crash in one process, so an environment gets its own and
 nothing imported here may import TensorFlow. FD is an inherited socket over which pickled tuples
-travel: in come an EnvSpec and then ('reset', episode) or ('step', action); out go ('result', …) for
-each of them or ('error', type, message, traceback). No class of this module travels, as here it is
-called __main__.
+travel: in come an EnvSpec and then ('reset', episode), ('step', action) or ('close', None); out go
+('result', …, remarks) for each of them, first of all for this process's id, or ('error', type,
+its arguments …, remarks). Only numbers, text, plain arrays and Gymnasium's spaces go out: the
+learner must load nothing of the environment's, beside TensorFlow. No class of this module travels,
+as here it is called __main__.
 """
 
 import ctypes
+import os
+import pathlib
 import signal
 import sys
+import sysconfig
 import traceback
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,10 +22,20 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import factory
-from clion_tf.envs.spec import EnvError, EnvSpec
+from clion_tf.envs import factory, promises
+from clion_tf.envs.spec import EnvError, EnvSpec, PromiseError, RenderingError, UnknownTaskError
 
 _PR_SET_PDEATHSIG = 1
+_LONGEST = 300  # characters of an environment's own error message
+_OURS = pathlib.Path(__file__).resolve().parent
+# Of Gymnasium its environments are like the user's; these are what lies around them.
+_GYMNASIUM = {
+    pathlib.Path(gymnasium.__file__).resolve().parent / name for name in ("core.py", "wrappers")
+}
+_LIBRARIES = {
+    pathlib.Path(sysconfig.get_path(name)).resolve()
+    for name in ("stdlib", "platstdlib", "purelib", "platlib")
+}
 
 
 class Session:
@@ -36,8 +51,10 @@ class Session:
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
         seen = self._env.observation_space.spaces.keys() & {"image", "picture"}
-        renderer = getattr(self._env.unwrapped, "renderer", "") if seen else ""
-        return self._env.action_space, self._env.observation_space, str(renderer)
+        said = getattr(self._env.unwrapped, "renderer", "") if seen else ""
+        # An environment may have something else of that name.
+        renderer = " ".join(said.split()) if isinstance(said, str) else ""
+        return self._env.action_space, self._env.observation_space, renderer
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
         self._running = False
@@ -50,18 +67,27 @@ class Session:
             raise EnvError("no episode is running: reset the environment before a step")
         action = check_action(action, self._env.action_space)
         self._running = False  # stays so if the environment fails half-way
-        observation, reward, terminated, truncated, info = self._env.step(action)
+        result = self._env.step(action)
+        _, _, terminated, truncated, _ = result
         self._running = not (terminated or truncated)
-        return observation, float(reward), bool(terminated), bool(truncated), info
+        return result
 
-    def close(self) -> None:
+    def take_remarks(self) -> list[str]:
+        """What was odd since the last time."""
+        remarks = self._env.get_wrapper_attr("remarks")
+        taken = remarks.copy()
+        remarks.clear()
+        return taken
+
+    def close(self, argument: None = None) -> None:
+        self._running = False
         self._env.close()
 
 
 def check_action(action: Any, space: gymnasium.Space) -> np.ndarray | int:
     """The action as the space wants it, float32 for a Box and int for Discrete.
 
-    Raises EnvError for a wrong shape, an index out of range or a number that is not finite: a
+    Raises EnvError for a wrong shape, an index out of range or a number that is not in [-1, 1]: a
     simulator takes NaN and gives back nonsense, far from its cause.
     """
     if isinstance(space, gymnasium.spaces.Discrete):
@@ -73,48 +99,94 @@ def check_action(action: Any, space: gymnasium.Space) -> np.ndarray | int:
         raise EnvError(f"an action has shape {space.shape}, not {action.shape}")
     if not np.isfinite(action).all():
         raise EnvError(f"the action is not finite: {action.tolist()}")
+    if (np.abs(action) > 1).any():
+        raise EnvError(f"an action lies in [-1, 1], not {action.tolist()}")
     return action
 
 
 def serve(connection: Connection) -> None:
     """Make the environment and answer until the other end closes, with EOFError or OSError."""
     spec = connection.recv()
+    connection.send(("result", os.getpid(), []))
     try:
         session = Session(spec)
-        ready = session.ready()
-    except Exception as error:
-        connection.send(_failure(error, spec, "construction"))
+        answer = ("result", session.ready(), [])
+    except BaseException as error:  # `sys.exit` is no way for an environment to end.
+        connection.send((*_failure(error, spec, "construction"), []))
         return
-    connection.send(("result", ready))
-    commands = {"reset": session.reset, "step": session.step}
+    connection.send(answer)
+    commands = {"reset": session.reset, "step": session.step, "close": session.close}
+    closed = False
     try:
         while True:
             command, argument = connection.recv()
+            closed = closed or command == "close"
             try:
                 answer = ("result", commands[command](argument))
-            except Exception as error:
+            except BaseException as error:
                 answer = _failure(error, spec, command)
-            _send(connection, answer, spec)
+            connection.send((*answer, [_named(spec, command, r) for r in session.take_remarks()]))
     finally:
-        session.close()
+        if not closed:
+            _close(session, spec)
 
 
-def _send(connection: Connection, answer: tuple, spec: EnvSpec) -> None:
+def _close(session: Session, spec: EnvSpec) -> None:
+    """The learner is gone and nobody is there to tell: what goes wrong is said, and no more."""
     try:
-        connection.send(answer)
-    except OSError:
-        raise  # the learner is gone
-    except Exception as error:  # pickling comes before writing, so nothing has been sent yet
-        connection.send(_failure(error, spec, "sending its answer"))
+        session.close()
+    except BaseException as error:
+        sys.stderr.write(f"{_failure(error, spec, 'close')[2]}\n")
 
 
-def _failure(error: Exception, spec: EnvSpec, doing: str) -> tuple[str, str, str, str]:
+def _failure(error: BaseException, spec: EnvSpec, doing: str) -> tuple[str, ...]:
     """The error as text: the learner may lack the class, or be unable to unpickle it."""
-    details = "".join(traceback.format_exception(error))
-    if isinstance(error, EnvError):
-        return ("error", type(error).__name__, str(error), details)
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return ("error", "WorkerError", f"environment {spec.task} failed in {doing}: {cause}", details)
+    if isinstance(error, PromiseError):
+        text = _named(spec, "" if error.promise == promises.RENDERS else doing, str(error))
+        return ("error", "PromiseError", text, error.promise)
+    for known in (UnknownTaskError, RenderingError, EnvError):
+        if isinstance(error, known):
+            return ("error", known.__name__, " ".join(str(error).split()))
+    where = place(error)
+    cause = f"{_cause(error)} ({where})" if where else _cause(error)
+    message = f"environment {spec.task} failed in {doing}: {cause}"
+    return ("error", "WorkerError", message, "".join(traceback.format_exception(error)))
+
+
+def _named(spec: EnvSpec, method: str, text: str) -> str:
+    return f"environment {spec.task}: {f'{method}() ' if method else ''}{text}"
+
+
+def _cause(error: BaseException) -> str:
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:  # Whose text fails.
+        text = type(error).__name__
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def place(error: BaseException) -> str:
+    """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'.
+
+    The innermost line that is neither ours nor a library's; if all are, that of the environment
+    itself, a package; '' if there is none.
+    """
+    if isinstance(error, SyntaxError) and error.filename:
+        return f'File "{error.filename}", line {error.lineno}'
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<") and not _within(frame.filename, {_OURS, *_GYMNASIUM})
+    ]
+    own = [frame for frame in frames if not _within(frame.filename, _LIBRARIES)]
+    for frame in own[-1:] or frames[:1]:
+        return f'File "{frame.filename}", line {frame.lineno}, in {frame.name}'
+    return ""
+
+
+def _within(file: str, folders: set[pathlib.Path]) -> bool:
+    return any(pathlib.Path(file).resolve().is_relative_to(folder) for folder in folders)
 
 
 def _die_with_parent() -> None:
@@ -127,8 +199,10 @@ def main(arguments: list[str]) -> None:
     # Ctrl-C goes to the whole terminal, but what then happens is the learner's to decide.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _die_with_parent()
+    descriptor = int(arguments[1])
+    os.set_inheritable(descriptor, False)  # what the environment starts shall not keep it open
     try:
-        serve(Connection(int(arguments[1])))
+        serve(Connection(descriptor))
     except (EOFError, OSError):
         return  # the learner has closed the connection, or has died: the usual way to end
 

@@ -7,19 +7,21 @@ import gymnasium
 import numpy as np
 from PIL import Image, ImageOps
 
-from clion_tf.envs import images
+from clion_tf.envs import images, promises
 from clion_tf.envs.rotation import rotate_image
-from clion_tf.envs.spec import EnvError
+from clion_tf.envs.spec import EnvError, PromiseError
 
 # Keeps the stream of angles apart from the simulator's own, which grows from the same seed.
 _ROTATION_STREAM = 1
+_NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest number, 3.4e38.
 
 
 class ActionRepeat(gymnasium.Wrapper):
     """Hold each action for `amount` control steps, or until the episode ends.
 
-    The reward is the sum. info['steps'] is the number of control steps done and
-    info['discount'] that of the last one (0.0 if terminated, where the environment gives none).
+    The reward is the sum. info is ours alone, whatever the environment's holds: 'steps', the number
+    of control steps done, and 'discount', 0.0 if terminated and else 1.0.
+    Raises PromiseError for what the environment must not return.
     """
 
     def __init__(self, env: gymnasium.Env, amount: int):
@@ -28,15 +30,21 @@ class ActionRepeat(gymnasium.Wrapper):
             raise EnvError(f"an action must be held for at least 1 step, not {amount}")
         self._amount = amount
 
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        return promises.reset_result(self.env.reset(seed=seed, options=options)), {}
+
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         total, steps, over = 0.0, 0, False
         while steps < self._amount and not over:
-            obs, reward, terminated, truncated, info = self.env.step(action)
-            total += float(reward)
+            obs, reward, terminated, truncated = promises.step_result(self.env.step(action))
+            total += reward
             steps += 1
             over = terminated or truncated
-        info = {"discount": 0.0 if terminated else 1.0, **info, "steps": steps}
-        return obs, total, bool(terminated), bool(truncated), info
+        promises.check_reward(total)
+        info = {"discount": 0.0 if terminated else 1.0, "steps": steps}
+        return obs, total, terminated, truncated, info
 
 
 def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
@@ -46,9 +54,8 @@ def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
     """
     space = env.action_space
     if isinstance(space, gymnasium.spaces.Discrete):
-        if space.start == 0:
-            return env
         first = int(space.start)
+        # A space of our own: the environment's may be of a class that the learner cannot load.
         counted = gymnasium.spaces.Discrete(int(space.n))
         return gymnasium.wrappers.TransformAction(env, lambda action: action + first, counted)
     continuous = isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == "f"
@@ -58,40 +65,52 @@ def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
 
 
 class NormalizeActions(gymnasium.ActionWrapper):
-    """Actions float32 [n] in [-1, 1], spread over the range of each bounded dimension.
+    """Actions float32 [n] in [-1, 1], as actions of the environment's Box.
 
-    A dimension without two finite bounds gets the action unchanged: there is no range to spread
-    it over, and the actor's is [-1, 1]. A Box of several axes is filled in its own order.
+    A dimension with two finite bounds gets them spread over its range. One without bounds gets them
+    unchanged: there is no range to spread them over. One with a single bound gets them unchanged if
+    that keeps the bound, and else moved by as much as it takes: [0, inf) gets [0, 2]. A bound of
+    1e30 or more counts as none. A Box of several axes is filled in its own order.
     """
 
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         space = env.action_space
-        self._bounded = np.isfinite(space.low) & np.isfinite(space.high)
-        self._low = np.where(self._bounded, space.low, -1.0).astype(np.float64)
-        self._high = np.where(self._bounded, space.high, 1.0).astype(np.float64)
-        self._dtype, self._shape = space.dtype, space.shape
+        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+        has_low, has_high = low > -_NO_BOUND, high < _NO_BOUND
+        self._bounded = has_low & has_high
+        self._low, self._high = (np.where(self._bounded, end, 0.0) for end in (low, high))
+        # Where there is a single bound.
+        up = np.where(has_low & ~has_high, np.maximum(low, -1.0) + 1.0, 0.0)
+        down = np.where(has_high & ~has_low, np.minimum(high, 1.0) - 1.0, 0.0)
+        self._moved = up + down
+        self._space = space
         count = int(np.prod(space.shape))
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
 
     def action(self, action: np.ndarray) -> np.ndarray:
         """From [-1, 1] to the environment's range, dtype and shape."""
         # In float64, so that no digit of the float32 action is lost on the way.
-        action = np.asarray(action, np.float64).reshape(self._shape)
+        action = np.asarray(action, np.float64).reshape(self._space.shape)
         spread = (action + 1) / 2 * (self._high - self._low) + self._low
-        return np.where(self._bounded, spread, action).astype(self._dtype)
+        taken = np.where(self._bounded, spread, action + self._moved).astype(self._space.dtype)
+        return taken.clip(self._space.low, self._space.high)  # Its last digit may be beyond an end.
 
 
 def rendered(env: gymnasium.Env) -> np.ndarray:
-    """The present scene, uint8 [any height, any width, 3]; raises EnvError for anything else."""
+    """The present scene, uint8 [any height, any width, 3]; raises PromiseError for others."""
     scene = env.render()
     if not isinstance(scene, np.ndarray):
         hint = "; make it with render_mode='rgb_array'" if scene is None else ""
-        raise EnvError(f"render() must give uint8 (height, width, 3), not {scene!r:.50}{hint}")
+        raise _no_picture(promises.described(scene) + hint)
     if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
-        found = f"{scene.dtype} {scene.shape}"
-        raise EnvError(f"render() must give uint8 (height, width, 3), not {found}")
-    return scene
+        raise _no_picture(promises.described(scene))
+    return np.asarray(scene)
+
+
+def _no_picture(found: str) -> PromiseError:
+    text = f"render() must give uint8 (height, width, 3), not {found}"
+    return PromiseError(text, promises.RENDERS)
 
 
 class RenderImage(gymnasium.ObservationWrapper):

@@ -121,6 +121,7 @@ def test_images_must_be_bytes():
     "options",
     [
         {"seed": -1},
+        {"stream": -1},
         {"index": -1},
         {"action_repeat": 0},
         {"time_limit": 0},
@@ -137,10 +138,10 @@ def test_spec_refuses_nonsense(options):
 
 
 def test_episode_seeds_differ_in_each_part():
-    specs = [EnvSpec("t", seed=seed, index=index) for seed in range(5) for index in range(5)]
+    specs = [EnvSpec("t", seed=seed, stream=stream) for seed in range(5) for stream in range(5)]
     seeds = [episode_seed(spec, episode) for spec in specs for episode in range(20)]
     assert len(set(seeds)) == len(seeds) and all(0 <= seed < 2**32 for seed in seeds)
-    assert episode_seed(specs[7], 3) == episode_seed(EnvSpec("other", seed=1, index=2), 3)
+    assert episode_seed(specs[7], 3) == episode_seed(EnvSpec("other", seed=1, stream=2, index=9), 3)
 
 
 def test_workers_side_imports_no_tensorflow(run_python):

@@ -65,14 +65,16 @@ def frames(env, episode):
     return np.stack([env.reset(episode)["image"]] + [env.step(ZERO)[0]["image"] for _ in range(2)])
 
 
-def test_episode_depends_on_seed_index_and_number_only():
+def test_episode_depends_on_seed_stream_and_number_only():
     options = {"rotation_degrees": 5.0, "seed": 3}
     with (
         RemoteEnv(fake(**options)) as first,
         RemoteEnv(fake(**options)) as second,
-        RemoteEnv(fake(**options, index=1)) as other,
+        RemoteEnv(fake(**options, stream=1)) as other,
+        RemoteEnv(fake(**options, index=7)) as elsewhere,
     ):
         expected = frames(first, 4)
+        np.testing.assert_array_equal(frames(elsewhere, 4), expected)
         frames(second, 0)
         np.testing.assert_array_equal(frames(second, 4), expected)
         assert (frames(second, 5) != expected).any()
@@ -102,6 +104,7 @@ def test_several_workers_at_once():
         (np.array([np.nan, 0]), "action is not finite"),
         (np.array([0, -np.inf]), "action is not finite"),
         (np.zeros(3), r"an action has shape \(2,\), not \(3,\)"),
+        (np.array([0, 1.01]), r"an action lies in \[-1, 1\], not \[0"),
     ],
 )
 def test_bad_action_never_reaches_the_environment(action, message):
@@ -126,9 +129,12 @@ def test_environments_error_arrives_as_one_line_with_details():
         env.reset(0)
         with pytest.raises(WorkerError) as caught:
             env.step(np.array([-1.0, 0.0]))
+        file = pathlib.Path(__file__).with_name("env_fakes.py")
+        lines = file.read_text().splitlines()
+        [line] = [n for n, text in enumerate(lines, 1) if "raise ZeroDivisionError" in text]
         assert str(caught.value) == (
-            "environment env_fakes:failing failed in step: "
-            "ZeroDivisionError: the first line and the second"
+            "environment env_fakes:failing failed in step: ZeroDivisionError: the first line and "
+            f'the second (File "{file}", line {line}, in step)'
         )
         assert "env_fakes.py" in caught.value.details
         with pytest.raises(EnvError, match="no episode is running"):

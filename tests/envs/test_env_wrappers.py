@@ -35,14 +35,33 @@ def test_repeat_stops_at_the_end(terminates, discount):
     assert info == {"discount": discount, "steps": 2}
 
 
-def test_repeat_keeps_the_environments_discount():
-    class Discounting(CountingEnv):
+@pytest.mark.parametrize("info", [{"discount": 0.5}, {"steps": 9, "x": 1}, {0: [1]}, None, "ü"])
+@pytest.mark.parametrize("terminates, discount", [(True, 0.0), (False, 1.0)])
+def test_no_key_of_the_environments_info_matters(info, terminates, discount):
+    class Informing(CountingEnv):
         def step(self, action):
-            return *super().step(action)[:4], {"discount": 0.5}
+            return *super().step(action)[:4], info
 
-    env = ActionRepeat(Discounting(), 2)
+        def reset(self, **options):
+            return super().reset(**options)[0], info
+
+    env = ActionRepeat(Informing(length=4, terminates=terminates), 2)
+    assert env.reset(seed=0)[1] == {}
+    assert env.step(ZERO)[2:] == (False, False, {"discount": 1.0, "steps": 2})
+    assert env.step(ZERO)[2:] == (
+        terminates, not terminates, {"discount": discount, "steps": 2},
+    )  # fmt: skip
+
+
+def test_terminated_wins_over_truncated():
+    class Both(CountingEnv):
+        def step(self, action):
+            observation, reward, *_ = super().step(action)
+            return observation, reward, True, True, {}
+
+    env = ActionRepeat(Both(), 2)
     env.reset(seed=0)
-    assert env.step(ZERO)[4] == {"discount": 0.5, "steps": 2}
+    assert env.step(ZERO)[2:] == (True, True, {"discount": 0.0, "steps": 1})
 
 
 def test_repeat_of_nothing():
@@ -60,13 +79,68 @@ def test_actions_are_spread_over_asymmetric_bounds():
     assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
 
 
-@pytest.mark.parametrize("low, high", [(-np.inf, np.inf), (0.0, np.inf), (-np.inf, 9.0)])
-def test_actions_pass_where_a_bound_is_infinite(low, high):
-    env = NormalizeActions(CountingEnv(low=[low, 0.0], high=[high, 10.0]))
+LARGEST = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize(
+    "low, high, ends",
+    [
+        # Without bounds, or with one that leaves [-1, 1] alone: unchanged.
+        (-np.inf, np.inf, (-1, 1)),
+        (-LARGEST, LARGEST, (-1, 1)),
+        (-np.inf, LARGEST, (-1, 1)),
+        (-1.0, np.inf, (-1, 1)),
+        (-5.0, np.inf, (-1, 1)),
+        (-np.inf, 9.0, (-1, 1)),
+        # With one bound that it would break: moved.
+        (0.0, np.inf, (0, 2)),
+        (0.0, LARGEST, (0, 2)),
+        (-0.5, np.inf, (-0.5, 1.5)),
+        (1000.0, np.inf, (1000, 1002)),
+        (-np.inf, 0.0, (-2, 0)),
+        (-LARGEST, -7.0, (-9, -7)),
+        # With two: spread, however wide or narrow.
+        (3.0, 3.0, (3, 3)),
+        (0.0, 1e29, (0, 1e29)),
+        (-1e-30, 1e-30, (-1e-30, 1e-30)),
+        (-0.1, 0.3, (-0.1, 0.3)),
+    ],
+)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_actions_where_a_bound_is_missing_or_odd(low, high, ends, kind):
+    """The other dimension has its usual bounds; no action leaves the space by a single digit."""
+    env = CountingEnv()
+    space = gymnasium.spaces.Box(
+        np.array([low, 0.0], kind), np.array([high, 10.0], kind), dtype=kind
+    )
+    env.action_space = space
+    env = NormalizeActions(env)
     env.reset(seed=0)
-    env.step(np.array([0.25, 0.5], np.float32))
-    np.testing.assert_allclose(env.unwrapped.actions, [[0.25, 7.5]], atol=1e-6)
+    for action in ([-1.0, 0.5], [1.0, 0.5], [0.25, 0.5]):
+        env.step(np.array(action, np.float32))
+    taken = env.unwrapped.actions
+    assert all(space.contains(action) for action in taken)
+    middle = ends[0] + (ends[1] - ends[0]) * 0.625
+    np.testing.assert_allclose(
+        taken,
+        [[end, 7.5] for end in (*ends, middle)],
+        1e-6,
+        1e-6 if max(map(abs, ends)) > 1e-9 else 0,
+    )
     assert env.action_space == gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+
+def test_no_rounding_leaves_the_space():
+    """Ends that float64 reaches only by a digit too much."""
+    random = np.random.default_rng(0)
+    env = CountingEnv()
+    low = random.normal(size=2000)
+    high = low + random.exponential(size=2000)
+    for kind in (np.float16, np.float32, np.float64):
+        env.action_space = gymnasium.spaces.Box(low.astype(kind), high.astype(kind), dtype=kind)
+        found = NormalizeActions(env).action(np.ones(2000, np.float32))
+        assert env.action_space.contains(found)
+        np.testing.assert_array_equal(found, env.action_space.high)
 
 
 def test_rendered_once_per_agent_step():
