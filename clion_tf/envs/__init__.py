@@ -13,6 +13,7 @@ from clion_tf.envs.supervised import SupervisedEnvs
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,
+    BlankFrames,
     NormalizeActions,
     RenderImage,
     RotateImage,
@@ -21,6 +22,7 @@ from clion_tf.envs.wrappers import (
 __all__ = [
     "ActionRepeat",
     "AddPicture",
+    "BlankFrames",
     "EnvError",
     "EnvSpec",
     "NormalizeActions",
