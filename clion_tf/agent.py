@@ -22,6 +22,12 @@ def _options(kind: type, config: Config, **others):
     return kind(**{name: getattr(config, name) for name in names}, **others)
 
 
+def _rows(state: Tensors) -> int | tf.Tensor:
+    """N of a state, a number where it is known."""
+    count = state["deter"].shape[0]
+    return tf.shape(state["deter"])[0] if count is None else count
+
+
 class Agent(Learner):
     """CLION, or with its parts off, Dreamer.
 
@@ -154,16 +160,32 @@ class Agent(Learner):
     ) -> tuple[tf.Tensor, Tensors]:
         """See Learner; of the latent state, `stoch` and `deter` are read."""
         models = self.models if models is None else models
-        rssm, batch = models.rssm, state["deter"].shape[0]
-        if batch is None:
-            batch = tf.shape(state["deter"])[0]
-        embed = models.encode(losses.preprocess(observation))
-        eps = noise.normal("posterior", [batch, rssm.stoch])
-        latent, _ = rssm.obs_step(state, state["action"], embed, eps)
-        policy = models.actor(rssm.get_feat(latent))
-        action = self._choose(policy, noise, batch, training)
-        action = self._explore(action, amount, noise, batch)
+        latent = self.perceive(models, self.embed(models, observation), state, noise)
+        action = self.decide(models, latent, noise, training, amount)
         return action, {**latent, "action": action}
+
+    @staticmethod
+    def embed(models: Models, observation: Tensors) -> tf.Tensor:
+        """e_t [N, E] of what `policy_step` takes."""
+        return models.encode(losses.preprocess(observation))
+
+    @staticmethod
+    def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:
+        """The posterior after e_t; of the state, `stoch`, `deter` and `action` are read."""
+        eps = noise.normal("posterior", [_rows(state), models.rssm.stoch])
+        return models.rssm.obs_step(state, state["action"], embed, eps)[0]
+
+    def decide(
+        self,
+        models: Models,
+        latent: Tensors,
+        noise: Noise,
+        training: bool,
+        amount: tf.Tensor | float,
+    ) -> tf.Tensor:
+        """The action in a latent state; arguments and result as of `policy_step`."""
+        policy, batch = models.actor(models.rssm.get_feat(latent)), _rows(latent)
+        return self._explore(self._choose(policy, noise, batch, training), amount, noise, batch)
 
     def _choose(self, policy, noise: Noise, batch, training: bool) -> tf.Tensor:
         how = "sample" if training else self._config.eval_action

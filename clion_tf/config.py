@@ -75,6 +75,9 @@ class Config:
     rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
     rotation_fill: str = _option("edge", "What lies outside a rotated image: its edge repeated, or black.", "ours", ("edge", "black"))
+    rotation_per: str = _option("frame", "Rotate each frame by an angle of its own, or all of an episode by one.", "ours", ("frame", "episode"))
+    blank_frames: float = _option(0.0, "Probability with which an observed frame is grey (and its vector zero), so that the agent has to remember.", "ours")
+    test_blank_frames: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
     stack_rotation: str = _option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
     env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
     episode_failures: int = _option(3, "Failures in the same way after which an episode is skipped; 0: none is.", "ours", resume=True)
@@ -191,6 +194,11 @@ class Config:
         return self.rotation_degrees if negative else self.test_rotation_degrees
 
     @property
+    def test_blank(self) -> float:
+        """Probability of blank frames in evaluation episodes."""
+        return self.blank_frames if self.test_blank_frames < 0 else self.test_blank_frames
+
+    @property
     def overshoot_steps(self) -> int:
         """K of the evaluator's fakes."""
         return self.overshoot or self.horizon
@@ -206,7 +214,7 @@ POSITIVE = (
     "drq_init_temperature", "drq_lr", "drq_tau", "drq_actor_every", "drq_target_every",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "seed", "prefill", "rotation_degrees", "free_nats", "kl_scale", "pcont_scale", "beta1",
+    "seed", "prefill", "rotation_degrees", "blank_frames", "free_nats", "kl_scale", "pcont_scale", "beta1",
     "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
     "overshoot", "env_restarts", "episode_failures", "replay_capacity", "expl_amount", "expl_decay",
     "expl_min", "eval_noise", "pretrain", "updates_per_call", "drq_pad", "save_every",
@@ -247,6 +255,9 @@ def _validate_sizes(config: Config) -> None:
     frames = math.ceil(config.time_limit / config.action_repeat) + 1
     if config.rotation_degrees > 180 or config.test_rotation_degrees > 180:
         raise ConfigError("--rotation_degrees and --test_rotation_degrees: at most 180")
+    for name in ("blank_frames", "test_blank_frames"):
+        if getattr(config, name) > 1:
+            raise ConfigError(f"--{name}={getattr(config, name)}: a probability, at most 1")
     if config.batch_length > frames and config.agent == "clion":
         raise ConfigError(
             f"--batch_length={config.batch_length}: longer than an episode, which has {frames} "

@@ -2,19 +2,21 @@
 
 import dataclasses
 import functools
+import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from clion_tf.config import Config
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.envs.remote import Ready
 from clion_tf.episodes import Episode
 from clion_tf.interaction import OnStep, Policy, run_episode
-from clion_tf.results.statistics import summary
+from clion_tf.results.statistics import Summary, summary
 from clion_tf.run import specs
 
 STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
+DIGITS = 4  # Decimals of what is written down; returns are sums of float32.
 GRACE = 10.0  # Seconds that environments get to finish the step they are at.
 
 
@@ -22,14 +24,18 @@ class Stopped(Exception):
     """Another worker has failed, or nobody waits any more."""
 
 
-def spec(config: Config, rotation_degrees: float | None = None) -> EnvSpec:
-    """The environment of a run's task for evaluations after it; None: rotated as in its own.
+def spec(
+    config: Config, rotation_degrees: float | None = None, blank_frames: float | None = None
+) -> EnvSpec:
+    """The environment of a run's task for evaluations after it; None: as in its own.
 
-    Episodes of equal number and seed begin alike at every rotation, so that scores can be paired.
+    Episodes of equal number and seed begin alike at every rotation and probability of blank
+    frames, so that scores can be paired.
     """
     _, test = specs(config)
-    degrees = test.rotation_degrees if rotation_degrees is None else rotation_degrees
-    return dataclasses.replace(test, stream=STREAM, index=0, rotation_degrees=degrees)
+    given = {"rotation_degrees": rotation_degrees, "blank_frames": blank_frames}
+    given = {name: value for name, value in given.items() if value is not None}
+    return dataclasses.replace(test, stream=STREAM, index=0, **given)
 
 
 def play(
@@ -109,17 +115,51 @@ def _one(policy: Policy, number: int, check: OnStep, envs: list[RemoteEnv]) -> E
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """Episodes at one rotation, in the order of their numbers.
+class Conditions:
+    """What an agent has to cope with while it is evaluated.
 
     Attributes:
-      rotation_degrees: each frame was rotated by U(-x, x).
+      rotation_degrees: each frame (or episode, as in the run) is rotated by U(-x, x).
+      memory_noise: on its memory, see `clion_tf.memory_noise`.
+      blank_frames: probability of a frame that shows nothing.
+    """
+
+    rotation_degrees: float = 0.0
+    memory_noise: float = 0.0
+    blank_frames: float = 0.0
+
+
+def grid(
+    rotations: Sequence[float],
+    noises: Sequence[float],
+    blanks: Sequence[float],
+    one_at_a_time: bool = False,
+) -> list[Conditions]:
+    """All combinations, each once, the first of each list first.
+
+    one_at_a_time: only those in which at most one thing differs from the first of its list.
+    """
+    every = itertools.product(rotations, noises, blanks)
+    first = rotations[0], noises[0], blanks[0]
+    return [
+        Conditions(*one)
+        for one in dict.fromkeys(every)
+        if not one_at_a_time or sum(a != b for a, b in zip(one, first, strict=True)) <= 1
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Episodes under the same conditions, in the order of their numbers.
+
+    Attributes:
+      conditions: of all of them.
       returns: sums of rewards.
       lengths: in agent steps.
       renderer: what drew; '' if that is not known.
     """
 
-    rotation_degrees: float
+    conditions: Conditions
     returns: list[float]
     lengths: list[int]
     renderer: str = ""
@@ -128,7 +168,7 @@ class Scores:
 def evaluate(
     make_policy: Callable[[], Policy],
     config: Config,
-    rotation_degrees: float,
+    conditions: Conditions,
     episodes: int,
     workers: int,
     on_episode: Callable[[float], None] = lambda score: None,
@@ -136,7 +176,7 @@ def evaluate(
     """Plays a run's task; the same numbers whatever `workers`.
 
     Args:
-      make_policy: see `play`.
+      make_policy: see `play`; any noise on memory is the policy's own doing.
       config: the run's options; its seed is that of the episodes too.
       on_episode: told each return as its episode ends.
 
@@ -147,7 +187,7 @@ def evaluate(
     renderers: set[str] = set()
     for number, episode in play(
         make_policy,
-        spec(config, rotation_degrees),
+        spec(config, conditions.rotation_degrees, conditions.blank_frames),
         episodes,
         workers,
         config.worker_timeout,
@@ -157,23 +197,50 @@ def evaluate(
         played[number] = float(episode["reward"].sum()), len(episode["reward"]) - 1
         on_episode(played[number][0])
     returns, lengths = zip(*(played[number] for number in range(episodes)), strict=True)
-    return Scores(rotation_degrees, list(returns), list(lengths), ", ".join(sorted(renderers)))
+    return Scores(conditions, list(returns), list(lengths), ", ".join(sorted(renderers)))
 
 
-def as_dict(scores: Scores) -> dict:
-    """What a JSON file holds of one rotation."""
-    values = dataclasses.asdict(scores)
-    return {**values, "summary": dataclasses.asdict(summary(scores.returns))}
+def change(scores: Scores, first: Scores) -> Summary:
+    """What the conditions change in the returns, episode by episode: they begin alike."""
+    pairs = zip(scores.returns, first.returns, strict=True)
+    return summary([here - there for here, there in pairs])
 
 
-HEADER = " degrees  episodes      mean       std  95% interval of the mean (t)"
+def as_dict(scores: Scores, first: Scores) -> dict:
+    """What a JSON file holds of the episodes under the same conditions."""
+    return {
+        **dataclasses.asdict(scores.conditions),
+        "returns": [round(value, DIGITS) for value in scores.returns],
+        "lengths": scores.lengths,
+        "summary": _rounded(summary(scores.returns)),
+        "change": _rounded(change(scores, first)),
+    }
 
 
-def row(scores: Scores) -> str:
-    """A line under HEADER."""
-    found = summary(scores.returns)
-    std, interval = "-", "- (needs two episodes)"
-    if found.count > 1:
-        std, interval = f"{found.std:.1f}", f"{found.low:.1f} to {found.high:.1f}"
-    left = f"{scores.rotation_degrees:>8g}  {found.count:>8}  {found.mean:>8.1f}  {std:>8}"
-    return f"{left}  {interval}"
+def _rounded(found: Summary) -> dict:
+    values = dataclasses.asdict(found).items()
+    return {name: value if value is None else round(value, DIGITS) for name, value in values}
+
+
+HEADER = (
+    "rotation   noise   blank  episodes      mean       std"
+    "  95% interval (t)        change from the first row"
+)
+
+
+def row(scores: Scores, first: Scores) -> str:
+    """A line under HEADER; `first` is what the change is counted from."""
+    found, told = summary(scores.returns), scores.conditions
+    left = f"{told.rotation_degrees:>8g}  {told.memory_noise:>6g}  {told.blank_frames:>6g}"
+    std = "-" if found.std is None else f"{found.std:.1f}"
+    left = f"{left}  {found.count:>8}  {found.mean:>8.1f}  {std:>8}  {_interval(found):<22}"
+    if scores is first:
+        return left.rstrip()
+    changed = change(scores, first)
+    return f"{left}  {changed.mean:+.1f} ({_interval(changed)})"
+
+
+def _interval(found: Summary) -> str:
+    if found.low is None:
+        return "- (needs two episodes)"
+    return f"{found.low:.1f} to {found.high:.1f}"

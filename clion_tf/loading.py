@@ -60,6 +60,19 @@ class TrainedAgent:
         """The evaluation policy with a state of its own, for one of several environments."""
         return AgentPolicy(self.agent, training=False, amount=self.config.eval_noise)
 
+    def with_memory_noise(self, amount: float, relative: bool = True) -> "TrainedAgent":
+        """The same agent with noise on its memory at every step, see `clion_tf.memory_noise`.
+
+        Raises:
+          ConfigError: if it has no memory.
+        """
+        if self.config.agent != "clion":
+            raise ConfigError(f"--agent={self.config.agent} has no memory to add noise to")
+        from clion_tf.memory_noise import NoisyMemory
+
+        noisy = NoisyMemory(self.config, self.agent, amount, relative)
+        return TrainedAgent(self.config, noisy, self.counters, self.path)
+
     def reset(self, episode: int = 0) -> None:
         """Begins an episode; its number names the policy's noise, so equal ones act equally."""
         self._policy.begin([episode])

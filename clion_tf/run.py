@@ -154,17 +154,24 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
         "action_repeat": config.action_repeat,
         "time_limit": config.time_limit,
         "observe": config.observe,
+        "rotation_fill": config.rotation_fill,
+        "rotation_per": config.rotation_per,
     }
     if config.agent == "drq":
         common["size"] = (config.drq_image_size, config.drq_image_size)
         common["rotation_told"] = config.stack_rotation == "same"
     return (
-        EnvSpec(**common, rotation_degrees=config.rotation_degrees),
+        EnvSpec(
+            **common,
+            rotation_degrees=config.rotation_degrees,
+            blank_frames=config.blank_frames,
+        ),
         EnvSpec(
             **common,
             stream=TEST_STREAM,
             index=config.envs,
             rotation_degrees=config.test_rotation,
+            blank_frames=config.test_blank,
         ),
     )
 

@@ -80,6 +80,8 @@ IMPOSSIBLE = [
     ("stack_rotation", "same"),
     ("drq_image_size", 14),
     ("drq_tau", 1.01),
+    ("blank_frames", 1.01),
+    ("test_blank_frames", 1.01),
 ]
 
 
@@ -99,7 +101,8 @@ def test_impossible_values_are_refused_by_name(name, value):
         {"weighting": "ratio", "evaluator_objective": "bce"},
         {"beta1": 0, "beta2": 0, "augmentations": 0, "sigma1": 0, "sigma_h": 0, "overshoot": 0},
         {"discount": 1.0, "disclam": 0.0},
-        {"test_rotation_degrees": -1.0, "sigma2": -1.0},
+        {"test_rotation_degrees": -1.0, "sigma2": -1.0, "test_blank_frames": -1.0},
+        {"blank_frames": 1.0, "test_blank_frames": 0.0},
         {"agent": "drq", "stack_rotation": "same", "drq_image_size": 15, "drq_tau": 1.0},
         {"pretrain": 0, "expl_amount": 0, "horizon": 2, "batch_length": 2},
     ],
@@ -175,7 +178,10 @@ def test_lists_of_validated_options_name_options_once():
     assert len(named) == len(set(named)) and set(named) <= FIELDS.keys()
     # The numbers that neither list names are looked after elsewhere.
     free = {n for n, f in FIELDS.items() if type(f.default) in (int, float)} - set(named)
-    assert free == {"test_rotation_degrees", "sigma2", "discount", "disclam", "drq_image_size"}
+    assert free == {
+        "test_rotation_degrees", "test_blank_frames", "sigma2", "discount", "disclam",
+        "drq_image_size",
+    }  # fmt: skip
 
 
 @functools.cache
@@ -195,7 +201,10 @@ def test_every_option_is_read():
     for name in FIELDS:
         holders = {r.split(".")[-1].lstrip("_") for r in readings()[name]}
         if not holders & {"config", "settings", "sizes"}:
-            derived = {"test_rotation_degrees": "test_rotation", "overshoot": "overshoot_steps"}
+            derived = {
+                "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
+                "overshoot": "overshoot_steps",
+            }  # fmt: skip
             if name not in derived or "self" not in holders:
                 idle.append(name)
     assert idle == []
@@ -213,6 +222,8 @@ def test_every_derived_option_is_read():
 def test_derived_options():
     assert Config(rotation_degrees=5.0).test_rotation == 5.0
     assert Config(rotation_degrees=5.0, test_rotation_degrees=0.0).test_rotation == 0.0
+    assert Config(blank_frames=0.5).test_blank == 0.5
+    assert Config(blank_frames=0.5, test_blank_frames=0.0).test_blank == 0.0
     assert Config(horizon=7).overshoot_steps == 7
     assert Config(overshoot=3).overshoot_steps == 3
 

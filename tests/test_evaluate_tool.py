@@ -1,8 +1,10 @@
 """tools/evaluate.py as a user meets it."""
 
+import dataclasses
 import importlib.util
 import json
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +12,9 @@ import pytest
 from test_evaluation import ACTING
 from test_loading import save_run
 
-from clion_tf import command
+from clion_tf import command, loading
+from clion_tf.config import ConfigError
+from clion_tf.results import robustness
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "tools" / "evaluate.py"
 
@@ -29,7 +33,13 @@ tool = load_tool()
 def logdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
     (folder / "acting.py").write_text(ACTING)
-    save_run(folder / "run", (1000, 2000), task="acting:plain", test_rotation_degrees=3.0)
+    save_run(
+        folder / "run",
+        (1000, 2000),
+        task="acting:plain",
+        test_rotation_degrees=3.0,
+        test_blank_frames=0.25,
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder))
         yield folder / "run"
@@ -49,6 +59,7 @@ def evaluate(logdir, capsys):
 
 def test_table_and_json_do_not_depend_on_the_workers(evaluate, logdir, tmp_path):
     words = ["--episodes=2", "--rotations=0,5", "--action=sample", "--checkpoint=1000"]
+    words += ["--memory_noise=0,0.5", "--blank=0,0.5", "--one_at_a_time"]
     results = []
     for workers in (1, 2):
         file = tmp_path / f"{workers}.json"
@@ -59,26 +70,59 @@ def test_table_and_json_do_not_depend_on_the_workers(evaluate, logdir, tmp_path)
     lines, found = results[0][0], json.loads(results[0][1])
     path = logdir / "checkpoints" / "000001000.npz"
     assert lines[0] == f"acting:plain, checkpoint {path}, 1,000 environment steps"
-    assert lines[1] == "policy sample, seed 0"
-    assert lines[2].split()[:4] == ["degrees", "episodes", "mean", "std"]
-    assert [line.split()[:2] for line in lines[3:5]] == [["0", "2"], ["5", "2"]]
-    assert lines[5:] == ["rendering by a pencil"]
+    assert lines[1] == "policy sample, seed 0; noise on memory: relative"
+    headings = ["rotation", "noise", "blank", "episodes", "mean", "std"]
+    assert lines[2].split()[:6] == headings
+    conditions = [line.split()[:4] for line in lines[3:7]]
+    assert conditions == [
+        list(one) for one in ("0002", ["0", "0", "0.5", "2"], ["0", "0.5", "0", "2"], "5002")
+    ]
+    assert lines[7:] == ["rendering by a pencil"]
     assert (found["task"], found["steps"], found["action"]) == ("acting:plain", 1000, "sample")
-    assert (found["checkpoint"], found["seed"]) == (str(path), 0)
-    for line, row in zip(lines[3:5], found["rotations"], strict=True):
+    assert (found["checkpoint"], found["seed"], found["evaluation_seed"]) == (path.name, 0, 0)
+    first, *others = found["cells"]
+    for line, row in zip(lines[3:7], found["cells"], strict=True):
         returns, summary = row["returns"], row["summary"]
         assert len(set(returns)) == 2 and row["lengths"] == [6, 6]
-        assert summary["mean"] == pytest.approx(sum(returns) / 2)
+        assert summary["mean"] == pytest.approx(sum(returns) / 2, abs=1e-3)
         assert summary["low"] < summary["mean"] < summary["high"]
-        assert line.split()[2] == f"{summary['mean']:.1f}"
-    assert found["rotations"][0]["returns"] != found["rotations"][1]["returns"]
+        assert line.split()[4] == f"{summary['mean']:.1f}"
+        changes = [here - there for here, there in zip(returns, first["returns"], strict=True)]
+        assert row["change"]["mean"] == pytest.approx(sum(changes) / 2, abs=1e-3)
+    assert all(row["returns"] != first["returns"] for row in others)
 
 
-def test_the_runs_own_rotation_and_one_episode(evaluate):
-    code, lines, _ = evaluate("--episodes=1", "--workers=1", "--seed=3")
-    assert code == 0
-    assert lines[1] == "policy densest, seed 3"
-    assert lines[3].split()[:2] == ["3", "1"] and lines[3].endswith("-  - (needs two episodes)")
+def test_a_file_says_which_training_it_is_of(evaluate, tmp_path):
+    file = tmp_path / "scores.json"
+    words = ["--episodes=1", "--workers=1", "--seed=3", "--memory_noise_unit=absolute"]
+    code, lines, _ = evaluate(*words, f"--json={file}")
+    assert (code, lines[1]) == (0, "policy densest, seed 3; noise on memory: absolute")
+    assert lines[3].split()[:4] == ["3", "0", "0.25", "1"]  # The run's own tests.
+    assert lines[3].endswith("-  - (needs two episodes)")
+    found = json.loads(file.read_text())
+    method = "CLION (augmentations=3, overshoot=2)"
+    assert (found["method"], found["seed"], found["evaluation_seed"]) == (method, 0, 3)
+    # What differs from the defaults; where the run lies is nothing of it.
+    assert found["options"]["test_rotation_degrees"] == 3.0 and "logdir" not in found["options"]
+    assert "rotation" not in found["setup"] and "deter_size=6" in found["setup"]
+    assert found["memory_noise_unit"] == "absolute"
+    assert str(tmp_path.parent) not in file.read_text()
+    assert robustness.load(file).seed == "0"
+
+
+def test_an_agent_without_memory(logdir, tmp_path, capsys):
+    run = shutil.copytree(logdir, tmp_path / "drq")
+    flags = run / "run.flags"
+    text = flags.read_text().replace("--agent=clion", "--agent=drq")
+    flags.write_text(text.replace("--expl=auto", "--expl=additive_gaussian"))
+    words = [f"--logdir={run}", "--memory_noise=0,0.1"]
+    assert command.run("evaluate", tool.main, words) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "evaluate: error: --memory_noise: --agent=drq has no memory h\n")
+    trained = loading.load(logdir, device="cpu")
+    trained.config = dataclasses.replace(trained.config, agent="drq")
+    with pytest.raises(ConfigError, match="--agent=drq has no memory"):
+        trained.with_memory_noise(0.1)
 
 
 def test_an_environment_that_fails_leaves_no_file(evaluate, logdir, tmp_path):
@@ -112,6 +156,8 @@ def test_refused_before_anything_is_played(evaluate, word, text):
     "word",
     [
         "--rotations=-1", "--rotations=181", "--rotations=nan", "--rotations=", "--rotations=a",
+        "--memory_noise=-1", "--memory_noise=inf", "--memory_noise=", "--memory_noise=0,x",
+        "--memory_noise_unit=percent", "--blank=1.1", "--blank=-0.1", "--blank=nan", "--blank=0,,1",
         "--episodes=0", "--workers=0", "--seed=-1", "--action=best", "--device=tpu",
     ],
 )  # fmt: skip

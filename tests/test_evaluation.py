@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from agents import tiny_config
 
-from clion_tf import evaluation
+from clion_tf import evaluation, run
 from clion_tf.envs import EnvSpec, UnknownTaskError, WorkerError
+from clion_tf.envs.wrappers import GREY
 from clion_tf.results.statistics import summary
 
 # A module for the workers: episodes of 6 agent steps whose rewards depend on actions and seed.
@@ -94,9 +95,10 @@ class Policy:
 CONFIG = tiny_config(task="acting:plain", seed=4)
 
 
-def play(kind="plain", count=3, workers=1, rotation=0.0, **others):
+def play(kind="plain", count=3, workers=1, rotation=0.0, blank=0.0, **others):
     config = dataclasses.replace(CONFIG, task=f"acting:{kind}")
-    return evaluation.play(Policy, evaluation.spec(config, rotation), count, workers, **others)
+    spec = evaluation.spec(config, rotation, blank)
+    return evaluation.play(Policy, spec, count, workers, **others)
 
 
 @pytest.fixture(scope="module")
@@ -146,6 +148,20 @@ def test_rotations_begin_alike(alone):
     # The same picture turned: of noise, only the middle stays where it is.
     plain, turned = (image[31:33, 31:33].astype(float) for image in (plain, turned))
     assert np.abs(plain - turned).mean() < 30 < np.abs(plain - turned[:, ::-1]).mean()
+
+
+def test_blank_frames_begin_alike_and_are_what_is_stored(alone):
+    found = dict(play(blank=0.5))
+    hidden = []
+    for number, episode in found.items():
+        grey = (episode["image"] == GREY).all((1, 2, 3))
+        # Its frames are the same where they are seen: the pictures do not depend on the actions.
+        np.testing.assert_array_equal(
+            episode["image"][~grey], alone[number]["image"][: len(grey)][~grey]
+        )
+        hidden += grey.tolist()
+    assert 4 < sum(hidden) < len(hidden) - 4
+    assert_same(dict(play(blank=0.5, workers=2)), found)
 
 
 def test_an_environment_that_fails_too_often():
@@ -231,9 +247,10 @@ def test_ctrl_c_does_not_wait_for_an_environment_that_hangs(monkeypatch):
 
 def test_evaluation_of_a_run(alone):
     seen = []
-    scores = evaluation.evaluate(Policy, CONFIG, 0.0, 3, 2, seen.append)
+    conditions = evaluation.Conditions()
+    scores = evaluation.evaluate(Policy, CONFIG, conditions, 3, 2, seen.append)
     assert scores.returns == [float(alone[n]["reward"].sum()) for n in range(3)]
-    assert (scores.rotation_degrees, scores.lengths) == (0.0, [6, 6, 6])
+    assert (scores.conditions, scores.lengths) == (conditions, [6, 6, 6])
     assert scores.renderer == "a pencil" and sorted(seen) == sorted(scores.returns)
 
 
@@ -243,21 +260,67 @@ def test_environment_of_an_evaluation():
     assert evaluation.spec(config, 5.0) == expected
     own = dataclasses.replace(expected, rotation_degrees=config.test_rotation)
     assert evaluation.spec(config) == own
+    frames = {"rotation_per": "episode", "rotation_fill": "black", "test_blank_frames": 0.25}
+    own = dataclasses.replace(config, test_rotation_degrees=3.0, **frames)
+    expected = dataclasses.replace(
+        expected, rotation_degrees=3.0, blank_frames=0.25, rotation_per="episode",
+        rotation_fill="black",
+    )  # fmt: skip
+    assert evaluation.spec(own) == expected
+    assert evaluation.spec(own, blank_frames=0.0) == dataclasses.replace(expected, blank_frames=0.0)
+
+
+def test_training_and_testing_have_conditions_of_their_own():
+    config = tiny_config(
+        rotation_degrees=5.0, test_rotation_degrees=0.0, blank_frames=0.5, test_blank_frames=0.1
+    )
+    found = [(spec.rotation_degrees, spec.blank_frames) for spec in run.specs(config)]
+    assert found == [(5.0, 0.5), (0.0, 0.1)]
+
+
+def test_grid_of_conditions():
+    every = evaluation.grid([5, 0], [0, 1, 0.3], [0.5])
+    assert [dataclasses.astuple(one) for one in every] == [
+        (5, 0, 0.5), (5, 1, 0.5), (5, 0.3, 0.5), (0, 0, 0.5), (0, 1, 0.5), (0, 0.3, 0.5),
+    ]  # fmt: skip
+    some = evaluation.grid([5, 0, 5], [0, 1, 0], [0.5, 0.5], one_at_a_time=True)
+    assert [dataclasses.astuple(one) for one in some] == [(5, 0, 0.5), (5, 1, 0.5), (0, 0, 0.5)]
+    # 10 episodes each of 3 + 2 + 2 + 1 instead of 36.
+    lists = [0, 5, 15], [0, 0.1, 0.3, 1], [0, 0.2, 0.5]
+    assert [len(evaluation.grid(*lists, one_at_a_time=o)) for o in (True, False)] == [8, 36]
+
+
+def scores(*returns, **conditions):
+    return evaluation.Scores(evaluation.Conditions(**conditions), list(returns), [5] * len(returns))
 
 
 def test_lines_of_the_table():
-    three = evaluation.Scores(2.5, [100.0, 110.0, 120.0], [5, 5, 5])
+    three = scores(100.0, 110.0, 120.0, rotation_degrees=2.5)
     # 2 degrees of freedom: t = 4.3027, times 10 / sqrt(3).
-    assert evaluation.row(three).split() == "2.5 3 110.0 10.0 85.2 to 134.8".split()
-    one = evaluation.Scores(0.0, [7.0], [5])
-    assert evaluation.row(one).split(maxsplit=4) == ["0", "1", "7.0", "-", "- (needs two episodes)"]
-    for scores in (one, three):  # Below their headings.
-        cut = evaluation.HEADER.index("95%")
-        assert evaluation.row(scores)[cut - 2 : cut] == "  "
-        assert evaluation.row(scores)[cut] != " "
+    row = evaluation.row(three, three)
+    assert row.split() == "2.5 0 0 3 110.0 10.0 85.2 to 134.8".split()
+    # Episode by episode: -20, -30, -10.
+    worse = scores(80.0, 80.0, 110.0, memory_noise=0.3, blank_frames=0.25)
+    found = evaluation.row(worse, three).split()
+    assert found[:5] == ["0", "0.3", "0.25", "3", "90.0"]
+    assert found[-4:] == ["-20.0", "(-44.8", "to", "4.8)"]
+    one = scores(7.0)
+    assert evaluation.row(one, one).split(maxsplit=6) == [
+        "0", "0", "0", "1", "7.0", "-", "- (needs two episodes)",
+    ]  # fmt: skip
+    other = evaluation.row(scores(9.0), one)
+    assert other.endswith("  +2.0 (- (needs two episodes))")
+    for text in (row, other):  # Below their headings.
+        for heading in ("95%", "change"):
+            cut = evaluation.HEADER.index(heading)
+            assert not text[cut:] or (text[cut - 2 : cut] == "  " and text[cut] != " ")
 
 
 def test_json_of_the_scores():
-    found = evaluation.as_dict(evaluation.Scores(5.0, [1.0, 2.0], [6, 7], "a pencil"))
-    assert found["returns"] == [1.0, 2.0] and found["lengths"] == [6, 7]
-    assert found["summary"] == dataclasses.asdict(summary([1.0, 2.0]))
+    first, second = scores(1.0, 2.0), scores(1.5, 2.123456, blank_frames=0.5)
+    found = evaluation.as_dict(second, first)
+    assert found["returns"] == [1.5, 2.1235] and found["lengths"] == [5, 5]
+    assert (found["rotation_degrees"], found["memory_noise"], found["blank_frames"]) == (0, 0, 0.5)
+    expected = dataclasses.asdict(summary([1.5, 2.123456]))
+    assert found["summary"] == pytest.approx(expected, abs=1e-4)
+    assert found["change"] == pytest.approx(dataclasses.asdict(summary([0.5, 0.123456])), abs=1e-4)

@@ -46,6 +46,26 @@ def test_how_data_is_gathered_and_kept_tells_runs_apart():
     assert methods.describe(options("drq", envs=2)) == ("DrQ", "envs=2")
 
 
+def test_what_is_done_to_frames_tells_runs_apart():
+    rotated = {"rotation_degrees": 5}
+    for name, value in (("rotation_per", "episode"), ("rotation_fill", "black")):
+        assert methods.describe(options("cpu", **rotated, **{name: value})) == (
+            "CLION", f"cpu sizes, {name}={value}"
+        )  # fmt: skip
+    assert methods.describe(options("drq", blank_frames=0.5)) == ("DrQ", "blank_frames=0.5")
+    assert methods.describe(options(test_blank_frames=0.5)) == ("CLION", "test_blank_frames=0.5")
+    both = options(blank_frames=0.2, test_blank_frames=0.2)
+    assert methods.describe(both) == ("CLION", "blank_frames=0.2")
+
+
+def test_rotation_options_without_a_rotation_have_no_effect():
+    both = {"rotation_per": "episode", "rotation_fill": "black"}
+    assert methods.describe(options("dreamer", **both)) == ("Dreamer", "")
+    assert methods.describe(options("drq", **both)) == ("DrQ", "")
+    # The embedding constraint rotates images of its own.
+    assert methods.describe(options(**both)) == ("CLION", "rotation_fill=black")
+
+
 def test_doubled_is_relative_to_the_sizes():
     config = options("cpu", "dreamer", batch_size=32)
     assert methods.describe(config) == ("Doubled-Dreamer", "cpu sizes")

@@ -22,6 +22,7 @@ WORDS = [
     "--prefill=120", "--steps=600", "--train_every=60", "--train_steps=3", "--pretrain=3",
     "--eval_every=240", "--log_every=120", "--video=none", "--nolog_images", "--batch_length=4",
     "--horizon=3", "--seed=5", "--save_every=100",  # Two episodes.
+    "--rotation_degrees=5", "--rotation_per=episode", "--blank_frames=0.3",
 ]  # fmt: skip
 
 

@@ -1,11 +1,19 @@
-"""Evaluates a run's agent: the mean return at each rotation of the frames.
+"""Evaluates a run's agent: the mean return under noise of three kinds, and all combinations.
 
     clion-evaluate --logdir=logdir/walker --rotations=0,5,10
+    clion-evaluate --logdir=logdir/walker --memory_noise=0,0.1,0.3,1 \
+        --blank=0,0.2,0.5 --rotations=0,5,15 --one_at_a_time --json=scores.json
 
-One line for each rotation: episodes, mean return, sample standard deviation (n - 1) and the 95%
-interval of the mean, by Student's t over the episodes. The interval is that of this one agent; it
-says nothing about other seeds. At a rotation x each frame is turned by an angle of its own from
-U(-x, x) degrees; episodes of equal number begin alike at all of them.
+--memory_noise adds Gaussian noise to the memory h at every step, before the actor reads it and
+before it is carried on; it is counted in standard deviations of h over the episode so far, or in
+units of h (--memory_noise_unit=absolute). --blank shows a grey frame with this probability.
+--rotations turns each frame by an angle of its own from U(-x, x) degrees. All combinations are
+played, or with --one_at_a_time those that differ from the first in one thing only.
+
+One line for each: episodes, mean return, sample standard deviation (n - 1), the 95% interval of the
+mean by Student's t over the episodes, and how far returns are from the first line's: episodes of
+equal number begin alike. The intervals are those of this one agent; they say nothing about other
+seeds. --json is what plot.py --robustness and report.py draw.
 
 The policy is Dreamer's evaluation policy unless the run or --action says otherwise: the densest of
 100 samples of the action distribution, from a sampled latent state; `mean` is tanh of the mean,
@@ -15,6 +23,7 @@ Exit code 0; 1 if an environment fails, 2 if there is nothing to evaluate or an 
 """
 
 import argparse
+import dataclasses
 import json
 import os
 import pathlib
@@ -23,12 +32,23 @@ from collections.abc import Sequence
 
 import tqdm
 
-from clion_tf import checks, command, evaluation, loading
-from clion_tf.evaluation import Scores
+from clion_tf import checks, command, evaluation, loading, versions
+from clion_tf.config import Config, different
+from clion_tf.evaluation import Conditions, Scores
 from clion_tf.files import atomic_write
-from clion_tf.loading import TrainedAgent
+from clion_tf.loading import Saved, TrainedAgent
+from clion_tf.results.curves import plain_task
+from clion_tf.results.methods import describe
+from clion_tf.results.robustness import UNITS as UNIT_NAMES
 
 ACTIONS = ("densest", "mean", "sample")
+UNITS = tuple(UNIT_NAMES)  # The default first.
+# Largest value, and what one is.
+LIMITS = {
+    "rotations": (180.0, "between 0 and 180 degrees"),
+    "memory_noise": (sys.float_info.max, "a finite number, 0 or more"),
+    "blank": (1.0, "a probability, between 0 and 1"),
+}
 
 
 @command.tool("evaluate")
@@ -37,19 +57,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     file = None if options.json is None else checks.output_file(options.json, (".json",), "json")
     saved = loading.read(options.logdir, options.checkpoint)
-    if options.rotations is None:
-        options.rotations = [saved.config.test_rotation]
+    if any(options.memory_noise) and saved.config.agent != "clion":
+        raise command.UsageError(f"--memory_noise: --agent={saved.config.agent} has no memory h")
+    conditions = evaluation.grid(
+        [saved.config.test_rotation] if options.rotations is None else options.rotations,
+        options.memory_noise,
+        [saved.config.test_blank] if options.blank is None else options.blank,
+        options.one_at_a_time,
+    )
     trained = loading.build(saved, options.device, options.action, options.seed)
-    print("\n".join(introduction(trained)), flush=True)
+    print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)
     rows = []
-    for rotation in options.rotations:
-        rows.append(evaluate(trained, rotation, options.episodes, options.workers))
-        print(evaluation.row(rows[-1]), flush=True)
+    for one in conditions:
+        rows.append(evaluate(trained, one, options))
+        print(evaluation.row(rows[-1], rows[0]), flush=True)
     if rows[0].renderer:
         print(f"rendering by {rows[0].renderer}")
     if file is not None:
-        write(file, trained, rows)
+        write(file, saved, trained.config, rows, options.memory_noise_unit)
     return command.OK
 
 
@@ -58,11 +84,30 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = command.parser("evaluate", __doc__)
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument(
-        "--episodes", type=command.positive, default=10, metavar="N", help="at each rotation, 10"
+        "--episodes", type=command.positive, default=10, metavar="N", help="of each line, 10"
     )
     parser.add_argument(
         "--rotations", type=command.numbers, metavar="X,Y", help="degrees; the run's own for tests"
     )
+    parser.add_argument(
+        "--memory_noise",
+        type=command.numbers,
+        default=[0.0],
+        metavar="X,Y",
+        help="on memory h; none",
+    )
+    parser.add_argument(
+        "--memory_noise_unit", choices=UNITS, default=UNITS[0],
+        help="relative: standard deviations of h over the episode so far",
+    )  # fmt: skip
+    parser.add_argument(
+        "--blank", type=command.numbers, metavar="P,Q",
+        help="probabilities of a grey frame; the run's own for tests",
+    )  # fmt: skip
+    parser.add_argument(
+        "--one_at_a_time", action="store_true",
+        help="vary each list while the others are at their first value; else all combinations",
+    )  # fmt: skip
     parser.add_argument("--action", choices=ACTIONS, help="policy; as the run's options say")
     parser.add_argument(
         "--checkpoint", metavar="STEPS|FILE", help="one that the run keeps, or a file; the newest"
@@ -77,9 +122,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="write all returns there")
     options = parser.parse_args(arguments)
-    for rotation in options.rotations or ():
-        if not 0 <= rotation <= 180:
-            parser.error(f"--rotations: {rotation:g} is not between 0 and 180 degrees")
+    for name, (most, meaning) in LIMITS.items():
+        for value in getattr(options, name) or ():
+            if not 0 <= value <= most:
+                parser.error(f"--{name}: {value:g} is not {meaning}")
     return options
 
 
@@ -88,20 +134,26 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def introduction(trained: TrainedAgent) -> list[str]:
+def introduction(trained: TrainedAgent, unit: str) -> list[str]:
     """Lines that say who acts where."""
     config, steps = trained.config, trained.counters.steps
     noise = f" with exploration noise {config.eval_noise:g}" if config.eval_noise else ""
     return [
         f"{config.task}, checkpoint {trained.path}, {steps:,} environment steps",
-        f"policy {config.eval_action}{noise}, seed {config.seed}",
+        f"policy {config.eval_action}{noise}, seed {config.seed}; noise on memory: {unit}",
     ]
 
 
-def evaluate(trained: TrainedAgent, rotation: float, episodes: int, workers: int) -> Scores:
-    """Plays at one rotation; on a terminal, a bar counts the episodes."""
+def evaluate(trained: TrainedAgent, one: Conditions, options: argparse.Namespace) -> Scores:
+    """Plays under these conditions; on a terminal, a bar counts the episodes."""
+    if one.memory_noise:
+        relative = options.memory_noise_unit == "relative"
+        trained = trained.with_memory_noise(one.memory_noise, relative)
+    told = (
+        f"rotation {one.rotation_degrees:g}, noise {one.memory_noise:g}, blank {one.blank_frames:g}"
+    )
     with tqdm.tqdm(
-        total=episodes, desc=f"rotation {rotation:g}", unit="episode", leave=False, disable=None
+        total=options.episodes, desc=told, unit="episode", leave=False, disable=None
     ) as bar:
 
         def count(score: float) -> None:
@@ -109,24 +161,42 @@ def evaluate(trained: TrainedAgent, rotation: float, episodes: int, workers: int
             bar.update()
 
         return evaluation.evaluate(
-            trained.policy, trained.config, rotation, episodes, workers, count
+            trained.policy, trained.config, one, options.episodes, options.workers, count
         )
 
 
-def write(file: pathlib.Path, trained: TrainedAgent, rows: Sequence[Scores]) -> None:
-    """Everything that was found, as JSON."""
-    config = trained.config
+def write(
+    file: pathlib.Path, saved: Saved, acting: Config, rows: Sequence[Scores], unit: str
+) -> None:
+    """Everything that was found, and of which training; see `clion_tf.results.robustness`.
+
+    A line for each key and each row, so that a file is small and can be read.
+    """
+    config = saved.config
+    # What its own evaluations were like is no property of the training.
+    own = {"test_rotation_degrees": -1.0, "test_blank_frames": -1.0}
+    method, setup = describe(dataclasses.replace(config, **own))
+    options = {name: value for name, (_, value) in different(Config(), config).items()}
+    del options["logdir"]  # A place on this machine.
     content = {
-        "task": config.task,
-        "checkpoint": str(trained.path),
-        "steps": trained.counters.steps,
-        "action": config.eval_action,
+        "task": plain_task(config.task),
+        "method": method,
+        "setup": setup,
         "seed": config.seed,
-        "action_repeat": config.action_repeat,
-        "rotations": [evaluation.as_dict(scores) for scores in rows],
+        "steps": saved.counters.steps,
+        "checkpoint": saved.path.name,
+        "version": versions.of_run(pathlib.Path(config.logdir)),
+        "options": options,
+        "action": acting.eval_action,
+        "evaluation_seed": acting.seed,
+        "renderer": rows[0].renderer,
+        "memory_noise_unit": unit,
     }
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content.items()]
+    cells = (json.dumps(evaluation.as_dict(scores, rows[0])) for scores in rows)
+    lines.append('"cells": [\n' + ",\n".join(cells) + "\n]")
     with atomic_write(file) as out:
-        out.write(json.dumps(content, indent=2).encode() + b"\n")
+        out.write(("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 if __name__ == "__main__":

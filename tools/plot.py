@@ -1,13 +1,19 @@
-"""Learning curves: a panel for each task and rotation, a line for each method.
+"""Learning curves, or return against noise: a line for each method.
 
     clion-plot --logdirs 'logdir/*' --out=curves.png
     clion-plot --logdirs logdir/walker --curves=dreamer.json --out=curves.pdf
     clion-plot --logdirs 'logdir/*' --layout=ablation --out=fig7.svg
+    clion-plot --robustness 'scores-*.json' --out=robustness.png
 
-Shows the mean over runs (seeds) and their spread; runs of different rotation, options or sizes are
-not averaged. Seeds with evaluations at different steps are interpolated linearly on all their
-steps, each inside its own range. --layout=ablation draws the methods of the paper's fig. 7 in its
-order. --curves takes curves that others published: [{task, method, seed, xs, ys}, ...].
+Learning curves have a panel for each task and rotation. They show the mean over runs (seeds) and
+their spread; runs of different rotation, options or sizes are not averaged. Seeds with evaluations
+at different steps are interpolated linearly on all their steps, each inside its own range.
+--layout=ablation draws the methods of the paper's fig. 7 in its order. --curves takes curves that
+others published: [{task, method, seed, xs, ys}, ...].
+
+--robustness draws what tools/evaluate.py --json wrote, one file for each training: a panel for each
+kind of noise that was evaluated at two amounts or more, the other kinds as in the file's first row.
+The bands are 95% intervals of the mean over trainings (seeds), not over the episodes of one.
 
 A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels
 below, a glob of those, or files made by --save, which writes one small file for each run: steps,
@@ -15,6 +21,7 @@ returns, options. Exit code 0, or 2 if an argument names nothing that can be rea
 """
 
 import argparse
+import logging
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -24,6 +31,8 @@ from clion_tf.command import UsageError
 from clion_tf.files import user_path
 from clion_tf.results import curve_files
 from clion_tf.results.curves import Curve
+from clion_tf.results.robustness import find as find_robustness
+from clion_tf.results.robustness import panels as robustness_panels
 from clion_tf.results.sources import add_arguments, read, warnings
 
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -36,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
     out = checks.output_file(options.out, SUFFIXES) if options.out else None
+    if options.robustness:
+        return robustness(options, out)
     if options.save and not user_path(options.save).absolute().parent.is_dir():
         raise UsageError(f"--save={options.save}: no such folder above it")
     found = read(options)
@@ -71,9 +82,27 @@ def draw(options: argparse.Namespace, found: list[Curve], out: pathlib.Path) -> 
     print(f"{out}: {len(found)} curves")
 
 
+def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
+    """Writes the figure of evaluations under noise; returns the exit code."""
+    if out is None or options.logdirs or options.curves or options.save:
+        raise UsageError("--robustness goes with --out alone, not with learning curves")
+    logging.basicConfig(format="plot: warning: %(message)s")
+    evaluations = find_robustness(options.robustness)
+    panels = robustness_panels(evaluations)
+    from clion_tf.results import plotting, robustness_figure  # Slow to import, see `draw`.
+
+    plotting.save(robustness_figure.draw(panels), out)
+    print(f"{out}: {len(evaluations)} evaluations")
+    return command.OK
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("plot", __doc__)
     add_arguments(parser)
+    parser.add_argument(
+        "--robustness", nargs="+", default=[], metavar="FILE",
+        help="files of evaluate.py --json, folders of them, or globs",
+    )  # fmt: skip
     parser.add_argument("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
     parser.add_argument("--save", metavar="DIR", help="write a curve file for each run there")
     parser.add_argument("--layout", choices=("tasks", "ablation"), default="tasks")

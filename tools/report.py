@@ -5,9 +5,11 @@
 
 The page is one file that needs no other, no network and no JavaScript; it can be sent by mail and
 read on a phone. For all runs together: learning curves and scores, beside the paper's where runs
-are of its Tables 1 or 2. For each run: options that differ from the defaults, progress, where the
-time goes, the newest evaluation's video, the world model's pictures, losses, and how the evaluator
-weights imagination. Runs may be going on; what is missing or damaged is shown as that.
+are of its Tables 1 or 2, and return against noise where a run's folder holds what tools/evaluate.py
+--json wrote, or --robustness names it. For each run: options that differ from the defaults,
+progress, where the time goes, the newest evaluation's video, the world model's pictures, losses,
+and how the evaluator weights imagination. Runs may be going on; what is missing or damaged is shown
+as that.
 
 A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels
 below, a glob of those, or a file made by plot.py --save. Videos and moving pictures are most of
@@ -36,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.logdirs:
         raise UsageError("say what to read: --logdirs")
     out = checks.output_file(options.out, SUFFIXES)
-    found = find([*options.logdirs, *options.curves], dict(map(parse_label, options.label)))
+    patterns = [*options.logdirs, *options.curves]
+    found = find(patterns, dict(map(parse_label, options.label)), options.robustness)
     from clion_tf.webpage import page  # matplotlib is slow to import, and not for --help.
 
     title = options.title or _title(found)
@@ -62,6 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = command.parser("report", __doc__)
     add_arguments(parser)
     parser.add_argument("--out", required=True, metavar="FILE", help="the page, .html")
+    parser.add_argument(
+        "--robustness", nargs="+", default=[], metavar="FILE",
+        help="files of evaluate.py --json, folders of them, or globs; those in logdirs are found",
+    )  # fmt: skip
     parser.add_argument("--title", metavar="TEXT", help="by default the tasks")
     parser.add_argument("--media", choices=MEDIA, default="all", help="default all")
     return parser

@@ -21,6 +21,7 @@ from clion_tf.envs.supervised import SupervisedEnvs
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,
+    BlankFrames,
     NormalizeActions,
     RenderImage,
     RotateImage,
@@ -29,6 +30,7 @@ from clion_tf.envs.wrappers import (
 __all__ = [
     "ActionRepeat",
     "AddPicture",
+    "BlankFrames",
     "EnvError",
     "EnvSpec",
     "EpisodeFailed",

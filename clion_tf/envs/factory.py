@@ -13,6 +13,7 @@ from clion_tf.envs.spec import EnvError, EnvSpec, UnknownTaskError
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,
+    BlankFrames,
     RenderImage,
     RotateImage,
     rendered,
@@ -39,7 +40,11 @@ def make(spec: EnvSpec) -> gymnasium.Env:
     if spec.picture_size is not None:
         env = AddPicture(env, spec.picture_size, _picture_source(env, shown, spec))
     if spec.rotation_degrees > 0 or spec.rotation_told:
-        env = RotateImage(env, spec.rotation_degrees, spec.rotation_told)
+        env = RotateImage(
+            env, spec.rotation_degrees, spec.rotation_told, spec.rotation_fill, spec.rotation_per
+        )
+    if spec.blank_frames > 0:
+        env = BlankFrames(env, spec.blank_frames)
     return env
 
 

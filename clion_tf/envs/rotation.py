@@ -5,9 +5,12 @@ import functools
 import numpy as np
 from scipy import ndimage
 
+# What lies outside an image, as scipy's name for it: its edge repeated, or black.
+FILLS = {"edge": "nearest", "black": "grid-constant"}
 
-def rotate_image(image: np.ndarray, degrees: float) -> np.ndarray:
-    """Rotate an image about its centre; what is turned in from outside repeats the edge.
+
+def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.ndarray:
+    """Rotate an image about its centre; `fill` is turned in from outside, one of FILLS.
 
     A positive angle turns the picture counter-clockwise as seen on the screen (row 0 on top), so
     that 90 is `numpy.rot90` for square images. Bilinear, rounded to the nearest integer.
@@ -24,7 +27,7 @@ def rotate_image(image: np.ndarray, degrees: float) -> np.ndarray:
     result = np.empty(image.shape, np.float32)
     for channel in range(image.shape[2]):
         result[..., channel] = ndimage.map_coordinates(
-            image[..., channel], sources, output=np.float32, order=1, mode="nearest"
+            image[..., channel], sources, output=np.float32, order=1, mode=FILLS[fill]
         )
     return np.rint(result).astype(np.uint8)
 

@@ -3,6 +3,8 @@
 import dataclasses
 
 OBSERVE = ("auto", "image", "vector", "both")
+ROTATION_FILL = ("edge", "black")
+ROTATION_PER = ("frame", "episode")
 
 
 class EnvError(RuntimeError):
@@ -58,8 +60,11 @@ class EnvSpec:
     size: height and width of the images in pixels.
     camera: number of the camera; None for the task's usual one.
     rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
+    rotation_fill: what lies outside a rotated image, its edge repeated or black.
+    rotation_per: each frame has an angle of its own, or all frames of an episode have one.
     rotation_told: images are not rotated; the observation says the angle instead, `rotation`,
       float32 in degrees, for an agent that rotates several frames alike (fig. 6).
+    blank_frames: probability with which a frame shows nothing: its image is grey, its vector zero.
     observe: what observations hold. 'image': the environment's own image, or else its scene
       rendered; 'vector': everything else that it observes, and nothing is rendered; 'both';
       'auto': its own image, together with the vector if it observes more than that, else its
@@ -79,7 +84,10 @@ class EnvSpec:
     size: tuple[int, int] = (64, 64)
     camera: int | None = None
     rotation_degrees: float = 0.0
+    rotation_fill: str = "edge"
+    rotation_per: str = "frame"
     rotation_told: bool = False
+    blank_frames: float = 0.0
     observe: str = "auto"
     picture_size: tuple[int, int] | None = None
     index: int = 0
@@ -95,7 +103,15 @@ class EnvSpec:
                 raise EnvError(f"{name} must be a height and a width in pixels, not {size}")
         if not 0 <= self.rotation_degrees <= 180:
             raise EnvError(f"rotation_degrees must be in [0, 180], not {self.rotation_degrees}")
-        if self.observe not in OBSERVE:
-            raise EnvError(f"observe must be one of {', '.join(OBSERVE)}, not {self.observe!r}")
+        if not 0 <= self.blank_frames <= 1:
+            raise EnvError(f"blank_frames must be in [0, 1], not {self.blank_frames}")
+        for name, known in (
+            ("observe", OBSERVE),
+            ("rotation_fill", ROTATION_FILL),
+            ("rotation_per", ROTATION_PER),
+        ):
+            value = getattr(self, name)
+            if value not in known:
+                raise EnvError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.rotation_degrees > 0 and self.observe == "vector":
             raise EnvError("rotation_degrees: there is no image to rotate with observe=vector")

@@ -11,8 +11,10 @@ from clion_tf.envs import images, promises
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError, PromiseError
 
-# Keeps the stream of angles apart from the simulator's own, which grows from the same seed.
-_ROTATION_STREAM = 1
+# Keep the streams of angles and of blank frames apart from each other and from the simulator's own,
+# which grow from the same seed.
+_ROTATION_STREAM, _BLANK_STREAM = 1, 2
+GREY = 128  # The networks see it as 0.002, as nearly 0 as a byte can be.
 _NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest number, 3.4e38.
 
 
@@ -161,18 +163,28 @@ class AddPicture(gymnasium.ObservationWrapper):
 
 
 class RotateImage(gymnasium.ObservationWrapper):
-    """Rotate each frame's 'image' by its own angle from U(-degrees, degrees).
+    """Rotate each frame's 'image' by an angle from U(-degrees, degrees).
 
     A 'picture' beside it turns with it. The angles follow from the seed given to `reset`; a reset
     without a seed goes on in the present stream, as everywhere in gymnasium.
 
     told: leave the image alone and add the angle, 'rotation', float32 in degrees.
+    fill: what lies outside the image, see `rotate_image`.
+    per: 'frame', an angle for each frame, or 'episode', the first frame's for all of them.
     """
 
-    def __init__(self, env: gymnasium.Env, degrees: float, told: bool = False):
+    def __init__(
+        self,
+        env: gymnasium.Env,
+        degrees: float,
+        told: bool = False,
+        fill: str = "edge",
+        per: str = "frame",
+    ):
         super().__init__(env)
-        self._degrees, self._told = degrees, told
-        self._angles = _angle_generator(0)
+        self._degrees, self._told, self._fill, self._per = degrees, told, fill, per
+        self._angles = _generator(0, _ROTATION_STREAM)
+        self._angle: float | None = None
         if told:
             angle = gymnasium.spaces.Box(-degrees, degrees, (), np.float32)
             spaces = {**env.observation_space.spaces, "rotation": angle}
@@ -182,17 +194,51 @@ class RotateImage(gymnasium.ObservationWrapper):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         if seed is not None:
-            self._angles = _angle_generator(seed)
+            self._angles = _generator(seed, _ROTATION_STREAM)
+        self._angle = None
         return super().reset(seed=seed, options=options)
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        angle = self._angles.uniform(-self._degrees, self._degrees)
+        if self._angle is None or self._per == "frame":
+            self._angle = self._angles.uniform(-self._degrees, self._degrees)
+        angle = self._angle
         shown = observation.keys() & ({"picture"} if self._told else {"image", "picture"})
-        turned = {key: rotate_image(observation[key], angle) for key in shown}
+        turned = {key: rotate_image(observation[key], angle, self._fill) for key in shown}
         # An array of no axes, as what a space calls its own.
         told = {"rotation": np.array(angle, np.float32)} if self._told else {}
         return {**observation, **turned, **told}
 
 
-def _angle_generator(seed: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence([seed, _ROTATION_STREAM]))
+class BlankFrames(gymnasium.ObservationWrapper):
+    """With this probability a frame shows nothing, so that the agent has to remember.
+
+    Then 'image' and 'picture' are GREY and 'vector' is 0: what is observed beside the image would
+    tell what it hides. Every frame is drawn alike, an episode's first too. The draws follow from
+    the seed given to `reset`, and a frame that is blank at one probability is so at all higher
+    ones.
+    """
+
+    def __init__(self, env: gymnasium.Env, probability: float):
+        super().__init__(env)
+        self._probability = probability
+        self._draws = _generator(0, _BLANK_STREAM)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        if seed is not None:
+            self._draws = _generator(seed, _BLANK_STREAM)
+        return super().reset(seed=seed, options=options)
+
+    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if self._draws.random() >= self._probability:
+            return observation
+        nothing = {"image": GREY, "picture": GREY, "vector": 0}
+        shown = observation.keys() & nothing
+        return {
+            **observation, **{key: np.full_like(observation[key], nothing[key]) for key in shown}
+        }  # fmt: skip
+
+
+def _generator(seed: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([seed, stream]))

@@ -109,13 +109,13 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Recorded, dict]:
 
 
 def played(trained: TrainedAgent, count: int) -> dict:
-    """Sequences [N, L, ...] of new episodes of a run's agent, rotated as in its training.
+    """Sequences [N, L, ...] of new episodes of a run's agent, seen as in its training.
 
     Raises:
       EnvError: if playing fails.
     """
     config = trained.config
-    spec = evaluation.spec(config, config.rotation_degrees)
+    spec = evaluation.spec(config, config.rotation_degrees, config.blank_frames)
     with tempfile.TemporaryDirectory() as folder:
         replay = Replay(folder, config.batch_length)
         for _, episode in evaluation.play(trained.policy, spec, count, 1, config.worker_timeout):
@@ -192,4 +192,5 @@ def _returns(agent: Agent, config: Config, count: int) -> list[float]:
     def policy() -> AgentPolicy:
         return AgentPolicy(agent, training=False, amount=config.eval_noise)
 
-    return evaluation.evaluate(policy, config, config.test_rotation, count, 1).returns
+    conditions = evaluation.Conditions(config.test_rotation, 0.0, config.test_blank)
+    return evaluation.evaluate(policy, config, conditions, count, 1).returns

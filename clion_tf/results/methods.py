@@ -77,9 +77,10 @@ DRQ_SIZES = {
 }  # fmt: skip
 # Of all agents' options those that it reads.
 DRQ_READS = (
-    "agent", "stack_rotation", "observe", "action_repeat", "time_limit", "prefill", "batch_size",
-    "rotation_fill", "discount", "expl_amount", "expl_decay", "expl_min", "eval_action",
-    "eval_noise", "pretrain", "train_every", "train_steps", "overlap", "replay_capacity", "envs",
+    "agent", "stack_rotation", "rotation_fill", "rotation_per", "blank_frames",
+    "test_blank_frames", "observe", "action_repeat", "time_limit", "prefill", "batch_size",
+    "discount", "expl_amount", "expl_decay", "expl_min", "eval_action", "eval_noise", "pretrain",
+    "train_every", "train_steps", "overlap", "replay_capacity", "envs",
 )  # fmt: skip
 
 
@@ -138,8 +139,12 @@ def _relevant(config: Config) -> dict[str, Any]:
         off.add("constraint_norm")
     if not (config.beta2 or config.augmentations):
         off.add("sigma_units")
-    if not (config.rotation_degrees or config.test_rotation or config.beta1):
-        off.add("rotation_fill")
+    if config.test_blank == config.blank_frames:
+        off.add("test_blank_frames")
+    if not (config.rotation_degrees or config.test_rotation):
+        off.add("rotation_per")
+        if not config.beta1 or config.agent == "drq":  # The embedding constraint rotates too.
+            off.add("rotation_fill")
     return {
         name: value
         for name, (_, value) in different(Config(), config).items()

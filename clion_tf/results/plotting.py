@@ -139,7 +139,10 @@ def _draw(
             ax.set_xlabel("environment steps")
     for ax in axes[len(found) :]:
         ax.remove()
-    _legend(figure, every, colors, _caption(found.values(), smooth, spread))
+    labels = {s.label: s for s in sorted(every, key=rank)}
+    texts = [f"{label} ({_counts(every, label)})" for label in labels]
+    caption = _caption(found.values(), smooth, spread)
+    legend(figure, list(labels.values()), texts, colors, caption)
     return figure
 
 
@@ -192,17 +195,20 @@ def _band(ys: np.ndarray, mean: np.ndarray, spread: str) -> tuple[np.ndarray, np
     return mean - std, mean + std
 
 
-def _legend(figure: Figure, every: Sequence[Series], colors: Mapping, caption: str) -> None:
-    """Below the panels, so that it covers no curve; its title says what lines and bands are."""
-    labels = {s.label: s for s in sorted(every, key=rank)}
+def legend(
+    figure: Figure, every: Sequence[Series], texts: Sequence[str], colors: Mapping, caption: str
+) -> None:
+    """Below the panels, so that it covers no curve; its title says what lines and bands are.
+
+    every: what is to be named, each once; texts: their names.
+    """
     handles = [
         Line2D(
-            [], [], color=colors[label], linewidth=1.4 if s.published else 2,
+            [], [], color=colors[s.label], linewidth=1.4 if s.published else 2,
             linestyle="--" if s.published else "-", alpha=0.55 if s.published else 1,
         )
-        for label, s in labels.items()
+        for s in every
     ]  # fmt: skip
-    texts = [f"{label} ({_counts(every, label)})" for label in labels]
     # Inches of the widest entry, at this font size.
     room = int(figure.get_figwidth() / (0.6 + 0.078 * max(map(len, texts))))
     caption = textwrap.fill(caption, int(figure.get_figwidth() / 0.066))

@@ -1,13 +1,15 @@
 """Which runs and curve files a page is about."""
 
 import dataclasses
+import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
 from clion_tf.command import UsageError
 from clion_tf.logdir import LogdirError
-from clion_tf.results import curve_files, curves
+from clion_tf.results import curve_files, curves, robustness
 from clion_tf.results.curves import METRICS, Curve
+from clion_tf.results.robustness import Evaluation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,10 +40,11 @@ class FoundRun:
 
 @dataclasses.dataclass(frozen=True)
 class Found:
-    """Runs in the order of the page, and curves of others by metric."""
+    """Runs in the order of the page, curves of others by metric, and evaluations under noise."""
 
     runs: list[FoundRun]
     others: Mapping[str, list[Curve]]
+    evaluations: list[Evaluation]
 
     def curves(self, metric: str) -> list[Curve]:
         """All that have returns of this metric."""
@@ -49,14 +52,19 @@ class Found:
         return own + self.others[metric]
 
 
-def find(patterns: Iterable[str], labels: Mapping[str, str]) -> Found:
+def find(
+    patterns: Iterable[str], labels: Mapping[str, str], evaluations: Iterable[str] = ()
+) -> Found:
     """All runs that the patterns name, damaged ones and those without returns too.
+
+    Evaluations under noise are those named, and those that are in the runs' folders.
 
     Args:
       patterns, labels: as for `clion_tf.results.curves.find`.
+      evaluations: patterns as for `clion_tf.results.robustness.find`.
 
     Raises:
-      UsageError: if a pattern names nothing, no file is a curve file, or there is no run.
+      UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
     """
     patterns = list(patterns)
     paths = list(curves.expand(patterns))
@@ -68,7 +76,11 @@ def find(patterns: Iterable[str], labels: Mapping[str, str]) -> Found:
     others = {metric: _of_files(files, metric, labels) for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
-    return Found(sorted(runs, key=lambda run: (run.key, _seed(run))), others)
+    named = {os.path.realpath(one.source): one for one in robustness.find(evaluations)}
+    own = (one for run in runs for one in robustness.inside(run.folder))
+    named |= {os.path.realpath(one.source): one for one in own}
+    runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
+    return Found(runs, others, list(named.values()))
 
 
 def _seed(run: FoundRun) -> tuple[int, str]:

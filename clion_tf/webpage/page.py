@@ -9,7 +9,14 @@ import markupsafe
 
 from clion_tf import versions
 from clion_tf.command import UsageError
-from clion_tf.results import plotting, series, sources, tables
+from clion_tf.results import (
+    plotting,
+    robustness,
+    robustness_figure,
+    series,
+    sources,
+    tables,
+)
 from clion_tf.results.curves import METRICS
 from clion_tf.webpage import section
 from clion_tf.webpage.drawing import Picture, png
@@ -38,6 +45,7 @@ def build(
     """
     progress("drawing the learning curves")
     figures, notes = _curve_figures(found, metric)
+    noisy, noisy_notes = _robustness(found)
     shown = _with_media(found.runs, media)
     sections = []
     for i, run in enumerate(found.runs):
@@ -51,6 +59,8 @@ def build(
         figures=figures,
         tables=tables.fitting(found.curves(metric)),
         notes=notes,
+        robustness=noisy,
+        robustness_notes=noisy_notes,
         sections=sections,
         left_out=[run not in shown for run in found.runs],
         media=media,
@@ -82,6 +92,18 @@ def _curve_figures(found: Found, metric: str) -> tuple[list[tuple[str, int, Pict
         columns = min(3, len(series.panels(curves)))
         figures.append((METRIC_NAMES[one], columns, png(figure, METRIC_NAMES[one])))
     return figures, notes
+
+
+def _robustness(found: Found) -> tuple[list[tuple[int, Picture]], list[str]]:
+    """([(panels in a row, figure)] of evaluations under noise, what to know); none without any."""
+    if not found.evaluations:
+        return [], []
+    try:
+        panels = robustness.panels(found.evaluations)
+    except UsageError as error:
+        return [], [str(error)]
+    columns = len({panel.kind for panel in panels})
+    return [(columns, png(robustness_figure.draw(panels), "Return against noise"))], []
 
 
 def _render(**values: object) -> str:

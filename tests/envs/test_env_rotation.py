@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 
 from clion_tf.envs import rotate_image
+from clion_tf.envs.rotation import FILLS
 
 
 def noise(height, width, channels=3, seed=0):
     return np.random.default_rng(seed).integers(0, 256, (height, width, channels), np.uint8)
 
 
-def bilinear_by_hand(image, degrees):
-    """One pixel at a time: turn its position back by the angle, clamp, mix four neighbours."""
+def bilinear_by_hand(image, degrees, fill="edge"):
+    """One pixel at a time: turn its position back by the angle, mix four neighbours.
+
+    Beyond the edge the picture goes on with its edge's pixels, or with black ones.
+    """
     height, width, _ = image.shape
     angle = math.radians(degrees)
     middle_y, middle_x = (height - 1) / 2, (width - 1) / 2
@@ -22,15 +26,20 @@ def bilinear_by_hand(image, degrees):
             x, y = column - middle_x, middle_y - row
             back_x = math.cos(angle) * x + math.sin(angle) * y
             back_y = -math.sin(angle) * x + math.cos(angle) * y
-            source_row = min(max(middle_y - back_y, 0), height - 1)
-            source_column = min(max(middle_x + back_x, 0), width - 1)
-            top, left = int(source_row), int(source_column)
-            bottom, right = min(top + 1, height - 1), min(left + 1, width - 1)
+            source_row, source_column = middle_y - back_y, middle_x + back_x
+            top, left = math.floor(source_row), math.floor(source_column)
             down, along = source_row - top, source_column - left
-            upper = (1 - along) * image[top, left] + along * image[top, right]
-            lower = (1 - along) * image[bottom, left] + along * image[bottom, right]
+            corners = [[pixel(image, top + i, left + j, fill) for j in (0, 1)] for i in (0, 1)]
+            upper, lower = ((1 - along) * a + along * b for a, b in corners)
             result[row, column] = (1 - down) * upper + down * lower
     return result
+
+
+def pixel(image, row, column, fill):
+    height, width, channels = image.shape
+    if fill == "black" and not (0 <= row < height and 0 <= column < width):
+        return np.zeros(channels)
+    return image[min(max(row, 0), height - 1), min(max(column, 0), width - 1)].astype(float)
 
 
 def test_zero_is_identity():
@@ -56,11 +65,12 @@ def test_positive_is_counter_clockwise_on_the_screen():
 
 @pytest.mark.parametrize("degrees", [-33.0, -5.0, 0.7, 5.0, 45.0, 120.0])
 @pytest.mark.parametrize("shape", [(5, 5), (4, 7)])
-def test_equals_bilinear_by_hand(degrees, shape):
+@pytest.mark.parametrize("fill", FILLS)
+def test_equals_bilinear_by_hand(degrees, shape, fill):
     image = noise(*shape)
-    by_hand = bilinear_by_hand(image, degrees)
+    by_hand = bilinear_by_hand(image, degrees, fill)
     # Rounded to the nearest integer; a mean of exactly .5 may go either way.
-    assert np.abs(rotate_image(image, degrees) - by_hand).max() <= 0.5 + 1e-4
+    assert np.abs(rotate_image(image, degrees, fill) - by_hand).max() <= 0.5 + 1e-4
 
 
 def test_edges_repeat():
@@ -71,6 +81,15 @@ def test_edges_repeat():
     # The right corners come from beyond the right edge, and so have the edge's colour.
     turned = rotate_image(image, 10.0)
     assert turned[0, -1, 0] == 90 and turned[-1, -1, 0] < 90
+
+
+def test_black_comes_in_from_outside():
+    plain = np.full((64, 64, 3), 200, np.uint8)
+    turned = rotate_image(plain, 5.0, "black")
+    corners = turned[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert not corners.any() and (turned[16:48, 16:48] == 200).all()
+    # No angle, nothing from outside.
+    np.testing.assert_array_equal(rotate_image(plain, 0.0, "black"), plain)
 
 
 def test_shape_and_dtype_and_input_are_kept():

@@ -1,17 +1,20 @@
+import dataclasses
+
 import gymnasium
 import numpy as np
 import pytest
-from env_fakes import CountingEnv, ImageEnv
+from env_fakes import CountingEnv, ImageEnv, PicturedEnv
 
 from clion_tf.envs import (
     ActionRepeat,
+    BlankFrames,
     EnvError,
     EnvSpec,
     NormalizeActions,
     RotateImage,
     make,
 )
-from clion_tf.envs.wrappers import standard_actions
+from clion_tf.envs.wrappers import GREY, standard_actions
 
 ZERO = np.zeros(2, np.float32)
 
@@ -198,16 +201,20 @@ def test_actions_that_are_neither_box_nor_discrete(space):
         standard_actions(env, "t")
 
 
-def rotated_frames(degrees, seed, steps=4):
-    """Frames of an environment that shows the same picture all the time."""
+class Still(ImageEnv):
+    """Shows the same picture all the time."""
 
-    class Still(ImageEnv):
-        def _picture(self):
-            return {"image": np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)}
+    def _picture(self):
+        return {"image": np.random.default_rng(5).integers(0, 256, (16, 16, 3), np.uint8)}
 
-    env = RotateImage(Still((16, 16)), degrees)
+
+def frames_of(env, seed, steps=4):
     frames = [env.reset(seed=seed)[0]["image"]]
     return np.stack(frames + [env.step(ZERO)[0]["image"] for _ in range(steps)])
+
+
+def rotated_frames(degrees, seed, steps=4, **others):
+    return frames_of(RotateImage(Still((16, 16)), degrees, **others), seed, steps)
 
 
 def test_each_frame_has_its_own_angle():
@@ -223,7 +230,7 @@ def test_angles_follow_the_seed():
 def test_angles_are_uniform_in_the_range(monkeypatch):
     angles = []
 
-    def note(image, degrees):
+    def note(image, degrees, fill):
         angles.append(degrees)
         return image
 
@@ -231,3 +238,94 @@ def test_angles_are_uniform_in_the_range(monkeypatch):
     rotated_frames(5.0, seed=0, steps=2000)
     assert -5 <= min(angles) < -4.9 and 4.9 < max(angles) <= 5
     assert abs(np.mean(angles)) < 0.3 and abs(np.std(angles) - 10 / np.sqrt(12)) < 0.1
+
+
+def test_one_angle_for_an_episode():
+    env = RotateImage(Still((16, 16)), 5.0, per="episode")
+    first, again, other = (frames_of(env, seed) for seed in (1, 1, 2))
+    assert len({frame.tobytes() for frame in first}) == 1
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    # It is the first frame's, where each has its own.
+    np.testing.assert_array_equal(first[0], rotated_frames(5.0, seed=1)[0])
+    # A reset without a seed goes on in the stream.
+    unseeded = env.reset()[0]["image"]
+    assert (unseeded != other[0]).any()
+
+
+def test_fill_of_rotated_frames():
+    edge, black = (rotated_frames(20.0, seed=1, fill=fill) for fill in ("edge", "black"))
+    assert not (edge == 0).any() and (black == 0).sum() > 30
+    np.testing.assert_array_equal(edge[:, 6:10, 6:10], black[:, 6:10, 6:10])
+
+
+def blank(frames):
+    """Which frames are; all of a blank frame is grey."""
+    whole = (frames == GREY).all((1, 2, 3))
+    assert ((frames == GREY).mean((1, 2, 3)) < 0.1)[~whole].all()
+    return whole
+
+
+def test_blank_frames_follow_the_seed_and_their_probability():
+    def which(probability, seed):
+        return blank(frames_of(BlankFrames(ImageEnv(), probability), seed, steps=4000))
+
+    few, many = which(0.2, 1), which(0.5, 1)
+    for found, probability in ((few, 0.2), (many, 0.5)):
+        assert abs(found.mean() - probability) < 4 * np.sqrt(probability / 4001)
+        # Drawn anew for each frame: after a blank one as likely as after any other.
+        assert abs(found[1:][found[:-1]].mean() - probability) < 0.06
+    assert (many | ~few).all()  # What is blank at 0.2 is so at 0.5.
+    np.testing.assert_array_equal(few, which(0.2, 1))
+    assert (few != which(0.2, 2)).any()
+
+
+def test_the_first_frame_may_be_blank_and_others_are_untouched():
+    env, plain = BlankFrames(ImageEnv(), 0.5), ImageEnv()
+    first = []
+    for seed in range(40):
+        shown, original = frames_of(env, seed, steps=2), frames_of(plain, seed, steps=2)
+        found = blank(shown)
+        np.testing.assert_array_equal(shown[~found], original[~found])
+        first.append(found[0])
+    assert 10 < sum(first) < 30
+    assert not blank(frames_of(BlankFrames(ImageEnv(), 0.0), 0, 50)).any()
+    assert blank(frames_of(BlankFrames(ImageEnv(), 1.0), 0, 50)).all()
+
+
+def test_a_blank_frame_hides_all_that_is_observed():
+    spec = EnvSpec(
+        "env_fakes:counting", size=(8, 8), observe="both", blank_frames=1.0, picture_size=(20, 20)
+    )
+    env = make(spec)
+    env.reset(seed=0)
+    seen = env.step(ZERO)[0]
+    assert seen["vector"].dtype == np.float32 and not seen["vector"].any()
+    assert (seen["image"] == GREY).all() and (seen["picture"] == GREY).all()
+    assert env.observation_space.contains(seen)
+    env = make(EnvSpec("env_fakes:counting", observe="vector", blank_frames=0.5))
+    env.reset(seed=0)
+    hidden = [not env.step(ZERO)[0]["vector"].any() for _ in range(200)]
+    assert 70 < sum(hidden) < 130
+
+
+def test_blank_frames_and_rotation_do_not_disturb_each_other():
+    """A grey frame tells no angle, and the angles of the others are those without blank frames."""
+    spec = EnvSpec("env_fakes:pictured", size=(8, 8), rotation_degrees=20.0, rotation_fill="black")
+    turned = frames_of(make(spec), seed=3, steps=30)
+    both = frames_of(make(dataclasses.replace(spec, blank_frames=0.5)), seed=3, steps=30)
+    found = blank(both)
+    assert 5 < found.sum() < 25
+    np.testing.assert_array_equal(both[~found], turned[~found])
+    alone = frames_of(BlankFrames(PicturedEnv((8, 8)), 0.5), seed=3, steps=30)
+    np.testing.assert_array_equal(found, blank(alone))
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [("blank_frames", 1.1), ("blank_frames", -0.1), ("rotation_fill", "red"),
+     ("rotation_per", "step")],
+)  # fmt: skip
+def test_specs_that_cannot_be(name, value):
+    with pytest.raises(EnvError, match=f"{name} must be"):
+        EnvSpec("env_fakes:counting", **{name: value})

@@ -3,6 +3,7 @@
     .venv/bin/python -m clion_tf.run --flagfile=tests/learning/dot.flags --task=dot:make --logdir=…
 
 with this folder in PYTHONPATH. No OpenGL: an image is drawn in a tenth of a millisecond.
+With --blank_frames it is a task in which memory matters: `blanked_return` tells how much.
 """
 
 import gymnasium
@@ -71,3 +72,13 @@ def episode_return(place: np.ndarray, choose) -> float:
 def optimum(place: np.ndarray) -> float:
     """The best return: each coordinate goes straight, as nothing couples them."""
     return episode_return(place, lambda p: (TARGET - p) / SPEED)
+
+
+def blanked_return(place: np.ndarray, seen: np.ndarray, memory: bool) -> float:
+    """Return of going straight where only some frames are seen, bool [STEPS].
+
+    With memory, from the first of them on; without it stays where it is whenever it sees nothing.
+    """
+    known = np.maximum.accumulate(seen) if memory else seen
+    moments = iter(known)
+    return episode_return(place, lambda p: next(moments) * (TARGET - p) / SPEED)

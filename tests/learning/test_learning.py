@@ -90,6 +90,21 @@ def test_the_optimum_and_a_random_policy():
             assert dot.episode_return(place, lambda _, moves=moves: next(moves)) <= best
 
 
+def test_memory_matters_where_frames_are_blank():
+    random, shares = np.random.default_rng(2), {}
+    for blank in (0.0, 0.5, 0.8, 0.9):
+        seen = random.random((1000, dot.STEPS)) >= blank
+        shares[blank] = [
+            np.mean([dot.blanked_return(*one, memory) for one in zip(starts(), seen, strict=True)])
+            / optimum()
+            for memory in (True, False)
+        ]
+    # As docs/robustness.md says.
+    expected = {0.0: [1, 1], 0.5: [0.98, 0.95], 0.8: [0.94, 0.80], 0.9: [0.86, 0.61]}
+    for blank, found in shares.items():
+        assert found == pytest.approx(expected[blank], abs=0.015)
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("method", METHODS)
