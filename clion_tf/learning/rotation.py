@@ -13,7 +13,7 @@ import tensorflow as tf
 def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor:
     """Each image turned about its centre, counter-clockwise for positive angles.
 
-    Bilinear between the image's pixels.
+    Bilinear.
 
     Args:
       image: [N, H, W, C], any number type.
@@ -44,9 +44,11 @@ def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tenso
     turned = top + (bottom - top) * down
     if fill == "edge":
         return turned
-    # A hair beyond the edge is rounding: an angle of 0 leaves the image as it is.
-    near = (tf.abs(source_x - x) < 1e-3) & (tf.abs(source_y - y) < 1e-3)
-    return tf.where(near[..., None], turned, 0.0)
+    # Between an edge and the zeros one pixel outside of it the image fades.
+    inside = [
+        tf.nn.relu(1.0 - tf.abs(source - at)) for source, at in ((source_x, x), (source_y, y))
+    ]
+    return turned * (inside[0] * inside[1])[..., None]
 
 
 def _source(height: int, width: int, angle: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
