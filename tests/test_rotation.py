@@ -64,8 +64,8 @@ def test_compiled_by_xla_it_is_the_same():
 
 
 def test_black_lies_outside_by_hand():
-    """An eighth of a turn: what lies on a side |row| + |column| = 3 comes from 3 / 1.414 - 2 = 0.121
-    outside, a corner from 4 / 1.414 - 2 = 0.828 outside; black is one pixel away."""
+    """An eighth of a turn: |row| + |column| = 3 comes from 3 / 1.414 - 2 = 0.121 outside, a corner
+    from 4 / 1.414 - 2 = 0.828; black is one pixel away."""
     image = np.full((1, 5, 5, 3), 200, np.uint8)
     found = rotate(tf.constant(image), tf.constant([45.0]), "black")[0, ..., 0].numpy()
     row, column = np.mgrid[-2:3, -2:3]
