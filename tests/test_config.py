@@ -20,8 +20,8 @@ FLOATS = [name for name, field in FIELDS.items() if isinstance(field.default, fl
 MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
-    "env_restarts", "episode_failures", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
-    "updates_per_call", "envs", "strategy",
+    "env_restarts", "episode_failures", "replay_capacity", "max_bad_updates", "eval_action",
+    "eval_noise", "updates_per_call", "envs", "strategy",
 }  # fmt: skip
 
 
