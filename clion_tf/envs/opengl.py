@@ -23,6 +23,7 @@ _ADVICE = {
     ),
     "glfw": "it needs a display (DISPLAY); without one set MUJOCO_GL=egl",
 }
+_SDL = ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER")
 # As dm_control has them.
 _ON = ("", "1", "on", "true", "enable", "enabled")
 _OFF = ("0", "off", "false", "disable", "disabled")
@@ -43,8 +44,9 @@ def prepare() -> None:
                 del os.environ[name]
     # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
     # loudspeakers when it starts, and greets on stdout.
-    for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
-        os.environ.setdefault(name, "dummy")
+    for name in _SDL:
+        if not os.environ.get(name):
+            os.environ[name] = "dummy"
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # Left to itself, dm_control takes glfw first, which fails at the first frame on a machine
     # without a display. Elsewhere than on Linux there is no EGL, and its own choice is right.
