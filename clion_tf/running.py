@@ -110,4 +110,5 @@ def play_episodes(
             return Played(envs.attempt(play, count_failure), len(failed))
         except EpisodeFailed as error:
             failed.add(error.episode)
-            _log.warning("%s; it is skipped", error)
+            kind = "evaluation" if envs is run.test_envs else "training"
+            _log.warning("%s %s; it is skipped", kind, error)

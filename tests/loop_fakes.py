@@ -2,6 +2,7 @@
 
 import hashlib
 import types
+from collections.abc import Collection
 from typing import ClassVar
 
 import gymnasium
@@ -11,15 +12,21 @@ from clion_tf.envs import WorkerError
 
 
 class CountingEnv:
-    """Like RemoteEnv: frame t of episode e has the pixels (e, t); rewards are t."""
+    """Like RemoteEnv: frame t of episode e has the pixels (e, t); rewards are t.
+
+    It fails once for each number in `fails`, which it takes out, and always in `broken` episodes.
+    """
 
     renderer = "fake"
 
-    def __init__(self, length: int = 10, fails: list[int] | None = None):
+    def __init__(
+        self, length: int = 10, fails: list[int] | None = None, broken: Collection[int] = ()
+    ):
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)
         image = gymnasium.spaces.Box(0, 255, (64, 64, 3), np.uint8)
         self.observation_space = gymnasium.spaces.Dict({"image": image})
         self._length, self._fails = length, [] if fails is None else fails
+        self._broken = broken
         self.episodes = []
 
     def close(self):
@@ -50,6 +57,8 @@ class CountingEnv:
         if self._step == 3 and self.episodes[-1] in self._fails:
             self._fails.remove(self.episodes[-1])
             raise WorkerError("the fake broke")
+        if self._step == 3 and self.episodes[-1] in self._broken:
+            raise WorkerError(f"always at 0x{id(self):x}")
         assert np.shape(action) == (2,) and np.abs(action).max() <= 1
         self._step += 1
         done = self._step == self._length

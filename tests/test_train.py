@@ -41,17 +41,25 @@ TIMING = {
 
 
 def start(
-    folder, stopping=lambda: False, length=10, fails=(), skips=lambda update: False, **options
+    folder,
+    stopping=lambda: False,
+    length=10,
+    fails=(),
+    skips=lambda update: False,
+    broken=(),
+    broken_tests=(),
+    **options,
 ):
     """A run in the folder, from its newest checkpoint if it has one (as assemble does).
 
-    The environment fails once in each of the episodes `fails`; the agent skips updates.
+    The environment fails once in each of the episodes `fails` and always in `broken`, that of
+    evaluations in `broken_tests`; the agent skips updates.
     """
     config, agent = Config(**{**OPTIONS, **options}), CheckingAgent(skips)
     # With one environment always the same object, which remembers what it was asked for.
-    fails, test_env = list(fails), CountingEnv(length)
-    first = CountingEnv(length, fails)
-    envs = (first if config.envs == 1 else CountingEnv(length, fails) for _ in itertools.count())
+    fails, test_env = list(fails), CountingEnv(length, broken=broken_tests)
+    first, alone = CountingEnv(length, fails, broken), config.envs == 1
+    envs = (first if alone else CountingEnv(length, fails, broken) for _ in itertools.count())
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     found, counters = checkpoints.load_newest(), Counters()
     if found is not None:
@@ -69,7 +77,7 @@ def start(
             count=config.envs,
             same_way=config.episode_failures,
         ),
-        SupervisedEnvs(lambda: test_env, config.env_restarts),
+        SupervisedEnvs(lambda: test_env, config.env_restarts, same_way=config.episode_failures),
         replay,
         Logger(folder, counters.metrics_bytes),
         Progress(config.steps),
@@ -335,6 +343,89 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
     assert result(run)[:2] == result(whole)[:2]
     counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
     assert counted == [0, 1, 1, 3, 3, 3, 3]
+
+
+def test_an_episode_that_always_fails_is_skipped_and_counted(tmp_path, caplog):
+    run = start(tmp_path, broken={0, 1, 4}, broken_tests={1})
+    train.train(run)
+    played = run.train_envs.envs[0].episodes
+    assert played == [0, 0, 0, 1, 1, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9]
+    assert run.test_envs.envs[0].episodes == [0, 1, 1, 1, 2, 3, 4]
+    counters = run.checkpoints.load_newest()[1]
+    assert (counters.episodes, counters.test_episodes, counters.steps) == (7, 5, 140)
+    assert (counters.skipped_episodes, counters.skipped_tests) == (3, 1)
+    assert counters.env_failures == 4 * 3
+    counted = [row["skipped_episodes"] for row in lines(tmp_path) if "skipped_episodes" in row]
+    assert counted == [2, 2, 3, 3, 4, 4, 4]
+    for episode in ("training episode 0", "training episode 4", "evaluation episode 1"):
+        text = f"{episode} failed 3 times: always at 0x"
+        [told] = [line for line in caplog.messages if text in line]
+        assert told.endswith("; it is skipped")
+    # Files and noise go on by their own count.
+    assert sorted(result(run)[1]) == [f"{n:06d}-11.npz" for n in range(7)]
+    numbers = [acted[1] for acted in run.agent.acted if acted[0]]
+    assert set(numbers) == {4, 5, 6, 7, 8, 9}
+
+
+@pytest.mark.parametrize("envs, overlap", [(1, False), (1, True), (3, False), (3, True)])
+def test_a_run_with_skipped_episodes_goes_on_as_it_would_have(tmp_path, envs, overlap):
+    options = {"envs": envs, "overlap": overlap, "steps": 300}
+    options |= {"broken": {0, 1, 4, 5, 8, 13}, "broken_tests": {0, 2}}
+    whole = start(tmp_path / "whole", **options)
+    train.train(whole)
+    assert whole.counters.skipped_episodes == 6 and whole.counters.skipped_tests == 2
+    calls = iter(range(10**6))
+    for patience in (7, 60, 100, 10**6):
+        last = next(calls) + patience
+        run = start(tmp_path / "cut", lambda last=last: next(calls) > last, **options)
+        try:
+            train.train(run)
+        except running.Interrupted:
+            continue
+    assert result(run) == result(whole)
+    timed = {"sums": {}, "metrics_bytes": 0}
+    assert vars(run.counters) | timed == vars(whole.counters) | timed
+
+
+def test_one_failing_episode_of_a_round_is_made_up_for(tmp_path):
+    run = start(tmp_path, envs=3, prefill=60, steps=60, broken={1, 3})
+    train.train(run)
+    kept = [np.load(path)["image"][0, 0, 0, 0] for path in sorted(tmp_path.glob("episodes/*"))]
+    assert kept == [0, 2, 4] and run.counters.skipped_episodes == 2
+
+
+def test_an_episode_that_fails_in_other_ways_is_not_skipped(tmp_path):
+    """Twice in one way and twice in another: no way has come three times."""
+    run = start(tmp_path, fails=[2, 2], broken=set())
+    env, times = run.train_envs.envs[0], iter(range(2))
+    real = env.reset
+
+    def reset(episode):
+        if episode == 2 and next(times, None) is not None:
+            raise WorkerError("no room")
+        return real(episode)
+
+    env.reset = reset
+    train.train(run)
+    assert run.counters.env_failures == 4 and run.counters.skipped_episodes == 0
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 2])
+def test_how_often_an_episode_may_fail(tmp_path, allowed):
+    run = start(tmp_path, broken={3}, episode_failures=allowed, env_restarts=4)
+    if allowed == 0:
+        with pytest.raises(WorkerError, match="5 failures within an hour, the last: always"):
+            train.train(run)
+    else:
+        train.train(run)
+        assert run.counters.env_failures == allowed and run.counters.skipped_episodes == 1
+
+
+def test_an_environment_that_can_play_no_episode_ends_the_run(tmp_path):
+    run = start(tmp_path, broken=range(2, 1000), env_restarts=8)
+    with pytest.raises(WorkerError, match="9 episodes in a row failed, the last: always at 0x"):
+        train.train(run)
+    assert run.counters.env_failures == 9 * 3 and run.checkpoints.load_newest()[1].episodes == 2
 
 
 def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):

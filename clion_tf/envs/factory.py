@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.wrappers import TimeLimit
 
 from clion_tf.envs import atari, gym_tasks
-from clion_tf.envs.observations import Plan, SelectObservation, plan
+from clion_tf.envs.observations import Plan, SelectObservation, plan, space_of, unseen
 from clion_tf.envs.spec import EnvError, EnvSpec, UnknownTaskError
 from clion_tf.envs.wrappers import (
     ActionRepeat,
@@ -32,10 +32,11 @@ def make(spec: EnvSpec) -> gymnasium.Env:
     """
     env = standard_actions(_repeated(spec), spec.task)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
-    shown = plan(env.observation_space, spec.observe, spec.task)
+    own = space_of(env, "observation_space", spec.task)
+    shown = plan(own, spec.observe, spec.task)
     env = SelectObservation(env, shown, spec.size)
     if shown.rendered:
-        _check_renders(env, spec)
+        _check_renders(env, spec, unseen(own))
         env = RenderImage(env, spec.size)
     if spec.picture_size is not None:
         env = AddPicture(env, spec.picture_size, _picture_source(env, shown, spec))
@@ -100,10 +101,10 @@ def _custom(spec: EnvSpec) -> gymnasium.Env:
     return env
 
 
-def _check_renders(env: gymnasium.Env, spec: EnvSpec) -> None:
+def _check_renders(env: gymnasium.Env, spec: EnvSpec, why: str) -> None:
     if type(env.unwrapped).render is gymnasium.Env.render:
         raise EnvError(
-            f"{spec.task} cannot be seen: it observes no image and has no render(); "
+            f"{spec.task} cannot be seen: it observes no image{why} and has no render(); "
             "--observe=vector needs neither"
         )
 

@@ -2,11 +2,12 @@
 
 import difflib
 import importlib
+import os
 import types
 
 import gymnasium
 
-from clion_tf.envs.observations import plan
+from clion_tf.envs.observations import plan, space_of, unseen
 from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError
 from clion_tf.envs.wrappers import rendered
 
@@ -40,7 +41,8 @@ def load(spec: EnvSpec) -> gymnasium.Env:
         import_module(module, spec.task)
     _require_registered(name, spec.task)
     env = _make(name, spec.task)
-    needed = plan(env.observation_space, spec.observe, spec.task).rendered
+    space = space_of(env, "observation_space", spec.task)
+    needed = plan(space, spec.observe, spec.task).rendered
     if not needed and spec.picture_size is None:
         return env
     modes = env.metadata.get("render_modes") or []
@@ -48,7 +50,7 @@ def load(spec: EnvSpec) -> gymnasium.Env:
         if not needed:
             return env
         raise RenderingError(
-            f"{spec.task} cannot be seen: it observes no image and its render modes "
+            f"{spec.task} cannot be seen: it observes no image{unseen(space)} and its render modes "
             f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; "
             "--observe=vector needs neither"
         )
@@ -92,8 +94,11 @@ def _try_rendering(env: gymnasium.Env, task: str) -> None:
         raise EnvError(f"{task}: {error}") from error
     # Missing packages and displays surface as nearly every type.
     except Exception as error:
-        cause = f"{type(error).__name__}: {_line(error)}"
-        raise RenderingError(f"{task} cannot render ({cause})") from error
+        cause, driver = f"{type(error).__name__}: {_line(error)}", os.environ.get("SDL_VIDEODRIVER")
+        advice = ""
+        if f"{driver} not available" in cause:
+            advice = f"; unset SDL_VIDEODRIVER, which is {driver}"
+        raise RenderingError(f"{task} cannot render ({cause}){advice}") from error
 
 
 def _line(error: Exception) -> str:

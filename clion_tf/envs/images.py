@@ -22,9 +22,39 @@ def is_image(space: gymnasium.Space) -> bool:
 
 def resembles_image(space: gymnasium.Space) -> bool:
     """Whether a space has a picture's shape, though another dtype or range."""
-    if not isinstance(space, gymnasium.spaces.Box) or len(space.shape) != 3 or is_image(space):
+    return _numbers(space) and not is_image(space) and _in_colour(space.shape)
+
+
+def resembles_grey(space: gymnasium.Space) -> bool:
+    """Whether a space has the shape of a grey picture, though another dtype or range.
+
+    That may as well be a board or a table.
+    """
+    wide = _numbers(space) and len(space.shape) == 2 and min(space.shape) >= _LEAST_SIDE
+    return wide and not is_image(space)
+
+
+def resembles_stack(space: gymnasium.Space) -> bool:
+    """Whether a space has the shape of several pictures."""
+    if not _numbers(space):
         return False
-    first, middle, last = space.shape
+    if len(space.shape) == 4:
+        return _in_colour(space.shape[1:]) or _in_colour(space.shape[:3])
+    # Grey ones, in front or behind; two channels or more than three are no picture's.
+    if len(space.shape) != 3 or not {space.shape[0], space.shape[2]}.isdisjoint(_CHANNELS):
+        return False
+    few, *sides = sorted(space.shape)
+    return few < _LEAST_SIDE <= min(sides) and few != space.shape[1]
+
+
+def _numbers(space: gymnasium.Space) -> bool:
+    return isinstance(space, gymnasium.spaces.Box)
+
+
+def _in_colour(shape: tuple[int, ...]) -> bool:
+    if len(shape) != 3:
+        return False
+    first, middle, last = shape
     sides = (first, middle) if last in _CHANNELS else (middle, last)
     return (last in _CHANNELS or first in _CHANNELS) and min(sides) >= _LEAST_SIDE
 

@@ -58,6 +58,31 @@ def leaves(space: gymnasium.Space, path: tuple[str | int, ...] = ()) -> Iterator
         yield Leaf(path, space)
 
 
+def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
+    """The environment's `observation_space` or `action_space`.
+
+    Raises EnvError, for `task`, if it has none that is Gymnasium's.
+    """
+    space = getattr(env, name, None)
+    if isinstance(space, gymnasium.Space):
+        return space
+    wrapped = {dict: "; wrap it in gymnasium.spaces.Dict"}
+    wrapped |= dict.fromkeys((tuple, list), "; wrap it in gymnasium.spaces.Tuple")
+    kind = "missing" if space is None else f"a {type(space).__name__}, no gymnasium.Space"
+    raise EnvError(f"{task}: its {name} is {kind}{wrapped.get(type(space), '')}")
+
+
+def unseen(space: gymnasium.Space) -> str:
+    """Why no part of a space is an image, though one looks like it; '' if none does."""
+    for leaf in leaves(space):
+        grey, layers = images.resembles_grey(leaf.space), images.resembles_stack(leaf.space)
+        if grey or layers:
+            found = f"{leaf.name}, {leaf.space.dtype} {leaf.space.shape}"
+            channels = " of 1 or 3 channels" if layers else ""
+            return f" ({found}, would be one as uint8 from 0 to 255{channels})"
+    return ""
+
+
 def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
     """What to show of observations of a space; `observe` and `task` are EnvSpec's.
 
@@ -140,6 +165,8 @@ def _only_image(pictures: list[Leaf], task: str) -> Leaf:
     if len(pictures) > 1:
         names = ", ".join(leaf.name for leaf in pictures)
         raise EnvError(f"{task} observes {len(pictures)} images ({names}); one is taken")
+    if images.resembles_stack(pictures[0].space):
+        raise EnvError(_stack(pictures[0], task))
     try:
         images.channel_axis(pictures[0].space.shape)
     except EnvError as error:
@@ -147,8 +174,17 @@ def _only_image(pictures: list[Leaf], task: str) -> Leaf:
     return pictures[0]
 
 
+def _stack(leaf: Leaf, task: str) -> str:
+    return (
+        f"{task}: {leaf.name} of shape {leaf.space.shape} is several pictures, or one of too many "
+        "channels; give one of 1 or 3 channels: the agent itself remembers those before"
+    )
+
+
 def _refuse_other_pictures(leaf: Leaf, task: str) -> None:
     """A picture of other numbers would else be flattened into a vector of thousands."""
+    if images.resembles_stack(leaf.space) and len(leaf.space.shape) == 4:
+        raise EnvError(_stack(leaf, task))  # Of fewer axes it may be a board.
     named = leaf.path[-1:] == ("image",)
     if named or images.resembles_image(leaf.space):
         raise EnvError(

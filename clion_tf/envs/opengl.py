@@ -23,21 +23,35 @@ _ADVICE = {
     ),
     "glfw": "it needs a display (DISPLAY); without one set MUJOCO_GL=egl",
 }
+_SDL = ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER")
+# As dm_control has them.
+_ON = ("", "1", "on", "true", "enable", "enabled")
+_OFF = ("0", "off", "false", "disable", "disabled")
+# What leads EGL away from the libraries that are installed.
+_MISLEADING = ("__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS", "EGL_PLATFORM")
 
 
 def prepare() -> None:
     """Choose backends that need no display, unless the user has chosen.
 
-    Must come before dm_control or pygame is imported.
+    The names of backends may be in capitals, and an empty variable is none. Must come before
+    dm_control or pygame is imported.
     """
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID"):
+        if name in os.environ:
+            os.environ[name] = os.environ[name].strip().lower()
+            if not os.environ[name]:
+                del os.environ[name]
     # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
     # loudspeakers when it starts, and greets on stdout.
-    for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
-        os.environ.setdefault(name, "dummy")
+    for name in _SDL:
+        if not os.environ.get(name):
+            os.environ[name] = "dummy"
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # Left to itself, dm_control takes glfw first, which fails at the first frame on a machine
     # without a display. Elsewhere than on Linux there is no EGL, and its own choice is right.
-    if sys.platform.startswith("linux") and not os.environ.get("MUJOCO_GL"):
+    chosen = os.environ.get("MUJOCO_GL", "")
+    if sys.platform.startswith("linux") and (not chosen or (chosen in _ON and not display())):
         os.environ["MUJOCO_GL"] = "egl"
 
 
@@ -93,8 +107,26 @@ def rendering_errors() -> Iterator[None]:
 def _explain(error: Exception) -> str:
     backend = os.environ.get("MUJOCO_GL", "")
     cause = " ".join(f"{type(error).__name__}: {error}".split())
-    advice = _ADVICE.get(backend.lower(), "set MUJOCO_GL to egl, osmesa or glfw")
-    return f"cannot render with MUJOCO_GL={backend} ({cause}); {advice}"
+    return f"cannot render with MUJOCO_GL={backend} ({cause}); {_advice(backend, cause)}"
+
+
+def _advice(backend: str, cause: str) -> str:
+    """What to do, by what is set: libraries are only missing where nothing else explains it."""
+    if backend in _OFF:
+        return "set MUJOCO_GL to egl, osmesa or glfw; --observe=vector needs no rendering"
+    if backend not in _ADVICE and backend not in _ON:
+        return "set MUJOCO_GL to egl, osmesa or glfw"
+    platform = os.environ.get("PYOPENGL_PLATFORM", backend)
+    if backend in ("egl", "osmesa") and platform != backend:
+        return f"unset PYOPENGL_PLATFORM, which is {platform}, or set it to {backend}"
+    device = os.environ.get("MUJOCO_EGL_DEVICE_ID")
+    if backend == "egl" and device is not None:
+        if not device.isdecimal() or "MUJOCO_EGL_DEVICE_ID" in cause or "display" in cause:
+            return f"unset MUJOCO_EGL_DEVICE_ID, which is {device}, or set it to a device's number"
+    misleading = [name for name in _MISLEADING if os.environ.get(name)]
+    if backend == "egl" and misleading and "display" in cause:
+        return f"unset {misleading[0]}, which is {os.environ[misleading[0]]}"
+    return _ADVICE.get(backend, _ADVICE["glfw"])
 
 
 def main() -> int:

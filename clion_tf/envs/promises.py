@@ -135,7 +135,8 @@ def _not_finite(number: float) -> str:
 
 def _other_shape(array: np.ndarray, space: gymnasium.Space, name: str) -> str:
     if array.ndim == len(space.shape) == 1:
-        return f"observes {len(array)} numbers{_as(name)}, its space has {space.shape[0]}"
+        count = f"{len(array)} number{'' if len(array) == 1 else 's'}"
+        return f"observes {count}{_as(name)}, its space has {space.shape[0]}"
     return f"observes shape {array.shape}{_as(name)}, its space has {space.shape}"
 
 

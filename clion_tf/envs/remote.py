@@ -29,6 +29,7 @@ _ERRORS = {
     error.__name__: error
     for error in (EnvError, UnknownTaskError, RenderingError, WorkerError, PromiseError)
 }
+_START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
 _PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
 _KEEPER = pathlib.Path(__file__).with_name("keeper.py")
@@ -84,7 +85,7 @@ class RemoteEnv:
     def pid(self) -> int:
         """Process id of the worker."""
         if self._pid is None:
-            self._pid = self._read("start")
+            self._pid = self._read("start", max(self.timeout, _START))
         return self._pid
 
     @property
@@ -185,11 +186,12 @@ class RemoteEnv:
         except OSError as error:
             raise self._death() from error
 
-    def _read(self, command: str) -> Any:
+    def _read(self, command: str, timeout: float | None = None) -> Any:
         self._require_open()
+        timeout = self.timeout if timeout is None else timeout
         try:
-            if not self._connection.poll(self.timeout):
-                raise self._hang(command)
+            if not self._connection.poll(timeout):
+                raise self._hang(command, timeout)
             kind, *content, remarks = self._connection.recv()
             # Only now: after an interrupt while waiting, the answer is still to come, and must not
             # be taken for that to a later command.
@@ -207,11 +209,11 @@ class RemoteEnv:
         if self._connection.closed:
             raise WorkerError(f"the worker of environment {self.spec.task} is closed")
 
-    def _hang(self, command: str) -> WorkerError:
+    def _hang(self, command: str, timeout: float) -> WorkerError:
         self._process.terminate()  # the keeper; the worker would not listen to anything milder
         self.close()
         return WorkerError(
-            f"environment {self.spec.task} hung: no answer to {command} for {self.timeout:g} s"
+            f"environment {self.spec.task} hung: no answer to {command} for {timeout:g} s"
         )
 
     def _death(self) -> WorkerError:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from clion_tf.envs import images, promises
+from clion_tf.envs.observations import space_of
 from clion_tf.envs.rotation import rotate_image
 from clion_tf.envs.spec import EnvError, PromiseError
 
@@ -54,7 +55,7 @@ def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
 
     Raises EnvError for any others; `task` is for its message.
     """
-    space = env.action_space
+    space = space_of(env, "action_space", task)
     if isinstance(space, gymnasium.spaces.Discrete):
         first = int(space.start)
         # A space of our own: the environment's may be of a class that the learner cannot load.

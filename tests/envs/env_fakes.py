@@ -1,6 +1,9 @@
 """Environments without OpenGL, each a factory for `task='env_fakes:<name>'`."""
 
 import os
+import subprocess
+import sys
+import threading
 import time
 from typing import ClassVar
 
@@ -100,6 +103,33 @@ class FailingEnv(CountingEnv):
 class HangingEnv(CountingEnv):
     def step(self, action):
         time.sleep(1000)
+
+
+class StartingEnv(HangingEnv):
+    """Starts programs in each way that a simulator may, writes their ids to a file, and hangs."""
+
+    def __init__(self):
+        super().__init__()
+        sleep = "import os, sys, time; print(os.getpid(), flush=True); time.sleep(600)"
+        program = [sys.executable, "-c", sleep]
+        with open(os.environ["PROGRAMS"], "a") as file:
+            subprocess.Popen(program, stdout=file)
+            # A group and a session of its own; then one whose parent ends at once.
+            subprocess.Popen(program, stdout=file, start_new_session=True)
+            daemon = "import os, subprocess, sys; subprocess.Popen(sys.argv[1:]); os._exit(0)"
+            call = [sys.executable, "-c", daemon, *program]
+            subprocess.run(call, stdout=file, start_new_session=True, check=True)
+        # Without exec, so that it holds the worker's socket too.
+        if os.fork() == 0:
+            os.setsid()
+            with open(os.environ["PROGRAMS"], "a") as file:
+                file.write(f"{os.getpid()}\n")
+            time.sleep(600)
+        threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+def starting(spec):
+    return StartingEnv()
 
 
 def counting(spec):

@@ -1,5 +1,6 @@
 """Environments that break a promise each, for `tools/check_env.py` to find."""
 
+import fcntl
 import os
 
 import gymnasium
@@ -8,13 +9,21 @@ from env_fakes import CountingEnv
 
 
 class Numbers(CountingEnv):
-    """Its third control step: a reward, an observation and a discount that cannot be."""
+    """Its third control step: a reward that cannot be; the discount in info is nobody's."""
 
     def step(self, action):
         observation, reward, terminated, truncated, info = super().step(action)
         if self.steps == 3:
-            return np.full(1, np.nan), np.inf, terminated, truncated, {"discount": 1.5}
+            return observation, np.inf, terminated, truncated, {"discount": 1.5}
         return observation, reward, terminated, truncated, info
+
+
+class Nan(CountingEnv):
+    """Its third control step: an observation that cannot be."""
+
+    def step(self, action):
+        observation, *rest = super().step(action)
+        return np.full(1, np.nan) if self.steps == 3 else observation, *rest
 
 
 class Declared(CountingEnv):
@@ -59,6 +68,24 @@ class Raising(CountingEnv):
         return super().step(action)
 
 
+class Unclosable(CountingEnv):
+    def close(self):
+        raise OSError("device busy")
+
+
+class Locking(CountingEnv):
+    """Has a file of its number for itself, as others have ports, until its process ends."""
+
+    def __init__(self, spec):
+        super().__init__()
+        self.file = open(os.path.join(os.environ["LOCKS"], str(spec.index)), "w")
+        fcntl.flock(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        HELD.append(self.file)
+
+
+HELD = []
+
+
 class Ends(CountingEnv):
     """Fails at the lower end of its actions only."""
 
@@ -72,5 +99,9 @@ def make(spec):
     return globals()[spec.task.rpartition("_")[2].title()]()
 
 
-make_numbers = make_declared = make_shape = make_remembering = make_process = make
-make_raising = make_ends = make
+make_numbers = make_nan = make_declared = make_shape = make_remembering = make_process = make
+make_raising = make_ends = make_unclosable = make
+
+
+def locking(spec):
+    return Locking(spec)

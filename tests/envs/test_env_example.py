@@ -46,7 +46,7 @@ def test_one_with_images_passes_every_check(task, shown):
     shown("docs/environments.md")
     report = checking.examine(EnvSpec(task, time_limit=60))
     assert [check for check in report.checks if not check.passed] == [] and report.notes == []
-    assert len(report.checks) == 9
+    assert len(report.checks) == 11
     [played] = report.episodes
     assert played.end == "cut (discount 1)" and played.steps == 60 and played.reward > 0
     assert played.frames[0].image.shape == (64, 64, 3)

@@ -105,6 +105,23 @@ def test_vectors_need_no_rendering(name):
     assert env.step(np.zeros(2, np.float32))[0]["vector"].tolist() == [2]
 
 
+@pytest.mark.parametrize(
+    "driver, error", [("", ""), ("x11", "; unset SDL_VIDEODRIVER, which is x11\n")]
+)
+def test_pygames_driver(run_python, driver, error):
+    code = """
+import sys
+from clion_tf.envs import EnvSpec, RenderingError, make
+try:
+    make(EnvSpec("gym:CartPole-v1"))
+except RenderingError as error:
+    sys.stderr.write(f"{error}\\n")
+"""
+    names = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "XDG_RUNTIME_DIR": ""}
+    result = run_python("-c", code, SDL_VIDEODRIVER=driver, **names)
+    assert result.stderr.endswith(error) and bool(result.stderr) == bool(error)
+
+
 def test_no_display_is_needed(run_python):
     code = """
 from clion_tf.envs import EnvSpec, make

@@ -72,6 +72,13 @@ def test_mixed_observations(observe, keys):
         (spaces.Box(0, 255, (20, 30, 4), np.uint8), {"auto": "!", "image": "!"}),
         (spaces.Box(0, 1, (20, 30, 3), np.float32), {"auto": "!", "image": "!", "vector": "!"}),
         (spaces.Dict({"a": PICTURE, "b": spaces.Box(0, 1, (0,))}), {"auto": "i", "both": "!"}),
+        # A table or a grey picture of floats; boards of several layers.
+        (spaces.Box(0, 1, (64, 64)), {"auto": "r", "image": "r", "vector": "v"}),
+        (spaces.Box(0, 1, (8, 8, 12)), {"auto": "r", "image": "r", "vector": "v"}),
+        (spaces.Box(0, 255, (4, 64, 64, 3), np.uint8), {"auto": "!", "image": "!", "vector": "!"}),
+        (spaces.Box(0, 1, (4, 3, 64, 64)), {"auto": "!", "image": "!", "vector": "!"}),
+        (spaces.Box(0, 255, (4, 64, 64), np.uint8), {"auto": "!", "image": "!"}),
+        (spaces.Box(0, 1, (64, 64, 4)), {"auto": "r", "image": "r", "vector": "v"}),
     ],
 )
 def test_plans(space, expected):
@@ -85,6 +92,32 @@ def test_plans(space, expected):
             found = plan(space, observe, "task")
             flags = ((found.image, "i"), (found.rendered, "r"), (found.vector, "v"))
             assert "".join(letter for flag, letter in flags if flag) == code
+
+
+@pytest.mark.parametrize("shape", [(4, 64, 64, 3), (3, 64, 64, 4), (4, 64, 64), (64, 80, 4)])
+def test_of_several_pictures_one_is_to_be_given(shape):
+    with pytest.raises(EnvError, match=r"several pictures, .*give one .*: the agent itself rememb"):
+        plan(spaces.Box(0, 255, shape, np.uint8), "image", "task")
+
+
+@pytest.mark.parametrize(
+    "space, text",
+    [
+        ({"a": spaces.Discrete(2)}, "a dict, no gymnasium.Space; wrap it in gymnasium.spaces.Dict"),
+        ([spaces.Discrete(2)], "a list, no gymnasium.Space; wrap it in gymnasium.spaces.Tuple"),
+        ((3,), "a tuple, no gymnasium.Space; wrap it in gymnasium.spaces.Tuple"),
+        (None, "missing"),
+        (5, "a int, no gymnasium.Space"),
+    ],
+)
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+def test_what_is_no_space(space, text, name, monkeypatch):
+    env = CountingEnv()
+    setattr(env, name, space)
+    monkeypatch.setattr("env_fakes.spaceless", lambda spec: env, raising=False)
+    with pytest.raises(EnvError) as error:
+        make(spec("spaceless", "vector"))
+    assert str(error.value) == f"env_fakes:spaceless: its {name} is {text}"
 
 
 def spec(name, observe, **options):
@@ -142,6 +175,17 @@ def test_what_cannot_be_seen(monkeypatch):
     with pytest.raises(EnvError, match="env_fakes:blind cannot render, so there is no picture"):
         make(spec("blind", "vector", picture_size=(8, 8)))
     assert list(make(spec("blind", "vector")).reset(seed=0)[0]) == ["vector"]
+
+
+@pytest.mark.parametrize("shape, channels", [((64, 64), ""), ((4, 64, 64), " of 1 or 3 channels")])
+def test_what_looks_like_a_picture_is_named(shape, channels, monkeypatch):
+    env = Blind()
+    env.observation_space = spaces.Dict({"eye": spaces.Box(0, 1, shape)})
+    monkeypatch.setattr("env_fakes.blind", lambda spec: env, raising=False)
+    with pytest.raises(EnvError) as error:
+        make(spec("blind", "auto"))
+    text = f"no image (eye, float32 {shape}, would be one as uint8 from 0 to 255{channels}) and has"
+    assert text in str(error.value)
 
 
 def test_a_factory_must_return_an_environment(monkeypatch):

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvSpec, RemoteEnv, RenderingError, UnknownTaskError
+from clion_tf.envs import EnvSpec, RemoteEnv, RenderingError, UnknownTaskError, opengl
 
 PAPERS_TASKS = (
     "walker_walk walker_run walker_stand hopper_stand cartpole_swingup cheetah_run finger_spin "
@@ -178,8 +178,9 @@ def frames(env, episode):
 
 def test_episodes_are_pure():
     spec = EnvSpec("walker_walk", seed=1, rotation_degrees=5.0)
-    other_index = EnvSpec("walker_walk", seed=1, index=1, rotation_degrees=5.0)
-    with RemoteEnv(spec) as first, RemoteEnv(spec) as second, RemoteEnv(other_index) as other:
+    elsewhere = EnvSpec("walker_walk", seed=1, index=1, rotation_degrees=5.0)
+    other_stream = EnvSpec("walker_walk", seed=1, stream=1, rotation_degrees=5.0)
+    with RemoteEnv(spec) as first, RemoteEnv(elsewhere) as second, RemoteEnv(other_stream) as other:
         expected = frames(first, 2)
         assert first.renderer
         frames(second, 0)
@@ -205,16 +206,43 @@ def test_check_of_the_machine(run_python):
 @pytest.mark.parametrize(
     "variables, expected",
     [
-        ({"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "glx"}, "apt-get install -y libegl1"),
-        ({"MUJOCO_GL": "disabled", "PYOPENGL_PLATFORM": ""}, "set MUJOCO_GL to egl"),
-        ({"MUJOCO_GL": "nonsense", "PYOPENGL_PLATFORM": ""}, "set MUJOCO_GL to egl"),
+        ({"MUJOCO_GL": "egl", "PYOPENGL_PLATFORM": "glx"}, "unset PYOPENGL_PLATFORM, which is glx"),
+        ({"MUJOCO_GL": "disabled"}, "set MUJOCO_GL to egl, osmesa or glfw; --observe=vector"),
+        ({"MUJOCO_GL": "nonsense"}, "set MUJOCO_GL to egl"),
+        ({"MUJOCO_GL": "egl", "MUJOCO_EGL_DEVICE_ID": "500"}, "unset MUJOCO_EGL_DEVICE_ID, which"),
+        ({"MUJOCO_GL": "egl", "MUJOCO_EGL_DEVICE_ID": "gpu"}, "unset MUJOCO_EGL_DEVICE_ID, which"),
+        ({"MUJOCO_GL": "egl", "__EGL_VENDOR_LIBRARY_FILENAMES": "/no"}, "unset __EGL_VENDOR_LIB"),
     ],
 )
 def test_failure_says_what_to_do(run_python, variables, expected):
-    result = run_python("-m", "clion_tf.envs.opengl", **variables)
+    result = run_python("-m", "clion_tf.envs.opengl", **{"PYOPENGL_PLATFORM": "", **variables})
     assert result.returncode == 1 and result.stdout == ""
     assert result.stderr.startswith("cannot render with MUJOCO_GL=" + variables["MUJOCO_GL"])
     assert expected in result.stderr and result.stderr.count("\n") == 1
+    assert "apt-get" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MUJOCO_GL": "EGL", "PYOPENGL_PLATFORM": "Egl"},
+        {"MUJOCO_GL": " egl ", "MUJOCO_EGL_DEVICE_ID": ""},
+        {"MUJOCO_GL": "1", "DISPLAY": "", "WAYLAND_DISPLAY": ""},
+    ],
+)
+def test_what_can_be_understood_renders(run_python, variables):
+    result = run_python("-m", "clion_tf.envs.opengl", **{"PYOPENGL_PLATFORM": "", **variables})
+    assert result.returncode == 0 and "rendered 64x64 with egl: " in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("backend, package", [("egl", "libegl1"), ("osmesa", "libosmesa6")])
+def test_missing_libraries_are_to_be_installed(monkeypatch, backend, package):
+    for name in ("PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID", *opengl._MISLEADING):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MUJOCO_GL", backend)
+    with pytest.raises(RenderingError, match=f"apt-get install -y {package}"):
+        with opengl.rendering_errors():
+            raise AttributeError("'NoneType' object has no attribute 'glGetError'")
 
 
 def test_rendering_error_keeps_its_type(monkeypatch):

@@ -235,3 +235,113 @@ def test_no_orphan_of_a_killed_learner_and_main_is_imported_once(name, tmp_path)
         parent.kill()
         assert ends_within(pid)
     assert marker.read_text() == "imported "
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs prctl")
+
+
+@pytest.fixture
+def programs(tmp_path, monkeypatch):
+    """Function: the ids of the four programs that env_fakes:starting has started, when all run."""
+    file = tmp_path / "programs"
+    monkeypatch.setenv("PROGRAMS", str(file))
+
+    def wait():
+        deadline = time.monotonic() + 30
+        while len(found := [int(line) for line in file.read_text().split()]) < 4:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        assert all(map(is_running, found))
+        return found
+
+    return wait
+
+
+def end(env):
+    env.close()
+
+
+def hang(env):
+    env.timeout = 0.3
+    with pytest.raises(WorkerError, match="hung"):
+        env.step(ZERO)
+
+
+def die(env):
+    os.kill(env.pid, signal.SIGKILL)
+    with pytest.raises(WorkerError, match="died with signal SIGKILL"):
+        env.step(ZERO)
+
+
+@linux
+@pytest.mark.parametrize("how", [end, hang, die])
+def test_with_a_worker_end_the_programs_of_its_environment(how, programs):
+    env = RemoteEnv(EnvSpec("env_fakes:starting", observe="vector"))
+    env.reset(0)
+    found = programs()
+    how(env)
+    assert not any(map(is_running, found))  # At once: the next worker may need their port.
+
+
+@linux
+def test_programs_end_with_a_killed_learner(programs, tmp_path):
+    script = tmp_path / "main.py"
+    script.write_text(PARENT.format(root=str(ROOT), marker=str(tmp_path / "m"), name="starting"))
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE) as parent:
+        worker = int(parent.stdout.readline())
+        found = programs()
+        parent.kill()
+        assert all(ends_within(pid) for pid in (worker, *found))
+
+
+def line_of(mark):
+    """'File "…", line N' of a comment in the fakes that fail."""
+    for name in ("failing_envs.py", "failing_helper.py"):
+        file = pathlib.Path(__file__).with_name(name)
+        for number, line in enumerate(file.read_text().splitlines(), 1):
+            if line.endswith(f"# here: {mark}"):
+                return f'File "{file}", line {number}, in '
+    raise AssertionError(mark)
+
+
+@pytest.mark.parametrize(
+    "name, text, mark",
+    [
+        ("plain", "failed in construction: KeyError: 'x'", "plain"),
+        ("library", "failed in reset: JSONDecodeError: Expecting property name", "library"),
+        ("helper", "failed in step: ZeroDivisionError: integer division", "helper"),
+        ("numpy", "failed in step: LinAlgError: Singular matrix", "numpy"),
+        ("render", "failed in reset: ZeroDivisionError: integer division", "helper"),
+        # Neither `sys.exit` in an environment nor an error without a text ends the worker.
+        ("exit", "failed in step: SystemExit: 7", "plain"),
+        ("mute", "failed in step: Mute (", "plain"),
+        ("long", f"failed in step: ValueError: {'x' * 288}… (", "plain"),
+    ],
+)
+def test_an_error_names_the_users_own_line(name, text, mark):
+    observe = "image" if name == "render" else "vector"
+    with RemoteEnv(EnvSpec(f"failing_envs:{name}", observe=observe, size=(8, 8))) as env:
+        for _ in range(1 if name == "plain" else 2):  # The worker can go on.
+            with pytest.raises(WorkerError) as caught:
+                env.reset(0)
+                env.step(ZERO)
+            message = str(caught.value)
+            assert f"environment failing_envs:{name} {text}" in message and "\n" not in message
+            assert line_of(mark) in message and message.endswith(")")
+
+
+@pytest.mark.parametrize("name, mark", [("close", "helper"), ("close_os", "plain")])
+def test_an_error_in_close_is_a_line_on_stderr(name, mark, capfd):
+    env = RemoteEnv(EnvSpec(f"failing_envs:{name}", observe="vector"))
+    env.reset(0)
+    env.close()
+    [line] = capfd.readouterr().err.splitlines()
+    assert f"environment failing_envs:{name} failed in close: " in line and line_of(mark) in line
+
+
+def test_close_can_be_checked():
+    with RemoteEnv(EnvSpec("failing_envs:close", observe="vector")) as env:
+        with pytest.raises(WorkerError, match="failed in close: ZeroDivisionError"):
+            env.check_close()
+        with pytest.raises(EnvError, match="no episode is running"):
+            env.step(ZERO)
