@@ -1,6 +1,7 @@
 """Learning curves: what of a logdir or a file becomes one."""
 
 import dataclasses
+import gzip
 import json
 import logging
 import re
@@ -13,7 +14,7 @@ from clion_tf import versions
 from clion_tf.command import UsageError
 from clion_tf.config import Config
 from clion_tf.logdir import LogdirError
-from clion_tf.results import curve_files, curves
+from clion_tf.results import curve_files, curves, run_logs
 
 POINTS = {5000: 10.0, 15000: 20.0}
 
@@ -222,6 +223,38 @@ def test_saved_runs_come_back_as_they_were(tmp_path):
     assert curve_files.save(tmp_path / "again", curves.find(paths)) == [
         tmp_path / "again" / path.name for path in paths
     ]
+
+
+def logged(path):
+    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def test_what_a_run_logged_is_kept_beside_its_curve(tmp_path):
+    make_run(tmp_path / "a", POINTS, config=Config())
+    for step, text in ((10_000, '{"steps": 10000}'), (5000, '{\n "steps": 5000\n}')):
+        (tmp_path / "a" / "diagnostics").mkdir(exist_ok=True)
+        (tmp_path / "a" / "diagnostics" / f"{step:07d}.json").write_text(text)
+    [path] = curve_files.save(tmp_path / "results", curves.find([tmp_path / "a"]))
+    metrics = path.with_name(f"{path.stem}.metrics.jsonl.gz")
+    lines = (tmp_path / "a" / "metrics.jsonl").read_text().splitlines()
+    assert logged(metrics) == [json.loads(line) for line in lines] != []
+    diagnostics = logged(path.with_name(f"{path.stem}.diagnostics.jsonl.gz"))
+    assert diagnostics == [{"steps": 5000}, {"steps": 10_000}]
+    # Saving the saved keeps what is there, and equal logs are equal files.
+    before = metrics.read_bytes()
+    curve_files.save(tmp_path / "results", curves.find([path]))
+    curve_files.save(tmp_path / "results", curves.find([tmp_path / "a"]))
+    assert metrics.read_bytes() == before
+
+
+def test_long_logs_are_thinned_but_for_evaluations():
+    lines = [b'{"step": %d}' % i for i in range(5000)]
+    lines[7] = b'{"step": 7, "test/return": 1.0}'
+    kept = run_logs.thinned(lines, 100)
+    assert len(kept) == 100 and lines[7] in kept and kept == sorted(kept, key=lines.index)
+    assert run_logs.thinned(lines[:100], 100) == lines[:100]
+    gaps = np.diff([lines.index(line) for line in kept if line != lines[7]])
+    assert gaps.max() <= 52  # 4999 lines for 99 places.
 
 
 def test_many_odd_options_fit_into_a_name(tmp_path):

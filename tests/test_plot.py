@@ -160,7 +160,7 @@ def test_negative_returns_are_inside(tmp_path):
 def test_tool_saves_and_reads_back(logdirs, tmp_path):
     saved = tmp_path / "results"
     assert plot("--logdirs", logdirs, "--save", saved) == 0
-    files = sorted(path.name for path in saved.iterdir())
+    files = sorted(path.name for path in saved.glob("*.json"))
     assert files == [
         "walker_walk-clion-seed0.json", "walker_walk-clion-seed1.json",
         "walker_walk-dreamer-seed0.json",

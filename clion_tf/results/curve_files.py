@@ -20,6 +20,7 @@ import numpy as np
 
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write, user_path
+from clion_tf.results import run_logs
 from clion_tf.results.curves import ORIGINAL, OURS, PUBLISHED, Curve, plain_task
 from clion_tf.results.metrics import ordered
 
@@ -51,7 +52,7 @@ def save(
     """Writes one file for each run; returns their paths. Published curves are not runs.
 
     A file is named by task, rotation, method, setup and seed, so saving a run again replaces its
-    file.
+    file. What a run of ours logged goes beside it, see `run_logs`.
 
     Args:
       folder: made if only its last part is missing.
@@ -72,6 +73,8 @@ def save(
     for name, run in named.items():
         with atomic_write(folder / name) as file:
             file.write(_encode(run))
+        if _first(run).kind == OURS:  # From a curve file there is nothing more to keep.
+            run_logs.save(pathlib.Path(_first(run).source), folder / name)
     return [folder / name for name in named]
 
 
