@@ -8,19 +8,19 @@ import contextlib
 import dataclasses
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from clion_tf.learning import augmentation, behaviour, constraints, replicas, weighting
 from clion_tf.learning.imagination import imagine
 from clion_tf.learning.returns import cumulative_discount, lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
-from clion_tf.models.distributions import bernoulli_log_prob, kl_diagonal, normal_log_prob
 from clion_tf.models.packing import pack, unpack
 from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
 
-AXES = {"image": 3, "vector": 1}  # The last axes, over which one observation's density goes.
+AXES = {"image": 3, "vector": 1}  # The last axes, over which one observation's distance goes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,18 +92,18 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     out |= {f"post_{key}": value for key, value in post.items()}
     out |= {f"prior_{key}": prior[key] for key in ("mean", "std")}
     out["feat"] = models.rssm.get_feat(post)
-    decoded = models.decode(out["feat"])
+    dists, reward = models.decode(out["feat"]), models.reward(out["feat"])
+    decoded = {key: dist.mode() for key, dist in dists.items()}
     if "image" in decoded:
         out["image_mean"] = unpack(decoded["image"])  # For those who look; the update leaves it.
-    out["reward_mean"] = models.reward(out["feat"])
-    for key, mean in decoded.items():
-        log_prob = normal_log_prob(observed[key], mean, AXES[key])
-        out[f"log_prob_{key}"] = tf.reduce_mean(log_prob)
-    out["log_prob_reward"] = tf.reduce_mean(normal_log_prob(data["reward"], out["reward_mean"]))
+    out["reward_mean"] = reward.mode()
+    for key, dist in dists.items():
+        out[f"log_prob_{key}"] = tf.reduce_mean(dist.log_prob(observed[key]))
+    out["log_prob_reward"] = tf.reduce_mean(reward.log_prob(data["reward"]))
     log_prob = sum(out[f"log_prob_{key}"] for key in (*decoded, "reward"))
     if models.pcont is not None:
         log_prob += _discount_head(models, settings, data, out)
-    kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
+    kl = tfd.kl_divergence(models.rssm.get_dist(post), models.rssm.get_dist(prior))
     out["kl_before_free_nats"] = replicas.mean(tf.reduce_mean(kl))
     # Clipped after the mean over batch and time, as Dreamer's code does.
     out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
@@ -119,10 +119,10 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
 
 
 def _discount_head(models: Models, settings: Settings, data: Tensors, out: Tensors) -> tf.Tensor:
-    logit = models.pcont(out["feat"])
-    out["pcont_mean"] = tf.sigmoid(logit)
+    pcont = models.pcont(out["feat"])
+    out["pcont_mean"] = pcont.mean()
     target = settings.discount * data["discount"]
-    log_prob = tf.reduce_mean(bernoulli_log_prob(target, logit))
+    log_prob = tf.reduce_mean(pcont.log_prob(target))
     out["scaled_log_prob_pcont"] = settings.pcont_scale * log_prob
     return out["scaled_log_prob_pcont"]
 
@@ -159,7 +159,8 @@ def _decoding_constraint(models, settings, observed, decoded, post, noise, out) 
     """
     deter_noise = noise.normal("decoding", post["deter"].shape)
     noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h)
-    from_noisy_memory = models.decode(models.rssm.get_feat(noisy))
+    dists = models.decode(models.rssm.get_feat(noisy))
+    from_noisy_memory = {key: dist.mode() for key, dist in dists.items()}
     if "image" in decoded:
         out["image_from_noisy_memory"] = unpack(from_noisy_memory["image"])
     # The other reading (text under fig. 3): near what the un-noised memory decodes to, with
@@ -210,10 +211,11 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
     )
     out["imagined_feat"], out["imagined_action"] = feat, action
     out["action_entropy"] = entropy[:count]
-    reward = out["imagined_reward"] = models.reward(feat)
-    value = out["imagined_value"] = models.value(feat)
+    reward = out["imagined_reward"] = models.reward(feat).mode()
+    value_dist = models.value(feat)
+    value = out["imagined_value"] = value_dist.mode()
     if models.pcont is not None:
-        pcont = tf.sigmoid(models.pcont(feat))
+        pcont = models.pcont(feat).mean()
     else:
         pcont = settings.discount * tf.ones_like(reward)
     returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
@@ -221,7 +223,7 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
     weight = _weights(models, settings, feat, action, out)
     out["lambda_return"], out["discount"], out["weight"] = returns, discount, weight
     out["actor_loss"] = behaviour.actor_loss(returns, discount, weight)
-    out["value_loss"] = behaviour.value_loss(value[:-1], returns, discount, weight)
+    out["value_loss"] = behaviour.value_loss(value_dist[:-1], returns, discount, weight)
     return out
 
 
@@ -232,7 +234,7 @@ def _weights(models: Models, settings: Settings, feat, action, out: Tensors) -> 
     rows = weighting.transitions(feat[:-1], action[1:], feat[1:])
     if not settings.weight_gradient:
         rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
-    logit = out["evaluator_logit"] = models.evaluator(rows)
+    logit = out["evaluator_logit"] = models.evaluator(rows).logits
     return weighting.reliability_weights(logit, settings.weighting == "ratio")
 
 
@@ -259,8 +261,8 @@ def evaluator_losses(
     feat = models.rssm.get_feat(post)
     real = weighting.transitions(feat[:, :-1], action[:, 1:], feat[:, 1:])
     fake = weighting.transitions(before, action[:, 1:], after)
-    out["real_logit"] = models.evaluator(tf.stop_gradient(real))
-    out["fake_logit"] = models.evaluator(tf.stop_gradient(fake))
+    out["real_logit"] = models.evaluator(tf.stop_gradient(real)).logits
+    out["fake_logit"] = models.evaluator(tf.stop_gradient(fake)).logits
     out["evaluator_difference"] = weighting.evaluator_difference(
         out["real_logit"], out["fake_logit"]
     )

@@ -102,7 +102,7 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     prior = models.rssm.imagine(data["action"][:, context:], start, eps)
     at = {key: value[:, last - context] for key, value in prior.items()}
     image = reconstruction.decode(models, at) - reconstruction.observed(data)[:, last]
-    reward = models.reward(models.rssm.get_feat(at)) - data["reward"][:, last]
+    reward = models.reward(models.rssm.get_feat(at)).mode() - data["reward"][:, last]
     error = tf.reduce_mean(tf.reduce_sum(tf.square(image), [1, 2, 3]))
     return {"open_loop_error": float(error), "open_loop_reward_error": _rms(reward)}
 
@@ -111,7 +111,7 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     """Of states that CONTEXT frames lead to, and that at least half of the sequence follows."""
     models, length = agent.models, data["action"].shape[1]
     steps = slice(min(CONTEXT, length // 2), length // 2 + 1)
-    value = tf.transpose(models.value(models.rssm.get_feat(post)))
+    value = tf.transpose(models.value(models.rssm.get_feat(post)).mode())
     reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
     # Of lambda 1: nothing but rewards until the last frame.
     discount = agent.settings.discount * discount
@@ -127,7 +127,8 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
         )
         both = augmentation.augment(start, 1, *standard, sigma, agent.settings.sigma2)
         there = {key: value[count:] for key, value in both.items()}
-        found[f"value_error_{sigma:g}"] = _rms(models.value(models.rssm.get_feat(there)) - returns)
+        predicted = models.value(models.rssm.get_feat(there)).mode()
+        found[f"value_error_{sigma:g}"] = _rms(predicted - returns)
     return found
 
 
