@@ -53,6 +53,9 @@ setup(
     install_requires=[
         f"tensorflow{TENSORFLOW}",
         "keras>=3.15,<4",
+        # Its last release, which needs a Keras 2 beside Keras 3, of TensorFlow's version.
+        "tensorflow-probability>=0.25,<0.26",
+        f"tf_keras{TENSORFLOW}",
         # Not a dependency of TensorFlow any more.
         "tensorboard>=2.20,<2.22",
         # mujoco 4 breaks dm_control at load, and dm_control itself sets no upper bound.

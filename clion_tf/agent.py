@@ -191,10 +191,10 @@ class Agent(Learner):
         how = "sample" if training else self._config.eval_action
         standard = noise.gumbel if self.sizes.discrete else noise.normal
         if how == "sample":
-            return policy.sample(standard("action", [batch, self.sizes.action_size]))
+            return policy.sample_from(standard("action", [batch, self.sizes.action_size]))
         if how == "mean":
-            return policy.mode()
-        return policy.densest(standard("action", [100, batch, self.sizes.action_size]))
+            return policy.mean_action()
+        return policy.densest_from(standard("action", [100, batch, self.sizes.action_size]))
 
     def _explore(self, action, amount, noise: Noise, batch) -> tf.Tensor:
         """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""

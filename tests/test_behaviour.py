@@ -4,8 +4,10 @@ import math
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from clion_tf.learning.behaviour import actor_loss, value_loss
+from clion_tf.learning import behaviour
+from clion_tf.learning.behaviour import actor_loss
 
 # [H-1, N] = [3, 2]
 RETURNS = tf.constant([[3.0, 2.0], [1.0, 1.0], [0.0, 5.0]])
@@ -14,6 +16,11 @@ DISCOUNT = tf.constant([[1.0, 1.0], [0.5, 0.5], [0.5, 0.0]])
 WEIGHT = tf.constant([[2.0, 0.5], [1.0, 0.5], [1.5, 0.5]])
 ONES = tf.ones_like(RETURNS)
 CONSTANT = 0.5 * math.log(2 * math.pi)
+
+
+def value_loss(value, *others):
+    """Of the critic's unit-variance Gaussians around `value`."""
+    return behaviour.value_loss(tfd.Normal(value, 1.0), *others)
 
 
 def gradients(loss, inputs):

@@ -42,8 +42,8 @@ def plain(rssm, actor, state, action_noise, state_noise):
     feats, actions, entropies = [], [], []
     for t in range(HORIZON):
         policy = actor(tf.stop_gradient(rssm.get_feat(state)))
-        entropies.append(policy.entropy(action_noise[t]))
-        actions.append(policy.sample(action_noise[t]))
+        entropies.append(policy.entropy_from(action_noise[t]))
+        actions.append(policy.sample_from(action_noise[t]))
         state = rssm.img_step(state, actions[-1], state_noise[t])
         feats.append(rssm.get_feat(state))
     return tf.stack(feats), tf.stack(actions), entropies[0]

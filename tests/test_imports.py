@@ -14,7 +14,7 @@ MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted(PACKAGE.rglob("*.py"))
 }
-HEAVY = {"tensorflow", "keras", "tf_keras"}
+HEAVY = {"tensorflow", "tensorflow_probability", "keras", "tf_keras"}
 # What workers load, or what the command line loads before they have started.
 # And what tools load before they refuse.
 LIGHT = [

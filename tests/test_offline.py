@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 import tensorflow as tf
 from agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
+from tensorflow_probability import distributions as tfd
 from trained import FAKES, save_tiny_run, tool
 
 from clion_tf import command, loading
@@ -421,7 +422,8 @@ def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, s
 
     def knows(rows):
         drift = tf.norm(rows[..., -feat.shape[-1] :] - feat, axis=-1)
-        return -sign * drift + 1000.0 * age  # Which age it likes counts for nothing.
+        # Which age it likes counts for nothing.
+        return tfd.Bernoulli(-sign * drift + 1000.0 * age)
 
     monkeypatch.setattr(agent.models, "evaluator", knows)
     found = judging._augmented_ranks(agent, data, post, seeded())
@@ -448,6 +450,11 @@ def test_vectors_are_judged_without_images():
     assert "auc" in found and "vector_loss" in found and "decoding_0" not in found
 
 
+def knowing(value):
+    """A critic that says this everywhere."""
+    return lambda feat: tfd.Normal(tf.fill(feat.shape[:-1], value), 1.0)
+
+
 def test_value_error_of_a_critic_that_knows(monkeypatch):
     """Rewards of 1 without end are worth 1 / (1 - discount) everywhere; one of 0 is off by that."""
     config, length = tiny_config(discount=0.9), 6
@@ -455,9 +462,7 @@ def test_value_error_of_a_critic_that_knows(monkeypatch):
     data["reward"], data["discount"] = np.ones((2, length), "f4"), np.ones((2, length), "f4")
     for constant, error in ((10.0, 0.0), (0.0, None)):
         agent = tiny_agent(discount=0.9)
-        monkeypatch.setattr(
-            agent.models, "value", lambda feat, c=constant: tf.fill(feat.shape[:-1], c)
-        )
+        monkeypatch.setattr(agent.models, "value", knowing(constant))
         found = judging.judge(agent, config, data)
         # A sequence of 6 is judged at frame 3, which two rewards and the last value follow.
         expected = sum(0.9**k for k in range(2)) if error is None else error
@@ -472,5 +477,5 @@ def test_value_error_ends_with_the_episode():
     data["reward"][:], data["discount"][:] = 1.0, 1.0
     data["discount"][:, 3] = 0.0  # Terminal: what follows frame 3 does not count.
     agent = tiny_agent(discount=0.9)
-    agent.models.value = lambda feat: tf.fill(feat.shape[:-1], 1.0)
+    agent.models.value = knowing(1.0)
     assert judging.judge(agent, config, data)["value_error_0.4"] == pytest.approx(0.0, abs=1e-6)

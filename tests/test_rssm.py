@@ -191,8 +191,8 @@ def test_networks_keep_batch_and_time():
     embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))  # Packed images.
     assert embed.shape == (2, 3, models.encoder.size)
     feat = tf.zeros([2, 3, models.rssm.feat_size])
-    assert models.decoder(feat).shape == (2, 3, 32, 32, 12)
-    assert models.reward(feat).shape == (2, 3)
+    assert models.decoder(feat).mode().shape == (2, 3, 32, 32, 12)
+    assert models.reward(feat).mode().shape == (2, 3)
 
 
 def first_weights(seed=0, **sizes):
@@ -246,8 +246,10 @@ def test_mixed_bfloat16_keeps_float32_weights_and_outputs():
     assert embed.dtype == post["deter"].dtype == feat.dtype == tf.bfloat16
     # … but nothing that a loss reads is of that type.
     policy = models.actor(feat[:, 0])
-    outputs = [policy.mean, policy.std, models.decoder(feat)]
-    outputs += [head(feat) for head in (models.reward, models.pcont, models.value)]
-    outputs += [models.evaluator(tf.concat([feat, tf.zeros([2, 3, 2], tf.bfloat16), feat], -1))]
+    before_tanh = policy.distribution
+    outputs = [before_tanh.mean(), before_tanh.stddev(), models.decoder(feat).mode()]
+    outputs += [head(feat).mean() for head in (models.reward, models.pcont, models.value)]
+    rows = tf.concat([feat, tf.zeros([2, 3, 2], tf.bfloat16), feat], -1)
+    outputs += [models.evaluator(rows).logits]
     outputs += [state[key] for state in (post, prior) for key in ("mean", "std", "stoch")]
     assert {output.dtype for output in outputs} == {tf.float32}

@@ -167,13 +167,13 @@ def _actor_outputs(agent: Agent, feat: tf.Tensor) -> Tensors:
     """The action model on the posterior's features, [B, L, ...]."""
     policy = agent.models.actor(tf.reshape(feat, [-1, feat.shape[-1]]))
     if agent.sizes.discrete:
-        outputs = {"actor_probs": policy.probs}
+        outputs = {"actor_probs": policy.probs_parameter()}
     else:
-        half = policy.log_prob(0.5 * tf.ones_like(policy.mean))
+        mean = policy.distribution.mean()  # Before tanh.
         outputs = {
-            "actor_mean": policy.mean,
-            "actor_std": policy.std,
-            "actor_log_prob_of_half": half,
+            "actor_mean": mean,
+            "actor_std": policy.distribution.stddev(),
+            "actor_log_prob_of_half": policy.log_prob(0.5 * tf.ones_like(mean)),
         }
     return {k: tf.reshape(v, [*feat.shape[:2], *v.shape[1:]]) for k, v in outputs.items()}
 

@@ -9,8 +9,8 @@ import math
 import keras
 import tensorflow as tf
 
-from clion_tf.models.distributions import TanhNormal
 from clion_tf.models.layers import Dense, Linear, Network, layer_seed
+from clion_tf.models.policies import TanhNormal
 
 STRIDES = (2, 1, 1, 1)
 KERNEL = 3

@@ -33,9 +33,9 @@ def target(
       target [B]; next_log_prob [K * B], of the policy's actions there; alpha, the temperature.
     """
     policy = models.actor(models.encoder(next_obs))
-    eps = noise.normal("next_action", policy.mean.shape)
-    log_prob = -policy.entropy(eps)
-    q1, q2 = models.target_critic(models.target_encoder(next_obs), policy.sample(eps))
+    eps = noise.normal("next_action", policy.batch_shape + policy.event_shape)
+    log_prob = -policy.entropy_from(eps)
+    q1, q2 = models.target_critic(models.target_encoder(next_obs), policy.sample_from(eps))
     alpha = models.temperature.alpha
     value = losses.soft_value(q1, q2, log_prob, alpha)
     y = losses.target(
@@ -77,10 +77,10 @@ def actor(models: Models, obs: tf.Tensor, noise: Noise) -> Tensors:
     # The encoder is the critic's to train. Actor and critic share it, so one pass serves both.
     features = tf.stop_gradient(models.encoder(obs))
     policy, alpha = models.actor(features), models.temperature.alpha
-    eps = noise.normal("action", policy.mean.shape)
-    log_prob = -policy.entropy(eps)
-    q1, q2 = models.critic(features, policy.sample(eps))
+    eps = noise.normal("action", policy.batch_shape + policy.event_shape)
+    log_prob = -policy.entropy_from(eps)
+    q1, q2 = models.critic(features, policy.sample_from(eps))
     return {
         "actor_loss": losses.actor_loss(q1, q2, log_prob, alpha),
-        "temperature_loss": losses.temperature_loss(alpha, log_prob, -policy.mean.shape[-1]),
+        "temperature_loss": losses.temperature_loss(alpha, log_prob, -eps.shape[-1]),
     }

@@ -5,7 +5,7 @@ import tensorflow as tf
 from clion_tf.drq import stacks
 from clion_tf.drq.models import Acting
 from clion_tf.learner import Tensors
-from clion_tf.models.distributions import TanhNormal
+from clion_tf.models.policies import TanhNormal
 from clion_tf.noise import Noise
 
 
@@ -36,13 +36,14 @@ def act(
         seen = stacks.turn(seen, observation["rotation"], turned)
     policy = models.actor(models.encoder(seen))
     action = _choose(policy, noise, how)
-    action += amount * noise.normal("expl", policy.mean.shape)
+    action += amount * noise.normal("expl", action.shape)
     return tf.clip_by_value(action, -1.0, 1.0), state
 
 
 def _choose(policy: TanhNormal, noise: Noise, how: str) -> tf.Tensor:
+    shape = policy.batch_shape + policy.event_shape
     if how == "sample":
-        return policy.sample(noise.normal("action", policy.mean.shape))
+        return policy.sample_from(noise.normal("action", shape))
     if how == "mean":
-        return policy.mode()
-    return policy.densest(noise.normal("action", [100, *policy.mean.shape]))
+        return policy.mean_action()
+    return policy.densest_from(noise.normal("action", [100, *shape]))

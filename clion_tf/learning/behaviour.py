@@ -6,8 +6,7 @@ returns, weights:        V_1, w_1     V_2, w_2  ... V_{H-1}, w_{H-1} [H-1, N], v
 """
 
 import tensorflow as tf
-
-from clion_tf.models.distributions import normal_log_prob
+from tensorflow_probability import distributions as tfd
 
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
@@ -16,9 +15,9 @@ def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf
 
 
 def value_loss(
-    value: tf.Tensor, returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor
+    value: tfd.Distribution, returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor
 ) -> tf.Tensor:
-    """-mean(w * discount * log Normal(sg(V); v, 1)), eq. 8 as Dreamer writes it; all [H-1, N]."""
+    """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [H-1, N]."""
     target = tf.stop_gradient(returns)  # Regression onto a fixed target, as usual in TD.
-    log_prob = normal_log_prob(target, value)
+    log_prob = value.log_prob(target)
     return -tf.reduce_mean(tf.stop_gradient(weight) * discount * log_prob)

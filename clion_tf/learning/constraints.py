@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from clion_tf.learning import replicas
-from clion_tf.models.distributions import squared_distance
+from clion_tf.models.distance import squared_distance
 
 
 def embedding_distance(embed: tf.Tensor, embed_rotated: tf.Tensor) -> tf.Tensor:

@@ -33,7 +33,7 @@ def imagine(
         feat = tf.stop_gradient(rssm.get_feat(state))
         raw, hidden = actor.forward(feat)
         raw = tf.stop_gradient(raw) + handle_t
-        action = actor.distribution(raw).sample(action_eps)
+        action = actor.distribution(raw).sample_from(action_eps)
         with frozen(rssm):
             state = rssm.img_step(state, action, state_eps)
         out = {f"hidden{i}": tf.stop_gradient(x) for i, x in enumerate(hidden)}
@@ -50,7 +50,7 @@ def imagine(
         tape.watch(handle)
         out = scan(step, start, [handle, action_noise, state_noise], outputs)
     policy = actor.distribution(out["raw"][0])
-    entropy = policy.entropy(action_noise[0])
+    entropy = policy.entropy_from(action_noise[0])
     seen = tf.concat([rssm.get_feat(start)[None], out["feat"][:-1]], 0)
     hidden = [out[f"hidden{i}"] for i in range(len(actor.hidden))]
 

@@ -8,20 +8,20 @@ import contextlib
 import dataclasses
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from clion_tf.learning import augmentation, behaviour, constraints, replicas, weighting
 from clion_tf.learning.imagination import imagine
 from clion_tf.learning.returns import cumulative_discount, lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
-from clion_tf.models.distributions import bernoulli_log_prob, kl_diagonal, normal_log_prob
 from clion_tf.models.packing import pack, unpack
 from clion_tf.models.rssm import RSSM
 from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
 
-AXES = {"image": 3, "vector": 1}  # The last axes, over which one observation's density goes.
+AXES = {"image": 3, "vector": 1}  # The last axes, over which one observation's distance goes.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,18 +98,18 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     out |= {f"post_{key}": value for key, value in post.items()}
     out |= {f"prior_{key}": prior[key] for key in ("mean", "std")}
     out["feat"] = models.rssm.get_feat(post)
-    decoded = models.decode(out["feat"])
+    dists, reward = models.decode(out["feat"]), models.reward(out["feat"])
+    decoded = {key: dist.mode() for key, dist in dists.items()}
     if "image" in decoded:
         out["image_mean"] = unpack(decoded["image"])  # For those who look; the update leaves it.
-    out["reward_mean"] = models.reward(out["feat"])
-    for key, mean in decoded.items():
-        log_prob = normal_log_prob(observed[key], mean, AXES[key])
-        out[f"log_prob_{key}"] = tf.reduce_mean(log_prob)
-    out["log_prob_reward"] = tf.reduce_mean(normal_log_prob(data["reward"], out["reward_mean"]))
+    out["reward_mean"] = reward.mode()
+    for key, dist in dists.items():
+        out[f"log_prob_{key}"] = tf.reduce_mean(dist.log_prob(observed[key]))
+    out["log_prob_reward"] = tf.reduce_mean(reward.log_prob(data["reward"]))
     log_prob = sum(out[f"log_prob_{key}"] for key in (*decoded, "reward"))
     if models.pcont is not None:
         log_prob += _discount_head(models, settings, data, out)
-    kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
+    kl = tfd.kl_divergence(models.rssm.get_dist(post), models.rssm.get_dist(prior))
     out["kl_before_free_nats"] = replicas.mean(tf.reduce_mean(kl))
     # Clipped after the mean over batch and time, as Dreamer's code does.
     out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
@@ -125,10 +125,10 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
 
 
 def _discount_head(models: Models, settings: Settings, data: Tensors, out: Tensors) -> tf.Tensor:
-    logit = models.pcont(out["feat"])
-    out["pcont_mean"] = tf.sigmoid(logit)
+    pcont = models.pcont(out["feat"])
+    out["pcont_mean"] = pcont.mean()
     target = settings.discount * data["discount"]
-    log_prob = tf.reduce_mean(bernoulli_log_prob(target, logit))
+    log_prob = tf.reduce_mean(pcont.log_prob(target))
     out["scaled_log_prob_pcont"] = settings.pcont_scale * log_prob
     return out["scaled_log_prob_pcont"]
 
@@ -165,7 +165,8 @@ def _decoding_constraint(models, settings, observed, decoded, post, noise, out) 
     """
     deter_noise = noise.normal("decoding", post["deter"].shape)
     noisy = constraints.noisy_memory(post, deter_noise, settings.sigma_h, settings.sigma_units)
-    from_noisy_memory = models.decode(models.rssm.get_feat(noisy))
+    dists = models.decode(models.rssm.get_feat(noisy))
+    from_noisy_memory = {key: dist.mode() for key, dist in dists.items()}
     if "image" in decoded:
         out["image_from_noisy_memory"] = unpack(from_noisy_memory["image"])
     # The margins lie "between the augmented branch's output and the non-augmented branch's output",
@@ -229,10 +230,11 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
         action = action[1:]
     out["imagined_feat"] = feat
     out["action_entropy"] = entropy[:count]
-    reward = out["imagined_reward"] = models.reward(feat)
-    value = out["imagined_value"] = models.value(feat)
+    reward = out["imagined_reward"] = models.reward(feat).mode()
+    value_dist = models.value(feat)
+    value = out["imagined_value"] = value_dist.mode()
     if models.pcont is not None:
-        pcont = tf.sigmoid(models.pcont(feat))
+        pcont = models.pcont(feat).mean()
     else:
         pcont = settings.discount * tf.ones_like(reward)
     returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
@@ -240,7 +242,7 @@ def behaviour_losses(models: Models, settings: Settings, post: Tensors, noise: N
     weight = _weights(models, settings, feat, action, out)
     out["lambda_return"], out["discount"], out["weight"] = returns, discount, weight
     out["actor_loss"] = behaviour.actor_loss(returns, discount, weight)
-    out["value_loss"] = behaviour.value_loss(value[:-1], returns, discount, weight)
+    out["value_loss"] = behaviour.value_loss(value_dist[:-1], returns, discount, weight)
     return out
 
 
@@ -251,7 +253,7 @@ def _weights(models: Models, settings: Settings, feat, action, out: Tensors) -> 
     rows = weighting.transitions(feat[:-1], action, feat[1:])
     if not settings.weight_gradient:
         rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
-    logit = out["evaluator_logit"] = models.evaluator(rows)
+    logit = out["evaluator_logit"] = models.evaluator(rows).logits
     return weighting.reliability_weights(logit, settings.weighting == "ratio")
 
 
@@ -273,14 +275,12 @@ def evaluator_losses(
     post = {key: tf.stop_gradient(value) for key, value in post.items()}
     feat = models.rssm.get_feat(post)
     real = weighting.transitions(feat[:, :-1], action[:, 1:], feat[:, 1:])
-    out["real_logit"] = models.evaluator(tf.stop_gradient(real))
-    out["fake_logit"] = tf.concat(
-        [
-            models.evaluator(tf.stop_gradient(weighting.transitions(before, action[:, 1:], after)))
-            for before, after in fakes(models.rssm, settings, post, action, noise)
-        ],
-        0,
-    )
+    out["real_logit"] = models.evaluator(tf.stop_gradient(real)).logits
+    fake = [
+        weighting.transitions(before, action[:, 1:], after)
+        for before, after in fakes(models.rssm, settings, post, action, noise)
+    ]
+    out["fake_logit"] = models.evaluator(tf.stop_gradient(tf.concat(fake, 0))).logits
     out["evaluator_difference"] = weighting.evaluator_difference(
         out["real_logit"], out["fake_logit"]
     )

@@ -7,7 +7,7 @@ import tensorflow as tf
 from clion_tf.learning import replicas
 from clion_tf.learning.optimizer import Optimizer
 from clion_tf.learning.weighting import effective_sample_size
-from clion_tf.models.distributions import normal_entropy
+from clion_tf.models.rssm import RSSM
 
 Tensors = dict[str, tf.Tensor]
 
@@ -46,8 +46,7 @@ def model(out: Tensors) -> Tensors:
         },
         "model/div": out["kl"],
         "model/kl": out["kl_before_free_nats"],
-        "model/prior_ent": tf.reduce_mean(normal_entropy(out["prior_std"])),
-        "model/post_ent": tf.reduce_mean(normal_entropy(out["post_std"])),
+        **{f"model/{name}_ent": _entropy(out, name) for name in ("prior", "post")},
         # eq. 2's embedding constraint could be met by shrinking e: watch it.
         "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(out["embed"], tf.float32), axis=-1)),
     }
@@ -58,6 +57,11 @@ def model(out: Tensors) -> Tensors:
             result[f"model/{name}_constraint"] = out[f"{name}_constraint"]
             result[f"model/{name}_distance"] = tf.reduce_mean(out[f"{name}_constraint_each"])
     return result
+
+
+def _entropy(out: Tensors, name: str) -> tf.Tensor:
+    dist = RSSM.get_dist({key: out[f"{name}_{key}"] for key in ("mean", "std")})
+    return tf.reduce_mean(dist.entropy())
 
 
 def behaviour(out: Tensors) -> Tensors:

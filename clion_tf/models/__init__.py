@@ -3,6 +3,7 @@
 import dataclasses
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
@@ -76,10 +77,10 @@ class Models:
         if sizes.vector_size:
             units, size = sizes.num_units, sizes.vector_size
             self.vector_decoder = VectorDecoder(feat, units, size, act, **kwargs)
-        self.reward = DenseHead("reward", feat, 2, sizes.num_units, act, **kwargs)
+        self.reward = DenseHead("reward", feat, 2, sizes.num_units, "normal", act, **kwargs)
         self.pcont = self.evaluator = None
         if sizes.pcont:
-            self.pcont = DenseHead("pcont", feat, 3, sizes.num_units, act, **kwargs)
+            self.pcont = DenseHead("pcont", feat, 3, sizes.num_units, "binary", act, **kwargs)
         self.actor = ActionHead(
             feat,
             sizes.action_size,
@@ -91,11 +92,11 @@ class Models:
             act,
             **kwargs,
         )
-        self.value = DenseHead("value", feat, 3, sizes.num_units, act, **kwargs)
+        self.value = DenseHead("value", feat, 3, sizes.num_units, "normal", act, **kwargs)
         if sizes.evaluator:
             layers, units = sizes.evaluator_layers, sizes.evaluator_units
             inputs = 2 * feat + sizes.action_size
-            self.evaluator = DenseHead("evaluator", inputs, layers, units, act, **kwargs)
+            self.evaluator = DenseHead("evaluator", inputs, layers, units, "binary", act, **kwargs)
 
     def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Packed image [..., 32, 32, 12] and vector [..., n] -> embedding [..., E], image first."""
@@ -103,8 +104,8 @@ class Models:
         parts = [net(observation[key]) for key, net in encoders.items() if net is not None]
         return parts[0] if len(parts) == 1 else tf.concat(parts, -1)
 
-    def decode(self, features: tf.Tensor) -> dict[str, tf.Tensor]:
-        """features [..., F] -> means, float32, of unit Gaussians over what `encode` takes."""
+    def decode(self, features: tf.Tensor) -> dict[str, tfd.Distribution]:
+        """features [..., F] -> unit-variance Gaussians, float32, over what `encode` takes."""
         decoders = {"image": self.decoder, "vector": self.vector_decoder}
         return {key: net(features) for key, net in decoders.items() if net is not None}
 

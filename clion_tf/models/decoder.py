@@ -1,9 +1,12 @@
 """Decoder, the observation model q(o | h, s) of eq. 1 (Dreamer's ConvDecoder)."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
+from clion_tf.models.distance import squared_distance
 from clion_tf.models.layers import Linear, Network
 from clion_tf.models.packing import pack_transposed_kernel
 
@@ -45,8 +48,27 @@ class LastDeconvolution(Deconvolution):
         return tf.nn.conv2d(x, pack_transposed_kernel(kernel), 1, "VALID")
 
 
+class ImageNormal(tfd.Independent):
+    """A unit-variance Gaussian over images.
+
+    Its log-probability is in closed form (ours: TensorFlow Probability's writes each step and its
+    gradient out in the size of the images; docs/performance.md).
+
+    Args:
+      mean: [..., H, W, C], float32.
+    """
+
+    def __init__(self, mean: tf.Tensor):
+        super().__init__(tfd.Normal(mean, 1.0), 3)
+
+    def _log_prob(self, image: tf.Tensor) -> tf.Tensor:
+        mean = self.distribution.loc
+        constant = math.log(2 * math.pi) * math.prod(mean.shape[-3:])
+        return -0.5 * (squared_distance(image, mean, 3) + constant)
+
+
 class Decoder(Network):
-    """From a state's features to the mean of a unit-variance Gaussian over the image.
+    """From a state's features to a unit-variance Gaussian over the image.
 
     Args:
       inputs: size of the features [s, h].
@@ -73,9 +95,10 @@ class Decoder(Network):
     def _options(self, name: str) -> tuple:
         return self.glorot(name), name, self.dtype_policy
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., F] -> mean of the packed image [..., 32, 32, 12], float32."""
+    def call(self, features: tf.Tensor) -> tfd.Independent:
+        """features [..., F] -> distributions [...] of packed images [32, 32, 12], float32."""
         x = self.h1(tf.reshape(features, [-1, features.shape[-1]]))
         for deconv in self.deconvs:
             x = deconv(x)
-        return tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)
+        mean = tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)
+        return ImageNormal(mean)

@@ -4,34 +4,40 @@ import math
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from clion_tf.models.distributions import OneHot, TanhNormal
 from clion_tf.models.layers import Network, activation_gradient
+from clion_tf.models.policies import OneHot, Policy, TanhNormal
 
 
 class DenseHead(Network):
-    """Dense layers that end in one number (Dreamer's DenseDecoder with shape ()).
+    """Dense layers that end in one number and its distribution (Dreamer's DenseDecoder, shape ()).
 
-    Reward and value read it as the mean of a unit-variance Gaussian, discount and evaluator as a
-    logit. Input of the evaluator (eq. 4): [s_t, h_t, a_t, s_{t+1}, h_{t+1}].
+    Input of the evaluator (eq. 4): [s_t, h_t, a_t, s_{t+1}, h_{t+1}].
+
+    Args:
+      dist: `normal`, the number is the mean of a unit-variance Gaussian (reward, value), or
+        `binary`, the logit of a Bernoulli distribution (discount, evaluator).
     """
 
     def __init__(
-        self, name: str, inputs: int, layers: int, units: int,
+        self, name: str, inputs: int, layers: int, units: int, dist: str = "normal",
         act: Callable = tf.nn.elu, seed: int = 0, dtype="float32",
     ):  # fmt: skip
         super().__init__(name, seed, dtype)
+        self._dist = dist
         sizes = [inputs] + [units] * layers
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(layers)]
         # Values reach 200 (a reward of 2 at a discount of 0.99), where bfloat16 has steps of 1.
         self.hout = self.dense("hout", sizes[-1], 1, dtype="float32")
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., F] -> [...], float32."""
+    def call(self, features: tf.Tensor) -> tfd.Normal | tfd.Bernoulli:
+        """features [..., F] -> distributions over one number each, [...], float32."""
         x = tf.reshape(features, [-1, features.shape[-1]])
         for layer in (*self.hidden, self.hout):
             x = layer(x)
-        return tf.reshape(x, features.shape[:-1])
+        x = tf.reshape(x, features.shape[:-1])
+        return tfd.Normal(x, 1.0) if self._dist == "normal" else tfd.Bernoulli(x)
 
 
 class ActionHead(Network):
@@ -57,7 +63,7 @@ class ActionHead(Network):
         self.raw_size = size if discrete else 2 * size
         self.hout = self.dense("hout", units, self.raw_size)
 
-    def call(self, features: tf.Tensor) -> TanhNormal | OneHot:
+    def call(self, features: tf.Tensor) -> Policy:
         """features [N, F] -> a distribution over actions [N, size]."""
         return self.distribution(self.forward(features)[0])
 
@@ -69,7 +75,7 @@ class ActionHead(Network):
             hidden.append(x)
         return tf.cast(self.hout(x), tf.float32), hidden
 
-    def distribution(self, raw: tf.Tensor) -> TanhNormal | OneHot:
+    def distribution(self, raw: tf.Tensor) -> Policy:
         """The last layer [N, raw_size] -> a distribution over actions [N, size]."""
         if self.discrete:
             return OneHot(raw)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.layers import Network, layer_seed
 from clion_tf.models.packing import known
@@ -91,6 +92,11 @@ class RSSM(Network):
     def get_feat(self, state: State) -> tf.Tensor:
         """Features [s, h] [..., S + D] in the compute type."""
         return tf.concat([tf.cast(state["stoch"], state["deter"].dtype), state["deter"]], -1)
+
+    @staticmethod
+    def get_dist(state: State) -> tfd.Independent:
+        """The diagonal Gaussians [...] of which `stoch` is a sample; needs `mean` and `std`."""
+        return tfd.Independent(tfd.Normal(state["mean"], state["std"]), 1)
 
     def img_step(self, prev: State, prev_action: tf.Tensor, noise: tf.Tensor) -> State:
         """One step without an image: the prior. action [N, A], standard normal noise [N, S]."""

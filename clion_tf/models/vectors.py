@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.layers import Network
 from clion_tf.models.packing import known
@@ -30,7 +31,7 @@ class VectorEncoder(Network):
 
 
 class VectorDecoder(Network):
-    """From a state's features to the mean of a unit-variance Gaussian over n numbers."""
+    """From a state's features to a unit-variance Gaussian over n numbers."""
 
     def __init__(
         self,
@@ -46,9 +47,10 @@ class VectorDecoder(Network):
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(LAYERS)]
         self.hout = self.dense("hout", units, size)
 
-    def call(self, features: tf.Tensor) -> tf.Tensor:
-        """features [..., F] -> [..., n], float32."""
+    def call(self, features: tf.Tensor) -> tfd.Independent:
+        """features [..., F] -> distributions [...] of vectors [n], float32."""
         x = tf.reshape(features, [-1, features.shape[-1]])
         for layer in (*self.hidden, self.hout):
             x = layer(x)
-        return tf.cast(tf.reshape(x, [*features.shape[:-1], x.shape[-1]]), tf.float32)
+        mean = tf.cast(tf.reshape(x, [*features.shape[:-1], x.shape[-1]]), tf.float32)
+        return tfd.Independent(tfd.Normal(mean, 1.0), 1)

@@ -109,7 +109,7 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     prior = models.rssm.imagine(data["action"][:, context:], start, eps)
     at = {key: value[:, last - context] for key, value in prior.items()}
     image = reconstruction.decode(models, at) - reconstruction.observed(data)[:, last]
-    reward = models.reward(models.rssm.get_feat(at)) - data["reward"][:, last]
+    reward = models.reward(models.rssm.get_feat(at)).mode() - data["reward"][:, last]
     error = tf.reduce_mean(tf.reduce_sum(tf.square(image), [1, 2, 3]))
     return {"open_loop_error": float(error), "open_loop_reward_error": _rms(reward)}
 
@@ -118,7 +118,7 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     """Of states that CONTEXT frames lead to, and that at least half of the sequence follows."""
     models, length = agent.models, data["action"].shape[1]
     steps = slice(min(CONTEXT, length // 2), length // 2 + 1)
-    value = tf.transpose(models.value(models.rssm.get_feat(post)))
+    value = tf.transpose(models.value(models.rssm.get_feat(post)).mode())
     reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
     # Of lambda 1: nothing but rewards until the last frame.
     discount = agent.settings.discount * discount
@@ -134,7 +134,8 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
         )
         both = augmentation.augment(start, 1, *standard, sigma, agent.settings.sigma2)
         there = {key: value[count:] for key, value in both.items()}
-        found[f"value_error_{sigma:g}"] = _rms(models.value(models.rssm.get_feat(there)) - returns)
+        predicted = models.value(models.rssm.get_feat(there)).mode()
+        found[f"value_error_{sigma:g}"] = _rms(predicted - returns)
     return found
 
 
@@ -180,10 +181,10 @@ def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict
     models, action = agent.models, data["action"]
     settings = dataclasses.replace(agent.settings, overshoot_from="augmented")
     [(before, after)] = losses.fakes(models.rssm, settings, post, action, noise)
-    score = models.evaluator(weighting.transitions(before, action[:, 1:], after)).numpy()
+    score = models.evaluator(weighting.transitions(before, action[:, 1:], after)).logits.numpy()
     errors = {"augmented_rank": _drift(models.rssm, post, after)}
     if "image" in data:
-        decoded = unpack(models.decoder(after))
+        decoded = unpack(models.decoder(after).mode())
         truth = reconstruction.observed(data)[:, 1:]
         distance = constraints.decoding_distance(decoded, truth)
         errors["augmented_image_rank"] = distance.numpy()

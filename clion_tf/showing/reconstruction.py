@@ -60,7 +60,7 @@ def augmented_memory(
 
 def decode(models: Models, state: State) -> tf.Tensor:
     """The images of states."""
-    return unpack(models.decoder(models.rssm.get_feat(state)))
+    return unpack(models.decoder(models.rssm.get_feat(state)).mode())
 
 
 def images(

@@ -39,6 +39,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.special import logsumexp
 from scipy.stats import chi2
+from tensorflow_probability import distributions as tfd
 
 from clion_tf import noise as noises
 from clion_tf.agent import Agent
@@ -46,7 +47,6 @@ from clion_tf.command import UsageError
 from clion_tf.episodes import DAMAGE, Episode, load_episode
 from clion_tf.learning import losses, weighting
 from clion_tf.models import Models
-from clion_tf.models.distributions import kl_diagonal
 from clion_tf.models.rssm import State
 from clion_tf.noise import Noise
 from clion_tf.theory import bounds as theory
@@ -223,7 +223,7 @@ def transitions(
     shape = [samples, action.shape[0], rssm.stoch]
     real = post["mean"] + post["std"] * noise.normal("real", shape)
     fake = prior["mean"] + prior["std"] * noise.normal("fake", shape)
-    kl = kl_diagonal(post["mean"], post["std"], prior["mean"], prior["std"])
+    kl = tfd.kl_divergence(rssm.get_dist(post), rssm.get_dist(prior))
     to_prior, to_post = _distance(real, prior), _distance(real, post)
     log_scales = np.log(_float64(post["std"]) / _float64(prior["std"])).sum(-1)
     judged = (None, None)
@@ -254,7 +254,7 @@ def _logit(agent: Agent, feat, action, stoch, deter) -> np.ndarray:
 
     after = agent.models.rssm.get_feat({"stoch": stoch, "deter": repeat(deter)})
     rows = weighting.transitions(repeat(feat), repeat(action), after)
-    return _float64(agent.models.evaluator(rows))
+    return _float64(agent.models.evaluator(rows).logits)
 
 
 def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise) -> np.ndarray:
@@ -268,7 +268,7 @@ def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise)
     """
     policy = agent.models.actor(feat)
     standard = noise.gumbel if agent.sizes.discrete else noise.normal
-    own = _float64(policy.log_prob(policy.sample(standard("own", [ACTIONS, *action.shape]))))
+    own = _float64(policy.log_prob(policy.sample_from(standard("own", [ACTIONS, *action.shape]))))
     recorded = _float64(policy.log_prob(action))
     lot = (_float64(noise.uniform("lot", recorded.shape)) + 1) / 2
     less, equal = (own < recorded).sum(0), (own == recorded).sum(0)

@@ -9,7 +9,7 @@ from scipy import integrate
 
 from clion_tf.drq.models import Models, Sizes
 from clion_tf.drq.networks import LOG_STD, Encoder, LayerNorm, bounded_log_std
-from clion_tf.models.distributions import TanhNormal
+from clion_tf.models.policies import TanhNormal
 
 
 def test_sizes_of_the_paper():
@@ -66,8 +66,8 @@ def test_outputs_are_numpys():
     policy = models.actor(tf.constant(features, tf.float32))
     expected_action, log_prob = drq_numpy.act(w, features, eps)
     eps = tf.constant(eps, tf.float32)
-    np.testing.assert_allclose(policy.sample(eps), expected_action, rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(-policy.entropy(eps), log_prob, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(policy.sample_from(eps), expected_action, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(-policy.entropy_from(eps), log_prob, rtol=1e-3, atol=1e-4)
 
 
 def test_log_std_stays_in_its_bounds():
@@ -81,7 +81,7 @@ def test_the_squashed_density_integrates_to_one(mean, std):
 
     def density(action):
         eps = tf.constant([[(np.arctanh(action) - mean) / std]], tf.float32)
-        return float(tf.exp(-policy.entropy(eps))[0])
+        return float(tf.exp(-policy.entropy_from(eps))[0])
 
     total, _ = integrate.quad(density, -0.999, 0.999, limit=60, epsabs=1e-3)
     assert total == pytest.approx(1.0, abs=0.02)

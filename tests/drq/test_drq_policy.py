@@ -37,9 +37,9 @@ def test_the_mean_action_is_the_actors_for_the_stack(agent):
     found = episode(agent, frames)
     models = agent.models
     seen = np.concatenate([frames[i] for i in (1, 2, 3)], -1)
-    expected = models.actor(models.encoder(seen)).mode()
+    expected = models.actor(models.encoder(seen)).mean_action()
     np.testing.assert_allclose(found[3], expected, rtol=1e-5, atol=1e-6)
-    start = models.actor(models.encoder(np.tile(frames[0], (1, 1, 1, 3)))).mode()
+    start = models.actor(models.encoder(np.tile(frames[0], (1, 1, 1, 3)))).mean_action()
     np.testing.assert_allclose(found[0], start, rtol=1e-5, atol=1e-6)
     assert found.shape == (4, frames.shape[1], ACTIONS) and np.abs(found).max() < 1
 
