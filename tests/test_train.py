@@ -346,7 +346,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
 
 
 def test_an_episode_that_always_fails_is_skipped_and_counted(tmp_path, caplog):
-    run = start(tmp_path, broken={0, 1, 4}, broken_tests={1})
+    run = start(tmp_path, broken={0, 1, 4}, broken_tests={1}, env_restarts=2)
     train.train(run)
     played = run.train_envs.envs[0].episodes
     assert played == [0, 0, 0, 1, 1, 1, 2, 3, 4, 4, 4, 5, 6, 7, 8, 9]

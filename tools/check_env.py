@@ -92,7 +92,7 @@ def lines(report: checking.Report) -> list[str]:
 def sight(key: str, space, report: checking.Report) -> str:
     """A part of the observation."""
     shape = ", ".join(map(str, space.shape))
-    found = [played.ranges[key] for played in report.episodes]
+    found = [played.ranges[key] for played in report.episodes if played.ranges]
     if not found:
         return f"  {key:9} {space.dtype} [{shape}]"
     low, high = min(low for low, _ in found), max(high for _, high in found)

@@ -118,6 +118,16 @@ def test_gymnasiums_checker_speaks(capsys, monkeypatch):
     assert "FAIL  gymnasium's checker, bare: AssertionError" in printed
 
 
+def test_an_environment_that_breaks_its_promise_at_once_is_shown_too(capsys, without_gymnasiums):
+    code, printed, err = run(capsys, "--task=odd_returns:large", "--observe=vector")
+    assert (code, err) == (1, "")
+    assert (
+        "  vector    float32 [3]\n" in printed
+        and "0           0        0        0  broken off" in printed
+    )
+    assert "FAIL  observations are finite: environment odd_returns:large: reset() obs" in printed
+
+
 def test_a_dead_checker_is_a_failed_check(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
     outcome = checking._gymnasiums_checker(EnvSpec("env_fakes:counting"))
