@@ -35,6 +35,7 @@ class Agent(Learner):
     """
 
     world_model = True
+    remembered = ("stoch", "deter", "action")
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ class CountingEnv:
     """Like RemoteEnv: frame t of episode e has the pixels (e, t); rewards are t."""
 
     renderer = "fake"
+    description: ClassVar = {"action": {}}
 
     def __init__(self, length: int = 10, fails: list[int] | None = None):
         self.action_space = gymnasium.spaces.Box(-1, 1, (2,), np.float32)

@@ -35,14 +35,17 @@ def act(
     if turned:
         seen = stacks.turn(seen, observation["rotation"])
     policy = models.actor(models.encoder(seen))
-    action = _choose(policy, noise, how)
-    action += amount * noise.normal("expl", policy.mean.shape)
+    # An exported policy's N is open.
+    batch = seen.shape[0] or tf.shape(seen)[0]
+    shape = [batch, policy.mean.shape[-1]]
+    action = _choose(policy, noise, how, shape)
+    action += amount * noise.normal("expl", shape)
     return tf.clip_by_value(action, -1.0, 1.0), state
 
 
-def _choose(policy: TanhNormal, noise: Noise, how: str) -> tf.Tensor:
+def _choose(policy: TanhNormal, noise: Noise, how: str, shape: list) -> tf.Tensor:
     if how == "sample":
-        return policy.sample(noise.normal("action", policy.mean.shape))
+        return policy.sample(noise.normal("action", shape))
     if how == "mean":
         return policy.mode()
-    return policy.densest(noise.normal("action", [100, *policy.mean.shape]))
+    return policy.densest(noise.normal("action", [100, *shape]))

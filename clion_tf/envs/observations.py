@@ -80,7 +80,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
 
     def __init__(self, env: gymnasium.Env, plan: Plan, size: tuple[int, int]):
         super().__init__(env)
-        self._plan, self._size = plan, size
+        self.plan, self._size = plan, size
         found = {}
         if plan.image is not None:
             found["image"] = spaces.Box(0, 255, (*size, 3), np.uint8)
@@ -92,10 +92,10 @@ class SelectObservation(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
         result = {}
-        if self._plan.image is not None:
-            result["image"] = images.fit(self._plan.image.of(observation), self._size)
-        if self._plan.vector:
-            flat = [spaces.flatten(leaf.space, leaf.of(observation)) for leaf in self._plan.vector]
+        if self.plan.image is not None:
+            result["image"] = images.fit(self.plan.image.of(observation), self._size)
+        if self.plan.vector:
+            flat = [spaces.flatten(leaf.space, leaf.of(observation)) for leaf in self.plan.vector]
             result["vector"] = np.concatenate(flat).astype(np.float32)
         return result
 

@@ -23,6 +23,8 @@ def rotate(image: tf.Tensor, degrees: tf.Tensor) -> tf.Tensor:
       float32 [N, H, W, C].
     """
     count, height, width, channels = image.shape
+    if count is None:
+        count = tf.shape(image)[0]
     x, y = _source(height, width, degrees * (math.pi / 180.0))
     x0 = tf.minimum(tf.cast(x, tf.int32), width - 2)
     y0 = tf.minimum(tf.cast(y, tf.int32), height - 2)
