@@ -16,7 +16,8 @@ setup(
     python_requires=">=3.11,<3.13",
     install_requires=[
         f"tensorflow{TENSORFLOW}",
-        "keras>=3.15,<4",
+        # Our optimiser overrides its internals: a minor version may change them.
+        "keras>=3.15,<3.16",
         # Not a dependency of TensorFlow any more.
         "tensorboard>=2.20,<2.22",
         # mujoco 4 breaks dm_control at load, and dm_control itself sets no upper bound.

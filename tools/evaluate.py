@@ -32,6 +32,7 @@ from clion_tf import checks, command, evaluation, loading
 from clion_tf.evaluation import Scores
 from clion_tf.files import atomic_write
 from clion_tf.loading import TrainedAgent
+from clion_tf.run import load_tensorflow
 
 ACTIONS = ("densest", "mean", "sample")
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saved = loading.read(options.logdir, options.checkpoint)
     if options.rotations is None:
         options.rotations = [saved.config.test_rotation]
+    load_tensorflow()
     trained = loading.build(saved, options.device, options.action, options.seed)
     print("\n".join(introduction(trained)), flush=True)
     print(evaluation.HEADER, flush=True)

@@ -28,6 +28,7 @@ from collections.abc import Sequence
 
 from clion_tf import command, export, loading
 from clion_tf.files import user_path
+from clion_tf.run import load_tensorflow
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         export.check_folder(out)
         saved = loading.read(options.logdir, options.checkpoint)
+        load_tensorflow()
         trained = loading.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
         export.save(trained, out)
