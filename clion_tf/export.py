@@ -81,7 +81,10 @@ def save(trained: "TrainedAgent", folder: pathlib.Path) -> None:
             "initial": module.initial.get_concrete_function(),
             "act": module.act.get_concrete_function(),
         }
-        tf.saved_model.save(module, str(temporary), signatures)
+        try:
+            tf.saved_model.save(module, str(temporary), signatures)
+        except tf.errors.OpError as error:  # A full disk, as everywhere else: an OSError.
+            raise OSError(f"cannot write {folder}: {error.message}") from error
         (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
         (temporary / "README.md").write_text(readme(about))
 

@@ -119,8 +119,7 @@ def _learn(config: Config, team=None) -> int:
         try:
             train.train(run)
         except Interrupted:
-            where = f"the checkpoint at {run.counters.saved_at} environment steps"
-            where = "here" if run.done == run.saved else where
+            where = "here" if run.done == run.saved else "the last checkpoint"
             run.progress.message(f"stopped; the same command goes on from {where}")
             return EXIT_SIGNAL + (stop or [signal.SIGTERM])[0]  # Another process may be asked.
         except (EnvError, ReplayError, BadNumbers) as error:

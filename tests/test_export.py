@@ -289,6 +289,17 @@ def test_a_failure_leaves_the_earlier_export(logdir, tmp_path, monkeypatch, caps
     assert [path.name for path in out.iterdir()] == [export.ABOUT]
 
 
+def test_a_full_disk_is_told_in_one_line(logdir, tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "variables: No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    assert run(f"--logdir={logdir}", f"--out={tmp_path / 'policy'}") == 1
+    text = f"cannot write {tmp_path / 'policy'}: variables: No space left on device"
+    assert capsys.readouterr().err == f"export_policy: error: {text}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("about", [None, "{}", "[1]", "not json"])
 def test_folders_of_something_else_are_refused(logdir, tmp_path, about, capsys):
     (tmp_path / "mine").mkdir()

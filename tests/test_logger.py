@@ -173,6 +173,16 @@ def test_a_line_for_the_file_alone(tmp_path):
     assert series(tmp_path, "model/loss") == [(2, 2.0)]
 
 
+def test_a_disk_that_is_full_at_the_start(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path):
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr("clion_tf.logger.io.TFRecordWriter", Full)
+    with pytest.raises(OSError, match="TensorBoard events: No space left"):
+        Logger(tmp_path)
+
+
 def test_a_new_run_keeps_an_older_file(tmp_path):
     logger = Logger(tmp_path)
     logger.scalars(9, {"model": {"loss": 1}})
