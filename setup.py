@@ -52,7 +52,8 @@ setup(
     python_requires=">=3.11,<3.13",
     install_requires=[
         f"tensorflow{TENSORFLOW}",
-        "keras>=3.15,<4",
+        # Our optimiser overrides its internals: a minor version may change them.
+        "keras>=3.15,<3.16",
         # Its last release, which needs a Keras 2 beside Keras 3, of TensorFlow's version.
         "tensorflow-probability>=0.25,<0.26",
         f"tf_keras{TENSORFLOW}",

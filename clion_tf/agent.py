@@ -41,6 +41,7 @@ class Agent(Learner):
     """
 
     world_model = True
+    remembered = ("stoch", "deter", "action")
 
     def __init__(
         self,

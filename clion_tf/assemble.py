@@ -13,7 +13,7 @@ from clion_tf.checkpoint import Checkpoints, Counters, restore
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.learner import Learner
-from clion_tf.logdir import LogdirError
+from clion_tf.logdir import LogdirError, save_task
 from clion_tf.logger import Logger, Progress
 from clion_tf.observations import DTYPES, Shapes, shapes_of
 from clion_tf.replay import Replay
@@ -67,6 +67,7 @@ def assemble(
             f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
     versions.record(logdir, counters.steps)
+    save_task(logdir, env.description)
     logger = Logger(logdir, None if found is None else counters.metrics_bytes)
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, env.renderer):

@@ -24,6 +24,7 @@ class Learner:
     Attributes:
       observed: shapes of what it looks at in one step.
       sequence: frames L of the sequences that its batches are made of.
+      remembered: of the policy's state, what its next step reads.
       lead: how many frames before an episode's first a sequence may begin; it is repeated there.
       world_model: whether there is one to look at, as `clion_tf.heldout` does.
 
@@ -34,6 +35,7 @@ class Learner:
 
     observed: Shapes
     sequence: int
+    remembered: tuple[str, ...]
     lead = 0
     world_model = False
 

@@ -18,7 +18,6 @@ from clion_tf.files import user_path
 from clion_tf.interaction import AgentPolicy
 from clion_tf.logdir import LogdirError, saved_options
 from clion_tf.observations import check
-from clion_tf.run import quiet_import
 
 if TYPE_CHECKING:
     from clion_tf.agent import Agent
@@ -147,8 +146,8 @@ def build(
     others = {"device": device, "eval_action": eval_action, "seed": seed}
     others = {name: value for name, value in others.items() if value is not None}
     config = dataclasses.replace(saved.config, **others)
-    with quiet_import():
-        from clion_tf import agents, hardware
+    from clion_tf import agents, hardware
+
     try:
         precision, jit, _ = hardware.prepare(config)
     except RuntimeError as error:

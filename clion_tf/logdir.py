@@ -3,14 +3,17 @@
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
 from clion_tf.files import UNSUPPORTED, atomic_write, user_path
 
 FLAGFILE = "run.flags"
+TASK = "task.json"  # What the environment takes and shows, see `clion_tf.envs.described`.
 LOCK = ".lock"
 NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)  # Of a file system that has none, or no server for them.
 
@@ -56,6 +59,30 @@ def saved_options(folder: pathlib.Path) -> Config | None:
     if not any(line.startswith("--task=") for line in text.splitlines()):
         raise LogdirError(f"{path}: damaged, it does not say the run's task")
     return config
+
+
+def save_task(folder: pathlib.Path, description: Mapping[str, Any]) -> None:
+    """Writes what the environment takes and shows, for those who act in it without the run."""
+    with atomic_write(folder / TASK) as file:
+        file.write(json.dumps(description, indent=1).encode() + b"\n")
+
+
+def saved_task(folder: pathlib.Path) -> dict[str, Any]:
+    """What `save_task` wrote, nothing where there is none: runs of earlier versions.
+
+    Raises:
+      LogdirError: if it cannot be read.
+    """
+    path = folder / TASK
+    if not path.exists():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise LogdirError(f"{path}: cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise LogdirError(f"{path}: cannot be read (no object)")
+    return found
 
 
 def check_options(folder: pathlib.Path, config: Config) -> None:

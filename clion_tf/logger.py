@@ -3,6 +3,7 @@
 All of it can be resumed: what an interrupted run wrote after its last checkpoint is taken back.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -11,7 +12,7 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
@@ -101,15 +102,14 @@ class Logger:
     def close(self) -> None:
         """Writes what is pending and closes the files."""
         self._file.close()
-        self._events.close()
+        with _os_errors():
+            self._events.close()
 
     def _add(self, step: int, values: list) -> None:
         event = _Event(wall_time=time.time(), step=int(step), summary=_Summary(value=values))
-        try:
+        with _os_errors():
             self._events.write(event.SerializeToString())
             self._events.flush()
-        except errors.OpError as error:  # A full disk, as everywhere else: an OSError.
-            raise OSError(f"cannot write TensorBoard events: {error.message}") from error
 
 
 class Progress:
@@ -161,6 +161,15 @@ class Progress:
             self._bar.close()
 
 
+@contextlib.contextmanager
+def _os_errors() -> Iterator[None]:
+    """A full disk is an OSError here too."""
+    try:
+        yield
+    except errors.OpError as error:
+        raise OSError(f"cannot write TensorBoard events: {error.message}") from error
+
+
 def _plain(value: float) -> float | int:
     """A Python number of a Python, NumPy or TensorFlow scalar; integers stay integers."""
     array = np.asarray(value)
@@ -199,11 +208,12 @@ def _open_events(folder: Path, last_step: int | None) -> io.TFRecordWriter:
     found = (re.match(r"events\.out\.tfevents\.(\d+)\.", p.name) for p in folder.iterdir())
     stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
     path = folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}"
-    writer = io.TFRecordWriter(str(path))
-    writer.write(_Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+    version = _Event(wall_time=time.time(), file_version="brain.Event:2")
     start = compat.v1.SessionLog(status=compat.v1.SessionLog.START)
     first = 0 if last_step is None else last_step + 1
-    event = _Event(wall_time=time.time(), step=first, session_log=start)
-    writer.write(event.SerializeToString())
-    writer.flush()
+    with _os_errors():
+        writer = io.TFRecordWriter(str(path))
+        for event in (version, _Event(wall_time=time.time(), step=first, session_log=start)):
+            writer.write(event.SerializeToString())
+        writer.flush()
     return writer

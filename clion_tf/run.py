@@ -9,6 +9,7 @@ with it, and `--help` and refusals need none of it.
 import contextlib
 import dataclasses
 import errno
+import importlib
 import itertools
 import logging
 import os
@@ -17,15 +18,16 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 
-from clion_tf import cluster, command
-from clion_tf.config import Config, parse, usage
+from clion_tf import cluster, console
+from clion_tf.checkpoint import CheckpointError
+from clion_tf.config import Config, ConfigError, parse, usage
+from clion_tf.console import FAILED, REFUSED
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
-from clion_tf.logdir import open_logdir
+from clion_tf.files import PathError
+from clion_tf.logdir import LogdirError, open_logdir
 from clion_tf.replay import ReplayError
 
 NAME = "clion_tf"
-REFUSED = 2  # Bad options, logdir, task: nothing was done.
-FAILED = 1  # An environment or the disk failed; the last checkpoint stands.
 EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
 
 TEST_STREAM = 1_000_000  # Of the episodes of evaluations, away from training's.
@@ -35,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if any(word in ("--help", "-h", "--helpfull") for word in arguments):
-        return command.guarded(NAME, _help, ("stdout", "stderr"))
-    return command.guarded(NAME, lambda: _main(arguments), ("stderr",))
+        return console.guarded(NAME, _help, ("stdout", "stderr"))
+    return console.guarded(NAME, lambda: _main(arguments), ("stderr",))
 
 
 def _help() -> int:
@@ -51,7 +53,7 @@ def _main(arguments: Sequence[str]) -> int:
     except WorkerError as error:
         # Whatever raised in it will again; a worker that died or hung may not have room enough now.
         return _fail(REFUSED if error.details else FAILED, error)
-    except (*command.REFUSALS, EnvError) as error:
+    except (ConfigError, LogdirError, CheckpointError, PathError, EnvError) as error:
         return _fail(REFUSED, error)
     except OSError as error:
         return _fail(FAILED, _describe(error))
@@ -73,7 +75,7 @@ def _describe(error: OSError) -> str:
 
 
 def _fail(code: int, error: Exception | str) -> int:
-    return command.fail(NAME, code, error)
+    return console.fail(NAME, code, error)
 
 
 def _run(config: Config) -> int:
@@ -121,8 +123,7 @@ def _learn(config: Config, team=None) -> int:
         try:
             train.train(run)
         except Interrupted:
-            where = f"the checkpoint at {run.counters.saved_at} environment steps"
-            where = "here" if run.done == run.saved else where
+            where = "here" if run.done == run.saved else "the last checkpoint"
             run.progress.message(f"stopped; the same command goes on from {where}")
             return EXIT_SIGNAL + (stop or [signal.SIGTERM])[0]  # Another process may be asked.
         except (EnvError, ReplayError, BadNumbers) as error:
@@ -196,6 +197,12 @@ def quiet_import() -> Iterator[None]:
             raise
         finally:
             os.dup2(stderr, 2)
+
+
+def load_tensorflow() -> None:
+    """For command lines, whose stderr is theirs; `clion_tf.load` leaves the process's alone."""
+    with quiet_import():
+        importlib.import_module("clion_tf.agents")
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ class CountingEnv:
     """
 
     renderer = "fake"
+    description: ClassVar = {"action": {}}
 
     def __init__(
         self, length: int = 10, fails: list[int] | None = None, broken: Collection[int] = ()

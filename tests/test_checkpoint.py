@@ -30,6 +30,27 @@ def test_keeps_the_newest_few(tmp_path):
     assert [p.name for p in checkpoints.paths()] == ["000010000.npz", "000003000.npz"]
 
 
+def test_the_newest_is_that_of_most_steps(tmp_path):
+    """Names grow longer at a billion steps."""
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for steps in (999_999_000, 999_999_999, 1_000_000_000, 10_000_000_000):
+        checkpoints.save(ARRAYS, Counters(steps=steps))
+    assert [p.name for p in checkpoints.paths()] == ["10000000000.npz", "1000000000.npz"]
+    assert checkpoints.load_newest()[1].steps == 10_000_000_000
+    assert checkpoints.oldest().steps == 1_000_000_000
+
+
+def test_that_of_a_stop_is_one_more_until_the_next_is_due(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(ARRAYS, Counters(steps=5))
+    checkpoints.save(ARRAYS, Counters(steps=5, updates=1), stopped=True)
+    assert [p.name for p in checkpoints.paths()] == ["000000005-stopped.npz", "000000005.npz"]
+    assert checkpoints.load_newest()[1].updates == 1
+    assert checkpoints.load_newest(stops=False)[1].updates == 0
+    checkpoints.save(ARRAYS, Counters(steps=8))
+    assert [p.name for p in checkpoints.paths()] == ["000000008.npz"]
+
+
 def test_damaged_newest_falls_back(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(ARRAYS, Counters(steps=1))

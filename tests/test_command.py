@@ -193,7 +193,7 @@ def test_stdout_that_takes_nothing(logdir):
 def test_a_closed_descriptor_is_given_to_no_file(tmp_path):
     """Else what is printed would land in the first file that is opened."""
     code = (
-        "import os; from clion_tf import command; print(command.open_descriptors());"
+        "import os; from clion_tf import console; print(console.open_descriptors());"
         f"file = open({str(tmp_path / 'precious')!r}, 'w'); os.write(2, b'noise'); file.close()"
     )
     words = [sys.executable, "-c", code]

@@ -1,5 +1,6 @@
 """Exported policies act as the agent does, in a process that never sees clion_tf."""
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -9,13 +10,22 @@ import subprocess
 import sys
 import textwrap
 
+import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
+from agents import tiny_config
 from test_loading import frames, save_run
+from trained import FAKES
 
 import clion_tf
 from clion_tf import command, export
+from clion_tf import logdir as logdir_
+from clion_tf.agent import Agent
+from clion_tf.checkpoint import Checkpoints, Counters
+from clion_tf.config import Config, to_flagfile
+from clion_tf.drq.agent import DrQ
+from clion_tf.envs import ActionRepeat, EnvSpec, described, make
 from clion_tf.noise import key
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "tools" / "export_policy.py"
@@ -85,6 +95,121 @@ def test_module_acts_as_the_agent(tmp_path, options):
     assert np.array_equal(exports_actions(module, one, seed), expected)
     assert not np.array_equal(exports_actions(module, one, seed + 1), expected)
     assert np.array_equal(exports_actions(module, images, seed), agents_actions(trained, images))
+
+
+SEES = {
+    "vector": {"vector": (5,)},
+    "image and vector": {"image": (64, 64, 3), "vector": (5,)},
+}
+
+
+def observations(observed, count, seed=0):
+    """[count] observations of these shapes."""
+    random = np.random.default_rng(seed)
+    kinds = {
+        "image": lambda shape: random.integers(0, 256, shape, np.uint8),
+        "vector": lambda shape: random.normal(size=shape).astype(np.float32),
+        "rotation": lambda shape: np.float32(random.uniform(-5, 5, shape)),
+    }
+    return [{key: kinds[key](shape) for key, shape in observed.items()} for _ in range(count)]
+
+
+def save_agent(folder, agent, config):
+    state = {name: variable.numpy() for name, variable in agent.named_state().items()}
+    Checkpoints(folder / "checkpoints").save(state, Counters(steps=1000))
+    (folder / "run.flags").write_text(to_flagfile(config))
+
+
+def exported(folder, out, description=None):
+    """The SavedModel that the tool makes, and the agent."""
+    if description is not None:
+        logdir_.save_task(folder, description)
+    assert run(f"--logdir={folder}", f"--out={out}") == 0
+    return tf.saved_model.load(str(out)), clion_tf.load(folder, device="cpu")
+
+
+def check_acts_alike(model, trained, several=3):
+    """The export in several environments at once, each as the agent alone."""
+    seen = observations(trained.observed, 4 * several)
+    state, noise = model.initial(several), trained.config.seed
+    theirs = trained.agent.initial(several)
+    for step in range(4):
+        rows = seen[step * several : (step + 1) * several]
+        batch = {key: np.stack([row[key] for row in rows]) for key in trained.observed}
+        state = model.act(*batch.values(), key(noise, "test", 0, step), **state)
+        action, theirs = trained.agent.policy(
+            batch, theirs, (0, step), training=False, amount=trained.config.eval_noise
+        )
+        assert np.array_equal(state["action"], action)
+    signature = model.signatures["act"]
+    named = {name: tf.constant(value) for name, value in batch.items()}
+    begun = model.signatures["initial"](batch=tf.constant(several))
+    found = signature(**named, seed=tf.constant([1, 2]), **begun)
+    assert np.array_equal(
+        found["action"], model.act(*batch.values(), [1, 2], **model.initial(several))["action"]
+    )
+
+
+@pytest.mark.parametrize("discrete", [False, True], ids=["box", "discrete"])
+@pytest.mark.parametrize("observed", SEES.values(), ids=SEES)
+def test_every_kind_of_observation_and_action(tmp_path, observed, discrete):
+    config = tiny_config(eval_action="sample", eval_noise=0.2, precision="32", logdir="x")
+    save_agent(tmp_path / "run", Agent(config, 3, discrete, observed=observed), config)
+    model, trained = exported(tmp_path / "run", tmp_path / "policy")
+    assert trained.observed == observed
+    check_acts_alike(model, trained)
+    action = np.eye(3, dtype=np.float32)[[2, 0]]
+    expected = [2, 0] if discrete else action  # Nothing more is known of the environment.
+    assert np.array_equal(model.to_environment(action), expected)
+
+
+@pytest.mark.parametrize("how", ["sample", "mean", "densest"])
+@pytest.mark.parametrize("stack_rotation", ["independent", "same"])
+def test_drq(tmp_path, stack_rotation, how):
+    config = Config(
+        agent="drq", stack_rotation=stack_rotation, drq_image_size=16, drq_filters=2,
+        drq_feature_dim=3, drq_units=4, eval_action=how, eval_noise=0.1, logdir="x", precision="32",
+    )  # fmt: skip
+    save_agent(tmp_path / "run", DrQ(config, 2), config)
+    model, trained = exported(tmp_path / "run", tmp_path / "policy")
+    assert ("rotation" in trained.observed) == (stack_rotation == "same")
+    check_acts_alike(model, trained)
+
+
+@pytest.mark.parametrize("task, size", [("boxed", 4), ("counted", 4)])
+def test_actions_as_the_environment_takes_them(tmp_path, monkeypatch, task, size):
+    monkeypatch.syspath_prepend(FAKES)
+    env = make(EnvSpec(f"env_fakes:{task}", observe="vector"))
+    discrete = task == "counted"
+    config = tiny_config(precision="32", logdir="x", task=f"env_fakes:{task}")
+    agent = Agent(config, size, discrete, observed={"vector": (7,)})
+    save_agent(tmp_path / "run", agent, config)
+    description = json.loads(json.dumps(described.describe(env)))
+    model, _ = exported(tmp_path / "run", tmp_path / "policy", description)
+    given = []
+    monkeypatch.setattr(env.unwrapped, "step", lambda a: given.append(a) or ({}, 0, 0, 0, {}))
+    actions = np.eye(4, dtype=np.float32)
+    if not discrete:
+        random = np.random.default_rng(0).uniform(-1, 1, (50, 4)).astype(np.float32)
+        actions = np.concatenate([random, [[-1] * 4, [1] * 4, [0] * 4]]).astype(np.float32)
+    wrapper = next(layer for layer in layers(env) if isinstance(layer.env, ActionRepeat))
+    for action in actions:
+        with contextlib.suppress(Exception):
+            wrapper.step(int(action.argmax()) if discrete else action)
+    found = model.to_environment(actions).numpy()
+    assert len(given) >= len(actions) and found.dtype == np.asarray(given[0]).dtype
+    assert np.array_equal(found, given[:: len(given) // len(actions)])
+    text = (tmp_path / "policy" / "README.md").read_text()
+    assert "| gear | 3 | Discrete from 1, one-hot |\n  | speed | 4 | Box [2, 2] |" in text
+    said = "int64 [B], -1 to 2" if discrete else "float64 [B, 2, 2]"
+    assert said in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def layers(env):
+    while isinstance(env, gymnasium.Wrapper):
+        yield env
+        env = env.env
 
 
 FRESH = """
@@ -162,6 +287,17 @@ def test_a_failure_leaves_the_earlier_export(logdir, tmp_path, monkeypatch, caps
     assert capsys.readouterr().err == "export_policy: error: No space left on device\n"
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
     assert [path.name for path in out.iterdir()] == [export.ABOUT]
+
+
+def test_a_full_disk_is_told_in_one_line(logdir, tmp_path, monkeypatch, capsys):
+    def fail(*arguments):
+        raise tf.errors.ResourceExhaustedError(None, None, "variables: No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    assert run(f"--logdir={logdir}", f"--out={tmp_path / 'policy'}") == 1
+    text = f"cannot write {tmp_path / 'policy'}: variables: No space left on device"
+    assert capsys.readouterr().err == f"export_policy: error: {text}\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("about", [None, "{}", "[1]", "not json"])

@@ -24,8 +24,8 @@ LIGHT = [
 ] + [
     f"clion_tf.{name}"
     for name in (
-        "checks", "command", "config", "episodes", "evaluation", "export", "files", "interaction",
-        "loading", "logdir", "replay", "run", "showing.filming", "showing.pictures",
+        "checks", "command", "config", "console", "episodes", "evaluation", "export", "files",
+        "interaction", "loading", "logdir", "replay", "run", "showing.filming", "showing.pictures",
         "theory.bounds", "theory.horizon_figure", "video",
     )
 ]  # fmt: skip

@@ -198,6 +198,17 @@ def test_options_that_cannot_be(run, options):
         loading.load(run[0], **{"device": "cpu", **options})
 
 
+def test_stderr_stays_the_callers(run, monkeypatch):
+    """File descriptor 2 is the whole process's: other threads write there too."""
+
+    def fail(*_):
+        raise AssertionError("stderr is redirected")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.dup2", fail)
+        assert loading.load(run[0], device="cpu").counters.steps == 3000
+
+
 def test_another_seed_is_other_noise(run):
     one, other = (
         clion_tf.load(run[0], device="cpu", eval_action="sample", seed=seed) for seed in (0, 1)

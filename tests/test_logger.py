@@ -150,6 +150,39 @@ def test_resuming_from_nothing_and_from_less_than_the_checkpoint_says(tmp_path, 
     logger.close()
 
 
+@pytest.mark.parametrize("damage", [b"\xff\x00", b'{"step": "x"}', b"[1]", b"[" * 99_999, b"{}"])
+def test_resuming_after_a_damaged_line(tmp_path, damage):
+    logger = Logger(tmp_path)
+    logger.scalars(1, {"model": {"loss": 1}})
+    logger.close()
+    with (tmp_path / "metrics.jsonl").open("ab") as file:
+        file.write(damage + b"\n")
+        end = file.tell()
+    logger = Logger(tmp_path, resume_bytes=end)
+    logger.scalars(2, {"model": {"loss": 2}})
+    logger.close()
+    assert series(tmp_path, "model/loss") == [(1, 1.0), (2, 2.0)]
+
+
+def test_a_line_for_the_file_alone(tmp_path):
+    logger = Logger(tmp_path)
+    logger.scalars(1, {"model": {"loss": 1}}, events=False)
+    logger.scalars(2, {"model": {"loss": 2}})
+    logger.close()
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+    assert series(tmp_path, "model/loss") == [(2, 2.0)]
+
+
+def test_a_disk_that_is_full_at_the_start(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, path):
+            raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr("clion_tf.logger.io.TFRecordWriter", Full)
+    with pytest.raises(OSError, match="TensorBoard events: No space left"):
+        Logger(tmp_path)
+
+
 def test_a_new_run_keeps_an_older_file(tmp_path):
     logger = Logger(tmp_path)
     logger.scalars(9, {"model": {"loss": 1}})

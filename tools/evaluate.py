@@ -40,6 +40,7 @@ from clion_tf.loading import Saved, TrainedAgent
 from clion_tf.results.curves import plain_task
 from clion_tf.results.methods import describe
 from clion_tf.results.robustness import UNITS as UNIT_NAMES
+from clion_tf.run import load_tensorflow
 
 ACTIONS = ("densest", "mean", "sample")
 UNITS = tuple(UNIT_NAMES)  # The default first.
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [saved.config.test_blank] if options.blank is None else options.blank,
         options.one_at_a_time,
     )
+    load_tensorflow()
     trained = loading.build(saved, options.device, options.action, options.seed)
     print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)

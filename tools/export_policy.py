@@ -5,10 +5,11 @@
 To use it, with TensorFlow and NumPy only:
 
 {code}
-`act` works on any number B of environments: images uint8 [B, 64, 64, 3] and the state to the next
-state, float32, whose `action` [B, A] is to be taken. With these seeds its actions are those of
-`clion_tf.load(logdir).act` on a CPU, bit for bit. The export's README.md says the same with its own
-numbers.
+`act` works on any number B of environments: images uint8 [B, 64, 64, 3], a vector float32 [B, n] or
+both, and the state to the next state, whose `action` [B, A] is the agent's: with these seeds that
+of `clion_tf.load(logdir).act` on a CPU, bit for bit. `to_environment` makes of it what the task
+itself takes, of its bounds, or an index. The export's README.md says the same with its own numbers,
+and how each observation is made of the environment's. All agents can be exported, DrQ too.
 
 An earlier export in --out is replaced; any other folder that is not empty is refused. Exit code 0;
 1 if it cannot be written, 2 if there is nothing to export or an option is wrong.
@@ -19,8 +20,9 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from clion_tf import checks, command, export, loading
+from clion_tf import command, export, loading
 from clion_tf.files import user_path
+from clion_tf.run import load_tensorflow
 
 
 @command.tool("export_policy")
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         export.check_folder(out)
         saved = loading.read(options.logdir, options.checkpoint)
-        checks.world_model(saved.config)
+        load_tensorflow()
         trained = loading.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
         export.save(trained, out)

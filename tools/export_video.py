@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 
 from clion_tf import checks, command, evaluation, loading, video
+from clion_tf.run import load_tensorflow
 from clion_tf.showing import filming
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
@@ -57,6 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saved = loading.read(options.logdir, options.checkpoint)
     if options.what != "policy":
         checks.world_model(saved.config)
+    load_tensorflow()
     trained = loading.build(saved, options.device, options.action, options.seed)
     if options.what != "policy":
         checks.sees_images(trained)

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from clion_tf import checks, command, loading
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.files import atomic_write
-from clion_tf.run import quiet_import
+from clion_tf.run import load_tensorflow, quiet_import
 from clion_tf.theory import bounds as theory
 from clion_tf.theory.horizon_figure import Bound, corners, draw, steps, value
 
@@ -71,6 +71,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def estimate(saved: loading.Saved, options: argparse.Namespace):
     """The `horizon.Estimates`."""
+    load_tensorflow()
     trained = loading.build(saved, options.device)
     with quiet_import():
         from clion_tf.theory import horizon

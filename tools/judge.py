@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for player in trained
     }
     if out is not None:
-        steps = {name: one.counters.steps for name, one in saved.items()}
+        steps = {name: one.counters.steps for name, one in trained.items()}
         content = {"steps": steps, "episodes": options.episodes, "found": found}
         with atomic_write(out) as file:
             file.write(json.dumps(content, indent=1).encode() + b"\n")

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from clion_tf import checks, command, evaluation, loading
 from clion_tf.files import atomic_write
 from clion_tf.results.curves import each
-from clion_tf.run import quiet_import
+from clion_tf.run import load_tensorflow, quiet_import
 from clion_tf.showing import filming
 
 FIGURES = (".png", ".pdf", ".svg")
@@ -67,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         checks.sees_images(trained)
         return named[0], trained
 
+    load_tensorflow()
     runs = dict(each(saved.items(), build))
     with quiet_import():
         from clion_tf.showing import memory_figure, memory_study

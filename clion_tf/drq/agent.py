@@ -36,6 +36,7 @@ class DrQ(Learner):
     """
 
     sequence = stacks.SEQUENCE
+    remembered = ("frames", "begun")
     lead = stacks.FRAMES - 1
 
     def __init__(

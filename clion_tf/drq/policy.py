@@ -35,13 +35,14 @@ def act(
     if turned:
         seen = stacks.turn(seen, observation["rotation"], turned)
     policy = models.actor(models.encoder(seen))
-    action = _choose(policy, noise, how)
-    action += amount * noise.normal("expl", action.shape)
+    # An exported policy's N is open.
+    shape = [seen.shape[0] or tf.shape(seen)[0], *policy.event_shape]
+    action = _choose(policy, noise, how, shape)
+    action += amount * noise.normal("expl", shape)
     return tf.clip_by_value(action, -1.0, 1.0), state
 
 
-def _choose(policy: TanhNormal, noise: Noise, how: str) -> tf.Tensor:
-    shape = policy.batch_shape + policy.event_shape
+def _choose(policy: TanhNormal, noise: Noise, how: str, shape: list) -> tf.Tensor:
     if how == "sample":
         return policy.sample_from(noise.normal("action", shape))
     if how == "mean":

@@ -117,7 +117,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
 
     def __init__(self, env: gymnasium.Env, plan: Plan, size: tuple[int, int]):
         super().__init__(env)
-        self._plan, self._size = plan, size
+        self.plan, self._size = plan, size
         self._odd: set[str] = set()
         self.remarks: list[str] = []
         found = {}
@@ -131,12 +131,12 @@ class SelectObservation(gymnasium.ObservationWrapper):
 
     def observation(self, observation: Any) -> dict[str, np.ndarray]:
         result = {}
-        if self._plan.image is not None:
-            leaf = self._plan.image
+        if self.plan.image is not None:
+            leaf = self.plan.image
             seen = promises.picture(leaf.of(observation), leaf.space, leaf.key)
             result["image"] = images.fit(seen, self._size)
-        if self._plan.vector:
-            flat = [self._numbers(leaf, observation) for leaf in self._plan.vector]
+        if self.plan.vector:
+            flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
             result["vector"] = np.concatenate(flat)
         return result
 

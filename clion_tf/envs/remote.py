@@ -38,11 +38,15 @@ Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 
 
 class Ready(NamedTuple):
-    """What a worker tells once: its spaces and what renders ('' if that is not known)."""
+    """What a worker tells once: its spaces, what renders ('' if that is not known), and the task.
+
+    description: see `clion_tf.envs.described`.
+    """
 
     action_space: gymnasium.Space
     observation_space: gymnasium.Space
     renderer: str
+    description: dict[str, Any]
 
 
 class RemoteEnv:
@@ -100,6 +104,11 @@ class RemoteEnv:
     def renderer(self) -> str:
         """What draws, such as 'llvmpipe …' (software); '' where the environment does not say."""
         return self.wait_ready().renderer
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the task itself takes and shows, see `clion_tf.envs.described`."""
+        return self.wait_ready().description
 
     def wait_ready(self) -> Ready:
         """Wait until the environment is made; returns its spaces and renderer."""

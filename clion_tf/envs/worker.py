@@ -22,7 +22,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import factory, promises
+from clion_tf.envs import described, factory, promises
 from clion_tf.envs.spec import EnvError, EnvSpec, PromiseError, RenderingError, UnknownTaskError
 
 _PR_SET_PDEATHSIG = 1
@@ -46,15 +46,16 @@ class Session:
         self._env = factory.make(spec)
         self._running = False
 
-    def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str]:
-        """Action space, observation space and what renders ('' if that is not known)."""
+    def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str, dict[str, Any]]:
+        """Action space, observation space, what renders ('' if that is not known), description."""
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
         seen = self._env.observation_space.spaces.keys() & {"image", "picture"}
         said = getattr(self._env.unwrapped, "renderer", "") if seen else ""
         # An environment may have something else of that name.
         renderer = " ".join(said.split()) if isinstance(said, str) else ""
-        return self._env.action_space, self._env.observation_space, renderer
+        spaces = self._env.action_space, self._env.observation_space
+        return *spaces, renderer, described.describe(self._env)
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
         self._running = False

@@ -24,6 +24,8 @@ def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tenso
       float32 [N, H, W, C].
     """
     count, height, width, channels = image.shape
+    if count is None:
+        count = tf.shape(image)[0]
     source_x, source_y = _source(height, width, degrees * (math.pi / 180.0))
     x = tf.clip_by_value(source_x, 0.0, width - 1.0)
     y = tf.clip_by_value(source_y, 0.0, height - 1.0)

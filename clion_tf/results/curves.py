@@ -19,7 +19,6 @@ import numpy as np
 from clion_tf import versions
 from clion_tf.checkpoint import CheckpointError
 from clion_tf.command import UsageError
-from clion_tf.files import user_path
 from clion_tf.logdir import FLAGFILE, LogdirError, saved_options
 from clion_tf.results import metrics
 from clion_tf.results.methods import describe
@@ -222,11 +221,11 @@ def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
     """Runs and curve files that the patterns name, each once.
 
     Raises:
-      UsageError, PathError: if one names nothing.
+      UsageError: if one names nothing.
     """
     seen = set()
     for pattern in patterns:
-        text = str(user_path(pattern))
+        text = os.path.expanduser(os.fspath(pattern))
         matches = [text] if os.path.lexists(text) else sorted(glob.glob(text))
         if not matches:
             raise UsageError(f"{pattern}: no such folder or file")

@@ -58,7 +58,8 @@ def augmented_shares(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(path for path in folder.glob("*.json") if path.stem.isdecimal())
+    paths = (path for path in folder.glob("*.json") if path.stem.isdecimal())
+    return sorted(paths, key=lambda path: int(path.stem))
 
 
 def _read(path: pathlib.Path) -> dict:

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from drq_agents import ACTIONS, SIZE, tiny_config
 from trained import FAKES, tool
 
@@ -13,6 +14,7 @@ from clion_tf.assemble import assemble
 from clion_tf.config import to_flagfile
 from clion_tf.drq.agent import DrQ
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, make
+from clion_tf.noise import key
 from clion_tf.replay import Replay
 from clion_tf.run import specs
 
@@ -102,7 +104,6 @@ def test_tools_that_need_no_world_model(logdir, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("export_policy", ["--out=x"]),
         ("horizon", ["--out=x.png"]),
         ("offline", []),
         ("export_video", ["--what=openloop", "--out=x.gif"]),
@@ -113,6 +114,23 @@ def test_tools_that_need_one_say_so(logdir, tmp_path, monkeypatch, capsys, name,
     assert command.run(name, tool(name).main, [f"--logdir={logdir}", *words]) == 2
     assert capsys.readouterr().err.strip().endswith("its agent, drq, has no world model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_is_exported(logdir, tmp_path):
+    """As it acts itself, and with what the run has noted of its environment."""
+    words = [f"--logdir={logdir}", f"--out={tmp_path / 'policy'}"]
+    assert command.run("export_policy", tool("export_policy").main, words) == 0
+    model, trained = tf.saved_model.load(str(tmp_path / "policy")), clion_tf.load(logdir)
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    state = model.initial(1)
+    for step in range(4):
+        state = model.act(image[None] + step, key(0, "test", 0, step), **state)
+        assert np.array_equal(state["action"][0], trained.act(image + np.uint8(step)))
+    about = json.loads((tmp_path / "policy" / "policy.json").read_text())
+    assert about["environment"]["image"] == {"name": "image", "shape": [SIZE, SIZE, 3]}
+    assert about["environment"]["action"] == {
+        "shape": [ACTIONS], "dtype": "float32", "low": [-1.0] * ACTIONS, "high": [1.0] * ACTIONS
+    }  # fmt: skip
 
 
 def test_a_run_goes_on_as_if_it_had_not_stopped(logdir, tmp_path):

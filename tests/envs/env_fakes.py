@@ -174,3 +174,29 @@ def importing(spec):
 
 def dying(spec):
     os._exit(3)
+
+
+class OwnActions(gymnasium.Env):
+    """Observes its parts by name; takes actions of any space."""
+
+    def __init__(self, action_space):
+        self.action_space = action_space
+        parts = {"speed": gymnasium.spaces.Box(-1, 1, (2, 2), np.float64)}
+        parts["gear"] = gymnasium.spaces.Discrete(3, start=1)
+        self.observation_space = gymnasium.spaces.Dict(parts)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return {"speed": np.zeros((2, 2)), "gear": 1}, {}
+
+    def step(self, action):
+        return {"speed": np.zeros((2, 2)), "gear": 1}, 0.0, False, False, {}
+
+
+def boxed(spec):
+    low, high = np.array([[-2, 0], [-1, -np.inf]]), np.array([[3, 0.1], [1, np.inf]])
+    return OwnActions(gymnasium.spaces.Box(low, high, dtype=np.float64))
+
+
+def counted(spec):
+    return OwnActions(gymnasium.spaces.Discrete(4, start=-1))
