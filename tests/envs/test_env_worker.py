@@ -1,6 +1,8 @@
+import concurrent.futures
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZERO = np.zeros(2, np.float32)
@@ -345,3 +347,35 @@ def test_close_can_be_checked():
             env.check_close()
         with pytest.raises(EnvError, match="no episode is running"):
             env.step(ZERO)
+
+
+def test_a_keeper_ends_all_when_its_stdin_ends():
+    """How it learns of the learner's end where a process cannot ask to be told of it."""
+    here, there = socket.socketpair()
+    program = "import time; print('up', flush=True); time.sleep(600)"
+    keeper = [sys.executable, "-I", "-S", str(remote._KEEPER), str(there.fileno())]
+    with (
+        here,
+        subprocess.Popen(
+            [*keeper, sys.executable, "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[there.fileno()],
+        ) as process,
+    ):
+        there.close()
+        assert process.stdout.readline() == b"up\n"
+        process.stdin.close()
+        assert process.wait(20) == -signal.SIGKILL  # As its command.
+        assert here.recv(1) == b""
+
+
+@linux
+def test_a_worker_ends_with_the_thread_that_started_it():
+    with concurrent.futures.ThreadPoolExecutor(1) as threads:
+        env = threads.submit(lambda: RemoteEnv(fake("hanging"))).result()
+        env.reset(0)
+        env.send_step(ZERO)
+        pid = env.pid
+    assert ends_within(pid)
+    env.close()
