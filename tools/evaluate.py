@@ -70,9 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trained = loading.build(saved, options.device, options.action, options.seed)
     print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)
-    rows = []
+    rows, acting = [], noisy(trained, options)
     for one in conditions:
-        rows.append(evaluate(trained, one, options))
+        rows.append(evaluate(acting[one.memory_noise], one, options))
         print(evaluation.row(rows[-1], rows[0]), flush=True)
     if rows[0].renderer:
         print(f"rendering by {rows[0].renderer}")
@@ -146,11 +146,17 @@ def introduction(trained: TrainedAgent, unit: str) -> list[str]:
     ]
 
 
+def noisy(trained: TrainedAgent, options: argparse.Namespace) -> dict[float, TrainedAgent]:
+    """The agent at each amount of noise on its memory; without any, as it is."""
+    relative = options.memory_noise_unit == "relative"
+    return {
+        amount: trained.with_memory_noise(amount, relative) if amount else trained
+        for amount in options.memory_noise
+    }
+
+
 def evaluate(trained: TrainedAgent, one: Conditions, options: argparse.Namespace) -> Scores:
     """Plays under these conditions; on a terminal, a bar counts the episodes."""
-    if one.memory_noise:
-        relative = options.memory_noise_unit == "relative"
-        trained = trained.with_memory_noise(one.memory_noise, relative)
     told = (
         f"rotation {one.rotation_degrees:g}, noise {one.memory_noise:g}, blank {one.blank_frames:g}"
     )
