@@ -294,10 +294,6 @@ def _validate_agent(config: Config) -> None:
         raise ConfigError(f"--expl={config.expl}: DrQ's exploration is Gaussian")
     if config.agent != "drq" and config.stack_rotation != "independent":
         raise ConfigError(f"--stack_rotation={config.stack_rotation}: needs --agent=drq")
-    if config.stack_rotation == "same" and config.rotation_fill != "edge":
-        raise ConfigError(
-            f"--rotation_fill={config.rotation_fill}: --stack_rotation=same repeats the edge"
-        )
 
 
 def define_flags(values: flags.FlagValues) -> None:

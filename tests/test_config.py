@@ -147,11 +147,6 @@ def test_drq_refuses_an_exploration_that_it_has_not():
         Config(agent="drq", expl="epsilon_greedy")
 
 
-def test_stacks_that_are_rotated_alike_repeat_their_edges():
-    with pytest.raises(ConfigError, match="--rotation_fill=black"):
-        Config(agent="drq", stack_rotation="same", rotation_fill="black")
-
-
 def test_options_cannot_be_changed():
     with pytest.raises(dataclasses.FrozenInstanceError):
         Config().steps = 3

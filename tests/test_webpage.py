@@ -187,8 +187,8 @@ def test_page_holds_the_newest_video_and_pictures(complete):
     for data in pictures:
         with Image.open(io.BytesIO(data)) as picture:
             assert len(picture.convert("RGB").getcolors(1 << 24)) > 10
-    # Two curves, the poster; 6 of diagnostics; image loss, KL, scores, fps.
-    assert len(pictures) == 2 + 1 + 6 + 4
+    # Two curves, the poster; 8 of diagnostics; image loss, KL, scores, fps.
+    assert len(pictures) == 2 + 1 + 8 + 4
 
 
 def test_diagnostics_are_drawn_as_recorded(copied, drawn):
@@ -196,7 +196,7 @@ def test_diagnostics_are_drawn_as_recorded(copied, drawn):
     entry = diagnostics()
     (ax,) = drawn["Weights, augmented trajectories"].axes
     assert [ax.lines[0].get_xdata().tolist(), set(ax.lines[0].get_ydata())] == [
-        list(range(1, HORIZON)),
+        list(range(HORIZON - 1)),
         {0.5},
     ]
     assert [p.get_paths()[0].get_extents().intervaly.tolist() for p in ax.collections] == [

@@ -2,6 +2,7 @@
 
 import drq_numpy
 import numpy as np
+import pytest
 from drq_agents import SIZE, tiny_batch
 from scipy import ndimage
 
@@ -11,7 +12,7 @@ from clion_tf.envs.rotation import rotate_image
 
 def test_transition_is_frames_before_and_after_the_action():
     data = tiny_batch()
-    obs, next_obs = stacks.transition(data, turned=False)
+    obs, next_obs = stacks.transition(data, turned=None)
     np.testing.assert_array_equal(obs, drq_numpy.stacked(data["image"], 0))
     np.testing.assert_array_equal(next_obs, drq_numpy.stacked(data["image"], 1))
 
@@ -62,10 +63,11 @@ def test_no_angle_changes_nothing():
     np.testing.assert_array_equal(stacks.turn(images, np.zeros(2, np.float32)), images)
 
 
-def test_a_transition_is_turned_by_the_angles_of_its_newest_frames():
+@pytest.mark.parametrize("fill", ["edge", "black"])
+def test_a_transition_is_turned_by_the_angles_of_its_newest_frames(fill):
     data = tiny_batch()
-    turned = stacks.transition(data, turned=True)
-    plain = stacks.transition(data, turned=False)
+    turned = stacks.transition(data, turned=fill)
+    plain = stacks.transition(data, turned=None)
     for frame, (found, stack) in enumerate(zip(turned, plain, strict=True), start=2):
-        np.testing.assert_array_equal(found, stacks.turn(stack, data["rotation"][:, frame]))
+        np.testing.assert_array_equal(found, stacks.turn(stack, data["rotation"][:, frame], fill))
     assert not np.array_equal(turned[0][..., 3:6], turned[1][..., :3])  # One frame, two angles.
