@@ -148,5 +148,5 @@ def test_what_is_no_flagfile_is_refused_with_the_presets(name, tmp_path, monkeyp
 
 
 def test_a_flagfile_of_a_name_that_no_file_can_have():
-    with pytest.raises(ConfigError, match="--flagfile=a+: cannot be read .*File name too long"):
+    with pytest.raises(ConfigError, match=r"--flagfile=a+: cannot be read .*File name too long"):
         parse([f"--flagfile={'a' * 300}"])
