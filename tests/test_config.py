@@ -22,8 +22,7 @@ MAY_CHANGE = {
     "save_every", "save_seconds",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
     "env_restarts", "episode_failures", "lock", "replay_capacity", "max_bad_updates",
-    "eval_action", "eval_noise",
-    "updates_per_call", "envs", "strategy",
+    "eval_action", "eval_noise", "updates_per_call", "envs", "strategy", "summary",
 }  # fmt: skip
 
 

@@ -215,7 +215,7 @@ def layers(env):
 FRESH = """
 import sys
 {code}
-assert "clion_tf" not in sys.modules
+assert not {{"clion_tf", "tensorflow_probability", "tf_keras"}} & set(sys.modules)
 signature = model.signatures["act"]
 first = model.signatures["initial"](batch=tf.constant(3))
 images = np.load("images.npy")
