@@ -111,6 +111,7 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
         *_remarks(config, agent),
         f"parameters: {counts}",
         _disk_use(config, logdir, agent.observed),
+        *agent.summary(config.summary),
     ]
 
 

@@ -34,6 +34,7 @@ class Config:
     eval_every: int = _option(10_000, "Environment steps between evaluations.", "Dreamer", resume=True)
     eval_episodes: int = _option(1, "Episodes per evaluation.", "Dreamer", resume=True)
     log_every: int = _option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
+    summary: bool = _option(False, "Print all layers of the networks at the start, not a line for each network.", "ours", resume=True)
     log_images: bool = _option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
     video: str = _option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
     keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)

@@ -195,9 +195,31 @@ class Learner:
             state |= {f"optimizer/{name}": v for name, v in optimizer.named_state().items()}
         return state
 
+    def summary(self, layers: bool = False) -> list[str]:
+        """The networks as lines of text: shapes of one input and output, parameters.
+
+        Args:
+          layers: Keras's own table, with every layer, instead of a line for each network.
+        """
+        if layers:
+            found: list[str] = []
+            # Of a width of its own, as Keras refuses terminals that are too narrow.
+            self.models.summary(76, print_fn=found.append, expand_nested=True)
+            return "\n".join(found).splitlines()
+        return [
+            f"{network.name:16}{_product(network.input_shape):>10} -> "
+            f"{_product(network.output_shape):10}{network.count_params():>12,} parameters"
+            for network in self.models.layers
+        ]
+
     def parameter_counts(self) -> dict[str, int]:
         """Trained parameters of each loss."""
         return {
             name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
             for name, optimizer in self.optimizers.items()
         }
+
+
+def _product(shape: tuple) -> str:
+    """A shape without its batch's axis, as `64x64x3`; `1` for a number."""
+    return "x".join(map(str, shape[1:])) or "1"

@@ -21,7 +21,7 @@ MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "keep_checkpoints", "device", "precision", "deterministic", "jit", "worker_timeout",
     "env_restarts", "replay_capacity", "max_bad_updates", "eval_action", "eval_noise",
-    "updates_per_call", "envs", "strategy",
+    "updates_per_call", "envs", "strategy", "summary",
 }  # fmt: skip
 
 

@@ -43,19 +43,19 @@ def same(x):
 # Our layer, Keras's, our view of the input and of the output, shapes of both as Keras sees them.
 LAYERS = {
     "first convolution": (
-        FirstConvolution(5, tf.nn.elu, "zeros", "h1", "float32"),
+        FirstConvolution(5, 4, 2, activation=tf.nn.elu),
         keras.layers.Conv2D(5, 4, 2, activation="elu"),
         (pack, same),
         ((64, 64, 3), (31, 31, 5)),
     ),
     "last convolution": (
-        LastConvolution(5, tf.nn.elu, "zeros", "h4", "float32"),
+        LastConvolution(5, 4, 2, activation=tf.nn.elu),
         keras.layers.Conv2D(5, 4, 2, activation="elu"),
         (same, same),
         ((6, 6, 4), (2, 2, 5)),
     ),
     "last deconvolution": (
-        LastDeconvolution(6, 3, None, "zeros", "h5", "float32"),
+        LastDeconvolution(3, 6, 2),
         keras.layers.Conv2DTranspose(3, 6, 2),
         (same, unpack),
         ((30, 30, 4), (64, 64, 3)),
@@ -76,12 +76,13 @@ def test_layer_is_kerass_in_values_and_gradients(name):
         weights = [variable.value for variable in layer.trainable_variables]
         return [output, *tape.gradient(loss, [x, *weights])]
 
-    ours.build((None, None, None, before(x).shape[-1]))
+    ours.build((None, *before(x).shape[1:]))
     kerass.build((None, *shape))
     weights = [draw(*v.shape, seed=i) for i, v in enumerate(kerass.trainable_variables, 2)]
     for layer in (ours, kerass):
         layer.set_weights(weights)  # Of the same shapes, or it raises.
     found, expected = run(ours, before, after), run(kerass, same, same)
     assert found[0].shape == (2, *out_shape) and len(found) == len(expected) == 4
+    assert ours.compute_output_shape(before(x).shape) == ours(before(x)).shape
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.max(np.abs(other)))

@@ -157,20 +157,20 @@ def test_no_standard_deviation_is_below_the_minimum(inputs):
 
 
 def test_first_deconvolution_is_a_transposed_convolution_of_one_pixel():
-    ours = FirstDeconvolution(5, 3, tf.nn.elu, "glorot_uniform", "h2", "float32")
-    ours.build((None, 7))
+    ours = FirstDeconvolution(3, 5, 2, activation=tf.nn.elu)
     keras_layer = keras.layers.Conv2DTranspose(3, 5, 2, activation="elu")
-    keras_layer.build((None, 1, 1, 7))
+    for layer in (ours, keras_layer):
+        layer.build((None, 1, 1, 7))
     weights = [draw(*v.shape, seed=i) for i, v in enumerate(ours.trainable_variables)]
     found, expected = [], []
-    x = tf.constant(draw(2, 7))
+    x = tf.constant(draw(2, 1, 1, 7))
     factor = draw(2, 5, 5, 3, seed=5)
     for layer, into in ((ours, found), (keras_layer, expected)):
         layer.set_weights(weights)
         variables = [variable.value for variable in layer.trainable_variables]
         with tf.GradientTape() as tape:
             tape.watch(x)
-            output = layer(x if layer is ours else x[:, None, None, :])
+            output = layer(x)
             loss = tf.reduce_sum(factor * output)
         into += [output, *tape.gradient(loss, [x, *variables])]
     assert len(found) == len(expected) == 4

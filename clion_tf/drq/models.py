@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import tensorflow as tf
 
 from clion_tf.drq.networks import Actor, Critic, Encoder, Temperature
@@ -22,14 +23,16 @@ class Sizes:
     init_temperature: float = 0.1
 
 
-class Acting:
+class Acting(keras.Model):
     """The two networks that the policy needs. Actor and critic share the encoder."""
 
     def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
+        super().__init__(name="drq")
         kwargs = {"seed": seed, "dtype": dtype}
         self.encoder = Encoder(sizes.image_size, CHANNELS, sizes.filters, **kwargs)
         self.shape = (self.encoder.size, sizes.feature_dim, sizes.action_size, sizes.units)
         self.actor = Actor(*self.shape, **kwargs)
+        self.built = True  # All weights are there.
 
     def networks(self) -> tuple[Network, ...]:
         """Those whose weights a checkpoint holds."""

@@ -9,7 +9,7 @@ import math
 import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Dense, Linear, Network, layer_seed
+from clion_tf.models.layers import Conv2D, Dense, Network, layer_seed
 from clion_tf.models.policies import TanhNormal
 
 STRIDES = (2, 1, 1, 1)
@@ -19,26 +19,15 @@ LOG_STD = (-10.0, 2.0)
 NORM_EPSILON = 1e-5
 
 
-class Convolution(Linear):
-    """Kernel 3x3 without padding: x [N, S, S, inputs] -> [N, S', S', filters]."""
-
-    def __init__(self, stride: int, *linear):
-        super().__init__(*linear)
-        self._stride = stride
-
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        return (KERNEL, KERNEL, inputs, self.filters)
-
-    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, kernel, self._stride, "VALID")
-
-
 class LayerNorm(keras.Layer):
     """x [N, F] -> mean 0 and variance 1 over F, times a gain, plus a bias; computes in float32."""
 
     def build(self, shape: tuple) -> None:
         self.gain = self.add_weight((shape[-1],), "ones", name="gain")
         self.bias = self.add_weight((shape[-1],), "zeros", name="bias")
+
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return shape
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         x = tf.cast(x, tf.float32)
@@ -50,14 +39,9 @@ class LayerNorm(keras.Layer):
 class OrthogonalNetwork(Network):
     """A network whose kernels start orthogonal."""
 
-    def orthogonal(self, name: str, gain: float = 1.0) -> keras.initializers.Initializer:
+    def initializer(self, name: str, gain: float = 1.0) -> keras.initializers.Initializer:
         """The first weights of our layer of that name."""
         return keras.initializers.Orthogonal(gain, seed=layer_seed(self._seed, self.name, name))
-
-    def dense(self, name: str, inputs: int, units: int, activation=None, dtype=None) -> Dense:
-        """A built dense layer [., inputs] -> [., units], in the network's type or in `dtype`."""
-        initializer, dtype = self.orthogonal(name), dtype or self.dtype_policy
-        return self.with_weights(Dense(units, activation, initializer, name, dtype), (None, inputs))
 
     def mlp(self, name: str, inputs: int, units: int, outputs: int) -> list[Dense]:
         """HIDDEN layers with relu and a linear one, whose output is float32 in any precision."""
@@ -81,15 +65,22 @@ class Encoder(OrthogonalNetwork):
         self, size: int, channels: int, filters: int, name="encoder", seed=0, dtype="float32"
     ):
         super().__init__(name, seed, dtype)
-        self.convs = []
+        shape, self.convs = (None, size, size, channels), []
         for i, stride in enumerate(STRIDES):
-            layer = Convolution(
-                stride, filters, tf.nn.relu, self.orthogonal(f"h{i + 1}", math.sqrt(2.0)),
-                f"h{i + 1}", self.dtype_policy,
-            )  # fmt: skip
-            self.convs.append(self.with_weights(layer, (None, None, None, channels)))
-            size, channels = (size - KERNEL) // stride + 1, filters
-        self.size = size * size * filters
+            name = f"h{i + 1}"
+            layer = Conv2D(
+                filters,
+                KERNEL,
+                strides=stride,
+                activation=tf.nn.relu,
+                kernel_initializer=self.initializer(name, math.sqrt(2.0)),
+                name=name,
+                dtype=self.dtype_policy,
+            )
+            self.convs.append(self.with_weights(layer, shape))
+            shape = layer.compute_output_shape(shape)
+        self.size = math.prod(shape[1:])
+        self.complete((size, size, channels), (self.size,))
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Stacks uint8 [N, S, S, channels] -> features [N, size]."""
@@ -124,6 +115,7 @@ class Critic(Projected):
         inputs = projected + action_size
         self.q1 = self.mlp("q1_h", inputs, units, 1)
         self.q2 = self.mlp("q2_h", inputs, units, 1)
+        self.complete((features + action_size,), (2,))
 
     def call(self, features: tf.Tensor, action: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """features [N, F], action [N, A] -> (Q1, Q2), each [N] float32."""
@@ -141,6 +133,7 @@ class Actor(Projected):
     ):  # fmt: skip
         super().__init__(features, projected, name, seed, dtype)
         self.hidden = self.mlp("h", projected, units, 2 * action_size)
+        self.complete((features,), (action_size,))
 
     def call(self, features: tf.Tensor) -> TanhNormal:
         """features [N, F] -> a distribution over actions [N, A], float32."""
@@ -156,6 +149,7 @@ class Temperature(Network):
         super().__init__(name)
         constant = keras.initializers.Constant(math.log(initial))
         self.log_alpha = self.add_weight((), constant, name="log_alpha")
+        self.complete((), ())
 
     @property
     def alpha(self) -> tf.Tensor:

@@ -41,7 +41,7 @@ def imagine(
 
     dtype = start["deter"].dtype
     outputs = {
-        **{f"hidden{i}": (dtype, [count, layer.filters]) for i, layer in enumerate(actor.hidden)},
+        **{f"hidden{i}": (dtype, [count, layer.units]) for i, layer in enumerate(actor.hidden)},
         "raw": (tf.float32, [count, actor.raw_size]),
         "action": (tf.float32, [count, size]),
         "feat": (dtype, [count, rssm.feat_size]),

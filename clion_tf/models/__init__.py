@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
@@ -38,7 +39,7 @@ class Sizes:
     evaluator_units: int = 400
 
 
-class Models:
+class Models(keras.Model):
     """The networks, by the names that checkpoints use; those of parts that are off are None.
 
     Images and vectors each have an encoder and a decoder: images those of Dreamer, vectors dense
@@ -51,6 +52,7 @@ class Models:
     """
 
     def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
+        super().__init__(name="clion")
         act, cnn_act = ACTIVATIONS[sizes.dense_act], ACTIVATIONS[sizes.cnn_act]
         kwargs = {"seed": seed, "dtype": dtype}
         self.encoder = self.vector_encoder = self.decoder = self.vector_decoder = None
@@ -97,6 +99,7 @@ class Models:
             layers, units = sizes.evaluator_layers, sizes.evaluator_units
             inputs = 2 * feat + sizes.action_size
             self.evaluator = DenseHead("evaluator", inputs, layers, units, "binary", act, **kwargs)
+        self.built = True  # All weights are there.
 
     def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Packed image [..., 32, 32, 12] and vector [..., n] -> embedding [..., E], image first."""

@@ -3,44 +3,38 @@
 import math
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.distance import squared_distance
-from clion_tf.models.layers import Linear, Network
+from clion_tf.models.layers import Network, OwnBias
 from clion_tf.models.packing import pack_transposed_kernel
 
 
-class Deconvolution(Linear):
-    """A transposed convolution of stride 2: [N, K, K, inputs] -> [N, M, M, filters].
-
-    Args:
-      size: of the kernel, (size, size, filters, inputs); M = 2 K + size - 2.
-    """
-
-    def __init__(self, size: int, filters: int, act: Callable | None, initializer, name, dtype):
-        super().__init__(filters, act, initializer, name, dtype)
-        self._size = size
-
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        return (self._size, self._size, self.filters, inputs)
+class Deconvolution(OwnBias, keras.layers.Conv2DTranspose):
+    """A transposed convolution of stride 2: [N, K, K, inputs] -> [N, M, M, filters]."""
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        size = 2 * x.shape[1] + self._size - 2
-        shape = [x.shape[0], size, size, self.filters]
+        shape = self.compute_output_shape(tuple(x.shape))
         return tf.nn.conv2d_transpose(x, kernel, shape, 2, "VALID")
 
 
 class FirstDeconvolution(Deconvolution):
-    """That of one position, [N, inputs], as the matrix product that it is (ours: faster)."""
+    """That of one position, [N, 1, 1, inputs], as the matrix product that it is (ours: faster)."""
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        y = tf.matmul(x, tf.reshape(kernel, [-1, x.shape[-1]]), transpose_b=True)
-        return tf.reshape(y, [-1, self._size, self._size, self.filters])
+        rows, matrix = (tf.reshape(t, [-1, x.shape[-1]]) for t in (x, kernel))
+        y = tf.matmul(rows, matrix, transpose_b=True)
+        return tf.reshape(y, [-1, *self.kernel_size, self.filters])
 
 
 class LastDeconvolution(Deconvolution):
     """That 6x6 to an RGB image, which comes out packed: [N, 30, 30, inputs] -> [N, 32, 32, 12]."""
+
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, height, width, channels = super().compute_output_shape(input_shape)
+        return (batch, height // 2, width // 2, 4 * channels)
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         # Not by conv2d's own padding, which takes a path many times slower.
@@ -81,23 +75,30 @@ class Decoder(Network):
     ):
         super().__init__("decoder", seed, dtype)
         self.h1 = self.dense("h1", inputs, 32 * depth)
-        layers = {
-            "h2": FirstDeconvolution(5, 4 * depth, act, *self._options("h2")),
-            "h3": Deconvolution(5, 2 * depth, act, *self._options("h3")),
-            "h4": Deconvolution(6, depth, act, *self._options("h4")),
-            "h5": LastDeconvolution(6, 3, None, *self._options("h5")),
+        kinds = {
+            "h2": (FirstDeconvolution, 4 * depth, 5, act),
+            "h3": (Deconvolution, 2 * depth, 5, act),
+            "h4": (Deconvolution, depth, 6, act),
+            "h5": (LastDeconvolution, 3, 6, None),
         }
-        self.deconvs, channels = [], 32 * depth
-        for layer in layers.values():
-            self.deconvs.append(self.with_weights(layer, (None, None, None, channels)))
-            channels = layer.filters
-
-    def _options(self, name: str) -> tuple:
-        return self.glorot(name), name, self.dtype_policy
+        shape, self.deconvs = (None, 1, 1, 32 * depth), []
+        for name, (kind, filters, size, activation) in kinds.items():
+            layer = kind(
+                filters,
+                size,
+                strides=2,
+                activation=activation,
+                kernel_initializer=self.initializer(name),
+                name=name,
+                dtype=self.dtype_policy,
+            )
+            self.deconvs.append(self.with_weights(layer, shape))
+            shape = layer.compute_output_shape(shape)
+        self.complete((inputs,), shape[1:])
 
     def call(self, features: tf.Tensor) -> tfd.Independent:
         """features [..., F] -> distributions [...] of packed images [32, 32, 12], float32."""
-        x = self.h1(tf.reshape(features, [-1, features.shape[-1]]))
+        x = self.h1(tf.reshape(features, [-1, features.shape[-1]]))[:, None, None, :]
         for deconv in self.deconvs:
             x = deconv(x)
         mean = tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)

@@ -2,33 +2,32 @@
 
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Linear, Network
+from clion_tf.models.layers import Conv2D, Network
 from clion_tf.models.packing import CHANNELS, known, pack_kernel
 
 
-class Convolution(Linear):
-    """Kernel 4x4, stride 2: x [N, 2 K + 2, 2 K + 2, inputs] -> [N, K, K, filters]."""
+class FirstConvolution(Conv2D):
+    """That of an RGB image, which comes packed: [N, 32, 32, 12] -> [N, 31, 31, filters].
 
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        return (4, 4, inputs, self.filters)
+    Its weights are those of the convolution of stride 2 that it stands for.
+    """
 
-    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        return tf.nn.conv2d(x, kernel, 2, "VALID")
+    def build(self, input_shape: tuple) -> None:
+        super().build((*input_shape[:-1], 3))
+        self.input_spec = keras.layers.InputSpec(ndim=4, axes={-1: CHANNELS})
 
-
-class FirstConvolution(Convolution):
-    """That of an RGB image, which comes packed: [N, 32, 32, 12] -> [N, 31, 31, filters]."""
-
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        return (4, 4, 3, self.filters)
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        batch, height, width, _ = input_shape
+        return (batch, height - 1, width - 1, self.filters)
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.nn.conv2d(x, pack_kernel(kernel), 1, "VALID")
 
 
-class LastConvolution(Convolution):
+class LastConvolution(Conv2D):
     """That from [N, 6, 6, inputs] to [N, 2, 2, filters], as one matrix product.
 
     More than half of the matrix is zeros, yet the product is faster than TensorFlow's convolution
@@ -57,13 +56,22 @@ class Encoder(Network):
     def __init__(self, depth: int, act: Callable = tf.nn.relu, seed: int = 0, dtype="float32"):
         super().__init__("encoder", seed, dtype)
         self.size = 32 * depth
-        kinds = (FirstConvolution, Convolution, Convolution, LastConvolution)
-        channels = [CHANNELS, depth, 2 * depth, 4 * depth, 8 * depth]
-        self.convs = []
+        kinds = (FirstConvolution, Conv2D, Conv2D, LastConvolution)
+        shape, self.convs = (None, 32, 32, CHANNELS), []
         for i, kind in enumerate(kinds):
             name = f"h{i + 1}"
-            layer = kind(channels[i + 1], act, self.glorot(name), name, self.dtype_policy)
-            self.convs.append(self.with_weights(layer, (None, None, None, channels[i])))
+            layer = kind(
+                2**i * depth,
+                4,
+                strides=2,
+                activation=act,
+                kernel_initializer=self.initializer(name),
+                name=name,
+                dtype=self.dtype_policy,
+            )
+            self.convs.append(self.with_weights(layer, shape))
+            shape = layer.compute_output_shape(shape)
+        self.complete((32, 32, CHANNELS), (self.size,))
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Packed image [..., 32, 32, 12] in [-0.5, 0.5] -> embedding [..., 32 * depth]."""

@@ -30,6 +30,7 @@ class DenseHead(Network):
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(layers)]
         # Values reach 200 (a reward of 2 at a discount of 0.99), where bfloat16 has steps of 1.
         self.hout = self.dense("hout", sizes[-1], 1, dtype="float32")
+        self.complete((inputs,), ())
 
     def call(self, features: tf.Tensor) -> tfd.Normal | tfd.Bernoulli:
         """features [..., F] -> distributions over one number each, [...], float32."""
@@ -62,6 +63,7 @@ class ActionHead(Network):
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(4)]
         self.raw_size = size if discrete else 2 * size
         self.hout = self.dense("hout", units, self.raw_size)
+        self.complete((inputs,), (size,))
 
     def call(self, features: tf.Tensor) -> Policy:
         """features [N, F] -> a distribution over actions [N, size]."""

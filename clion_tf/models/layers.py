@@ -50,57 +50,41 @@ def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
     return tf.nn.bias_add(x, bias), gradients
 
 
-class Linear(keras.Layer):
-    """A product with a kernel, a bias and an activation, what all layers but the GRU are.
+class OwnBias:
+    """Before a layer of Keras, whose weights it keeps: `add_bias` instead of Keras's sum.
 
-    Weights have the shapes and names of Keras's layers, which are not used because of their bias.
-
-    Args:
-      filters: size of the output's last axis.
-      act: activation, None for none.
-      initializer: of the kernel.
+    `product`, the output before bias and activation, is what a layer has to bring.
     """
 
-    def __init__(self, filters: int, act: Callable | None, initializer, name: str, dtype):
-        super().__init__(name=name, dtype=dtype)
-        self.filters, self._act, self._initializer = filters, act, initializer
-
-    def build(self, shape: tuple) -> None:
-        """Makes the weights for an input [..., shape[-1]]."""
-        self.kernel = self.add_weight(
-            self.kernel_shape(shape[-1]), self._initializer, name="kernel"
-        )
-        self.bias = self.add_weight((self.filters,), "zeros", name="bias")
-
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        raise NotImplementedError
-
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The output before bias and activation; both inputs of the compute type."""
+        """Both inputs are of the compute type."""
         raise NotImplementedError
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[..., inputs] -> [..., filters]."""
+        """[..., inputs] -> [..., outputs]."""
         y = self.product(x, tf.convert_to_tensor(self.kernel))
         bias = tf.convert_to_tensor(self.bias)
-        if y.shape[-1] != self.filters:  # A packed image: four pixels side by side.
-            bias = tf.tile(bias, [y.shape[-1] // self.filters])
-        y = add_bias(y, bias)
-        return y if self._act is None else self._act(y)
+        if y.shape[-1] != bias.shape[0]:  # A packed image: four pixels side by side.
+            bias = tf.tile(bias, [y.shape[-1] // bias.shape[0]])
+        return self.activation(add_bias(y, bias))
 
 
-class Dense(Linear):
-    """x [N, inputs] -> [N, filters]."""
-
-    def kernel_shape(self, inputs: int) -> tuple[int, ...]:
-        return (inputs, self.filters)
+class Dense(OwnBias, keras.layers.Dense):
+    """x [N, inputs] -> [N, units]."""
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         return tf.matmul(x, kernel)
 
 
-class Network(keras.Layer):
-    """A Keras layer whose weights exist as soon as it is constructed.
+class Conv2D(OwnBias, keras.layers.Conv2D):
+    """x [N, H, W, inputs] -> [N, H', W', filters]."""
+
+    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        return self.convolution_op(x, kernel)
+
+
+class Network(keras.Model):
+    """A Keras model whose weights exist as soon as it is constructed.
 
     Args:
       name: the part's name in checkpoints (`encoder`, `rssm`, ...).
@@ -111,21 +95,36 @@ class Network(keras.Layer):
     def __init__(self, name: str, seed: int = 0, dtype: str = "float32"):
         super().__init__(name=name, dtype=dtype)
         self._seed = seed
-        self.built = True
 
-    def glorot(self, name: str) -> keras.initializers.Initializer:
-        """Keras's default first weights for our layer of that name."""
+    def build(self, input_shape: tuple) -> None:
+        """Nothing: the constructor has made the weights."""
+
+    def complete(self, inputs: tuple, outputs: tuple) -> None:
+        """Ends a constructor: no weights after this.
+
+        Args:
+          inputs, outputs: shapes of one input and output, for summaries; those of distributions
+            are one event's.
+        """
+        self.input_shape, self.output_shape = (None, *inputs), (None, *outputs)
+        self.build(self.input_shape)
+
+    def initializer(self, name: str) -> keras.initializers.Initializer:
+        """The first weights of our layer of that name: Keras's default, Glorot uniform."""
         return keras.initializers.GlorotUniform(seed=layer_seed(self._seed, self.name, name))
 
     def dense(
         self, name: str, inputs: int, units: int, activation: Callable | None = None, dtype=None
     ) -> Dense:
-        """A built dense layer [., inputs] -> [., units], Glorot uniform as Keras defaults.
-
-        It computes in the network's type, or in `dtype`.
-        """
-        initializer, dtype = self.glorot(name), dtype or self.dtype_policy
-        return self.with_weights(Dense(units, activation, initializer, name, dtype), (None, inputs))
+        """A built dense layer [., inputs] -> [., units], in the network's type or in `dtype`."""
+        layer = Dense(
+            units,
+            activation,
+            kernel_initializer=self.initializer(name),
+            name=name,
+            dtype=dtype or self.dtype_policy,
+        )
+        return self.with_weights(layer, (None, inputs))
 
     def with_weights(self, layer: keras.Layer, shape: tuple) -> keras.Layer:
         """The layer with its weights made for this input shape, `path` starting with our name."""

@@ -41,6 +41,9 @@ class GRU(keras.Layer):
         )
         self.bias = self.add_weight((2, 3 * units), "zeros", name="bias")
 
+    def compute_output_shape(self, shape: tuple) -> tuple:
+        return (*shape[:-1], self._units)
+
     def call(self, x: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
         """Input [N, inputs] and memory [N, units] -> next memory [N, units]."""
         sizes = [2 * self._units, self._units]
@@ -78,6 +81,7 @@ class RSSM(Network):
         self.img3 = self.dense("img3", hidden, 2 * stoch)
         self.obs1 = self.dense("obs1", deter + embed_size, hidden)
         self.obs2 = self.dense("obs2", hidden, 2 * stoch)
+        self.complete((action_size + embed_size,), (self.feat_size,))
 
     def initial(self, batch: int) -> State:
         """The state before the first step: zeros."""

@@ -21,6 +21,7 @@ class VectorEncoder(Network):
         self.size = units
         sizes = [inputs] + [units] * LAYERS
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(LAYERS)]
+        self.complete((inputs,), (units,))
 
     def call(self, vector: tf.Tensor) -> tf.Tensor:
         """vector [..., n] -> embedding [..., units] in the compute type."""
@@ -46,6 +47,7 @@ class VectorDecoder(Network):
         sizes = [inputs] + [units] * LAYERS
         self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(LAYERS)]
         self.hout = self.dense("hout", units, size)
+        self.complete((inputs,), (size,))
 
     def call(self, features: tf.Tensor) -> tfd.Independent:
         """features [..., F] -> distributions [...] of vectors [n], float32."""
