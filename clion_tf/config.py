@@ -205,6 +205,14 @@ class Config:
         return self.overshoot or self.horizon
 
 
+# What switches every part of CLION off, so that the agent is Dreamer: flags/dreamer.flags.
+DREAMER = {
+    "beta1": 0.0,
+    "beta2": 0.0,
+    "augmentations": 0,
+    "evaluator": False,
+    "from_start": False,
+}
 POSITIVE = (
     "steps", "envs", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
     "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size", "stoch_size",

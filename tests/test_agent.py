@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 from agents import RecordedNoise, seeded, tensors, tiny_agent, tiny_batch, tiny_config, weights
 
+from clion_tf.config import DREAMER
 from clion_tf.learning import losses, metrics
 from clion_tf.noise import GivenNoise
 
-OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 OWNERS = {
     "model": {"encoder", "rssm", "decoder", "reward", "pcont"},
     "actor": {"actor"},
@@ -62,7 +62,7 @@ def test_model_gradient_is_untouched_by_behaviour_and_evaluator():
 
 
 def test_constraints_off_leave_dreamers_model_loss():
-    _, off = outputs(tiny_agent(**OFF))
+    _, off = outputs(tiny_agent(**DREAMER))
     _, on = outputs(tiny_agent())
     constraints = 0.01 * on["embedding_constraint"] + 0.5 * on["decoding_constraint"]
     expected = on["model_loss"] - constraints

@@ -5,9 +5,9 @@ import pytest
 from agents import tiny_agent, tiny_batch, tiny_config, weights
 
 from clion_tf.agent import Agent
+from clion_tf.config import DREAMER
 
 # XLA compiles all of CLION for a minute, which test_agent.py does once.
-DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
 
 @pytest.mark.parametrize("jit", [False, True], ids=["plain", "xla"])

@@ -8,13 +8,11 @@ from tensorflow.python.framework import ops
 from clion_tf import noise
 from clion_tf.benchmark import graph
 from clion_tf.benchmark.arithmetic import update_flops
+from clion_tf.config import DREAMER
 
 SIZES = {
     "batch_size": 3, "batch_length": 4, "horizon": 3, "deter_size": 24, "stoch_size": 8,
     "hidden_size": 20, "num_units": 28, "cnn_depth": 4, "evaluator_units": 12,
-}  # fmt: skip
-DREAMER = {
-    "beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False,
 }  # fmt: skip
 
 

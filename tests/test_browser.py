@@ -87,7 +87,7 @@ def test_images_load(opened):
         "return [...document.querySelectorAll('img')]"
         ".map(image => [image.naturalWidth, image.naturalHeight, image.clientWidth])"
     )
-    assert len(sizes) == 14
+    assert len(sizes) == 16
     assert all(min(size) > 0 for size in sizes)
 
 

@@ -16,13 +16,12 @@ import pytest
 
 from clion_tf import checkpoint, loading, logdir
 from clion_tf.agent import Agent
-from clion_tf.config import Config, parse, to_flagfile
+from clion_tf.config import DREAMER, Config, parse, to_flagfile
 from clion_tf.dreamer import its_episodes
 from clion_tf.episodes import save_episode
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "compare_dreamer.py"
-OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
 # What is used of the original's tools.py: functions of the same names and arguments.
 TOOLS = """
@@ -92,7 +91,7 @@ def refused(call):
 @pytest.fixture(scope="module")
 def full_size(tmp_path_factory):
     """(a variables.pkl of default sizes, its weights by name)."""
-    agent = Agent(Config(**OFF, seed=3), action_size=6)
+    agent = Agent(Config(**DREAMER, seed=3), action_size=6)
     weights = {name: v.numpy() for name, v in agent.models.named_weights().items()}
     path = tmp_path_factory.mktemp("its") / "variables.pkl"
     return dreamer_pickles.write(path, dreamer_pickles.variables(weights, 105000)), weights
@@ -313,7 +312,7 @@ def metrics(folder, returns, key="test/return"):
 def runs(tmp_path):
     """(a run of ours, one of the original in folders named as its README does)."""
     ours = metrics(tmp_path / "ours", {5000: 80.0, 15000: 120.0, 25000: 200.0})
-    (ours / "run.flags").write_text(to_flagfile(Config(**OFF)))
+    (ours / "run.flags").write_text(to_flagfile(Config(**DREAMER)))
     its = tmp_path / "dmc_walker_walk" / "dreamer" / "0"
     return ours, metrics(its, {5000: 60.0, 15000: float("nan"), 25000: 90.0})
 

@@ -15,7 +15,7 @@ from loop_fakes import CountingEnv
 from clion_tf import assemble, checkpoint, loading, logdir, train
 from clion_tf.agent import Agent
 from clion_tf.checkpoint import CheckpointError
-from clion_tf.config import Config
+from clion_tf.config import DREAMER, Config
 from clion_tf.dreamer import conversion
 from clion_tf.dreamer.pickles import PickleError, read_arrays
 from clion_tf.envs import SupervisedEnvs
@@ -23,20 +23,19 @@ from clion_tf.learning.losses import preprocess_image
 from clion_tf.models.packing import unpack
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "dreamer_tf22_variables"
-OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 # Of the golden agent, trained by the original for 30 updates.
 SMALL = {"deter_size": 10, "hidden_size": 10, "stoch_size": 3, "num_units": 12, "cnn_depth": 1}
 ACTIONS, STEP = 2, 7000
 
 
 def small(folder, **options):
-    return Config(**{**OFF, **SMALL, "logdir": str(folder), **options})
+    return Config(**{**DREAMER, **SMALL, "logdir": str(folder), **options})
 
 
 @pytest.fixture(scope="module")
 def weights():
     """Weights by name of an agent of SMALL sizes."""
-    agent = Agent(Config(**{**OFF, **SMALL, "seed": 4}), ACTIONS)
+    agent = Agent(Config(**{**DREAMER, **SMALL, "seed": 4}), ACTIONS)
     return {name: v.numpy() for name, v in agent.models.named_weights().items()}
 
 

@@ -132,7 +132,9 @@ def test_an_environment_that_fails_leaves_no_file(evaluate, logdir, tmp_path):
     file = tmp_path / "scores.json"
     code, _, err = evaluate("--episodes=1", f"--json={file}")
     flags.write_text(text)
-    assert code == 1 and err.startswith("evaluate: error: environment acting:nan, episode 0: ")
+    assert code == 1 and err.startswith(
+        "evaluate: error: episode 0 failed 3 times: environment acting:nan: "
+    )
     assert len(err.splitlines()) == 1 and not file.exists()
 
 

@@ -9,7 +9,7 @@ import pathlib
 import pytest
 
 from clion_tf import presets
-from clion_tf.config import Config, ConfigError, parse, usage
+from clion_tf.config import DREAMER, Config, ConfigError, parse, usage
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "flags"
 FILES = sorted(FOLDER.glob("*.flags"))
@@ -19,9 +19,6 @@ EXPECTED = {  # One for each experiment of the specification, and those to begin
     "ablation_no_evaluator", "table1_rotation", "table2", "table3_literal", "fig3_unconstrained",
     "control_sigma_h0", "control_sigma1_0", "augmentations2", "cpu", "bf16", "debug",
     "drq", "drq_cpu", "fig6_same", "fig6_independent",
-}  # fmt: skip
-CLION_OFF = {
-    "beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False,
 }  # fmt: skip
 
 
@@ -62,8 +59,8 @@ def test_commands_in_comments_name_files_that_exist(path):
 
 def test_clion_is_the_default_and_dreamer_has_it_all_off():
     assert options("clion") == {}
-    assert options("dreamer") == CLION_OFF
-    assert options("doubled_dreamer") == {**CLION_OFF, "batch_size": 100}
+    assert options("dreamer") == DREAMER
+    assert options("doubled_dreamer") == {**DREAMER, "batch_size": 100}
 
 
 def test_dreamer_is_what_the_golden_numbers_are_compared_with():
@@ -99,7 +96,7 @@ def test_figure_6_is_one_kind_of_rotation_each():
 
 def test_files_combine_and_later_ones_win():
     both = options("table1_rotation", "dreamer")
-    assert both == {**CLION_OFF, "steps": 505_000, "rotation_degrees": 5.0}
+    assert both == {**DREAMER, "steps": 505_000, "rotation_degrees": 5.0}
     assert options("cpu", "debug")["batch_size"] == options("debug")["batch_size"] == 4
     assert options("debug", "cpu")["batch_size"] == options("cpu")["batch_size"] == 16
     assert options("table1_rotation", "table2")["steps"] == 500_000

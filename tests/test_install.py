@@ -185,7 +185,7 @@ def test_an_installed_copy_trains_and_is_used(installed):
     installed("clion-train", *words)
     installed("python", "-c", USE)
     scores = json.loads((installed.folder / "scores.json").read_text())
-    assert scores["task"] == "shade:make" and len(scores["rotations"][0]["returns"]) == 1
+    assert scores["task"] == "shade:make" and len(scores["cells"][0]["returns"]) == 1
     assert (installed.folder / "run.mp4").stat().st_size > 1000
     assert "environment steps: " in installed("clion-show-run", "--logdir=logdir/run")
     assert "shade:make" in installed("clion-table", "--logdirs", "logdir/run", "--metric=train")

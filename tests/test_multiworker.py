@@ -39,7 +39,13 @@ def start(folder, words=((), ())):
     processes = []
     for index in range(2):
         who = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        own = [*WORDS, "--strategy=multiworker", f"--logdir={folder}", *words[index]]
+        own = [
+            *WORDS,
+            "--strategy=multiworker",
+            "--save_every=1",
+            f"--logdir={folder}",
+            *words[index],
+        ]
         processes.append(
             subprocess.Popen(
                 [sys.executable, "-m", "clion_tf.run", *own],

@@ -23,7 +23,7 @@ SIGMA = 0.3
 
 @pytest.fixture(scope="module")
 def agent():
-    return tiny_agent(beta2=0.5, sigma_h=SIGMA)
+    return tiny_agent(beta2=0.5, sigma_h=SIGMA, decoding_target="observation")
 
 
 @pytest.fixture(scope="module")

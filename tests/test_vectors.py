@@ -61,7 +61,8 @@ def test_density_of_a_vector_is_a_unit_gaussians():
 
 
 def test_decoding_constraint_covers_all_that_is_observed():
-    one, data = agent(BOTH, beta1=0.0), tensors(batch(BOTH))
+    one = agent(BOTH, beta1=0.0, decoding_target="observation")
+    data = tensors(batch(BOTH))
     out = losses.world_model(one.models, one.settings, data, seeded())
     noise = seeded().normal("decoding", out["post_deter"].shape)
     state = {"stoch": out["post_stoch"], "deter": out["post_deter"] + 0.1 * noise}

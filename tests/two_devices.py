@@ -15,6 +15,7 @@ from agents import tensors, tiny_batch, tiny_config
 from clion_tf import checkpoint, run
 from clion_tf import noise as noises
 from clion_tf.agent import Agent
+from clion_tf.config import DREAMER
 from clion_tf.learning import losses
 from clion_tf.replicated import ReplicatedAgent
 
@@ -25,7 +26,7 @@ CASES = {
     "weight_gradient": {"weight_gradient": True, "embedding_gradient": "rotated"},
     "pcont": {"pcont": "True", "free_nats": 0.0},
     "discrete": {"horizon": 18, "augmentations": 1},  # A loop in the graph.
-    "dreamer": {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False},
+    "dreamer": DREAMER,
     "clipped": {"grad_clip": 0.01, "free_nats": 0.0},
     "bf16": {},
     "16": {},

@@ -35,7 +35,7 @@ from collections.abc import Sequence
 from clion_tf import checks, command
 from clion_tf.benchmark import versus
 from clion_tf.command import UsageError
-from clion_tf.config import parse
+from clion_tf.config import DREAMER, parse
 from clion_tf.dreamer import arguments, exchange, side_by_side
 from clion_tf.files import atomic_write, user_path
 from clion_tf.results import tables
@@ -43,7 +43,7 @@ from clion_tf.results.sources import warnings
 from clion_tf.run import quiet_import
 
 DIFFERENT = 1
-DREAMER_MODE = ("--beta1=0", "--beta2=0", "--augmentations=0", "--noevaluator")
+DREAMER_MODE = tuple(f"--{name}={value}" for name, value in DREAMER.items())
 
 
 @command.tool("compare_dreamer")

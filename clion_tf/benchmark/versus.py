@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from clion_tf import config as configuration
 from clion_tf.benchmark import machine
 from clion_tf.benchmark.contender import ACTIONS
 from clion_tf.config import Config, to_flagfile
@@ -30,7 +31,6 @@ SHARED = (
     "action_init_std", "model_lr", "value_lr", "actor_lr", "grad_clip",
 )  # fmt: skip
 # flags/dreamer.flags.
-PARTS_OFF = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False}
 
 _GRACE = 5.0  # Seconds that a child without a stdout gets to end by itself.
 _PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
@@ -176,7 +176,7 @@ def compare(
 
 def modes(config: Config) -> dict[str, Config]:
     """Ours: with the parts of CLION off, as given, and off with twice the batch."""
-    dreamer = dataclasses.replace(config, **PARTS_OFF)
+    dreamer = dataclasses.replace(config, **configuration.DREAMER)
     doubled = dataclasses.replace(dreamer, batch_size=2 * config.batch_size)
     return {DREAMER: dreamer, CLION: config, DOUBLED: doubled}
 

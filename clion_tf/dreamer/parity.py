@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from clion_tf.agent import Agent
-from clion_tf.config import EARLIER, Config, ConfigError
+from clion_tf.config import DREAMER, EARLIER, Config, ConfigError
 from clion_tf.learning.losses import Tensors
 from clion_tf.noise import GivenNoise
 
@@ -35,14 +35,6 @@ OPTIONS = {
     "init_std": "action_init_std",
     "mean_scale": "action_mean_scale",
     "min_std": "action_min_std",
-}
-# What switches every part of CLION off.
-DREAMER = {
-    "beta1": 0.0,
-    "beta2": 0.0,
-    "augmentations": 0,
-    "evaluator": False,
-    "from_start": False,
 }
 
 

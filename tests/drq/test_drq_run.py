@@ -93,7 +93,7 @@ def test_tools_that_need_no_world_model(logdir, tmp_path, capsys):
     out = tmp_path / "scores.json"
     words = [f"--logdir={logdir}", "--rotations=0,5", "--episodes=2", f"--json={out}"]
     assert command.run("evaluate", tool("evaluate").main, words) == 0
-    assert len(json.loads(out.read_text())["rotations"]) == 2
+    assert len(json.loads(out.read_text())["cells"]) == 2
     film = tmp_path / "film.gif"
     words = [f"--logdir={logdir}", "--size=64", f"--out={film}", "--device=cpu"]
     assert command.run("export_video", tool("export_video").main, words) == 0

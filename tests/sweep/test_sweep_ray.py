@@ -113,7 +113,8 @@ def parent(pid):
 def test_a_killed_run_and_a_killed_worker_are_resumed(tmp_path, sweep):
     """Two runs at once on a Ray of the sweep's own."""
     root = tmp_path / "sweep"
-    first = sweep(root, "--methods=clion,dreamer", options=["--prefill=120", "--steps=600"])
+    options = ["--prefill=120", "--steps=600", "--save_every=1"]
+    first = sweep(root, "--methods=clion,dreamer", options=options)
     clion, dreamer = (root / FOLDER / method / "seed0" for method in ("clion", "dreamer"))
     first.wait_for(lambda: min(episodes(clion), episodes(dreamer)) >= 2)
     (run,), (other,) = runs_in(clion), runs_in(dreamer)

@@ -159,7 +159,7 @@ def test_gather(tmp_path, tool):
         assert code == 0 and str(root / "results") in out and err == ""
     results = root / "results"
     (found,) = (
-        p for p in (results / "curves").iterdir() if "clion" in p.name and "seed1" in p.name
+        p for p in (results / "curves").glob("*.json") if "clion" in p.name and "seed1" in p.name
     )
     saved = json.loads(found.read_text())
     assert (saved["ys"], saved["train_ys"], saved["seed"]) == ([600.0], [9.0], "1")
