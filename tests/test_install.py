@@ -123,12 +123,13 @@ def installed(wheel, tmp_path_factory):
     venv.create(place, symlinks=True)
     pip = [sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install"]
     words = [*pip, "--quiet", "--no-deps", "--no-index", "--no-compile", str(wheel)]
-    subprocess.run(words, check=True, capture_output=True, timeout=120)
+    own = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    # Of this checkout pip must not see what an editable install has left here.
+    subprocess.run(words, cwd=folder, env=own, check=True, capture_output=True, timeout=120)
     (packages,) = place.glob("lib/python*/site-packages")
     paths = dict.fromkeys(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     (packages / "needed.pth").write_text("\n".join(paths))
     (folder / "shade.py").write_text(ENVIRONMENT)
-    own = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     own |= {"INSTALLED": str(packages), "CUDA_VISIBLE_DEVICES": "-1", "COLUMNS": "80"}
 
     def run(program, *words):
