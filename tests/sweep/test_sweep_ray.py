@@ -125,7 +125,7 @@ def test_a_killed_run_and_a_killed_worker_are_resumed(tmp_path, sweep):
     assert first.finish() == 0, first.text
     for folder, problem in ((clion, "killed by SIGKILL after: ["), (dreamer, "WorkerCrashed")):
         name = f"{FOLDER}/{folder.parent.name}/seed0"
-        assert f"{name}: retry 1, waiting" in first.text and problem in first.text
+        assert f"{name}: retry 1, waiting" in first.text and problem in first.text, first.text
         assert f"{name}: done, 600 of 600 steps, test return 1830.0" in first.text
         log = (root / "logs" / f"{name}.log").read_text()
         # It went on from what was saved, once, and made no episode more than there are.
