@@ -40,7 +40,7 @@ setup(
     package_dir={"clion_tf.tools": "tools", "clion_tf.flags": "flags"},
     package_data={
         "clion_tf.flags": ["*.flags"],
-        "clion_tf.webpage": ["template.html", "style.css"],
+        "clion_tf.analysis.report": ["template.html", "style.css"],
     },
     entry_points={
         "console_scripts": [

@@ -14,13 +14,13 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
-from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import ConfigError
 from clion_tf.console import FAILED, REFUSED, fail, guarded
 from clion_tf.envs import EnvError, UnknownTaskError
 from clion_tf.files import PathError
-from clion_tf.logdir import LogdirError
-from clion_tf.replay import ReplayError
+from clion_tf.logdir.checkpoints import CheckpointError
+from clion_tf.logdir.run_folder import LogdirError
+from clion_tf.replay.replay_buffer import ReplayError
 
 OK = 0
 INTERRUPTED = 128 + signal.SIGINT

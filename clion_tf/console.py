@@ -1,13 +1,17 @@
-"""What a command prints: exit codes, errors in one line, and streams that take no text."""
+"""How commands end and what they print: exit codes, signals, errors in one line, closed streams."""
 
 import contextlib
+import importlib
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
 REFUSED = 2  # It is not: bad options or files. Nothing was written.
+EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
 
 
 def guarded(name: str, work: Callable[[], int], needs: Sequence[str]) -> int:
@@ -77,3 +81,48 @@ def _flush(stream: TextIO) -> str:
         os.dup2(null, stream.fileno())
         os.close(null)
         return f"{stream.name.strip('<>')}: {error.strerror}"
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Holds back what TensorFlow writes to stderr while it loads, unless loading fails.
+
+    Its banner comes before its log level is read, so no setting silences it.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
+        stderr = os.dup(2)
+        stack.callback(os.close, stderr)
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(stderr, held.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+
+
+def load_tensorflow() -> None:
+    """For command lines, whose stderr is theirs; `clion_tf.load` leaves the process's alone."""
+    with quiet_import():
+        importlib.import_module("clion_tf.agents.make_agent")
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
+    received: list[int] = []
+
+    def note(number, frame):
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)

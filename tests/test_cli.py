@@ -16,7 +16,7 @@ import pytest
 
 from clion_tf import run
 from clion_tf.config import Config, to_flagfile
-from clion_tf.logdir import in_use
+from clion_tf.logdir.run_folder import in_use
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 

@@ -11,12 +11,12 @@ import pytest
 from trained import tool as module
 
 from clion_tf import command
-from clion_tf.checkpoint import CheckpointError
 from clion_tf.config import Config, ConfigError, to_flagfile
 from clion_tf.envs import EnvError, RenderingError, UnknownTaskError, WorkerError
 from clion_tf.files import PathError, user_path
-from clion_tf.logdir import LogdirError
-from clion_tf.replay import ReplayError
+from clion_tf.logdir.checkpoints import CheckpointError
+from clion_tf.logdir.run_folder import LogdirError
+from clion_tf.replay.replay_buffer import ReplayError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A word of each tool that names a path.

@@ -1,6 +1,7 @@
 """Who may import whom: TensorFlow and OpenGL must not meet, and imports go one way."""
 
 import ast
+import graphlib
 import json
 import pathlib
 import subprocess
@@ -15,73 +16,57 @@ MODULES = {
     for path in sorted(PACKAGE.rglob("*.py"))
 }
 HEAVY = {"tensorflow", "tensorflow_probability", "keras", "tf_keras"}
-# What workers load, or what the command line loads before they have started.
-# And what tools load before they refuse.
+# What workers load, what the command line loads before they have started, and what tools load
+# before they refuse.
 LIGHT = [
     name
     for name in MODULES
-    if name.startswith(("clion_tf.envs", "clion_tf.results", "clion_tf.sweep", "clion_tf.webpage"))
+    if name.startswith(
+        ("clion_tf.envs", "clion_tf.pictures", "clion_tf.replay", "clion_tf.sweep",
+         "clion_tf.analysis.curves", "clion_tf.analysis.report")
+    )
 ] + [
     f"clion_tf.{name}"
     for name in (
-        "checks", "command", "config", "console", "episodes", "evaluation", "export", "files",
-        "interaction", "loading", "logdir", "replay", "run", "showing.filming", "showing.pictures",
-        "theory.bounds", "theory.horizon_figure", "video",
+        "command", "config", "console", "files", "presets", "run",
+        "analysis.evaluation", "analysis.saved_model", "analysis.theory.bounds",
+        "analysis.theory.horizon_figure", "analysis.tool_checks", "analysis.trained_agent",
+        "analysis.videos.filming", "logdir.run_folder",
     )
 ]  # fmt: skip
-# Module or package: what it must not import, though it may import what imports it.
-FORBIDDEN = {
-    **{
-        f"clion_tf.{low}": [
-            "agent",
-            "assemble",
-            "models",
-            "learning",
-            "dreamer",
-            "heldout",
-            "train",
-        ]
-        for low in ("envs", "replay", "episodes", "config", "files", "video", "interaction")
-    },
-    **{
-        f"clion_tf.{low}": ["envs", "train", "config", "agent", "run", "replay", "assemble"]
-        for low in ("learning", "models")
-    },
-    "clion_tf.envs": ["config", "replay", "episodes", "run"],
-    "clion_tf.results": ["agent", "models", "learning", "train", "showing", "webpage"],
-    "clion_tf.agent": ["envs", "replay", "train", "run", "logger", "interaction"],
-    "clion_tf.drq": ["agent", "envs", "replay", "train", "run", "logger", "interaction"],
-    "clion_tf.learner": ["agent", "drq", "envs", "replay", "train", "run", "models", "learning"],
-    "clion_tf.running": ["train", "updates", "test_phase", "models", "learning", "agent"],
-    "clion_tf.updates": ["train", "test_phase", "models", "learning", "agent"],
-    "clion_tf.test_phase": ["train", "updates", "models", "learning", "agent"],
-    "clion_tf.train": ["models", "learning", "agent"],
-}
-
-# What looks at runs; those who make them know nothing of it.
-LOOKING = [
-    "benchmark",
-    "command",
-    "dreamer",
-    "results",
-    "showing.filming",
-    "sweep",
-    "theory",
-    "webpage",
+# Each may import those above it and itself; a folder stands for all in it.
+LAYERS = [
+    ["files", "console"],
+    ["presets"],
+    ["config"],
+    ["pictures"],
+    ["logdir"],
+    ["envs"],
+    ["replay"],
+    ["models"],
+    ["learning"],
+    ["agents"],
+    ["training"],
+    ["distributed"],
+    ["run", "command"],
+    ["analysis"],
+    ["sweep", "dreamer", "benchmark"],
 ]
-for low in (
-    "agent",
-    "assemble",
-    "drq",
-    "envs",
-    "learning",
-    "models",
-    "replay",
-    "run",
-    "train",
-    "updates",
-):
-    FORBIDDEN[f"clion_tf.{low}"] = FORBIDDEN.get(f"clion_tf.{low}", []) + LOOKING
+# Who has less to know than the layers allow.
+STRANGERS = {
+    "envs": ["config", "logdir", "pictures"],
+    "models": ["config", "envs", "replay", "logdir", "pictures"],
+    "learning": ["config", "envs", "replay", "logdir"],
+    "agents": ["envs", "logdir"],
+    "training.loop": ["models", "learning"],
+    "training.update_phase": ["models", "learning"],
+    "training.evaluation_phase": ["models", "learning"],
+    "analysis.curves": ["models", "learning", "agents", "training"],
+    "analysis": ["run"],
+    "sweep": ["run"],
+    "dreamer": ["run"],
+    "benchmark": ["run"],
+}
 
 
 def tree(name):
@@ -111,15 +96,48 @@ def test_workers_cannot_reach_tensorflow():
     assert not HEAVY & set(json.loads(result.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("low", FORBIDDEN)
-def test_imports_go_one_way(low):
-    members = [name for name in MODULES if name == low or name.startswith(f"{low}.")]
-    assert members
-    for name in members:
-        for target in imports(name):
-            for other in FORBIDDEN[low]:
-                full = f"clion_tf.{other}"
-                assert target != full and not target.startswith(f"{full}."), f"{name}: {target}"
+def part_of(name, parts):
+    """The one of `parts` that a module is or is in; None if there is none."""
+    short = name.removeprefix("clion_tf.")
+    found = [part for part in parts if short == part or short.startswith(f"{part}.")]
+    return max(found, key=len, default=None)
+
+
+def test_every_module_has_a_layer():
+    known = [part for layer in LAYERS for part in layer]
+    assert not [n for n in MODULES if n != "clion_tf" and part_of(n, known) is None]
+
+
+@pytest.mark.parametrize("level", range(len(LAYERS)))
+def test_imports_go_down_the_layers(level):
+    above = [part for layer in LAYERS[level + 1 :] for part in layer]
+    beside = LAYERS[level]
+    for name in MODULES:
+        own = part_of(name, beside)
+        for target in imports(name) if own else ():
+            assert part_of(target, above) is None, f"{name}: {target}"
+            assert part_of(target, beside) in (None, own), f"{name}: {target}"
+
+
+@pytest.mark.parametrize("who", STRANGERS)
+def test_who_must_not_be_known(who):
+    for name in MODULES:
+        for target in imports(name) if part_of(name, [who]) else ():
+            assert part_of(target, STRANGERS[who]) is None, f"{name}: {target}"
+
+
+def test_no_two_modules_of_one_name():
+    names = [name.split(".")[-1] for name in MODULES if not MODULES[name].name == "__init__.py"]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_no_import_cycles():
+    """Also not by imports inside functions."""
+    graph = {
+        name: {t for t in imports(name) if t in MODULES and MODULES[t].name != "__init__.py"}
+        for name in MODULES
+    }
+    graphlib.TopologicalSorter(graph).prepare()
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -3,11 +3,11 @@
 import importlib.util
 import pathlib
 
-from agents import ACTIONS, tiny_config
+from small_agents import ACTIONS, tiny_config
 
-from clion_tf.agent import Agent
-from clion_tf.checkpoint import Checkpoints, Counters
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, to_flagfile
+from clion_tf.logdir.checkpoints import Checkpoints, Counters
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 FAKES = str(ROOT / "tests" / "envs")  # Where workers find env_fakes.

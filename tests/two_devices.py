@@ -10,14 +10,15 @@ import sys
 
 import numpy as np
 import tensorflow as tf
-from agents import tensors, tiny_batch, tiny_config
+from small_agents import tensors, tiny_batch, tiny_config
 
-from clion_tf import checkpoint, run
-from clion_tf import noise as noises
-from clion_tf.agent import Agent
+from clion_tf import run
+from clion_tf.agents.clion import Agent
 from clion_tf.config import DREAMER
+from clion_tf.distributed.replicated_agent import ReplicatedAgent
 from clion_tf.learning import losses
-from clion_tf.replicated import ReplicatedAgent
+from clion_tf.learning import noise as noises
+from clion_tf.logdir import checkpoints
 
 SMALL = {"batch_size": 4, "batch_length": 4, "horizon": 2, "augmentations": 2}
 CASES = {
@@ -116,7 +117,7 @@ def restored(one, two) -> bool:
     for source, target in ((two, one), (one, two)):
         arrays = {name: variable.numpy() for name, variable in source.named_state().items()}
         arrays["weights/value/hout/bias"] = arrays["weights/value/hout/bias"] + 1
-        checkpoint.restore(target.named_state(), arrays)
+        checkpoints.restore(target.named_state(), arrays)
         for agent in getattr(target, "_replicas", [target]):
             if not all(
                 np.array_equal(v.numpy(), arrays[k]) for k, v in agent.named_state().items()

@@ -19,11 +19,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import command
+from clion_tf.analysis import tool_checks
 from clion_tf.benchmark import machine
 from clion_tf.config import parse
+from clion_tf.console import quiet_import
 from clion_tf.files import atomic_write
-from clion_tf.run import quiet_import
 
 # Of each command: its own options with defaults, and help.
 OPTIONS = {
@@ -42,10 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     chosen, flags = _parser().parse_known_args(arguments)
     own = {name: getattr(chosen, name) for name in OPTIONS[chosen.command]}
-    out = checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
+    out = tool_checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
     config = parse(flags)
     if chosen.command != "run":
-        checks.world_model(config)
+        tool_checks.world_model(config)
     with quiet_import():
         module = importlib.import_module(f"clion_tf.benchmark.{chosen.command}")
     result = {"machine": machine.describe(), **module.measure(config, **own)}

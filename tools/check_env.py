@@ -18,19 +18,20 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import command
+from clion_tf.analysis import tool_checks
+from clion_tf.analysis.videos import contact_sheet
 from clion_tf.config import Config
-from clion_tf.envs import EnvError, EnvSpec, checking
-from clion_tf.envs.spec import OBSERVE
+from clion_tf.envs import EnvError, EnvSpec, env_checker
+from clion_tf.envs.env_spec import OBSERVE
 from clion_tf.files import atomic_write
-from clion_tf.showing import contact_sheet
 
 
 @command.tool("check_env")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = checks.output_file(options.out, (".png",)) if options.out else None
+    out = tool_checks.output_file(options.out, (".png",)) if options.out else None
     if out and options.observe == "vector":
         raise command.UsageError("--out: there is no image with --observe=vector")
     try:
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     except EnvError as error:
         raise command.UsageError(str(error)) from error
-    report = checking.examine(spec, options.episodes)
+    report = env_checker.examine(spec, options.episodes)
     print("\n".join(lines(report)))
     frames = report.episodes[0].frames if report.episodes else []
     if out and frames:
@@ -63,14 +64,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--observe", choices=OBSERVE, default=defaults.observe, help="as in training")
     add("--action_repeat", type=command.positive, default=defaults.action_repeat, metavar="N")
     add("--time_limit", type=command.positive, default=defaults.time_limit, metavar="N")
-    add("--rotation_degrees", type=checks.rotation, default=0.0, metavar="X")
-    add("--seed", type=checks.seed, default=0, metavar="N")
+    add("--rotation_degrees", type=tool_checks.rotation, default=0.0, metavar="X")
+    add("--seed", type=tool_checks.seed, default=0, metavar="N")
     add("--episodes", type=command.positive, default=1, metavar="N", help="random ones; 1")
     add("--out", metavar="FILE", help="draw frames of the first episode there, .png")
     return parser.parse_args(arguments)
 
 
-def lines(report: checking.Report) -> list[str]:
+def lines(report: env_checker.Report) -> list[str]:
     """A table for a terminal."""
     spec, ready = report.spec, report.ready
     rows = [
@@ -89,7 +90,7 @@ def lines(report: checking.Report) -> list[str]:
     return rows + [f"  note  {note}" for note in report.notes]
 
 
-def sight(key: str, space, report: checking.Report) -> str:
+def sight(key: str, space, report: env_checker.Report) -> str:
     """A part of the observation."""
     shape = ", ".join(map(str, space.shape))
     found = [played.ranges[key] for played in report.episodes if played.ranges]
@@ -106,7 +107,7 @@ def actions(space) -> str:
     return f"{space.shape[0]} continuous in [-1, 1]"
 
 
-def episode(played: checking.Played) -> str:
+def episode(played: env_checker.Played) -> str:
     """A row of the table."""
     return (
         f"{played.number:7}  {played.steps:10}  {played.agent_steps:7}  "
@@ -114,14 +115,14 @@ def episode(played: checking.Played) -> str:
     )
 
 
-def speed(episodes: Sequence[checking.Played]) -> str:
+def speed(episodes: Sequence[env_checker.Played]) -> str:
     """Of all episodes together."""
     seconds = max(sum(played.seconds for played in episodes), 1e-9)
     steps, agent_steps = (sum(getattr(p, k) for p in episodes) for k in ("steps", "agent_steps"))
     return f"{steps / seconds:,.0f} environment steps/s, {agent_steps / seconds:,.0f} agent steps/s"
 
 
-def verdict(check: checking.Check) -> str:
+def verdict(check: env_checker.Check) -> str:
     """A check's outcome."""
     detail = f": {check.detail}" if check.detail else ""
     return f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}{detail}"

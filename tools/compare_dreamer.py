@@ -32,15 +32,16 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
-from clion_tf.benchmark import versus
+from clion_tf import command
+from clion_tf.analysis import tool_checks
+from clion_tf.analysis.curves import score_tables
+from clion_tf.analysis.curves.curve_arguments import warnings
+from clion_tf.benchmark import speed_versus_original
 from clion_tf.command import UsageError
 from clion_tf.config import DREAMER, parse
-from clion_tf.dreamer import arguments, exchange, side_by_side
+from clion_tf.console import quiet_import
+from clion_tf.dreamer import compare_arguments, episode_exchange, side_by_side_curves
 from clion_tf.files import atomic_write, user_path
-from clion_tf.results import tables
-from clion_tf.results.sources import warnings
-from clion_tf.run import quiet_import
 
 DIFFERENT = 1
 DREAMER_MODE = tuple(f"--{name}={value}" for name, value in DREAMER.items())
@@ -49,7 +50,7 @@ DREAMER_MODE = tuple(f"--{name}={value}" for name, value in DREAMER.items())
 @command.tool("compare_dreamer")
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = arguments.parse(__doc__, words)
+    options = compare_arguments.parse(__doc__, words)
     commands = {f.__name__: f for f in (parity, speed, checkpoint, episodes, curves)}
     return commands[options.command](options)
 
@@ -96,13 +97,13 @@ def speed(options: argparse.Namespace) -> int:
     # `auto` would give ours a lower precision than the original's on a GPU.
     config = parse(["--precision=32", *options.flags])
     try:
-        figures = versus.compare(
+        figures = speed_versus_original.compare(
             config, checkout, python, options.rounds, options.updates, command.progress
         )
-    except versus.VersusError as error:
+    except speed_versus_original.VersusError as error:
         raise UsageError(str(error)) from error
-    result = versus.summary(config, options.updates, figures)
-    print("\n".join(versus.table(result)))
+    result = speed_versus_original.summary(config, options.updates, figures)
+    print("\n".join(speed_versus_original.table(result)))
     if table:
         with atomic_write(table) as file:
             file.write(json.dumps(result, indent=2).encode() + b"\n")
@@ -115,8 +116,8 @@ def checkpoint(options: argparse.Namespace) -> int:
     pickle = existing(options.pickle, "--pickle", pathlib.Path.is_file)
     episodes = options.episodes and existing(options.episodes, "--episodes", pathlib.Path.is_dir)
     with quiet_import():
-        from clion_tf.dreamer import conversion
-    made = conversion.convert(config, pickle, episodes or None, command.progress)
+        from clion_tf.dreamer import checkpoint_conversion
+    made = checkpoint_conversion.convert(config, pickle, episodes or None, command.progress)
     counters = made.counters
     print(f"{made.checkpoint}: {counters.steps} environment steps, {made.action_size} actions")
     print(f"episodes: {counters.episodes}, of {made.replay_steps} environment steps")
@@ -140,7 +141,7 @@ def episodes(options: argparse.Namespace) -> int:
     original = None
     if options.dreamer_dir:
         checkout = user_path(options.dreamer_dir)
-        original = exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
+        original = episode_exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
     ours = user_path(options.logdir) / "episodes" if options.logdir else None
     its = user_path(options.dreamer_episodes) if options.dreamer_episodes else None
     if not its and not (ours and original):
@@ -148,12 +149,13 @@ def episodes(options: argparse.Namespace) -> int:
     agree = True
     try:
         files = [
-            exchange.some_files(folder, options.count) if folder else [] for folder in (ours, its)
+            episode_exchange.some_files(folder, options.count) if folder else []
+            for folder in (ours, its)
         ]
-        for direction in exchange.compare(*files, original, options.length):
-            print("\n".join(exchange.table(direction)), end="\n\n")
+        for direction in episode_exchange.compare(*files, original, options.length):
+            print("\n".join(episode_exchange.table(direction)), end="\n\n")
             agree &= direction.agrees
-    except exchange.ExchangeError as error:
+    except episode_exchange.ExchangeError as error:
         raise UsageError(str(error)) from error
     print("all agree" if agree else "something DIFFERS")
     return command.OK if agree else DIFFERENT
@@ -161,19 +163,25 @@ def episodes(options: argparse.Namespace) -> int:
 
 def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
-    out = checks.output_file(options.out, (".png", ".pdf", ".svg"))
-    target = checks.output_file(options.table, tables.SUFFIXES, "table") if options.table else None
-    found = side_by_side.read(options.logdir, options.dreamer_logdir, options.metric)
+    out = tool_checks.output_file(options.out, (".png", ".pdf", ".svg"))
+    target = (
+        tool_checks.output_file(options.table, score_tables.SUFFIXES, "table")
+        if options.table
+        else None
+    )
+    found = side_by_side_curves.read(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")
-    table = tables.rows(found, "plain", options.steps)
-    from clion_tf.results import plotting  # matplotlib is slow to import, and not for --help.
+    table = score_tables.rows(found, "plain", options.steps)
+    from clion_tf.analysis.curves import (
+        curve_plots,  # matplotlib is slow to import, and not for --help.
+    )
 
-    plotting.save(plotting.learning_curves(found, metric=options.metric), out)
+    curve_plots.save(curve_plots.learning_curves(found, metric=options.metric), out)
     if target is None:
-        print(tables.markdown(table), end="")
+        print(score_tables.markdown(table), end="")
         return command.OK
-    tables.save(table, target)
+    score_tables.save(table, target)
     return command.OK
 
 

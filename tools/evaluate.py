@@ -32,15 +32,17 @@ from collections.abc import Sequence
 
 import tqdm
 
-from clion_tf import checks, command, evaluation, loading, versions
+from clion_tf import command
+from clion_tf.analysis import evaluation, tool_checks, trained_agent
+from clion_tf.analysis.curves.curve import plain_task
+from clion_tf.analysis.curves.method_names import describe
+from clion_tf.analysis.curves.noise_evaluations import UNITS as UNIT_NAMES
+from clion_tf.analysis.evaluation import Conditions, Scores
+from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config, different
-from clion_tf.evaluation import Conditions, Scores
+from clion_tf.console import load_tensorflow
 from clion_tf.files import atomic_write
-from clion_tf.loading import Saved, TrainedAgent
-from clion_tf.results.curves import plain_task
-from clion_tf.results.methods import describe
-from clion_tf.results.robustness import UNITS as UNIT_NAMES
-from clion_tf.run import load_tensorflow
+from clion_tf.logdir import code_versions
 
 ACTIONS = ("densest", "mean", "sample")
 UNITS = tuple(UNIT_NAMES)  # The default first.
@@ -56,8 +58,10 @@ LIMITS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    file = None if options.json is None else checks.output_file(options.json, (".json",), "json")
-    saved = loading.read(options.logdir, options.checkpoint)
+    file = (
+        None if options.json is None else tool_checks.output_file(options.json, (".json",), "json")
+    )
+    saved = trained_agent.read(options.logdir, options.checkpoint)
     if any(options.memory_noise) and saved.config.agent != "clion":
         raise command.UsageError(f"--memory_noise: --agent={saved.config.agent} has no memory h")
     conditions = evaluation.grid(
@@ -67,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.one_at_a_time,
     )
     load_tensorflow()
-    trained = loading.build(saved, options.device, options.action, options.seed)
+    trained = trained_agent.build(saved, options.device, options.action, options.seed)
     print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)
     rows, acting = [], noisy(trained, options)
@@ -119,7 +123,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="environments side by side; as many as cores",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=checks.seed, metavar="N", help="of episodes and policy; the run's"
+        "--seed", type=tool_checks.seed, metavar="N", help="of episodes and policy; the run's"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="write all returns there")
@@ -176,7 +180,7 @@ def evaluate(trained: TrainedAgent, one: Conditions, options: argparse.Namespace
 def write(
     file: pathlib.Path, saved: Saved, acting: Config, rows: Sequence[Scores], unit: str
 ) -> None:
-    """Everything that was found, and of which training; see `clion_tf.results.robustness`.
+    """Everything that was found, and of which training; see `curves.noise_evaluations`.
 
     A line for each key and each row, so that a file is small and can be read.
     """
@@ -193,7 +197,7 @@ def write(
         "seed": config.seed,
         "steps": saved.counters.steps,
         "checkpoint": saved.path.name,
-        "version": versions.of_run(pathlib.Path(config.logdir)),
+        "version": code_versions.of_run(pathlib.Path(config.logdir)),
         "options": options,
         "action": acting.eval_action,
         "evaluation_seed": acting.seed,

@@ -20,9 +20,10 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
-from clion_tf import command, export, loading
+from clion_tf import command
+from clion_tf.analysis import saved_model, trained_agent
+from clion_tf.console import load_tensorflow
 from clion_tf.files import user_path
-from clion_tf.run import load_tensorflow
 
 
 @command.tool("export_policy")
@@ -31,13 +32,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     out = user_path(options.out)
     try:
-        export.check_folder(out)
-        saved = loading.read(options.logdir, options.checkpoint)
+        saved_model.check_folder(out)
+        saved = trained_agent.read(options.logdir, options.checkpoint)
         load_tensorflow()
-        trained = loading.build(saved, "cpu", options.action)
+        trained = trained_agent.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
-        export.save(trained, out)
-    except export.ExportError as error:
+        saved_model.save(trained, out)
+    except saved_model.ExportError as error:
         raise command.UsageError(f"--out={error}") from error
     size = sum(path.stat().st_size for path in out.rglob("*")) / 1e6
     print(f"{out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options."""
     parser = command.parser(
-        "export_policy", __doc__.format(code=textwrap.indent(export.code(["image"]), "    "))
+        "export_policy", __doc__.format(code=textwrap.indent(saved_model.code(["image"]), "    "))
     )
     parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="to write")

@@ -21,9 +21,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from clion_tf import checks, command, evaluation, loading, video
-from clion_tf.run import load_tensorflow
-from clion_tf.showing import filming
+from clion_tf import command
+from clion_tf.analysis import evaluation, tool_checks, trained_agent
+from clion_tf.analysis.videos import filming
+from clion_tf.console import load_tensorflow
+from clion_tf.pictures import video_files
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
 
@@ -37,12 +39,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--what", choices=("policy", "openloop", "memory"), default="policy")
     add("--size", type=command.positive, default=256, help="pixels of a picture's side, 256")
     add("--episodes", type=command.positive, default=1, help="how many, 1 by default")
-    add("--fps", type=checks.more_than_zero, default=20.0, help="agent steps a second, 20")
+    add("--fps", type=tool_checks.more_than_zero, default=20.0, help="agent steps a second, 20")
     add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
     add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
-    add("--rotation", type=checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=checks.seed, help="of episodes and policy; the run's by default")
-    add("--sigma", type=checks.not_negative, help="memory: noise on h; the run's sigma_h")
+    add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add("--seed", type=tool_checks.seed, help="of episodes and policy; the run's by default")
+    add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     return parser.parse_args(arguments)
@@ -54,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if not SMALLEST <= options.size <= LARGEST:
         raise command.UsageError(f"--size={options.size}: use {SMALLEST} to {LARGEST} pixels")
-    out = checks.output_file(options.out, video.SUFFIXES)
-    saved = loading.read(options.logdir, options.checkpoint)
+    out = tool_checks.output_file(options.out, video_files.SUFFIXES)
+    saved = trained_agent.read(options.logdir, options.checkpoint)
     if options.what != "policy":
-        checks.world_model(saved.config)
+        tool_checks.world_model(saved.config)
     load_tensorflow()
-    trained = loading.build(saved, options.device, options.action, options.seed)
+    trained = trained_agent.build(saved, options.device, options.action, options.seed)
     if options.what != "policy":
-        checks.sees_images(trained)
+        tool_checks.sees_images(trained)
     spec = evaluation.spec(trained.config, options.rotation)
     if options.what == "policy":
         spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
@@ -71,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips = policy_clips(films, options.episodes)
     else:
         clips = model_clips(trained, films, options)
-    video.save_clips(out, clips, options.fps)
+    video_files.save_clips(out, clips, options.fps)
     print(f"{out}: {trained.counters.steps} steps of training, returns {listed(returns)}")
     return command.OK
 
@@ -97,8 +99,8 @@ def policy_clips(films: Iterable[filming.Take], count: int) -> Iterator[np.ndarr
 
 def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.ndarray]:
     """What the world model makes of the episodes."""
-    from clion_tf import noise
-    from clion_tf.showing import model_videos
+    from clion_tf.analysis.videos import model_videos
+    from clion_tf.learning import noise
 
     config, models, films = trained.config, trained.agent.models, list(films)
     noises = [noise.SeededNoise(noise.key(config.seed, "video", n)) for n in range(len(films))]

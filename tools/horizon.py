@@ -7,7 +7,7 @@ bounds of eqs. 10 and 13 against the rollout length k, their smallest value mark
 not hold what the theory asks for. Each error is given by a lower and an upper estimate, so k* is a
 range: at least that of the smallest eps_pi and the largest model error, at most that of eps_pi = 1
 and the smallest model error. What the estimates are, and what they are not, is said in
-clion_tf/theory/horizon.py; the theory in docs/theory.md. A bound above 2 r_max / (1 - gamma) is
+theory/horizon_errors.py; the theory in docs/theory.md. A bound above 2 r_max / (1 - gamma) is
 vacuous, as no two returns are further apart; r_max is --reward_max, by default the largest |reward|
 of an agent step in these episodes (1 if all were 0).
 
@@ -22,12 +22,13 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command, loading
-from clion_tf.checkpoint import CheckpointError
+from clion_tf import command
+from clion_tf.analysis import tool_checks, trained_agent
+from clion_tf.analysis.theory import bounds as theory
+from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw, steps, value
+from clion_tf.console import load_tensorflow, quiet_import
 from clion_tf.files import atomic_write
-from clion_tf.run import load_tensorflow, quiet_import
-from clion_tf.theory import bounds as theory
-from clion_tf.theory.horizon_figure import Bound, corners, draw, steps, value
+from clion_tf.logdir.checkpoints import CheckpointError
 
 FIGURES = (".png", ".pdf", ".svg")
 HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
@@ -37,10 +38,10 @@ HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = checks.output_file(options.out, FIGURES)
-    table = checks.output_file(options.json, (".json",), "json") if options.json else None
-    saved = loading.read(options.logdir, options.checkpoint)
-    checks.world_model(saved.config)
+    out = tool_checks.output_file(options.out, FIGURES)
+    table = tool_checks.output_file(options.json, (".json",), "json") if options.json else None
+    saved = trained_agent.read(options.logdir, options.checkpoint)
+    tool_checks.world_model(saved.config)
     if not saved.counters.updates:
         raise CheckpointError(f"{saved.path}: nothing is learned yet")
     found = estimate(saved, options)
@@ -64,20 +65,20 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--episodes", type=command.positive, default=10, help="at most, evenly spread; 10")
     add("--out", default="horizon.png", metavar="FILE", help="figure: .png, .pdf or .svg")
     add("--json", metavar="FILE", help="write all numbers there")
-    add("--reward_max", type=checks.more_than_zero, help="r_max of an agent step")
+    add("--reward_max", type=tool_checks.more_than_zero, help="r_max of an agent step")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     return parser.parse_args(arguments)
 
 
-def estimate(saved: loading.Saved, options: argparse.Namespace):
+def estimate(saved: trained_agent.Saved, options: argparse.Namespace):
     """The `horizon.Estimates`."""
     load_tensorflow()
-    trained = loading.build(saved, options.device)
+    trained = trained_agent.build(saved, options.device)
     with quiet_import():
-        from clion_tf.theory import horizon
+        from clion_tf.analysis.theory import horizon_errors
     folder = pathlib.Path(saved.config.logdir) / "episodes"
-    files = horizon.episode_files(folder, saved.counters.episodes, options.episodes)
-    return horizon.estimate(
+    files = horizon_errors.episode_files(folder, saved.counters.episodes, options.episodes)
+    return horizon_errors.estimate(
         trained.agent, saved.config.seed, files, lambda n: command.progress(f"episode {n}")
     )
 

@@ -5,7 +5,7 @@
 A row for each agent and each one's episodes: how well the world model of the first reconstructs and
 predicts, its critic's error, and what its evaluator can tell, on the same frames for all. So a
 model that sees better is not taken for one whose own agent shows it simpler pictures. What the
-numbers are is said in clion_tf/offline/judging.py. Episodes are played by the evaluation policy,
+numbers are is said in studies/judging.py. Episodes are played by the evaluation policy,
 rotated as the player's run is.
 
 Exit code 0, 2 for what cannot be, 1 if an environment or the disk fails.
@@ -16,25 +16,26 @@ import json
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command, loading
+from clion_tf import command
+from clion_tf.analysis import tool_checks, trained_agent
+from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.studies.study_tables import table
+from clion_tf.analysis.trained_agent import Saved
 from clion_tf.command import UsageError
+from clion_tf.console import quiet_import
 from clion_tf.files import atomic_write, user_path
-from clion_tf.loading import Saved
-from clion_tf.offline.tables import table
-from clion_tf.results.curves import each
-from clion_tf.run import quiet_import
 
 
 @command.tool("judge")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = checks.output_file(options.out, (".json",)) if options.out else None
+    out = tool_checks.output_file(options.out, (".json",)) if options.out else None
     saved = runs(options.logdirs)
     with quiet_import():
-        from clion_tf.offline import judging, training
-    trained = dict(each(saved.items(), lambda named: (named[0], loading.build(named[1]))))
-    unseen = {name: training.played(one, options.episodes) for name, one in trained.items()}
+        from clion_tf.analysis.studies import judging, study_training
+    trained = dict(each(saved.items(), lambda named: (named[0], trained_agent.build(named[1]))))
+    unseen = {name: study_training.played(one, options.episodes) for name, one in trained.items()}
     found = {
         f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
         for name, one in trained.items()
@@ -69,7 +70,7 @@ def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
     paths = [user_path(logdir).resolve() for logdir in logdirs]
     if len(set(paths)) < len(paths):
         raise UsageError("--logdirs: names a run twice")
-    found = checks.runs_with_world_models(paths)
+    found = tool_checks.runs_with_world_models(paths)
     configs = [one.config for one in found.values()]
     tasks = {(one.task, one.observe, one.action_repeat) for one in configs}
     if len(tasks) > 1:

@@ -6,7 +6,7 @@
 Trains one new agent with the run's options and one for each word after --vary (options with commas
 between them), all on the same batches, and judges each by the newest episodes, which none of them
 was trained on: losses, robustness of memory and embedding, errors of imagination, and what the
-evaluator can tell. What the numbers are is said in clion_tf/offline/judging.py. It costs updates
+evaluator can tell. What the numbers are is said in studies/judging.py. It costs updates
 only, no rendering, so that constants can be screened in minutes.
 
 With --from_checkpoint all go on from the run's newest checkpoint instead, on all of its episodes,
@@ -32,13 +32,14 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command, loading
-from clion_tf.checkpoint import load
+from clion_tf import command
+from clion_tf.analysis import tool_checks, trained_agent
+from clion_tf.analysis.studies.study_settings import MODEL_SIZES, PARTS, variant
+from clion_tf.analysis.studies.study_tables import gain, mean, table
 from clion_tf.config import Config, ConfigError, different
+from clion_tf.console import quiet_import
 from clion_tf.files import atomic_write
-from clion_tf.offline.settings import MODEL_SIZES, PARTS, variant
-from clion_tf.offline.tables import gain, mean, table
-from clion_tf.run import quiet_import
+from clion_tf.logdir.checkpoints import load
 
 BASE = "as the run"
 
@@ -47,10 +48,10 @@ BASE = "as the run"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = checks.output_file(options.out, (".json",)) if options.out else None
-    saved = loading.read(options.logdir)
+    out = tool_checks.output_file(options.out, (".json",)) if options.out else None
+    saved = trained_agent.read(options.logdir)
     config = saved.config
-    checks.world_model(config)
+    tool_checks.world_model(config)
     settings = variants(config, options)
     keys = ("updates", "learning", "anew", "anew_moments", "play")
     how = {key: getattr(options, key) for key in keys}
@@ -59,17 +60,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         about[key] = getattr(options, key)
     found = earlier(out, about)
     with quiet_import():
-        from clion_tf.offline import training
+        from clion_tf.analysis.studies import study_training
     start = load(saved.path)[0] if options.from_checkpoint else {}
-    kind = training.kind(saved)
-    plan = training.Plan(start=start, **how)
-    recorded, unseen = training.episodes(saved, options.heldout, options.from_checkpoint)
+    kind = study_training.kind(saved)
+    plan = study_training.Plan(start=start, **how)
+    recorded, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
     # Seed by seed, so that all settings can be compared early.
     for seed, (name, setting) in itertools.product(options.seeds, settings.items()):
         entry = found.setdefault(name, {"options": changed(config, setting), "trainings": {}})
         if str(seed) in entry["trainings"]:
             continue
-        result = training.study(
+        result = study_training.study(
             dataclasses.replace(setting, seed=seed),
             kind,
             recorded,
@@ -112,7 +113,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def seeds(text: str) -> list[int]:
     """An argument such as `0,1,2`, each once."""
-    return list(dict.fromkeys(checks.seed(word) for word in text.split(",")))
+    return list(dict.fromkeys(tool_checks.seed(word) for word in text.split(",")))
 
 
 def count(text: str) -> int:

@@ -26,14 +26,15 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import command
+from clion_tf.analysis import tool_checks
+from clion_tf.analysis.curves import curve_files
+from clion_tf.analysis.curves.curve import Curve
+from clion_tf.analysis.curves.curve_arguments import add_arguments, read, warnings
+from clion_tf.analysis.curves.noise_evaluations import find as find_robustness
+from clion_tf.analysis.curves.noise_evaluations import panels as robustness_panels
 from clion_tf.command import UsageError
 from clion_tf.files import user_path
-from clion_tf.results import curve_files
-from clion_tf.results.curves import Curve
-from clion_tf.results.robustness import find as find_robustness
-from clion_tf.results.robustness import panels as robustness_panels
-from clion_tf.results.sources import add_arguments, read, warnings
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
-    out = checks.output_file(options.out, SUFFIXES) if options.out else None
+    out = tool_checks.output_file(options.out, SUFFIXES) if options.out else None
     if options.robustness:
         return robustness(options, out)
     if options.save and not user_path(options.save).absolute().parent.is_dir():
@@ -73,12 +74,14 @@ def save(options: argparse.Namespace, found: list[Curve]) -> None:
 
 def draw(options: argparse.Namespace, found: list[Curve], out: pathlib.Path) -> None:
     """Writes the figure."""
-    from clion_tf.results import plotting  # matplotlib is slow to import, and not for --help.
+    from clion_tf.analysis.curves import (
+        curve_plots,  # matplotlib is slow to import, and not for --help.
+    )
 
-    figure = plotting.learning_curves(
+    figure = curve_plots.learning_curves(
         found, options.layout, options.metric, options.steps, options.smooth, options.spread
     )
-    plotting.save(figure, out)
+    curve_plots.save(figure, out)
     print(f"{out}: {len(found)} curves")
 
 
@@ -89,9 +92,12 @@ def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
     logging.basicConfig(format="plot: warning: %(message)s")
     evaluations = find_robustness(options.robustness)
     panels = robustness_panels(evaluations)
-    from clion_tf.results import plotting, robustness_figure  # Slow to import, see `draw`.
+    from clion_tf.analysis.curves import (  # Slow to import, see `draw`.
+        curve_plots,
+        robustness_figure,
+    )
 
-    plotting.save(robustness_figure.draw(panels), out)
+    curve_plots.save(robustness_figure.draw(panels), out)
     print(f"{out}: {len(evaluations)} evaluations")
     return command.OK
 

@@ -17,11 +17,12 @@ import json
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command, evaluation, loading
+from clion_tf import command
+from clion_tf.analysis import evaluation, tool_checks, trained_agent
+from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.videos import filming
+from clion_tf.console import load_tensorflow, quiet_import
 from clion_tf.files import atomic_write
-from clion_tf.results.curves import each
-from clion_tf.run import load_tensorflow, quiet_import
-from clion_tf.showing import filming
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -32,16 +33,16 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--logdirs", nargs="+", required=True, metavar="DIR", help="one run's folder, or two")
     add("--out", required=True, metavar="FILE", help=".png, .pdf or .svg")
-    add("--sigma", type=checks.not_negative, default=0.2, help="the figure's, 0.2 by default")
+    add("--sigma", type=tool_checks.not_negative, default=0.2, help="the figure's, 0.2 by default")
     add("--sigmas", type=noises, default=[0, 0.05, 0.1, 0.2, 0.4], help="the table's, as 0,0.1")
     add("--state", choices=("h", "hs"), default="h", help="(h', s), the default, or (h', s')")
     add("--columns", type=command.positive, default=8, help="of the figure, 8 by default")
     add("--episodes", type=command.positive, default=1, help="in the table's mean, 1 by default")
     add("--checkpoint", metavar="STEPS|FILE", help="of each run; the newest by default")
-    add("--rotation", type=checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
+    add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
     add(
         "--seed",
-        type=checks.seed,
+        type=tool_checks.seed,
         help="of episodes and policies; by default each run's, the episodes the first's",
     )
     add("--json", metavar="FILE", help="write the table there too")
@@ -51,26 +52,26 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def noises(text: str) -> list[float]:
     """Standard deviations such as `0,0.1`."""
-    return [checks.not_negative(word) for word in text.split(",")]
+    return [tool_checks.not_negative(word) for word in text.split(",")]
 
 
 @command.tool("reconstruct")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = checks.output_file(options.out, FIGURES)
-    table = checks.output_file(options.json, (".json",), "json") if options.json else None
+    out = tool_checks.output_file(options.out, FIGURES)
+    table = tool_checks.output_file(options.json, (".json",), "json") if options.json else None
     saved = read(options)
 
-    def build(named: tuple[str, loading.Saved]) -> tuple[str, loading.TrainedAgent]:
-        trained = loading.build(named[1], options.device, seed=options.seed)
-        checks.sees_images(trained)
+    def build(named: tuple[str, trained_agent.Saved]) -> tuple[str, trained_agent.TrainedAgent]:
+        trained = trained_agent.build(named[1], options.device, seed=options.seed)
+        tool_checks.sees_images(trained)
         return named[0], trained
 
     load_tensorflow()
     runs = dict(each(saved.items(), build))
     with quiet_import():
-        from clion_tf.showing import memory_figure, memory_study
+        from clion_tf.analysis.videos import memory_figure, memory_study
     first = next(iter(runs.values()))
     spec = evaluation.spec(first.config, options.rotation)
     films = list(filming.of_agent(first, spec, options.episodes))
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command.OK
 
 
-def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
+def read(options: argparse.Namespace) -> dict[str, trained_agent.Saved]:
     """What the runs have saved, by folder; they must be of one task."""
     if len(options.logdirs) > 2:
         raise command.UsageError("--logdirs: one run's folder, or two")
@@ -93,7 +94,7 @@ def read(options: argparse.Namespace) -> dict[str, loading.Saved]:
         raise command.UsageError("--logdirs: the same folder twice")
     if len(options.logdirs) == 2 and not (options.checkpoint or "0").isdigit():
         raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
-    saved = checks.runs_with_world_models(options.logdirs, options.checkpoint)
+    saved = tool_checks.runs_with_world_models(options.logdirs, options.checkpoint)
     (played, first), *others = [(name, one.config) for name, one in saved.items()]
     for name, other in others:
         for option in ("task", "action_repeat"):

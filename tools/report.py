@@ -21,11 +21,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import command
+from clion_tf.analysis import tool_checks
+from clion_tf.analysis.curves.curve_arguments import add_arguments, parse_label
+from clion_tf.analysis.report.report_sources import Found, find
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
-from clion_tf.results.sources import add_arguments, parse_label
-from clion_tf.webpage.found import Found, find
 
 SUFFIXES = (".html", ".htm")
 MEDIA = ("all", "one", "none")
@@ -37,19 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.logdirs:
         raise UsageError("say what to read: --logdirs")
-    out = checks.output_file(options.out, SUFFIXES)
+    out = tool_checks.output_file(options.out, SUFFIXES)
     patterns = [*options.logdirs, *options.curves]
     found = find(patterns, dict(map(parse_label, options.label)), options.robustness)
-    from clion_tf.webpage import page  # matplotlib is slow to import, and not for --help.
+    from clion_tf.analysis.report import (
+        report_page,  # matplotlib is slow to import, and not for --help.
+    )
 
     title = options.title or _title(found)
-    text = page.build(found, title, options.metric, options.media, command.progress)
+    text = report_page.build(found, title, options.metric, options.media, command.progress)
     content = text.encode("utf-8", "replace")  # A folder's name may be no text.
     with atomic_write(out) as file:
         file.write(content)
     runs = len(found.runs)
     print(f"{out}: {runs} run{'s' * (runs != 1)}, {len(content) / 1e6:.1f} MB")
-    if len(content) > page.LARGE:
+    if len(content) > report_page.LARGE:
         sys.stderr.write(
             "report: warning: large for a phone; --media=one or --media=none makes it smaller\n"
         )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from clion_tf import command
-from clion_tf.inspection import inspect_logdir
+from clion_tf.analysis.run_summary import inspect_logdir
 
 
 @command.tool("show_run")

@@ -25,14 +25,15 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
+from clion_tf import command
+from clion_tf.analysis import tool_checks
 from clion_tf.command import UsageError
+from clion_tf.console import EXIT_SIGNAL
 from clion_tf.files import user_path
-from clion_tf.run import EXIT_SIGNAL
-from clion_tf.sweep import plan, schedule
-from clion_tf.sweep.checks import check_folders, check_tasks
-from clion_tf.sweep.gather import FOLDER, gather
-from clion_tf.sweep.making import Resources, jobs_of, make
+from clion_tf.sweep import schedule, sweep_plan
+from clion_tf.sweep.sweep_checks import check_folders, check_tasks
+from clion_tf.sweep.sweep_results import FOLDER, gather
+from clion_tf.sweep.sweep_runner import Resources, jobs_of, make
 
 
 @command.tool("sweep")
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.gather:
         _gather(root)
         return command.OK
-    runs = plan.expand(
+    runs = sweep_plan.expand(
         root,
         *(_names(options, name) for name in ("tasks", "methods")),
         _seeds(options.seeds),
@@ -109,7 +110,7 @@ def _seeds(text: str) -> list[int]:
     try:
         if "," not in text:
             return list(range(command.positive(text)))
-        return [checks.seed(word) for word in text.split(",") if word.strip()]
+        return [tool_checks.seed(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
         raise UsageError(f"--seeds={text}: a number of seeds, or seeds such as 0,3,7") from error
 
@@ -131,10 +132,14 @@ def _parser() -> argparse.ArgumentParser:
         "--address", default="", metavar="auto", help="of a running Ray; default: one of its own"
     )
     parser.add_argument(
-        "--cpus", type=checks.more_than_zero, default=2.0, metavar="N", help="of a run, default 2"
+        "--cpus",
+        type=tool_checks.more_than_zero,
+        default=2.0,
+        metavar="N",
+        help="of a run, default 2",
     )
     parser.add_argument(
-        "--gpus", type=checks.not_negative, default=0.0, metavar="N",
+        "--gpus", type=tool_checks.not_negative, default=0.0, metavar="N",
         help="of a run, default 0; 0.5: two runs share one",
     )  # fmt: skip
     parser.add_argument(
@@ -149,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _count(text: str) -> int:
-    return int(checks.seed(text))
+    return int(tool_checks.seed(text))
 
 
 if __name__ == "__main__":

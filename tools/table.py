@@ -22,30 +22,31 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from clion_tf import checks, command
-from clion_tf.results import tables
-from clion_tf.results.scores import WINDOW, Score
-from clion_tf.results.sources import add_arguments, read
+from clion_tf import command
+from clion_tf.analysis import tool_checks
+from clion_tf.analysis.curves import score_tables
+from clion_tf.analysis.curves.curve_arguments import add_arguments, read
+from clion_tf.analysis.curves.scores import WINDOW, Score
 
 
 @command.tool("table")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    out = checks.output_file(options.out, tables.SUFFIXES) if options.out else None
+    out = tool_checks.output_file(options.out, score_tables.SUFFIXES) if options.out else None
     score = Score(options.window, options.score == "mean")
-    table = tables.rows(read(options), options.layout, options.steps, score)
+    table = score_tables.rows(read(options), options.layout, options.steps, score)
     if out is None:
-        print(tables.markdown(table), end="")
+        print(score_tables.markdown(table), end="")
         return command.OK
-    print(f"{out}: {tables.save(table, out)} lines")
+    print(f"{out}: {score_tables.save(table, out)} lines")
     return command.OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("table", __doc__)
     add_arguments(parser)
-    parser.add_argument("--layout", choices=tables.LAYOUTS, default="plain")
+    parser.add_argument("--layout", choices=score_tables.LAYOUTS, default="plain")
     parser.add_argument(
         "--steps", type=_steps, metavar="N,N", help="environment steps; the paper's by default"
     )

@@ -14,10 +14,10 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agent import Agent
+from clion_tf.agents.clion import Agent
 from clion_tf.config import DREAMER, EARLIER, Config, ConfigError
 from clion_tf.learning.losses import Tensors
-from clion_tf.noise import GivenNoise
+from clion_tf.learning.noise import GivenNoise
 
 OUTPUT_TOLERANCE = 1e-4  # Largest difference over the reference's largest absolute value.
 GRADIENT_TOLERANCE = 1e-3

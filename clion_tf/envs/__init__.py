@@ -5,10 +5,7 @@ must not meet TensorFlow in one process; `clion_tf.envs.dmc` and `clion_tf.envs.
 needs them.
 """
 
-from clion_tf.envs.factory import episode_seed, make
-from clion_tf.envs.remote import RemoteEnv
-from clion_tf.envs.rotation import rotate_image
-from clion_tf.envs.spec import (
+from clion_tf.envs.env_spec import (
     EnvError,
     EnvSpec,
     EpisodeFailed,
@@ -17,7 +14,10 @@ from clion_tf.envs.spec import (
     UnknownTaskError,
     WorkerError,
 )
-from clion_tf.envs.supervised import SupervisedEnvs
+from clion_tf.envs.image_rotation import rotate_image
+from clion_tf.envs.make_env import episode_seed, make
+from clion_tf.envs.remote_env import RemoteEnv
+from clion_tf.envs.supervised_envs import SupervisedEnvs
 from clion_tf.envs.wrappers import (
     ActionRepeat,
     AddPicture,

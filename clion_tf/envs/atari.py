@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import gymnasium
 import numpy as np
 
-from clion_tf.envs.spec import EnvError, EnvSpec, UnknownTaskError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, UnknownTaskError
 
 _NOOP = 0
 _STICKY = 0.25  # Probability that the emulator repeats the action before instead, per frame.

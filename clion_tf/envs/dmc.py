@@ -8,7 +8,7 @@ import gymnasium
 import numpy as np
 
 from clion_tf.envs import opengl
-from clion_tf.envs.spec import EnvError, UnknownTaskError
+from clion_tf.envs.env_spec import EnvError, UnknownTaskError
 
 # dm_control has no infinite bounds: an unlimited actuator is given MuJoCo's largest number.
 _UNLIMITED = 1e10

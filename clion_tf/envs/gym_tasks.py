@@ -7,8 +7,8 @@ import types
 
 import gymnasium
 
-from clion_tf.envs.observations import plan, space_of, unseen
-from clion_tf.envs.spec import EnvError, EnvSpec, RenderingError, UnknownTaskError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, RenderingError, UnknownTaskError
+from clion_tf.envs.observation_choice import plan, space_of, unseen
 from clion_tf.envs.wrappers import rendered
 
 _PREFIX = "gym:"

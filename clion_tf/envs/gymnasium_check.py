@@ -16,8 +16,8 @@ from collections.abc import Callable
 import gymnasium
 from gymnasium.utils.env_checker import check_env
 
-from clion_tf.envs import factory
-from clion_tf.envs.spec import EnvSpec
+from clion_tf.envs import make_env
+from clion_tf.envs.env_spec import EnvSpec
 
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
 # What is so by intention: ours has wrappers, and state observations have no bounds.
@@ -29,9 +29,9 @@ _EXPECTED = re.compile(
 def check(spec: EnvSpec) -> dict[str, dict]:
     """{'bare': …, 'as the agent sees it': …}, each {'error': str, 'notes': [str]}."""
     return {
-        "bare": _outcome(lambda: factory.simulator(spec).unwrapped),
+        "bare": _outcome(lambda: make_env.simulator(spec).unwrapped),
         # A number of its own, for what the first one may not have given back.
-        "as the agent sees it": _outcome(lambda: factory.make(_next(spec))),
+        "as the agent sees it": _outcome(lambda: make_env.make(_next(spec))),
     }
 
 

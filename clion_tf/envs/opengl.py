@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from clion_tf.envs.spec import EnvError, RenderingError
+from clion_tf.envs.env_spec import EnvError, RenderingError
 
 _ADVICE = {
     "egl": (
@@ -131,17 +131,12 @@ def _advice(backend: str, cause: str) -> str:
 
 def main() -> int:
     """Render one frame; 0 and the renderer on stdout, or 1 and the reason on stderr."""
-    # Only here, as the environment imports this module.
-    from clion_tf.envs.dmc import DMControl
-
     try:
-        env = DMControl("cartpole_swingup")
-        env.reset(seed=0)
-        frame = env.render()
-        height, width, _ = frame.shape
+        physics = load_suite().load("cartpole", "swingup").physics
+        with rendering_errors():
+            height, width, _ = physics.render(64, 64, camera_id=0).shape
         backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
-        sys.stdout.write(f"rendered {height}x{width} with {backend}: {env.renderer}\n")
-        env.close()
+        sys.stdout.write(f"rendered {height}x{width} with {backend}: {renderer(physics)}\n")
     except EnvError as error:
         sys.stderr.write(f"{error}\n")
         return 1

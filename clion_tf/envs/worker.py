@@ -22,8 +22,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import described, factory, promises
-from clion_tf.envs.spec import EnvError, EnvSpec, PromiseError, RenderingError, UnknownTaskError
+from clion_tf.envs import make_env, step_checks, task_description
+from clion_tf.envs.env_spec import EnvError, EnvSpec, PromiseError, RenderingError, UnknownTaskError
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST = 300  # characters of an environment's own error message
@@ -43,7 +43,7 @@ class Session:
 
     def __init__(self, spec: EnvSpec):
         self._spec = spec
-        self._env = factory.make(spec)
+        self._env = make_env.make(spec)
         self._running = False
 
     def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str, dict[str, Any]]:
@@ -55,11 +55,11 @@ class Session:
         # An environment may have something else of that name.
         renderer = " ".join(said.split()) if isinstance(said, str) else ""
         spaces = self._env.action_space, self._env.observation_space
-        return *spaces, renderer, described.describe(self._env)
+        return *spaces, renderer, task_description.describe(self._env)
 
     def reset(self, episode: int) -> dict[str, np.ndarray]:
         self._running = False
-        observation, _ = self._env.reset(seed=factory.episode_seed(self._spec, episode))
+        observation, _ = self._env.reset(seed=make_env.episode_seed(self._spec, episode))
         self._running = True
         return observation
 
@@ -143,7 +143,7 @@ def _close(session: Session, spec: EnvSpec) -> None:
 def _failure(error: BaseException, spec: EnvSpec, doing: str) -> tuple[str, ...]:
     """The error as text: the learner may lack the class, or be unable to unpickle it."""
     if isinstance(error, PromiseError):
-        text = _named(spec, "" if error.promise == promises.RENDERS else doing, str(error))
+        text = _named(spec, "" if error.promise == step_checks.RENDERS else doing, str(error))
         return ("error", "PromiseError", text, error.promise)
     for known in (UnknownTaskError, RenderingError, EnvError):
         if isinstance(error, known):

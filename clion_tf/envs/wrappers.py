@@ -7,10 +7,10 @@ import gymnasium
 import numpy as np
 from PIL import Image, ImageOps
 
-from clion_tf.envs import images, promises
-from clion_tf.envs.observations import space_of
-from clion_tf.envs.rotation import rotate_image
-from clion_tf.envs.spec import EnvError, PromiseError
+from clion_tf.envs import agent_images, step_checks
+from clion_tf.envs.env_spec import EnvError, PromiseError
+from clion_tf.envs.image_rotation import rotate_image
+from clion_tf.envs.observation_choice import space_of
 
 # Keep the streams of angles and of blank frames apart from each other and from the simulator's own,
 # which grow from the same seed.
@@ -36,16 +36,16 @@ class ActionRepeat(gymnasium.Wrapper):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
-        return promises.reset_result(self.env.reset(seed=seed, options=options)), {}
+        return step_checks.reset_result(self.env.reset(seed=seed, options=options)), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         total, steps, over = 0.0, 0, False
         while steps < self._amount and not over:
-            obs, reward, terminated, truncated = promises.step_result(self.env.step(action))
+            obs, reward, terminated, truncated = step_checks.step_result(self.env.step(action))
             total += reward
             steps += 1
             over = terminated or truncated
-        promises.check_reward(total)
+        step_checks.check_reward(total)
         info = {"discount": 0.0 if terminated else 1.0, "steps": steps}
         return obs, total, terminated, truncated, info
 
@@ -105,15 +105,15 @@ def rendered(env: gymnasium.Env) -> np.ndarray:
     scene = env.render()
     if not isinstance(scene, np.ndarray):
         hint = "; make it with render_mode='rgb_array'" if scene is None else ""
-        raise _no_picture(promises.described(scene) + hint)
+        raise _no_picture(step_checks.described(scene) + hint)
     if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
-        raise _no_picture(promises.described(scene))
+        raise _no_picture(step_checks.described(scene))
     return np.asarray(scene)
 
 
 def _no_picture(found: str) -> PromiseError:
     text = f"render() must give uint8 (height, width, 3), not {found}"
-    return PromiseError(text, promises.RENDERS)
+    return PromiseError(text, step_checks.RENDERS)
 
 
 class RenderImage(gymnasium.ObservationWrapper):
@@ -132,7 +132,7 @@ class RenderImage(gymnasium.ObservationWrapper):
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.scene = rendered(self.env)
-        return {"image": images.fit(self.scene, self._size), **observation}
+        return {"image": agent_images.fit(self.scene, self._size), **observation}
 
 
 class AddPicture(gymnasium.ObservationWrapper):

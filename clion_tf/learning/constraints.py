@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from clion_tf.learning import replicas
+from clion_tf.learning import replica_sums
 from clion_tf.models.distance import squared_distance
 
 
@@ -39,8 +39,8 @@ def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
     if units == "absolute":
         return 1.0
     rows = tf.stop_gradient(tf.reshape(tf.cast(deter, tf.float32), [-1, deter.shape[-1]]))
-    centred = rows - replicas.average(tf.reduce_mean(rows, 0))
-    return tf.sqrt(replicas.average(tf.reduce_mean(tf.square(centred))))
+    centred = rows - replica_sums.average(tf.reduce_mean(rows, 0))
+    return tf.sqrt(replica_sums.average(tf.reduce_mean(tf.square(centred))))
 
 
 def excess(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:

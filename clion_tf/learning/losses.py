@@ -10,14 +10,14 @@ import dataclasses
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from clion_tf.learning import augmentation, behaviour, constraints, replicas, weighting
+from clion_tf.learning import augmentation, behaviour, constraints, replica_sums, weighting
 from clion_tf.learning.imagination import imagine
+from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import cumulative_discount, lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
 from clion_tf.models.packing import pack, unpack
 from clion_tf.models.rssm import RSSM
-from clion_tf.noise import Noise
 
 Tensors = dict[str, tf.Tensor]
 
@@ -110,7 +110,7 @@ def world_model(models: Models, settings: Settings, data: Tensors, noise: Noise)
     if models.pcont is not None:
         log_prob += _discount_head(models, settings, data, out)
     kl = tfd.kl_divergence(models.rssm.get_dist(post), models.rssm.get_dist(prior))
-    out["kl_before_free_nats"] = replicas.mean(tf.reduce_mean(kl))
+    out["kl_before_free_nats"] = replica_sums.mean(tf.reduce_mean(kl))
     # Clipped after the mean over batch and time, as Dreamer's code does.
     out["kl"] = tf.maximum(out["kl_before_free_nats"], settings.free_nats)
     loss = settings.kl_scale * out["kl"] - log_prob

@@ -1,7 +1,7 @@
 """Rotation of images by gathered bilinear sampling; compiles under XLA.
 
 TensorFlow's projective transform is little faster on CPUs (0.10 s against 0.12 s for 512 images)
-and does not compile. The workers rotate what they observe by `clion_tf.envs.rotation`; both give
+and does not compile. The workers rotate what they observe by `envs.image_rotation`; both give
 the same picture (tested).
 """
 

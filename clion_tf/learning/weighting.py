@@ -6,7 +6,7 @@ z_{t+1}.
 
 import tensorflow as tf
 
-from clion_tf.learning import replicas
+from clion_tf.learning import replica_sums
 from clion_tf.models.rssm import RSSM, State, time_major
 from clion_tf.models.scan import scan
 
@@ -84,13 +84,13 @@ def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
     """
     log_weight = logit if ratio else tf.math.log_sigmoid(logit)
     flat = tf.reshape(tf.cast(log_weight, tf.float32), [-1])
-    weight = replicas.softmax(flat) * replicas.total(tf.cast(tf.size(flat), tf.float32))
+    weight = replica_sums.softmax(flat) * replica_sums.total(tf.cast(tf.size(flat), tf.float32))
     return tf.reshape(weight, tf.shape(logit))
 
 
 def effective_sample_size(weight: tf.Tensor) -> tf.Tensor:
     """(sum w)^2 / (n sum w^2): 1 for equal weights, 1/n when one takes all."""
-    size = replicas.total(tf.cast(tf.size(weight), tf.float32))
-    first = replicas.total(tf.reduce_sum(weight))
-    second = replicas.total(tf.reduce_sum(tf.square(weight)))
+    size = replica_sums.total(tf.cast(tf.size(weight), tf.float32))
+    first = replica_sums.total(tf.reduce_sum(weight))
+    second = replica_sums.total(tf.reduce_sum(tf.square(weight)))
     return tf.square(first) / (size * second)

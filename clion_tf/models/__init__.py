@@ -11,7 +11,7 @@ from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import ActionHead, DenseHead
 from clion_tf.models.layers import ACTIVATIONS, Network, by_path
 from clion_tf.models.rssm import RSSM
-from clion_tf.models.vectors import VectorDecoder, VectorEncoder
+from clion_tf.models.vector_networks import VectorDecoder, VectorEncoder
 
 
 @dataclasses.dataclass(frozen=True)

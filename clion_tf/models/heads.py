@@ -6,8 +6,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from clion_tf.models.distributions import OneHot, Policy, TanhNormal
 from clion_tf.models.layers import Network, activation_gradient
-from clion_tf.models.policies import OneHot, Policy, TanhNormal
 
 
 class DenseHead(Network):

@@ -11,10 +11,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
-from clion_tf.logdir import in_use
-from clion_tf.run import FAILED, REFUSED
-from clion_tf.sweep import child, standing
-from clion_tf.sweep.standing import NOWHERE, Standing
+from clion_tf.console import FAILED, REFUSED
+from clion_tf.logdir.run_folder import in_use
+from clion_tf.sweep import child_process, run_progress
+from clion_tf.sweep.run_progress import NOWHERE, Standing
 
 PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
 POLL = 1.0  # Seconds between looks at whether the run goes on and should.
@@ -94,7 +94,7 @@ def attempt(order: Order, report: Report) -> Ended:
     line = _last_line(order.log, begin) or f"exit code {code}"
     if code < 0:
         line = f"killed by {signal.Signals(-code).name} after: {line}"
-    return Ended(code, line, standing.read(order.folder), stopped)
+    return Ended(code, line, run_progress.read(order.folder), stopped)
 
 
 def final(ended: Ended) -> bool:
@@ -121,7 +121,7 @@ def _headline(order: Order) -> str:
 def _process(order: Order, log) -> Iterator[subprocess.Popen]:
     """The run's process, which never outlives the block."""
     process = subprocess.Popen(
-        child.command(order.words),
+        child_process.command(order.words),
         cwd=order.cwd if os.path.isdir(order.cwd) else None,
         env=_environment(order),
         stdin=subprocess.DEVNULL,
@@ -163,7 +163,7 @@ def _watch(process: subprocess.Popen, folder: pathlib.Path, report: Report) -> b
 
 def _standing(folder: pathlib.Path, before: Standing) -> Standing:
     try:
-        return standing.read(folder)
+        return run_progress.read(folder)
     except OSError:  # A file server that is away for a moment is the run's business.
         return before
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from clion_tf.sweep.attempt import Ended, Order, final
-from clion_tf.sweep.plan import PlannedRun
-from clion_tf.sweep.standing import NOWHERE, Standing
+from clion_tf.sweep.run_progress import NOWHERE, Standing
+from clion_tf.sweep.sweep_plan import PlannedRun
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
 OVER = (DONE, FAILED, STOPPED)

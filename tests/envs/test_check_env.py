@@ -9,9 +9,9 @@ from conftest import FOLDER
 from PIL import Image
 
 from clion_tf import command
-from clion_tf.envs import EnvSpec, checking
-from clion_tf.envs.checking import Frame
-from clion_tf.showing import contact_sheet
+from clion_tf.analysis.videos import contact_sheet
+from clion_tf.envs import EnvSpec, env_checker
+from clion_tf.envs.env_checker import Frame
 
 
 def load_tool():
@@ -55,7 +55,7 @@ def test_a_sound_environment(capsys, tmp_path):
 
 @pytest.fixture
 def without_gymnasiums(monkeypatch):
-    monkeypatch.setattr(checking, "_gymnasiums_checker", lambda spec: {})
+    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: {})
 
 
 SAME = ("episode 0 again, in the same worker", "episode 0 again, in another worker")
@@ -93,7 +93,7 @@ def test_broken_promises_are_found(kind, failures, without_gymnasiums):
     repeat = 1 if kind in ("numbers", "nan") else 2
     task = f"faulty_envs:make_{kind}"
     spec = EnvSpec(task, observe="vector", action_repeat=repeat, time_limit=24)
-    report = checking.examine(spec)
+    report = env_checker.examine(spec)
     found = {check.name: check.detail for check in report.checks if not check.passed}
     if kind in ("numbers", "nan"):
         # Until it broke its promise it did the same.
@@ -105,14 +105,14 @@ def test_broken_promises_are_found(kind, failures, without_gymnasiums):
 
 def test_environments_that_are_open_together_have_numbers_of_their_own(tmp_path, monkeypatch):
     monkeypatch.setenv("LOCKS", str(tmp_path))
-    report = checking.examine(EnvSpec("faulty_envs:locking", observe="vector", time_limit=8))
+    report = env_checker.examine(EnvSpec("faulty_envs:locking", observe="vector", time_limit=8))
     assert report.passed and len(report.checks) == 11
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2"]
 
 
 def test_gymnasiums_checker_speaks(capsys, monkeypatch):
-    monkeypatch.setattr(checking, "_play_all", lambda *arguments: [])
-    monkeypatch.setattr(checking, "_same_again", lambda *arguments: [])
+    monkeypatch.setattr(env_checker, "_play_all", lambda *arguments: [])
+    monkeypatch.setattr(env_checker, "_same_again", lambda *arguments: [])
     code, printed, _ = run(capsys, "--task=faulty_envs:make_shape", "--observe=vector")
     assert code == 1
     assert "FAIL  gymnasium's checker, bare: AssertionError" in printed
@@ -130,7 +130,7 @@ def test_an_environment_that_breaks_its_promise_at_once_is_shown_too(capsys, wit
 
 def test_a_dead_checker_is_a_failed_check(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.executable", "/bin/false")
-    outcome = checking._gymnasiums_checker(EnvSpec("env_fakes:counting"))
+    outcome = env_checker._gymnasiums_checker(EnvSpec("env_fakes:counting"))
     assert outcome == {"the environment": {"error": "its process died", "notes": []}}
 
 
@@ -164,9 +164,9 @@ def test_bad_words(capsys, word):
 
 
 def test_extreme_actions():
-    assert list(checking.extreme_actions(gymnasium.spaces.Discrete(3))) == [0, 1, 2]
+    assert list(env_checker.extreme_actions(gymnasium.spaces.Discrete(3))) == [0, 1, 2]
     box = gymnasium.spaces.Box(-1.0, 1.0, (2,), np.float32)
-    found = [action.tolist() for action in checking.extreme_actions(box)]
+    found = [action.tolist() for action in env_checker.extreme_actions(box)]
     assert found == [[-1, -1], [-1, 0], [0, -1], [1, 1], [1, 0], [0, 1]]
 
 
@@ -187,10 +187,10 @@ def test_long_episodes_keep_few_frames_first_and_last_among_them():
 
     env = Long()
     env.observation_space = type("Any", (), {"contains": lambda self, observation: True})()
-    played = checking.play(env, 0, iter(range(10_000)))
+    played = env_checker.play(env, 0, iter(range(10_000)))
     steps = [frame.step for frame in played.frames]
-    assert steps[0] == 0 and steps[-1] == 999 and 30 < len(steps) <= checking.MOST_FRAMES
-    assert len(set(np.diff(steps[:-1]))) == 1 and len(played.start) == checking.COMPARED + 1
+    assert steps[0] == 0 and steps[-1] == 999 and 30 < len(steps) <= env_checker.MOST_FRAMES
+    assert len(set(np.diff(steps[:-1]))) == 1 and len(played.start) == env_checker.COMPARED + 1
 
 
 def test_sheet_shows_frames_in_order():

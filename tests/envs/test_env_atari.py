@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, make
-from clion_tf.envs.images import fit
+from clion_tf.envs.agent_images import fit
 
 ale_py = pytest.importorskip("ale_py")
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import FOLDER, PATHS
 
-from clion_tf.envs import EnvSpec, checking
+from clion_tf.envs import EnvSpec, env_checker
 
 ROOT = FOLDER.parents[1]
 
@@ -35,7 +35,7 @@ def test_readme_in_ten_lines(shown):
     code = shown("README.md")
     body = code.split("class ")[1].split("\n\n\n")[0]
     assert len([line for line in body.splitlines() if line]) <= 10
-    report = checking.examine(EnvSpec("my_env:make", time_limit=60, observe="vector"))
+    report = env_checker.examine(EnvSpec("my_env:make", time_limit=60, observe="vector"))
     assert [check for check in report.checks if not check.passed] == []
     [played] = report.episodes
     assert played.end == "cut (discount 1)" and played.steps == 60 and played.reward < 0
@@ -44,7 +44,7 @@ def test_readme_in_ten_lines(shown):
 @pytest.mark.parametrize("task", ["my_env:make", "gym:my_env:MyEnv-v0"])
 def test_one_with_images_passes_every_check(task, shown):
     shown("docs/environments.md")
-    report = checking.examine(EnvSpec(task, time_limit=60))
+    report = env_checker.examine(EnvSpec(task, time_limit=60))
     assert [check for check in report.checks if not check.passed] == [] and report.notes == []
     assert len(report.checks) == 11
     [played] = report.episodes

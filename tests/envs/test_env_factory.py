@@ -147,7 +147,7 @@ def test_episode_seeds_differ_in_each_part():
 def test_workers_side_imports_no_tensorflow(run_python):
     code = """
 import sys
-import clion_tf.envs.worker, clion_tf.envs.factory, clion_tf.envs.dmc, clion_tf.envs.opengl
+import clion_tf.envs.worker, clion_tf.envs.make_env, clion_tf.envs.dmc, clion_tf.envs.opengl
 clion_tf.envs.opengl.load_suite()
 loaded = {"tensorflow", "keras", "tf_keras", "jax", "torch"} & set(sys.modules)
 assert not loaded, loaded

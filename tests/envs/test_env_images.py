@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from clion_tf.envs import EnvError
-from clion_tf.envs.images import channel_axis, fit, is_image, resembles_image
+from clion_tf.envs.agent_images import channel_axis, fit, is_image, resembles_image
 
 
 def noise(*shape):

@@ -7,7 +7,7 @@ from env_fakes import CountingEnv
 from gymnasium import spaces
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, make
-from clion_tf.envs.observations import SelectObservation, plan
+from clion_tf.envs.observation_choice import SelectObservation, plan
 
 PICTURE = spaces.Box(0, 255, (20, 30, 3), np.uint8)
 MIXED = spaces.Dict(

@@ -7,47 +7,56 @@ import numpy as np
 import pytest
 from conftest import FOLDER
 
-from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, checking, make, promises
+from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, env_checker, make, step_checks
 from clion_tf.envs.worker import Session, _failure
 
 INFO = "(observation, reward, terminated, truncated, info)"
 REFUSED = {
-    "api_reset": (promises.RETURNS, "reset() returns float64 (3,), not (observation, info)"),
-    "api_step": (promises.RETURNS, f"step() returns a tuple of 4, not {INFO}"),
-    "unseen": (promises.RENDERS, "render() must give uint8 (height, width, 3), not None; make it"),
-    "shorter": (promises.SPACE, "reset() observes 2 numbers, its space has 3"),
-    "shorter_step": (promises.SPACE, "step() observes 2 numbers, its space has 3"),
-    "axes": (promises.SPACE, "step() observes shape (3, 1), its space has (3,)"),
-    "none": (promises.SPACE, "step() observes the keys , its space is Box(-inf, inf, (3,)"),
-    "ragged": (promises.SPACE, "step() observes a list, its space is Box(-inf, inf, (3,)"),
-    "text": (promises.SPACE, "step() observes <U1 (3,), its space is Box(-inf, inf, (3,)"),
-    "complex": (promises.SPACE, "step() observes complex128 (3,), its space is Box("),
-    "array": (promises.SPACE, "step() observes a Numbers, its space is Box("),
-    "nan": (promises.FINITE, "step() observes [1] = nan"),
-    "inf": (promises.FINITE, "step() observes [2] = -inf"),
-    "large": (promises.FINITE, "reset() observes [1] = 1e+300, too large for float32"),
-    "grid": (promises.FINITE, "step() observes [1, 0] = nan"),
-    "key": (promises.SPACE, "step() observes no 'gear', but the keys 'speed'"),
-    "no_dict": (promises.SPACE, "reset() observes no 'gear', but float64 (2,)"),
-    "part": (promises.SPACE, "reset() observes 4 numbers as speed, its space has 2"),
-    "part_nan": (promises.FINITE, "reset() observes speed[1] = nan"),
-    "gear": (promises.SPACE, "reset() observes 3 as gear, its space is Discrete(3)"),
-    "half_gear": (promises.SPACE, "reset() observes 1.0 as gear, its space is Discrete(3)"),
-    "dice": (promises.SPACE, "reset() observes [1, 3], its space is MultiDiscrete([2 3])"),
-    "bits": (promises.SPACE, "reset() observes [1, 2], its space is MultiBinary(2)"),
-    "camera": (promises.SPACE, "reset() observes float64 (8, 8, 3) as camera, not uint8 (8, 8, 3)"),
-    "camera_size": (promises.SPACE, "reset() observes uint8 (8, 9, 3) as camera, not uint8 (8, 8,"),
-    "reward_none": (promises.REWARDS, "step() gives the reward 'good', not a number"),
-    "reward_nan": (promises.REWARDS, "step() gives the reward nan"),
-    "reward_inf": (promises.REWARDS, "step() gives the reward inf"),
-    "reward_large": (promises.REWARDS, "step() gives the reward 2e+39, too large for float32"),
-    "reward_sum": (promises.REWARDS, "step() gives the reward 4e+38, too large for float32"),
-    "reward_two": (promises.REWARDS, "step() gives the reward float64 (2,), not a number"),
-    "reward_complex": (promises.REWARDS, "step() gives the reward 1j, not a number"),
-    "flag_none": (promises.RETURNS, "step() returns terminated None, not True or False"),
-    "flag_text": (promises.RETURNS, "step() returns truncated 'no', not True or False"),
-    "flag_number": (promises.RETURNS, "step() returns terminated 0.5, not True or False"),
-    "flag_array": (promises.RETURNS, "step() returns terminated bool (2,), not True or False"),
+    "api_reset": (step_checks.RETURNS, "reset() returns float64 (3,), not (observation, info)"),
+    "api_step": (step_checks.RETURNS, f"step() returns a tuple of 4, not {INFO}"),
+    "unseen": (
+        step_checks.RENDERS,
+        "render() must give uint8 (height, width, 3), not None; make it",
+    ),
+    "shorter": (step_checks.SPACE, "reset() observes 2 numbers, its space has 3"),
+    "shorter_step": (step_checks.SPACE, "step() observes 2 numbers, its space has 3"),
+    "axes": (step_checks.SPACE, "step() observes shape (3, 1), its space has (3,)"),
+    "none": (step_checks.SPACE, "step() observes the keys , its space is Box(-inf, inf, (3,)"),
+    "ragged": (step_checks.SPACE, "step() observes a list, its space is Box(-inf, inf, (3,)"),
+    "text": (step_checks.SPACE, "step() observes <U1 (3,), its space is Box(-inf, inf, (3,)"),
+    "complex": (step_checks.SPACE, "step() observes complex128 (3,), its space is Box("),
+    "array": (step_checks.SPACE, "step() observes a Numbers, its space is Box("),
+    "nan": (step_checks.FINITE, "step() observes [1] = nan"),
+    "inf": (step_checks.FINITE, "step() observes [2] = -inf"),
+    "large": (step_checks.FINITE, "reset() observes [1] = 1e+300, too large for float32"),
+    "grid": (step_checks.FINITE, "step() observes [1, 0] = nan"),
+    "key": (step_checks.SPACE, "step() observes no 'gear', but the keys 'speed'"),
+    "no_dict": (step_checks.SPACE, "reset() observes no 'gear', but float64 (2,)"),
+    "part": (step_checks.SPACE, "reset() observes 4 numbers as speed, its space has 2"),
+    "part_nan": (step_checks.FINITE, "reset() observes speed[1] = nan"),
+    "gear": (step_checks.SPACE, "reset() observes 3 as gear, its space is Discrete(3)"),
+    "half_gear": (step_checks.SPACE, "reset() observes 1.0 as gear, its space is Discrete(3)"),
+    "dice": (step_checks.SPACE, "reset() observes [1, 3], its space is MultiDiscrete([2 3])"),
+    "bits": (step_checks.SPACE, "reset() observes [1, 2], its space is MultiBinary(2)"),
+    "camera": (
+        step_checks.SPACE,
+        "reset() observes float64 (8, 8, 3) as camera, not uint8 (8, 8, 3)",
+    ),
+    "camera_size": (
+        step_checks.SPACE,
+        "reset() observes uint8 (8, 9, 3) as camera, not uint8 (8, 8,",
+    ),
+    "reward_none": (step_checks.REWARDS, "step() gives the reward 'good', not a number"),
+    "reward_nan": (step_checks.REWARDS, "step() gives the reward nan"),
+    "reward_inf": (step_checks.REWARDS, "step() gives the reward inf"),
+    "reward_large": (step_checks.REWARDS, "step() gives the reward 2e+39, too large for float32"),
+    "reward_sum": (step_checks.REWARDS, "step() gives the reward 4e+38, too large for float32"),
+    "reward_two": (step_checks.REWARDS, "step() gives the reward float64 (2,), not a number"),
+    "reward_complex": (step_checks.REWARDS, "step() gives the reward 1j, not a number"),
+    "flag_none": (step_checks.RETURNS, "step() returns terminated None, not True or False"),
+    "flag_text": (step_checks.RETURNS, "step() returns truncated 'no', not True or False"),
+    "flag_number": (step_checks.RETURNS, "step() returns terminated 0.5, not True or False"),
+    "flag_array": (step_checks.RETURNS, "step() returns terminated bool (2,), not True or False"),
 }
 IMAGES = ("unseen", "camera", "camera_size")
 
@@ -83,7 +92,7 @@ def test_a_worker_says_it_and_goes_on():
             env.reset(number)
             with pytest.raises(PromiseError) as caught:
                 env.step(np.zeros(2, np.float32))
-            assert caught.value.promise == promises.SPACE
+            assert caught.value.promise == step_checks.SPACE
         assert str(caught.value) == (
             "environment odd_returns:shorter_step: step() observes 2 numbers, its space has 3"
         )
@@ -91,9 +100,9 @@ def test_a_worker_says_it_and_goes_on():
 
 @pytest.mark.parametrize("name", ["shorter", "nan", "large", "reward_sum", "flag_none", "unseen"])
 def test_the_check_says_what_training_says(name, monkeypatch):
-    monkeypatch.setattr(checking, "_gymnasiums_checker", lambda spec: {})
+    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: {})
     promise, text = REFUSED[name]
-    failed = [check for check in checking.examine(spec(name)).checks if not check.passed]
+    failed = [check for check in env_checker.examine(spec(name)).checks if not check.passed]
     assert [check.name for check in failed] == [promise]
     assert failed[0].detail.startswith(f"environment odd_returns:{name}: {text}")
     assert failed[0].detail.endswith("(episode 0, after environment step 0)")
@@ -114,9 +123,9 @@ def test_odd_kinds_of_truth_are_truth():
 def test_what_rounds_to_the_largest_float32_is_not_too_large():
     largest = float(np.finfo(np.float32).max)
     assert steps(make(spec("rounds")))[0][0]["vector"][2] == np.float32(largest)
-    promises.check_reward(largest * (1 + 1e-9))
+    step_checks.check_reward(largest * (1 + 1e-9))
     with pytest.raises(PromiseError, match="too large for float32"):
-        promises.check_reward(largest * (1 + 1e-6))
+        step_checks.check_reward(largest * (1 + 1e-6))
 
 
 def test_numbers_beyond_their_bounds_are_a_remark_once_and_no_more():

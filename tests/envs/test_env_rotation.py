@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clion_tf.envs import rotate_image
-from clion_tf.envs.rotation import FILLS
+from clion_tf.envs.image_rotation import FILLS
 
 
 def noise(height, width, channels=3, seed=0):

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote_env
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZERO = np.zeros(2, np.float32)
@@ -353,7 +353,7 @@ def test_a_keeper_ends_all_when_its_stdin_ends():
     """How it learns of the learner's end where a process cannot ask to be told of it."""
     here, there = socket.socketpair()
     program = "import time; print('up', flush=True); time.sleep(600)"
-    keeper = [sys.executable, "-I", "-S", str(remote._KEEPER), str(there.fileno())]
+    keeper = [sys.executable, "-I", "-S", str(remote_env._KEEPER), str(there.fileno())]
     with (
         here,
         subprocess.Popen(

@@ -10,9 +10,9 @@ import time
 import pytest
 
 from clion_tf.sweep import attempt as module
-from clion_tf.sweep import child
+from clion_tf.sweep import child_process
 from clion_tf.sweep.attempt import Order, attempt, final
-from clion_tf.sweep.standing import Standing
+from clion_tf.sweep.run_progress import Standing
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def run(tmp_path, monkeypatch):
     """Function of a script and what to answer its reports: how the attempt ended."""
     monkeypatch.setattr(module, "POLL", 0.05)
     monkeypatch.setattr(module, "READ_EVERY", 0.0)
-    monkeypatch.setattr(child, "command", lambda words: [sys.executable, "-c", *words])
+    monkeypatch.setattr(child_process, "command", lambda words: [sys.executable, "-c", *words])
     root = tmp_path / "sweep"
     root.mkdir()
 
@@ -136,7 +136,7 @@ def test_a_run_dies_with_its_parent(tmp_path):
             time.sleep(0.05)
         assert not _alive(pid)
     # And one whose parent is gone already does not begin.
-    assert child.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
+    assert child_process.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
 
 
 def _alive(pid):

@@ -4,10 +4,10 @@ import pathlib
 
 import pytest
 
+from clion_tf.analysis.curves.method_names import describe
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, parse
-from clion_tf.results.methods import describe
-from clion_tf.sweep.plan import expand
+from clion_tf.sweep.sweep_plan import expand
 
 CPU = "cpu"
 METHODS = [

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from clion_tf.command import UsageError
-from clion_tf.sweep.cluster import RayCluster
+from clion_tf.sweep.ray_cluster import RayCluster
 
 ray = pytest.importorskip("ray")
 

@@ -4,12 +4,12 @@ import io
 
 import pytest
 
-from clion_tf.sweep import progress, schedule
+from clion_tf.sweep import progress_table, schedule
 from clion_tf.sweep.attempt import STOPPED, Ended, Order
-from clion_tf.sweep.plan import expand
-from clion_tf.sweep.progress import Progress, duration, line, row, state, summary
+from clion_tf.sweep.progress_table import Progress, duration, line, row, state, summary
+from clion_tf.sweep.run_progress import Standing
 from clion_tf.sweep.schedule import Job, Lost, Schedule, Seen
-from clion_tf.sweep.standing import Standing
+from clion_tf.sweep.sweep_plan import expand
 
 
 class FakeCluster:
@@ -120,7 +120,7 @@ def test_stopping_takes_back_what_waits_and_tries_nothing_again():
 def test_state(state, retries, shown):
     (job,) = jobs()
     job.state, job.retries = state, retries
-    assert progress.state(job) == shown
+    assert progress_table.state(job) == shown
 
 
 def running():
@@ -185,5 +185,5 @@ def test_table_on_a_terminal(monkeypatch):
     for job in made:
         assert job.run.name in first and state(job) in first
     assert "\x1b[1A" in out.getvalue()[len(first) :]
-    lines = progress.table(made, 1)
+    lines = progress_table.table(made, 1)
     assert lines.row_count == 1 and str(next(lines.columns[0].cells)) == made[1].run.name

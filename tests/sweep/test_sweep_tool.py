@@ -10,9 +10,9 @@ import pytest
 from runs import make_run, options
 
 from clion_tf import command
-from clion_tf.checkpoint import Checkpoints, Counters
-from clion_tf.sweep import standing
-from clion_tf.sweep.standing import Standing
+from clion_tf.logdir.checkpoints import Checkpoints, Counters
+from clion_tf.sweep import run_progress
+from clion_tf.sweep.run_progress import Standing
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 _spec = importlib.util.spec_from_file_location("sweep_tool", ROOT / "tools" / "sweep.py")
@@ -38,17 +38,17 @@ def counters(folder, **given):
 
 def test_where_a_run_stands(tmp_path):
     config = options("cpu", logdir=tmp_path / "run", steps=2000)
-    assert standing.read(tmp_path / "run") == Standing() and not standing.finished(config)
+    assert run_progress.read(tmp_path / "run") == Standing() and not run_progress.finished(config)
     folder = make_run(tmp_path / "run", {1000: 5.0}, {1000: 3.0, 2000: 4.0}, config)
-    assert standing.read(folder) == Standing(2000, 4.0, 5.0, None)
-    assert not standing.finished(config)
+    assert run_progress.read(folder) == Standing(2000, 4.0, 5.0, None)
+    assert not run_progress.finished(config)
     counters(folder, steps=2000, updates=7, evaluated_at=1000)
-    assert not standing.finished(config)  # The evaluation at the end is missing.
+    assert not run_progress.finished(config)  # The evaluation at the end is missing.
     counters(folder, steps=2000, updates=7, evaluated_at=2000)
-    assert standing.finished(config)
-    assert not standing.finished(options("cpu", logdir=folder, steps=3000))
+    assert run_progress.finished(config)
+    assert not run_progress.finished(options("cpu", logdir=folder, steps=3000))
     (folder / "checkpoints" / "000003000.npz").write_bytes(b"damaged")
-    assert standing.finished(config)
+    assert run_progress.finished(config)
 
 
 def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypatch):
@@ -139,7 +139,7 @@ def test_seeds():
 
 
 def test_an_unknown_task(tmp_path, tool):
-    from clion_tf.sweep.checks import check_tasks
+    from clion_tf.sweep.sweep_checks import check_tasks
 
     code, _, err = tool(f"--logdir={tmp_path}/new", "--tasks=no_module:maze", "--methods=clion",
                         tasks=check_tasks)  # fmt: skip

@@ -1,0 +1,216 @@
+"""The agent: networks, optimisers, one compiled update, one compiled policy step."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf.agents.base import DTYPES, Learner
+from clion_tf.config import Config
+from clion_tf.learning import losses, replica_sums, update_metrics
+from clion_tf.learning.losses import Settings, Tensors
+from clion_tf.learning.noise import Noise
+from clion_tf.learning.optimizer import Optimizer, step_all
+from clion_tf.models import Models, Sizes
+from clion_tf.replay.observation_shapes import PIXELS, Shapes
+
+
+def _options(kind: type, config: Config, **others):
+    """A dataclass filled with the options of the same names."""
+    names = {field.name for field in dataclasses.fields(kind)} - set(others)
+    return kind(**{name: getattr(config, name) for name in names}, **others)
+
+
+def _rows(state: Tensors) -> int | tf.Tensor:
+    """N of a state, a number where it is known."""
+    count = state["deter"].shape[0]
+    return tf.shape(state["deter"])[0] if count is None else count
+
+
+class Agent(Learner):
+    """CLION, or with its parts off, Dreamer.
+
+    Args:
+      config: the run's options.
+      action_size: action dimensions, or number of discrete actions.
+      discrete: whether actions are one-hot.
+      precision: `32`, `bf16` or `16` (resolved from `auto`).
+      jit: whether the update is compiled by XLA.
+      observed: shapes of one step's observation: images as `PIXELS`, a vector, or both.
+    """
+
+    world_model = True
+    remembered = ("stoch", "deter", "action")
+
+    def __init__(
+        self,
+        config: Config,
+        action_size: int,
+        discrete: bool = False,
+        precision: str = "32",
+        jit: bool = False,
+        observed: Shapes = PIXELS,
+    ):
+        super().__init__(config, jit)
+        self.sequence = config.batch_length
+        self.observed = dict(observed)
+        self.sizes = _options(
+            Sizes,
+            config,
+            action_size=action_size,
+            discrete=discrete,
+            image="image" in observed,
+            vector_size=observed.get("vector", (0,))[0],
+            pcont=config.predicts_discount,
+        )
+        self.settings = _options(Settings, config)
+        self._dtype = DTYPES[precision]
+        models = Models(self.sizes, config.seed, self._dtype)
+        rates = {
+            "model": config.model_lr,
+            "actor": config.actor_lr,
+            "value": config.value_lr,
+            "evaluator": config.evaluator_lr,
+        }
+        optimizers = {
+            name: Optimizer(
+                name,
+                [variable for network in networks for variable in network.trainable_variables],
+                rates[name],
+                config.grad_clip,
+                scaled=precision == "16",
+            )
+            for name, networks in models.trained_by().items()
+        }
+        self.begin(models, optimizers)
+
+    @staticmethod
+    def described(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool, Shapes]:
+        """(action_size, discrete, observed) of the agent that has these weights."""
+        # The RSSM takes [s, a]; a box's actor gives a mean and a std.
+        size = weights["rssm/img1/kernel"].shape[0] - config.stoch_size
+        if size < 1:
+            raise ValueError(f"--stoch_size={config.stoch_size} leaves no room for actions")
+        observed = dict(PIXELS) if "encoder/h1/kernel" in weights else {}
+        if "vector_encoder/h0/kernel" in weights:
+            observed["vector"] = weights["vector_encoder/h0/kernel"].shape[:1]
+        return size, weights["actor/hout/kernel"].shape[1] == size, observed
+
+    # The update.
+
+    def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Tensors]:
+        """All losses and their gradients at the weights as they are.
+
+        Args:
+          data: a batch, see `losses.world_model`.
+          noise: where the randomness comes from.
+
+        Returns:
+          {loss: gradients of its optimiser's variables, before clipping}, and every quantity by
+          name, losses included.
+        """
+        models, settings, nets = self.models, self.settings, self.models.trained_by()
+        grads = {}
+        with losses.watching(nets["model"]) as tape:
+            out = losses.world_model(models, settings, data, noise)
+        grads["model"] = self.optimizers["model"].gradients(tape, out["model_loss"])
+        post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+        with losses.watching(nets["actor"]) as tape, losses.watching(nets["value"]) as value_tape:
+            out |= losses.behaviour_losses(models, settings, post, noise)
+        grads["actor"] = self.optimizers["actor"].gradients(tape, out["actor_loss"])
+        grads["value"] = self.optimizers["value"].gradients(value_tape, out["value_loss"])
+        if models.evaluator is not None:
+            with losses.watching(nets["evaluator"]) as tape:
+                out |= losses.evaluator_losses(models, settings, post, data["action"], noise)
+            grads["evaluator"] = self.optimizers["evaluator"].gradients(tape, out["evaluator_loss"])
+        return grads, out
+
+    def update(self, data: Tensors, noise: Noise) -> Tensors:
+        """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
+
+        None of them does if any loss or gradient is not finite.
+
+        Returns:
+          scalars by `group/name`, float32.
+        """
+        grads, out = self.gradients(data, noise)
+        whole = replica_sums.average((grads, {name: out[f"{name}_loss"] for name in grads}))
+        norms, taken = step_all(self.optimizers, *whole)
+        return update_metrics.training(out, norms, self.optimizers, taken)
+
+    # The policy.
+
+    def acting_networks(self) -> Models:
+        """See Learner."""
+        return Models(self.sizes, self._config.seed, self._dtype)
+
+    def initial(self, batch: int) -> Tensors:
+        """The policy's state before an episode: the latent state and the last action."""
+        action = tf.zeros([batch, self.sizes.action_size])
+        return {**self.models.rssm.initial(batch), "action": action}
+
+    def policy_step(
+        self,
+        observation: Tensors,
+        state: Tensors,
+        noise: Noise,
+        training: bool,
+        amount: tf.Tensor | float,
+        models: Models | None = None,
+    ) -> tuple[tf.Tensor, Tensors]:
+        """See Learner; of the latent state, `stoch` and `deter` are read."""
+        models = self.models if models is None else models
+        latent = self.perceive(models, self.embed(models, observation), state, noise)
+        action = self.decide(models, latent, noise, training, amount)
+        return action, {**latent, "action": action}
+
+    @staticmethod
+    def embed(models: Models, observation: Tensors) -> tf.Tensor:
+        """e_t [N, E] of what `policy_step` takes."""
+        return models.encode(losses.preprocess(observation))
+
+    @staticmethod
+    def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:
+        """The posterior after e_t; of the state, `stoch`, `deter` and `action` are read."""
+        eps = noise.normal("posterior", [_rows(state), models.rssm.stoch])
+        return models.rssm.obs_step(state, state["action"], embed, eps)[0]
+
+    def decide(
+        self,
+        models: Models,
+        latent: Tensors,
+        noise: Noise,
+        training: bool,
+        amount: tf.Tensor | float,
+    ) -> tf.Tensor:
+        """The action in a latent state; arguments and result as of `policy_step`."""
+        policy, batch = models.actor(models.rssm.get_feat(latent)), _rows(latent)
+        return self._explore(self._choose(policy, noise, batch, training), amount, noise, batch)
+
+    def _choose(self, policy, noise: Noise, batch, training: bool) -> tf.Tensor:
+        how = "sample" if training else self._config.eval_action
+        standard = noise.gumbel if self.sizes.discrete else noise.normal
+        if how == "sample":
+            return policy.sample_from(standard("action", [batch, self.sizes.action_size]))
+        if how == "mean":
+            return policy.mean_action()
+        return policy.densest_from(standard("action", [100, batch, self.sizes.action_size]))
+
+    def _explore(self, action, amount, noise: Noise, batch) -> tf.Tensor:
+        """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
+        how = self._config.expl
+        if how == "auto":
+            how = "epsilon_greedy" if self.sizes.discrete else "additive_gaussian"
+        shape = [batch, self.sizes.action_size]
+        if how == "additive_gaussian":
+            return tf.clip_by_value(action + amount * noise.normal("expl", shape), -1, 1)
+        if how == "completely_random" and not self.sizes.discrete:
+            random = noise.uniform("expl", shape)
+            return tf.where(amount > 0, random, action)
+        other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
+        # noise.uniform is on [-1, 1), so this is true with probability `amount`.
+        turn = (noise.uniform("turn", [batch, 1]) + 1) / 2 < amount
+        if how == "completely_random":
+            turn = amount > 0  # In evaluation it is 0.
+        return tf.where(turn, other, action)

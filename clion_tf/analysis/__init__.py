@@ -1,0 +1,1 @@
+"""What people look at: evaluations, curves, tables, figures, reports, videos, exports, studies."""

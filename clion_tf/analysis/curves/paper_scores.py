@@ -1,0 +1,73 @@
+"""Scores as printed in "Robust Memory Augmentation by Constrained Latent Imagination" (2020).
+
+Mean and standard deviation of the return, by method, task and environment steps. The paper does
+not say which standard deviation it takes, nor how many evaluations make a score.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from clion_tf.analysis.curves.method_names import CLION, DREAMER, DRQ
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """A table of the paper.
+
+    Attributes:
+      title: what it is.
+      rotation: degrees by which observations are rotated, in training and in testing.
+      columns: (method, environment steps), in the paper's order.
+      scores: {task: ((mean, std), ...)}, one for each column.
+    """
+
+    title: str
+    rotation: float
+    columns: tuple[tuple[str, int], ...]
+    scores: Mapping[str, tuple[tuple[float, float], ...]]
+
+    def score(self, task: str, method: str, step: int) -> tuple[float, float] | None:
+        """(mean, std) as printed, None where the table has no such entry."""
+        if task not in self.scores or (method, step) not in self.columns:
+            return None
+        return self.scores[task][self.columns.index((method, step))]
+
+    def at(self, steps: Sequence[int]) -> tuple[tuple[str, int], ...]:
+        """Columns for other environment steps, in the paper's order of methods and steps."""
+        methods = dict.fromkeys(method for method, _ in self.columns)
+        if self.columns[0][0] == self.columns[1][0]:
+            return tuple((method, step) for method in methods for step in steps)
+        return tuple((method, step) for step in steps for method in methods)
+
+
+TABLE1 = Experiment(
+    "Table 1: observations rotated by up to 5 degrees",
+    5.0,
+    ((CLION, 105_000), (CLION, 505_000), (DREAMER, 105_000), (DREAMER, 505_000)),
+    {
+        # Dreamer's 19 may lack a digit in the PDF's text.
+        "walker_walk": ((527.1, 166), (914.9, 61), (372.5, 19), (876.3, 48)),
+        "walker_run": ((214.6, 72), (529.3, 107), (116.1, 11), (464.2, 65)),
+        "hopper_stand": ((92.3, 166), (752.7, 150), (85.6, 52), (389.7, 162)),
+        "cartpole_swingup": ((384.5, 58), (736.0, 35), (303.3, 43), (423.2, 66)),
+        "cheetah_run": ((165.3, 24), (631.5, 42), (245.9, 132), (526.3, 241)),
+        "finger_spin": ((522.5, 133), (685.7, 61), (283.5, 138), (374.9, 178)),
+    },
+)
+
+TABLE2 = Experiment(
+    "Table 2: no rotation",
+    0.0,
+    (
+        *((DRQ, 500_000), (CLION, 500_000), (DREAMER, 500_000)),
+        *((DRQ, 100_000), (CLION, 100_000), (DREAMER, 100_000)),
+    ),
+    {
+        "walker_walk": ((921, 45), (959, 22), (897, 49), (612, 164), (630, 113), (277, 12)),
+        "walker_run": ((459, 139), (536, 25), (482, 68), (185, 148), (211, 162), (161, 112)),
+        "walker_stand": ((942, 22), (979, 28), (966, 35), (843, 251), (728, 46), (494, 128)),
+        "pendulum_swingup": ((548, 287), (724, 104), (682, 203), (86, 83), (182, 128), (43, 34)),
+        "cheetah_run": ((660, 96), (631, 103), (570, 253), (344, 67), (328, 48), (235, 137)),
+    },
+)
+EXPERIMENTS = {"table1": TABLE1, "table2": TABLE2}

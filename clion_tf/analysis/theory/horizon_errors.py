@@ -1,0 +1,321 @@
+"""What a run tells about the errors of `clion_tf.analysis.theory.bounds`.
+
+A checkpoint's agent looks at recorded episodes. Its model infers the states z_t; there its policy
+and its transitions are compared with what was recorded, a_t and z_{t+1}. Nothing here is what the
+theory asks for; this is what is estimated, and on which side of it that lies.
+
+- eps_pi: the largest TV over states of the present policy and the one that collected the data
+  (older policies, exploration noise, random seed episodes). Those are not kept, only their actions.
+  `policy` says how much better than by chance a threshold tells recorded actions from the present
+  policy's own in the same states, by the rank of their density among the latter. No test beats the
+  TV: a LOWER bound of its mean over states.
+- eps_m: TV of the world's next state and the model's. The world's, in latent space, is the
+  posterior averaged over the images that can follow; only one did. `model`, the mean TV of
+  posterior and prior by samples, is an UPPER bound of its mean as TV is convex, and far too large
+  where an image tells what nobody could know; free nats allow for that. `model_pinsker` is the
+  same by Pinsker, min(1, sqrt(KL / 2)), larger still. `model_floor`, how well a threshold tells
+  posterior samples from the prior's by their distance from its mean, is a LOWER bound. So is
+  `evaluator_gap`, the evaluator's mean score of posterior samples minus that of prior samples
+  (eq. 4 at age 1), but episodes that it was trained on it may know by heart.
+- eps_w: the same TV for the reweighted model, w p_theta over its mass Z for each (z, a): `weighted`
+  an UPPER and `weighted_floor` a LOWER bound, but for Z and the floor's weights, which are made of
+  SAMPLES samples. `weighted_integral` is eq. 12's integral of |p - w p_theta| as printed, for w of
+  mean 1 over an episode: an UPPER bound. None of the three exists without an evaluator.
+- eps'_m, eps'_w, under the present policy: the same numbers on the newest episode. The checkpoint's
+  own policy collected it (with --overlap the one a phase before) with exploration noise, and no
+  update has seen it; so unlike eps_m and eps_w they are of held-out data too.
+
+All are means over time, where the theory takes the largest: in that respect they are too small.
+Errors of predicted rewards have no term in the bounds and no estimate here.
+"""
+
+import dataclasses
+import logging
+import pathlib
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import tensorflow as tf
+from scipy.special import logsumexp
+from scipy.stats import chi2
+from tensorflow_probability import distributions as tfd
+
+from clion_tf.agents.clion import Agent
+from clion_tf.analysis.theory import bounds as theory
+from clion_tf.command import UsageError
+from clion_tf.learning import losses, weighting
+from clion_tf.learning import noise as noises
+from clion_tf.learning.noise import Noise
+from clion_tf.models import Models
+from clion_tf.models.rssm import State
+from clion_tf.replay.episode_files import DAMAGE, Episode, load_episode
+
+SAMPLES = 32  # Of posterior and prior for each transition.
+ACTIONS = 999  # Of the policy in each state; no gap above 1 - 1 / 1000 is found.
+
+Observe = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[State, State]]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Transitions:
+    """Samples at the T - 1 transitions of an episode, float64.
+
+    Attributes:
+      log_ratio: [K, T-1], log prior - log posterior at samples of the posterior.
+      real_rank, fake_rank: [K, T-1], the prior's mass that is as near its mean as a sample of the
+        posterior or of the prior itself; uniform on [0, 1] for the latter.
+      kl: [T-1], KL[posterior || prior] in nats.
+      real_logit, fake_logit: [K, T-1], the evaluator's, for samples of posterior and prior; None
+        without one.
+      rank: [T-1] in [0, 1], where the recorded action's density lies among the policy's own.
+    """
+
+    log_ratio: np.ndarray
+    real_rank: np.ndarray
+    fake_rank: np.ndarray
+    kl: np.ndarray
+    real_logit: np.ndarray | None
+    fake_logit: np.ndarray | None
+    rank: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Errors:
+    """Estimates as the module describes them; those about weights are None without an evaluator."""
+
+    policy: float
+    model: float
+    model_pinsker: float
+    model_floor: float
+    evaluator_gap: float | None = None
+    weighted: float | None = None
+    weighted_floor: float | None = None
+    weighted_integral: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimates:
+    """Of a run.
+
+    Attributes:
+      replay: over the older episodes; its `policy` is over all of them.
+      newest: over the newest episode, for eps'_m and eps'_w.
+      episodes: {number: its own}.
+      reward_max: the largest |reward| of an agent step in them, a lower bound of r_max.
+    """
+
+    replay: Errors
+    newest: Errors
+    episodes: dict[int, Errors]
+    reward_max: float
+
+
+# Episodes.
+
+
+def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pathlib.Path]:
+    """{number: file} of up to `wanted` episodes, evenly spread, the newest among them.
+
+    Args:
+      known: how many episodes a checkpoint knows; later ones are left out.
+
+    Raises:
+      UsageError: if there are not two of them.
+    """
+    found = {}
+    for path in folder.glob("*.npz"):
+        match = re.fullmatch(r"(\d{6,})-\d+", path.stem)
+        if match and int(match[1]) < known:
+            found[int(match[1])] = path
+    if len(found) < 2:
+        raise UsageError(f"{folder}: needs two episodes that the checkpoint knows")
+    numbers = sorted(found)
+    chosen = np.linspace(0, len(numbers) - 1, max(2, min(wanted, len(numbers))))
+    return {numbers[i]: found[numbers[i]] for i in chosen.round().astype(int)}
+
+
+def estimate(
+    agent: Agent,
+    seed: int,
+    files: dict[int, pathlib.Path],
+    tell: Callable[[int], None] = lambda number: None,
+) -> Estimates:
+    """The estimates from some of a run's episodes.
+
+    Args:
+      agent: a checkpoint's.
+      seed: of the samples.
+      files: from `episode_files`; damaged ones are left out with a warning.
+      tell: called with the number of each episode before it is looked at.
+
+    Raises:
+      UsageError: if the newest or all others are damaged, or of another action size.
+    """
+    found, reward_max, observe = {}, 0.0, observer(agent.models)
+    for number, path in files.items():
+        tell(number)
+        episode = _readable(path, agent.sizes.action_size)
+        if episode is not None:
+            noise = noises.SeededNoise(tf.constant(noises.key(seed, "horizon", number)))
+            found[number] = transitions(agent, observe, episode, noise)
+            reward_max = max(reward_max, float(np.abs(episode["reward"]).max()))
+    newest = max(files)
+    if newest not in found or len(found) < 2:
+        raise UsageError(f"{files[newest].parent}: the newest episode or all others are damaged")
+    ratio = agent.settings.weighting == "ratio"
+    each = {number: errors(one, ratio) for number, one in found.items()}
+    counts = {number: one.kl.size for number, one in found.items() if number != newest}
+    ranks = np.concatenate([one.rank for one in found.values()])
+    replay = _mean([each[number] for number in counts], list(counts.values()))
+    replay = dataclasses.replace(replay, policy=theory.threshold_gap(ranks[:, None]))
+    return Estimates(replay, each[newest], each, reward_max)
+
+
+def _readable(path: pathlib.Path, action_size: int) -> Episode | None:
+    try:
+        episode = load_episode(path)
+    except DAMAGE as error:
+        _log.warning("%s: left out (%s)", path, error)
+        return None
+    if episode["action"].shape[1] != action_size:
+        raise UsageError(f"{path}: its actions have not the {action_size} numbers of the agent's")
+    if len(episode["reward"]) < 2:
+        _log.warning("%s: left out, it has no transition", path)
+        return None
+    return episode
+
+
+def _mean(found: Sequence[Errors], counts: Sequence[int]) -> Errors:
+    """Over transitions."""
+    rows = [dataclasses.astuple(one) for one in found]
+    columns = zip(*rows, strict=True)
+    return Errors(*(None if None in c else float(np.average(c, weights=counts)) for c in columns))
+
+
+# What the networks say.
+
+
+def observer(models: Models) -> Observe:
+    """Posterior and prior [1, T, ...] of observation, action and noise [1, T, ...], compiled."""
+
+    def observe(seen: dict, action: tf.Tensor, noise: tf.Tensor) -> tuple[State, State]:
+        return models.rssm.observe(models.encode(losses.preprocess(seen)), action, noise)
+
+    return tf.function(observe, autograph=False)
+
+
+def transitions(
+    agent: Agent, observe: Observe, episode: Episode, noise: Noise, samples: int = SAMPLES
+) -> Transitions:
+    """Posterior, prior, evaluator and policy along an episode of T >= 2 frames.
+
+    z_0 --a_1--> z_1 --a_2--> z_2 ...    a_{t+1}: recorded, as the policy chose it in z_t
+    """
+    rssm = agent.models.rssm
+    seen = {key: tf.constant(episode[key][None]) for key in agent.observed}
+    action = tf.constant(episode["action"][None])
+    post, prior = observe(seen, action, noise.normal("posterior", [*action.shape[:2], rssm.stoch]))
+    feat, action = rssm.get_feat(post)[0, :-1], action[0, 1:]
+    post, prior = ({key: value[0, 1:] for key, value in x.items()} for x in (post, prior))
+    shape = [samples, action.shape[0], rssm.stoch]
+    real = post["mean"] + post["std"] * noise.normal("real", shape)
+    fake = prior["mean"] + prior["std"] * noise.normal("fake", shape)
+    kl = tfd.kl_divergence(rssm.get_dist(post), rssm.get_dist(prior))
+    to_prior, to_post = _distance(real, prior), _distance(real, post)
+    log_scales = np.log(_float64(post["std"]) / _float64(prior["std"])).sum(-1)
+    judged = (None, None)
+    if agent.models.evaluator is not None:
+        judged = (_logit(agent, feat, action, s, post["deter"]) for s in (real, fake))
+    return Transitions(
+        (to_post - to_prior) / 2 + log_scales,
+        chi2.cdf(to_prior, rssm.stoch),
+        chi2.cdf(_distance(fake, prior), rssm.stoch),
+        _float64(kl),
+        *judged,
+        rank=action_ranks(agent, feat, action, noise),
+    )
+
+
+def _distance(sample: tf.Tensor, state: State) -> np.ndarray:
+    """Squared distance [K, N] of s [K, N, S] from a state's mean, in its standard deviations."""
+    sample, mean, std = (_float64(x) for x in (sample, state["mean"], state["std"]))
+    return (((sample - mean) / std) ** 2).sum(-1)
+
+
+def _logit(agent: Agent, feat, action, stoch, deter) -> np.ndarray:
+    """The evaluator's of [z_t, a_t, z_{t+1}] for samples of s_{t+1} [K, N, S] -> [K, N]."""
+    count = stoch.shape[0]
+
+    def repeat(x: tf.Tensor) -> tf.Tensor:
+        return tf.repeat(x[None], count, 0)
+
+    after = agent.models.rssm.get_feat({"stoch": stoch, "deter": repeat(deter)})
+    rows = weighting.transitions(repeat(feat), repeat(action), after)
+    return _float64(agent.models.evaluator(rows).logits)
+
+
+def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise) -> np.ndarray:
+    """Share of the policy's own actions that are less dense; equally dense ones by lot.
+
+    Args:
+      feat: [N, F]; action: [N, A].
+
+    Returns:
+      [N], uniform on [0, 1] for actions of the policy itself, continuous or discrete.
+    """
+    policy = agent.models.actor(feat)
+    standard = noise.gumbel if agent.sizes.discrete else noise.normal
+    own = _float64(policy.log_prob(policy.sample_from(standard("own", [ACTIONS, *action.shape]))))
+    recorded = _float64(policy.log_prob(action))
+    lot = (_float64(noise.uniform("lot", recorded.shape)) + 1) / 2
+    less, equal = (own < recorded).sum(0), (own == recorded).sum(0)
+    return (less + lot * (equal + 1)) / (ACTIONS + 1)
+
+
+def _float64(x: tf.Tensor) -> np.ndarray:
+    return tf.cast(x, tf.float64).numpy()
+
+
+# What follows from it.
+
+
+def errors(found: Transitions, ratio: bool) -> Errors:
+    """The estimates of one episode.
+
+    Args:
+      ratio: whether weights are D / (1 - D), else D.
+    """
+    basic = {
+        "policy": theory.threshold_gap(found.rank[:, None]),
+        "model": float(theory.sampled_total_variation(found.log_ratio).mean()),
+        "model_pinsker": float(theory.pinsker(found.kl).mean()),
+        "model_floor": theory.threshold_gap(found.real_rank.T),
+    }
+    if found.real_logit is None:
+        return Errors(**basic)
+    gap = (_sigmoid(found.real_logit) - _sigmoid(found.fake_logit)).mean()
+    return Errors(**basic, evaluator_gap=max(0.0, float(gap)), **_weighted_errors(found, ratio))
+
+
+def _weighted_errors(found: Transitions, ratio: bool) -> dict[str, float]:
+    real, fake = (
+        logit if ratio else -np.logaddexp(0.0, -logit)  # log W of eq. 5.
+        for logit in (found.real_logit, found.fake_logit)
+    )
+    mass, mean = logsumexp(fake, 0) - np.log(len(fake)), logsumexp(fake) - np.log(fake.size)
+    log_ratio = found.log_ratio + real  # log of w p_theta / p, but for w's scale.
+    overlap = np.exp(np.minimum(log_ratio - mean, 0.0)).mean(0)
+    return {
+        "weighted": float(theory.sampled_total_variation(log_ratio - mass).mean()),
+        "weighted_floor": theory.threshold_gap(
+            found.real_rank.T, found.fake_rank.T, np.exp(fake - mass).T
+        ),
+        "weighted_integral": float((np.exp(mass - mean) + 1 - 2 * overlap).mean()),
+    }
+
+
+def _sigmoid(logit: np.ndarray) -> np.ndarray:
+    return np.exp(-np.logaddexp(0.0, -logit))

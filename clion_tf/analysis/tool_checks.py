@@ -1,0 +1,108 @@
+"""Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
+
+import math
+import os
+import pathlib
+import tempfile
+from collections.abc import Sequence
+
+from clion_tf.analysis import trained_agent
+from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.trained_agent import Saved, TrainedAgent
+from clion_tf.command import UsageError
+from clion_tf.config import Config
+from clion_tf.files import user_path
+from clion_tf.logdir.run_folder import LogdirError
+
+
+def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> pathlib.Path:
+    """The path of a file that can be written and has one of the suffixes.
+
+    Raises:
+      UsageError: if it cannot, or has another.
+    """
+    path = user_path(name)
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(f"--{option}={name}: must end in {', '.join(suffixes)}")
+    if path.is_dir():
+        raise UsageError(f"--{option}={name}: is a folder")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"--{option}={name}: no such folder")
+    try:
+        with tempfile.TemporaryFile(dir=path.absolute().parent):
+            return path
+    except OSError as error:
+        raise UsageError(f"--{option}={name}: cannot write there ({error.strerror})") from error
+
+
+def world_model(config: Config) -> None:
+    """Refuses runs whose agent has none.
+
+    Raises:
+      UsageError: naming the agent.
+    """
+    if config.agent != "clion":
+        raise UsageError(f"{config.logdir}: its agent, {config.agent}, has no world model")
+
+
+def runs_with_world_models(
+    logdirs: Sequence[str | os.PathLike], checkpoint: str | None = None
+) -> dict[str | os.PathLike, Saved]:
+    """What runs have saved, by folder; one that cannot be used is left out with a warning.
+
+    Raises:
+      LogdirError: if a folder is not there.
+      UsageError, LogdirError, CheckpointError, OSError: if none can be used, why the first cannot.
+    """
+    for logdir in logdirs:
+        if not user_path(logdir).is_dir():
+            raise LogdirError(f"{logdir}: no run of clion_tf there")
+
+    def read(logdir):
+        saved = trained_agent.read(logdir, checkpoint)
+        world_model(saved.config)
+        return logdir, saved
+
+    return dict(each(logdirs, read))
+
+
+def sees_images(trained: TrainedAgent) -> None:
+    """Refuses agents that see vectors only.
+
+    Raises:
+      UsageError: naming the run.
+    """
+    if "image" not in trained.observed:
+        raise UsageError(f"{trained.config.logdir}: its agent sees no images")
+
+
+def not_negative(text: str) -> float:
+    """An argument that is a finite number, 0 or more."""
+    value = float(text)
+    if not (math.isfinite(value) and value >= 0):
+        raise ValueError(text)
+    return value
+
+
+def more_than_zero(text: str) -> float:
+    """An argument that is a finite number above 0."""
+    value = not_negative(text)
+    if value == 0:
+        raise ValueError(text)
+    return value
+
+
+def rotation(text: str) -> float:
+    """An argument in degrees, 0 to 180: frames are rotated by U(-x, x)."""
+    value = not_negative(text)
+    if value > 180:
+        raise ValueError(text)
+    return value
+
+
+def seed(text: str) -> int:
+    """An argument that is a whole number, 0 or more."""
+    value = int(text)
+    if value < 0:
+        raise ValueError(text)
+    return value

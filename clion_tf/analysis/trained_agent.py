@@ -1,0 +1,193 @@
+"""A trained agent, taken from a logdir: to act, to look at, to export.
+
+Importing this loads no TensorFlow, so that a tool can refuse what it cannot `read` at once.
+"""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from clion_tf.config import Config, ConfigError
+from clion_tf.files import user_path
+from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
+from clion_tf.logdir.checkpoints import load as load_checkpoint
+from clion_tf.logdir.run_folder import LogdirError, saved_options
+from clion_tf.replay.episode_player import AgentPolicy
+from clion_tf.replay.observation_shapes import check
+
+if TYPE_CHECKING:
+    from clion_tf.agents.clion import Agent
+    from clion_tf.agents.drq.drq_agent import DrQ
+
+_log = logging.getLogger(__name__)
+
+LISTINGS = 10  # How often to look for checkpoints while a run prunes them meanwhile.
+
+
+class Saved(NamedTuple):
+    """What a run has saved: its options, one checkpoint's weights by name, where it stood."""
+
+    config: Config
+    weights: dict[str, np.ndarray]
+    counters: Counters
+    path: pathlib.Path
+
+
+class TrainedAgent:
+    """A run's agent as one of its checkpoints has it, and the evaluation policy to act with.
+
+    Attributes:
+      config: the run's options (with those that `load` was told otherwise).
+      agent: the networks, see `clion_tf.agents.clion.Agent`.
+      counters: where the run stood.
+      path: the checkpoint.
+    """
+
+    def __init__(
+        self, config: Config, agent: "Agent | DrQ", counters: Counters, path: pathlib.Path
+    ):
+        self.config, self.agent, self.counters, self.path = config, agent, counters, path
+        self.observed = agent.observed
+        self._policy = self.policy()
+        self.reset()
+
+    def policy(self) -> AgentPolicy:
+        """The evaluation policy with a state of its own, for one of several environments."""
+        return AgentPolicy(self.agent, training=False, amount=self.config.eval_noise)
+
+    def with_memory_noise(self, amount: float, relative: bool = True) -> "TrainedAgent":
+        """The same agent with noise on its memory at every step, see `memory_noise`.
+
+        Raises:
+          ConfigError: if it has no memory.
+        """
+        if self.config.agent != "clion":
+            raise ConfigError(f"--agent={self.config.agent} has no memory to add noise to")
+        from clion_tf.analysis.memory_noise import NoisyMemory
+
+        noisy = NoisyMemory(self.config, self.agent, amount, relative)
+        return TrainedAgent(self.config, noisy, self.counters, self.path)
+
+    def reset(self, episode: int = 0) -> None:
+        """Begins an episode; its number names the policy's noise, so equal ones act equally."""
+        self._policy.begin([episode])
+
+    def act(self, observation: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
+        """The evaluation policy's action for the next frame of the episode.
+
+        Args:
+          observation: a mapping with `image` uint8 [64, 64, 3], `vector` float32 [n], or both; the
+            array itself where there is only one.
+
+        Returns:
+          float32 [A] in [-1, 1]; for discrete actions one-hot, so `argmax` is the action.
+
+        Raises:
+          ValueError: if that is of another kind or shape; the episode's state stays as it was.
+        """
+        if not isinstance(observation, Mapping):
+            observation = {next(iter(self.observed)): observation}
+        check(observation, self.observed)
+        return self._policy.act([observation])[0]
+
+
+def load(
+    logdir: str | pathlib.Path,
+    checkpoint: int | str | pathlib.Path | None = None,
+    device: str = "auto",
+    eval_action: str | None = None,
+    seed: int | None = None,
+) -> TrainedAgent:
+    """The agent of a run. Changes nothing in its folder, so the run may be going on.
+
+    Args:
+      logdir: the run's folder.
+      checkpoint: one of those that the run keeps, by its environment steps; or a checkpoint's
+        file; None: the newest that can be read.
+      device: `auto`, `cpu` or `gpu`.
+      eval_action: `densest`, `mean` or `sample`; None: as the run's options say.
+      seed: of the policy's noise; None: the run's.
+
+    Raises:
+      LogdirError: if there is no run.
+      CheckpointError: if there is no such checkpoint, or none that can be read.
+      ConfigError: for a device, an evaluation policy or a seed that cannot be.
+    """
+    return build(read(logdir, checkpoint), device, eval_action, seed)
+
+
+def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None) -> Saved:
+    """What `load` makes an agent from; arguments and errors as there."""
+    folder = user_path(logdir)
+    config = saved_options(folder) if folder.is_dir() else None
+    if config is None:
+        raise LogdirError(f"{folder}: no run of clion_tf there")
+    if checkpoint is None:
+        arrays, counters, path = _newest(folder / "checkpoints")
+    else:
+        path = _chosen(folder / "checkpoints", checkpoint)
+        arrays, counters = load_checkpoint(path)
+    weights = {
+        name.removeprefix("weights/"): array
+        for name, array in arrays.items()
+        if name.startswith("weights/")
+    }
+    return Saved(dataclasses.replace(config, logdir=str(folder)), weights, counters, path)
+
+
+def build(
+    saved: Saved, device: str = "auto", eval_action: str | None = None, seed: int | None = None
+) -> TrainedAgent:
+    """The agent of what was `read`; arguments and errors as in `load`."""
+    others = {"device": device, "eval_action": eval_action, "seed": seed}
+    others = {name: value for name, value in others.items() if value is not None}
+    config = dataclasses.replace(saved.config, **others)
+    from clion_tf.agents import make_agent
+    from clion_tf.training import hardware
+
+    try:
+        precision, jit, _ = hardware.prepare(config)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--device={device}: TensorFlow is in use with other devices already ({error})"
+        ) from error
+    try:
+        agent = make_agent.of_weights(config, saved.weights, precision, jit)
+        restore(agent.models.named_weights(), saved.weights)
+    except (CheckpointError, KeyError, IndexError, ValueError) as error:
+        raise CheckpointError(f"{saved.path}: not of this run's sizes ({error})") from error
+    return TrainedAgent(config, agent, saved.counters, saved.path)
+
+
+def _newest(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters, pathlib.Path]:
+    for _ in range(LISTINGS):
+        found = Checkpoints.found_in(folder)
+        if not found:
+            raise CheckpointError(f"{folder}: no checkpoint there yet")
+        for path in found:
+            try:
+                return (*load_checkpoint(path), path)
+            except (CheckpointError, OSError) as error:
+                if not path.exists():
+                    break  # The run has removed it since, because there is a newer one.
+                _log.warning("%s; taking the one before", error)
+        else:
+            break
+    raise CheckpointError(f"{folder}: no checkpoint that can be read")
+
+
+def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.Path:
+    if not isinstance(wanted, int) and not str(wanted).isdecimal():
+        path = user_path(wanted)
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such checkpoint")
+        return path
+    kept = {int(path.stem): path for path in Checkpoints.found_in(folder) if path.stem.isdecimal()}
+    if int(wanted) not in kept:
+        steps = ", ".join(map(str, sorted(kept))) or "none"
+        raise CheckpointError(f"{folder}: no checkpoint at {wanted} steps (kept: {steps})")
+    return kept[int(wanted)]

@@ -1,0 +1,1 @@
+"""A run on several devices and processes, by tf.distribute."""

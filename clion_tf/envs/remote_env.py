@@ -1,0 +1,250 @@
+"""An environment in a process of its own, seen from the learner."""
+
+import logging
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+
+from clion_tf.envs.env_spec import (
+    EnvError,
+    EnvSpec,
+    PromiseError,
+    RenderingError,
+    UnknownTaskError,
+    WorkerError,
+)
+
+_log = logging.getLogger(__name__)
+
+_ERRORS = {
+    error.__name__: error
+    for error in (EnvError, UnknownTaskError, RenderingError, WorkerError, PromiseError)
+}
+_START = 60.0  # seconds at least for what comes before the environment's own code
+_GRACE = 3.0  # seconds that a worker gets to end by itself
+_PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
+_KEEPER = pathlib.Path(__file__).with_name("keeper.py")
+
+Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
+
+
+class Ready(NamedTuple):
+    """What a worker tells once: its spaces, what renders ('' if that is not known), and the task.
+
+    description: see `clion_tf.envs.task_description`.
+    """
+
+    action_space: gymnasium.Space
+    observation_space: gymnasium.Space
+    renderer: str
+    description: dict[str, Any]
+
+
+class RemoteEnv:
+    """Starts a worker and asks it; several can work at once by way of `send_…` and `receive_…`.
+
+    The constructor returns at once, so that several workers start side by side; the first use, or
+    `wait_ready`, waits. An episode is a pure function of spec.seed, spec.stream and its number.
+
+    timeout: seconds for which an answer is awaited.
+    remark: told, in a line, what is odd about the environment and does no harm; by default a
+      warning in the log. Both may be changed at any time.
+
+    Every method may raise WorkerError (died, hung, or the environment raised something),
+    PromiseError (it returned what it must not), UnknownTaskError, RenderingError, or EnvError (a
+    call or an action that makes no sense). After a death or a hang the worker is gone; else the
+    next `reset` goes on. With a worker end all processes that its environment has started. On Linux
+    the worker also dies with the thread that constructed this object, so construct it in one that
+    stays.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        timeout: float = 120.0,
+        remark: Callable[[str], None] = _log.warning,
+    ):
+        self.spec = spec
+        self.timeout = timeout
+        self.remark = remark
+        self._pid: int | None = None
+        self._ready: Ready | None = None
+        self._awaited = ""  # the command whose answer is under way
+        here, there = socket.socketpair()
+        with there:
+            self._process = _start_worker(there.fileno())
+        self._connection = Connection(here.detach())
+        self._write(spec)
+
+    @property
+    def pid(self) -> int:
+        """Process id of the worker."""
+        if self._pid is None:
+            self._pid = self._read("start", max(self.timeout, _START))
+        return self._pid
+
+    @property
+    def action_space(self) -> gymnasium.Space:
+        return self.wait_ready().action_space
+
+    @property
+    def observation_space(self) -> gymnasium.Space:
+        return self.wait_ready().observation_space
+
+    @property
+    def renderer(self) -> str:
+        """What draws, such as 'llvmpipe …' (software); '' where the environment does not say."""
+        return self.wait_ready().renderer
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the task itself takes and shows, see `clion_tf.envs.task_description`."""
+        return self.wait_ready().description
+
+    def wait_ready(self) -> Ready:
+        """Wait until the environment is made; returns its spaces and renderer."""
+        if self._ready is None:
+            try:
+                _ = self.pid  # What a worker says first.
+                self._ready = Ready(*self._read("construction"))
+            except EnvError:
+                self.close()  # there is no environment to go on with
+                raise
+        return self._ready
+
+    def reset(self, episode: int) -> dict[str, np.ndarray]:
+        """Start the episode of that number; returns its first observation.
+
+        A dict of 'image', uint8 [height, width, 3], or 'vector', float32 [n], or both, as
+        spec.observe says; with spec.picture_size also 'picture', see EnvSpec.
+        """
+        self.send_reset(episode)
+        return self.receive_reset()
+
+    def step(self, action: np.ndarray | int) -> Step:
+        """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
+
+        Returns the observation as from `reset`, the reward, whether the task has terminated and
+        whether the episode was cut, and a dict of 'discount' (0.0 if terminated, else 1.0) and
+        'steps' (control steps). Nothing of the environment's own info comes here.
+        """
+        self.send_step(action)
+        return self.receive_step()
+
+    def send_reset(self, episode: int) -> None:
+        self._send("reset", int(episode))
+
+    def receive_reset(self) -> dict[str, np.ndarray]:
+        return self._receive("reset")
+
+    def send_step(self, action: np.ndarray | int) -> None:
+        self._send("step", action)
+
+    def receive_step(self) -> Step:
+        return self._receive("step")
+
+    def check_close(self) -> None:
+        """Close the environment, to learn what goes wrong in that; nothing can follow."""
+        self._send("close", None)
+        self._receive("close")
+
+    def close(self) -> None:
+        """End the worker and all that it started, by force if need be; may be called again."""
+        self._awaited = ""
+        self._connection.close()  # the worker's signal to end
+        for stop in (self._process.terminate, self._process.kill):
+            try:
+                self._process.wait(_GRACE)
+                break
+            except subprocess.TimeoutExpired:
+                stop()
+        self._process.wait()
+        self._process.stdin.close()
+
+    def __enter__(self) -> "RemoteEnv":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+    def _send(self, command: str, argument: Any) -> None:
+        self.wait_ready()
+        if self._awaited:
+            raise EnvError(f"the answer to {self._awaited} has not been received yet")
+        self._write((command, argument))
+        self._awaited = command
+
+    def _receive(self, command: str) -> Any:
+        if self._awaited != command:
+            raise EnvError(f"no {command} was sent whose answer could be received")
+        return self._read(command)
+
+    def _write(self, message: Any) -> None:
+        self._require_open()
+        try:
+            self._connection.send(message)
+        except OSError as error:
+            raise self._death() from error
+
+    def _read(self, command: str, timeout: float | None = None) -> Any:
+        self._require_open()
+        timeout = self.timeout if timeout is None else timeout
+        try:
+            if not self._connection.poll(timeout):
+                raise self._hang(command, timeout)
+            kind, *content, remarks = self._connection.recv()
+            # Only now: after an interrupt while waiting, the answer is still to come, and must not
+            # be taken for that to a later command.
+            self._awaited = ""
+        except (EOFError, OSError) as error:
+            raise self._death() from error
+        for text in remarks:
+            self.remark(text)
+        if kind != "error":
+            return content[0]
+        name, *arguments = content
+        raise _ERRORS[name](*arguments)
+
+    def _require_open(self) -> None:
+        if self._connection.closed:
+            raise WorkerError(f"the worker of environment {self.spec.task} is closed")
+
+    def _hang(self, command: str, timeout: float) -> WorkerError:
+        self._process.terminate()  # the keeper; the worker would not listen to anything milder
+        self.close()
+        return WorkerError(
+            f"environment {self.spec.task} hung: no answer to {command} for {timeout:g} s"
+        )
+
+    def _death(self) -> WorkerError:
+        self.close()
+        code = self._process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        return WorkerError(f"the worker of environment {self.spec.task} died with {how}")
+
+
+def _start_worker(descriptor: int) -> subprocess.Popen:
+    """A fresh interpreter. multiprocessing's would import the main module, and TensorFlow.
+
+    Between it and us is its keeper; of both, this is the process that we see.
+    """
+    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
+    keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(descriptor)]
+    return subprocess.Popen(
+        [*keeper, sys.executable, "-m", "clion_tf.envs.worker", str(descriptor)],
+        pass_fds=(descriptor,),
+        stdin=subprocess.PIPE,  # Its end is how the keeper learns of ours.
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        # Out of reach of the terminal's Ctrl-C from the first moment, before the worker can
+        # ignore it by itself.
+        start_new_session=True,
+    )

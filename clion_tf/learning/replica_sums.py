@@ -1,0 +1,124 @@
+"""Sums over replicas, for what is not linear in the rows of a batch.
+
+Each replica has its rows of the batch and the same number of them, so a mean over the whole batch
+is the mean of the replicas' means, and so is its gradient. What is done to a mean afterwards must
+see the whole one. Outside of a strategy all of this is the identity and adds no operation.
+
+The collectives are tf.distribute's; whose turn it is, is its own ambient context.
+"""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from clion_tf.learning.noise import SeededNoise
+
+# Which axis of each noise of an update holds the batch's rows. Where copies are laid out one after
+# the other along it, as (1 + A) blocks of rows, it is in BLOCKS.
+AXES = {
+    "posterior": 0,
+    "rotation": 0,
+    "decoding": 0,
+    "augment_deter": 1,
+    "augment_stoch": 1,
+    "imagined_action": 1,
+    "imagined_state": 1,
+    "overshoot": 1,
+    "overshoot_start_deter": 0,
+    "overshoot_start_stoch": 0,
+}
+BLOCKS = ("imagined_action", "imagined_state")
+
+
+def count() -> int:
+    """How many replicas share this update."""
+    return tf.distribute.get_replica_context().num_replicas_in_sync
+
+
+def rank() -> int:
+    """This replica's number among them."""
+    found = tf.distribute.get_replica_context().replica_id_in_sync_group
+    return int(tf.get_static_value(tf.convert_to_tensor(found)))
+
+
+def total(x: tf.Tensor) -> tf.Tensor:
+    """The sum over replicas; its gradient is that of the sum of their losses."""
+    if count() == 1:
+        return x
+    return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(x))
+
+
+def average(structure):
+    """The mean over replicas of every tensor in a structure, in one go. No gradient."""
+    if count() == 1:
+        return structure
+    leaves = [tf.identity(x) for x in tf.nest.flatten(structure)]
+    leaves = tf.distribute.get_replica_context().all_reduce("MEAN", leaves)
+    return tf.nest.pack_sequence_as(structure, leaves)
+
+
+def mean(x: tf.Tensor) -> tf.Tensor:
+    """The mean over replicas of a mean over rows.
+
+    Its gradient is this replica's part: the mean of the replicas' gradients, which is what the
+    optimisers see, is then that of the whole mean.
+    """
+    return x if count() == 1 else _with_value(x, average(tf.stop_gradient(x)))
+
+
+@tf.custom_gradient
+def _with_value(x: tf.Tensor, value: tf.Tensor):
+    del x  # Takes the gradient.
+    return tf.identity(value), lambda upstream: (upstream, None)
+
+
+def gather(x: tf.Tensor) -> tf.Tensor:
+    """Every replica's scalar, [replicas]."""
+    mine = tf.range(count()) == rank()  # A sum of what is zero elsewhere, also for x infinite.
+    return total(tf.where(mine, x, tf.zeros_like(x)))
+
+
+def largest(x: tf.Tensor) -> tf.Tensor:
+    """The largest of the replicas' scalars."""
+    return x if count() == 1 else tf.reduce_max(gather(x))
+
+
+def softmax(logit: tf.Tensor) -> tf.Tensor:
+    """This replica's part of the softmax over all replicas' logits [N]."""
+    if count() == 1:
+        return tf.nn.softmax(logit)
+    return tf.exp(logit - tf.reduce_logsumexp(gather(tf.reduce_logsumexp(logit))))
+
+
+class ReplicaNoise:
+    """This replica's rows of the noise of the whole batch, so that N replicas make one.
+
+    Args:
+      noise: of the whole batch.
+      copies: A, augmented copies of each start state.
+    """
+
+    def __init__(self, noise: SeededNoise, copies: int):
+        self._noise, self._copies = noise, copies
+
+    def normal(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard normal, float32."""
+        return self._rows(self._noise.normal, purpose, shape)
+
+    def uniform(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Uniform on [-1, 1), float32."""
+        return self._rows(self._noise.uniform, purpose, shape)
+
+    def gumbel(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard Gumbel, float32."""
+        return self._rows(self._noise.gumbel, purpose, shape)
+
+    def _rows(self, draw, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        shape, axis = list(shape), AXES[purpose]
+        before, after = shape[:axis], shape[axis + 1 :]
+        whole = draw(purpose, [*before, shape[axis] * count(), *after])
+        blocks = 1 + self._copies if purpose in BLOCKS else 1
+        # Block by block, and in each the replicas' rows one after the other.
+        parts = [*before, blocks, count(), shape[axis] // blocks, *after]
+        mine = tf.gather(tf.reshape(whole, parts), rank(), axis=axis + 1)
+        return tf.reshape(mine, shape)

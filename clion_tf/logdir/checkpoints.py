@@ -1,0 +1,213 @@
+"""Checkpoints: every variable by name in one `.npz`, counters beside them; nothing is pickled.
+
+A checkpoint appears whole or not at all, and a restore must use all of it.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import hashlib
+import json
+import logging
+import pathlib
+import re
+import zipfile
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from clion_tf.files import atomic_write
+
+log = logging.getLogger(__name__)
+
+STOPPED = "-stopped"
+NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
+# What reading a damaged file can raise, besides OSError.
+DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
+# Variables that only float16 needs, see learning.optimizer: a run may change its precision.
+LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint that cannot be used; the message is one line."""
+
+
+class DamagedError(CheckpointError):
+    """A checkpoint of which no part can be used by anyone."""
+
+
+@dataclasses.dataclass
+class Counters:
+    """Where a run stands; all that a resumed run must know besides variables and episodes.
+
+    `sums` holds the metrics collected since the last line of the log, by name, over `sums_count`
+    updates; `skipped` counts those that were not made because of bad numbers, `bad_run` how many
+    of them came last in a row. Skipped episodes are those that the environment could not play.
+    """
+
+    steps: int = 0  # Environment steps, action repeat included.
+    begun_at: int = 0  # Those that the run's episodes lack, as another program made them.
+    episodes: int = 0
+    updates: int = 0
+    updates_due: int = 0  # Of the present phase, those that are still to be made.
+    last_train: int | None = None  # `steps` at the last phase of updates.
+    next_eval: int | None = None
+    next_log: int | None = None
+    saved_at: int = 0  # `steps` at the last checkpoint that was due.
+    logged_at: int = 0  # `steps` at the last line of the updates' metrics.
+    evaluated_at: int | None = None
+    test_episodes: int = 0
+    metrics_bytes: int = 0  # Length of metrics.jsonl.
+    train_return: float | None = None
+    test_return: float | None = None
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)
+    sums_count: int = 0
+    skipped: int = 0
+    bad_run: int = 0
+    rollbacks: int = 0
+    env_failures: int = 0
+    skipped_episodes: int = 0  # In training; the next episode's number counts them in.
+    skipped_tests: int = 0  # In evaluations, which `test_episodes` counts in.
+
+
+class Checkpoints:
+    """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest few kept.
+
+    One that was made because the run stopped is called `<environment steps>-stopped.npz`. It is one
+    more, and goes when the next one is due: what a run comes to must not depend on its stops, as it
+    would if it went back to one of them (see `clion_tf.training.update_phase.go_back`).
+
+    Args:
+      folder: made if missing.
+      keep: how many.
+    """
+
+    def __init__(self, folder: str | pathlib.Path, keep: int = 3):
+        self._folder, self._keep = pathlib.Path(folder), keep
+        self._folder.mkdir(parents=True, exist_ok=True)
+
+    def paths(self) -> list[pathlib.Path]:
+        """All checkpoints, newest first."""
+        return self.found_in(self._folder)
+
+    @staticmethod
+    def found_in(folder: pathlib.Path) -> list[pathlib.Path]:
+        """All checkpoints of a folder, newest first."""
+        named = ((NAME.fullmatch(path.name), path) for path in folder.glob("[0-9]*.npz"))
+        found = [(int(match[1]), bool(match[2]), path) for match, path in named if match]
+        return [path for *_, path in sorted(found, reverse=True)]
+
+    def save(
+        self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
+    ) -> pathlib.Path:
+        """Writes a checkpoint and, if it is not that of a stop, removes those too old to keep."""
+        arrays = {name: np.asarray(value) for name, value in variables.items()}
+        meta = json.dumps(dataclasses.asdict(counters))
+        path = self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
+        with atomic_write(path) as file:
+            np.savez(file, meta=np.array(meta), **arrays)
+        if not stopped:
+            stops, due = [], []
+            for found in self.paths():
+                (stops if _is_stop(found) else due).append(found)
+            for old in stops + due[self._keep :]:
+                old.unlink()
+        return path
+
+    def oldest(self) -> Counters:
+        """The counters of the oldest checkpoint that is kept; errors as `load`'s."""
+        return load_counters(self.paths()[-1])
+
+    def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters] | None:
+        """The newest checkpoint that can be read, None without any; damaged ones are set aside.
+
+        Args:
+          stops: whether those of stops count.
+
+        Raises:
+          CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes;
+            or if the newest is of another version, which can go on with it.
+          OSError: if the disk does not give it now, which says nothing of the file.
+        """
+        for path in self.paths():
+            if _is_stop(path) and not stops:
+                continue
+            try:
+                return load(path)
+            except DamagedError as error:
+                log.warning("%s; trying the one before", error)
+                path.rename(path.with_name(path.name + ".bad"))
+        if stops and any(self._folder.glob("*.npz.bad")):
+            raise CheckpointError(
+                f"{self._folder}: no checkpoint can be read; use another --logdir, or delete this "
+                "run's to begin anew"
+            )
+        return None
+
+
+def _is_stop(path: pathlib.Path) -> bool:
+    return path.stem.endswith(STOPPED)
+
+
+def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
+    """({name: array}, counters) of one checkpoint.
+
+    Raises:
+      CheckpointError: if it is damaged, something else, or of another version.
+      OSError: if the disk does not give it.
+    """
+    with _reading(path):
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
+
+
+def load_counters(path: pathlib.Path) -> Counters:
+    """The counters of one checkpoint, without reading its arrays; errors as `load`'s."""
+    with _reading(path), np.load(path, allow_pickle=False) as file:
+        return Counters(**json.loads(str(file["meta"])))
+
+
+@contextlib.contextmanager
+def _reading(path: pathlib.Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE as error:
+        raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
+    except TypeError as error:  # Counters that this version does not know.
+        raise CheckpointError(f"{path}: of another version of clion_tf ({error})") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # A directory of the archive that points nowhere.
+            raise
+        raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
+
+
+def restore(variables: Mapping[str, "object"], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns every array to the variable of its name.
+
+    Loss scales are left out where only one side has them.
+
+    Raises:
+      CheckpointError: if a name or a shape differs, before anything is assigned.
+    """
+    differing = variables.keys() ^ arrays.keys()
+    if odd := sorted(name for name in differing if not LOSS_SCALE.match(name)):
+        where = "the checkpoint" if odd[0] in arrays else "the agent"
+        raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
+    common = {name: variable for name, variable in variables.items() if name in arrays}
+    for name, variable in common.items():
+        if tuple(variable.shape) != arrays[name].shape:
+            ours, theirs = tuple(variable.shape), arrays[name].shape
+            raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
+    for name, variable in common.items():
+        variable.assign(arrays[name])
+
+
+def digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """SHA-256 of all names, types, shapes and bytes: equal only for identical states."""
+    total = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        total.update(array.tobytes())
+    return total.hexdigest()

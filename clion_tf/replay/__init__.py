@@ -1,0 +1,1 @@
+"""Episodes: played, kept on disk, drawn from in sequences. Nothing here imports TensorFlow."""

@@ -1,0 +1,101 @@
+"""Makes the runs of a plan: Ray, the schedule and the table of progress put together."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from clion_tf.command import UsageError
+from clion_tf.console import stop_signals
+from clion_tf.sweep import run_progress
+from clion_tf.sweep.attempt import Order
+from clion_tf.sweep.progress_table import Progress
+from clion_tf.sweep.ray_cluster import RayCluster
+from clion_tf.sweep.schedule import DONE, WAITING, Job, Schedule
+from clion_tf.sweep.sweep_checks import make_folder
+from clion_tf.sweep.sweep_plan import PlannedRun
+
+LOGS = "logs"  # Below the sweep's folder: what the runs write to stdout and stderr.
+
+
+@dataclasses.dataclass(frozen=True)
+class Resources:
+    """Cores and GPUs of a run; fractions share one.
+
+    Raises:
+      UsageError: for a number of GPUs that is neither whole nor below 1.
+    """
+
+    cpus: float
+    gpus: float
+
+    def __post_init__(self):
+        for name, value in dataclasses.asdict(self).items():
+            if value > 1 and value != int(value):
+                raise UsageError(f"--{name}={value:g}: above 1 it must be a whole number")
+
+
+def jobs_of(runs: Sequence[PlannedRun]) -> list[Job]:
+    """A job for each run, done if the run is, with the steps that it has made.
+
+    Raises:
+      OSError: if a run's metrics cannot be read.
+    """
+    jobs = []
+    for run in runs:
+        now = run_progress.read(run.folder)
+        state = DONE if run_progress.finished(run.config) else WAITING
+        jobs.append(Job(run, state, standing=now, best=now.steps))
+    return jobs
+
+
+def make(
+    jobs: Sequence[Job], root: pathlib.Path, resources: Resources, address: str, retries: int
+) -> int:
+    """Makes all that is not done, showing it on stderr; the jobs' states tell how it went.
+
+    Args:
+      root: the sweep's folder.
+      address, retries: see `cluster.RayCluster`, `schedule.Schedule`.
+
+    Returns:
+      0, or the number of the signal that it was stopped by.
+
+    Raises:
+      UsageError: if there is no Ray, no such cluster, no machine large enough, or
+        the folder cannot be made.
+      Failure: if Ray does not start.
+    """
+    make_folder(root)
+    with contextlib.ExitStack() as stack:
+        cluster = RayCluster(address, resources.cpus, resources.gpus)
+        stack.callback(cluster.close)
+        if lacking := cluster.lacking():
+            raise UsageError(f"--cpus, --gpus: no machine has what a run is to get: {lacking}")
+        progress = stack.enter_context(Progress(sys.stderr))
+        # Last, as Ray sets handlers of its own.
+        received = stack.enter_context(stop_signals())
+
+        def order(job: Job) -> Order:
+            return _order(job.run, root, resources)
+
+        Schedule(
+            jobs, cluster, order, retries, progress.show, stopping=lambda: bool(received)
+        ).run()
+        return received[0] if received else 0
+
+
+def _order(run: PlannedRun, root: pathlib.Path, resources: Resources) -> Order:
+    log = (root / LOGS / run.name).with_suffix(".log")
+    return Order(
+        words=tuple(run.words),
+        root=root,
+        folder=run.folder,
+        log=log,
+        cpus=resources.cpus,
+        gpus=resources.gpus,
+        cwd=os.getcwd(),
+        python_path=os.environ.get("PYTHONPATH", ""),
+    )

@@ -1,0 +1,93 @@
+"""What the world model sees in an episode that it was not trained on yet.
+
+Called before the newest episode enters any batch, so the numbers are of held-out data.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf.config import Config
+from clion_tf.learning import (
+    constraints,
+    evaluator_diagnostics,
+    losses,
+    reconstruction,
+    update_metrics,
+)
+from clion_tf.learning import noise as noises
+from clion_tf.pictures import video_files
+from clion_tf.pictures.picture_rows import comparison
+from clion_tf.replay.replay_buffer import Replay
+
+SEQUENCES = 6  # As in Dreamer's pictures.
+SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
+
+
+class Heldout(NamedTuple):
+    """What `newest_episode` finds.
+
+    scalars: by group and name, for the log.
+    pictures: of an agent that sees images, videos by tag, uint8 [T, 3 * 64, SEQUENCES * 64, 3].
+      `model/openloop`: rows truth, prediction after CONTEXT frames, error. `model/memory`: rows
+      input, reconstruction from noisy memory (h', s), error; fig. 3 of the paper.
+    diagnostics: with images `decoding`, the squared error from noisy memory by `sigma`; with an
+      evaluator `weights` and `scores`, see `learning.evaluator_diagnostics`. Plain numbers, ready
+      for JSON.
+    """
+
+    scalars: dict[str, dict[str, float]]
+    pictures: dict[str, np.ndarray]
+    diagnostics: dict
+
+
+def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldout:
+    """The world model and the evaluator on SEQUENCES sequences of the newest episode."""
+    batch = replay.newest(config.batch_length, SEQUENCES)
+    data = {key: tf.constant(value) for key, value in batch.items()}
+    noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
+    models, settings = agent.models, agent.settings
+    out = losses.world_model(models, settings, data, noise)
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    losses_of = (*agent.observed, "reward")
+    scalars = {"model": {f"heldout_{k}_loss": -float(out[f"log_prob_{k}"]) for k in losses_of}}
+    diagnosed: dict = {}
+    if models.evaluator is not None:
+        judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
+        found = update_metrics.scores(judged).items()
+        scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
+        diagnosed |= _of_evaluator(models, settings, post, judged, noise)
+    if "image" not in agent.observed:
+        return Heldout(scalars, {}, diagnosed)
+    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
+    diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
+    truth = reconstruction.observed(data)
+    predicted = reconstruction.open_loop(models, post, data["action"], noise)
+    sigma = settings.sigma_h * constraints.memory_unit(post["deter"], settings.sigma_units)
+    noisy = reconstruction.augmented_memory(post, noise, sigma)
+    pictures = {
+        "model/openloop": _strip(truth, predicted),
+        "model/memory": _strip(truth, reconstruction.decode(models, noisy)),
+    }
+    return Heldout(scalars, pictures, diagnosed)
+
+
+def _of_evaluator(models, settings, post, judged, noise) -> dict:
+    """Of the transitions imagined from here, and of those that it was asked about."""
+    imagined = losses.behaviour_losses(models, settings, post, noise)
+    originals = imagined["action_entropy"].shape[0]
+    scored = judged["real_logit"], judged["fake_logit"], settings.overshoot_steps
+    first = 0 if settings.from_start else 1
+    weighted = imagined["weight"], imagined["evaluator_logit"], originals, first
+    return {
+        "weights": evaluator_diagnostics.weights(*weighted),
+        "scores": evaluator_diagnostics.scores(*scored),
+    }
+
+
+def _strip(truth: tf.Tensor, model: tf.Tensor) -> np.ndarray:
+    """Rows truth, model, error; sequences side by side."""
+    rows = comparison(truth.numpy(), model.numpy())
+    batch, length, _, height, width, channels = rows.shape
+    return video_files.grid(rows.reshape(batch, length, 3 * height, width, channels))

@@ -1,0 +1,351 @@
+"""The agent: who trains whom, what each switch reduces to, compiled = plain, precisions."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_agents import (
+    RecordedNoise,
+    seeded,
+    tensors,
+    tiny_agent,
+    tiny_batch,
+    tiny_config,
+    weights,
+)
+
+from clion_tf.config import DREAMER
+from clion_tf.learning import losses, update_metrics
+from clion_tf.learning.noise import GivenNoise
+
+OWNERS = {
+    "model": {"encoder", "rssm", "decoder", "reward", "pcont"},
+    "actor": {"actor"},
+    "value": {"value"},
+    "evaluator": {"evaluator"},
+}
+
+
+def outputs(agent, noise=None, batch_options=None):
+    batch = tiny_batch(tiny_config(**(batch_options or {})))
+    return agent.gradients(tensors(batch), seeded() if noise is None else noise)
+
+
+@pytest.mark.parametrize("loss", OWNERS)
+def test_each_loss_moves_exactly_its_own_networks(loss):
+    agent = tiny_agent(pcont="True")
+    before = weights(agent)
+    grads, _ = outputs(agent)
+    agent.optimizers[loss].apply(grads[loss], tf.linalg.global_norm(grads[loss]))
+    moved = {n.split("/")[0] for n, w in weights(agent).items() if not np.array_equal(w, before[n])}
+    assert moved == OWNERS[loss]
+
+
+def test_every_weight_gets_a_gradient():
+    agent = tiny_agent(pcont="True", free_nats=0.0)  # Below the free nats the prior has none.
+    grads, _ = outputs(agent)
+    for loss, values in grads.items():
+        for variable, gradient in zip(agent.optimizers[loss].variables, values, strict=True):
+            # eq. 4's difference of means hardly moves the evaluator's last bias at the start.
+            if variable.path != "evaluator/hout/bias":
+                assert np.any(gradient.numpy() != 0), variable.path
+
+
+def test_losses_do_not_see_the_step_of_another():
+    """Section 7: all losses at the weights from before the update."""
+    agent, reference = tiny_agent(), tiny_agent()
+    grads, _ = outputs(reference)
+    for name, gradient in grads.items():
+        reference.optimizers[name].apply(gradient, tf.linalg.global_norm(gradient))
+    agent.update(tensors(tiny_batch(tiny_config())), seeded())
+    for name, weight in weights(agent).items():
+        np.testing.assert_allclose(weight, weights(reference)[name], rtol=1e-5, atol=1e-7)
+
+
+def test_model_gradient_is_untouched_by_behaviour_and_evaluator():
+    """What imagination does never flows back into the world model."""
+    full, _ = outputs(tiny_agent())
+    alone, _ = outputs(tiny_agent(evaluator=False, augmentations=0))
+    for a, b in zip(full["model"], alone["model"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_constraints_off_leave_dreamers_model_loss():
+    _, off = outputs(tiny_agent(**DREAMER))
+    _, on = outputs(tiny_agent())
+    constraints = 0.01 * on["embedding_constraint"] + 0.5 * on["decoding_constraint"]
+    expected = on["model_loss"] - constraints
+    assert float(off["model_loss"]) == pytest.approx(float(expected), rel=1e-6)
+    assert "embedding_constraint" not in off and "image_from_noisy_memory" not in off
+
+
+def test_decoding_constraint_without_noise_is_the_image_error():
+    _, out = outputs(tiny_agent(sigma_h=0.0, decoding_target="observation"))
+    constant = 64 * 64 * 3 * np.log(2 * np.pi)
+    squared = -2 * float(out["log_prob_image"]) - constant
+    assert float(out["decoding_constraint"]) == pytest.approx(squared, rel=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["squared", "euclidean"])
+def test_reconstruction_as_target_is_zero_without_noise(norm):
+    grads, out = outputs(tiny_agent(sigma_h=0.0, constraint_norm=norm))
+    assert float(out["decoding_constraint"]) == 0.0
+    assert all(np.isfinite(gradient).all() for gradient in grads["model"])
+
+
+def test_the_decoding_constraint_moves_both_branches():
+    """Their one decoder gets the gradient of the difference, not of the noisy branch alone."""
+    model = tiny_agent(sigma_h=1.0, beta1=0.0, beta2=1.0)
+    plain = tiny_agent(sigma_h=1.0, beta1=0.0, beta2=0.0)
+    with_it, without = outputs(model)[0]["model"], outputs(plain)[0]["model"]
+    names = [v.path for v in model.optimizers["model"].variables]
+    at = names.index("decoder/h5/bias")
+    # The last bias moves both pictures alike: no difference, no gradient.
+    np.testing.assert_allclose(with_it[at], without[at], rtol=1e-4, atol=1e-4)
+    kernel = names.index("decoder/h5/kernel")
+    assert not np.allclose(with_it[kernel], without[kernel], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("clip", "clipped"), [(1e9, 0.0), (1e-9, 1.0)])
+def test_clipped_updates_are_counted(clip, clipped):
+    agent = tiny_agent(grad_clip=clip)
+    config = tiny_config()
+    scalars = agent.update(tensors(tiny_batch(config)), seeded())
+    found = {name: float(v) for name, v in scalars.items() if name.endswith("_clipped")}
+    groups = {"model": "model", "evaluator": "evaluator"}
+    names = ("model", "actor", "value", "evaluator")
+    assert found == {f"{groups.get(n, 'behaviour')}/{n}_clipped": clipped for n in names}
+
+
+def test_the_start_is_one_more_row_and_changes_no_other():
+    """What is imagined is the same; from_start adds z_0 in front, its reward and its value."""
+    _, later = outputs(tiny_agent(from_start=False))
+    _, first = outputs(tiny_agent(from_start=True))
+    for name in ("imagined_feat", "imagined_reward", "imagined_value"):
+        np.testing.assert_allclose(first[name][1:], later[name], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first["lambda_return"][1:], later["lambda_return"], rtol=1e-5)
+    np.testing.assert_allclose(first["evaluator_logit"][1:], later["evaluator_logit"], atol=1e-5)
+    np.testing.assert_allclose(first["imagined_action"], later["imagined_action"])
+
+
+def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
+    """The augmented h is an input of both with from_start, and of neither without."""
+    far, near = ({"sigma1": sigma, "horizon": 2} for sigma in (100.0, 0.0))
+    _, moved = outputs(tiny_agent(**far))
+    _, still = outputs(tiny_agent(**near))
+    originals = moved["action_entropy"].shape[0]
+    for name in ("imagined_value", "evaluator_logit"):
+        change = np.abs(moved[name][0] - still[name][0])
+        assert np.all(change[:originals] == 0) and np.mean(change[originals:]) > 1, name
+
+
+def test_embedding_gradient_option_changes_gradients_only():
+    both, out = outputs(tiny_agent(beta1=10.0))
+    one, out_one = outputs(tiny_agent(beta1=10.0, embedding_gradient="rotated"))
+    assert float(out["model_loss"]) == pytest.approx(float(out_one["model_loss"]))
+    assert not np.allclose(both["model"][0], one["model"][0])
+
+
+def test_no_rotation_means_no_embedding_distance():
+    _, out = outputs(tiny_agent(constraint_degrees=0.0))
+    assert float(out["embedding_constraint"]) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_uniform_scores_give_dreamers_losses():
+    agent = tiny_agent()
+    for variable in agent.models.evaluator.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    grads, out = outputs(agent)
+    plain_grads, plain = outputs(tiny_agent(evaluator=False))
+    np.testing.assert_allclose(out["weight"], 1.0, rtol=1e-6)
+    for loss in ("actor", "value"):
+        assert float(out[f"{loss}_loss"]) == pytest.approx(float(plain[f"{loss}_loss"]), rel=1e-6)
+        for a, b in zip(grads[loss], plain_grads[loss], strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_copies_without_noise_count_as_the_originals():
+    _, copied = outputs(tiny_agent(evaluator=False), noise=GivenNoise())
+    _, plain = outputs(tiny_agent(evaluator=False, augmentations=0), noise=GivenNoise())
+    for loss in ("actor_loss", "value_loss"):
+        assert float(copied[loss]) == pytest.approx(float(plain[loss]), rel=1e-5)
+
+
+def test_weight_gradient_reaches_the_actor_only_when_asked():
+    through, _ = outputs(tiny_agent(weight_gradient=True))
+    stopped, _ = outputs(tiny_agent())
+    assert not np.allclose(through["actor"][0], stopped["actor"][0])
+    for a, b in zip(through["value"], stopped["value"], strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
+
+
+def test_discount_head_leaves_out_last_states():
+    config = tiny_config(pcont="True")
+    _, out = outputs(tiny_agent(pcont="True"))
+    starts = config.batch_size * (config.batch_length - 1)
+    assert out["imagined_feat"].shape[1] == (1 + config.augmentations) * starts
+    assert float(tf.reduce_min(out["discount"])) < 0.99**3 or out["discount"].shape[0] < 3
+
+
+@pytest.mark.parametrize("pcont", [False, True])
+def test_share_of_weight_on_augmented_trajectories(pcont):
+    agent = tiny_agent(pcont=str(pcont), augmentations=3)
+    for variable in agent.models.evaluator.trainable_variables:
+        variable.assign(tf.zeros_like(variable))
+    _, out = outputs(agent)
+    share = update_metrics.evaluator(out)["evaluator/weight_augmented"]
+    assert float(share) == pytest.approx(3 / 4)
+
+
+def test_discrete_actions_are_one_hot_all_through():
+    agent = tiny_agent(discrete=True)
+    config = tiny_config()
+    _, out = agent.gradients(tensors(tiny_batch(config, discrete=True)), seeded())
+    action = out["imagined_action"].numpy()
+    np.testing.assert_allclose(np.sort(action, -1)[..., -1], 1.0, atol=1e-6)
+    np.testing.assert_allclose(action.sum(-1), 1.0, atol=1e-6)
+
+
+# Tracing and compiling take seconds that grow with L and H.
+SHORT = {"batch_length": 3, "horizon": 2, "overshoot": 1, "augmentations": 1}
+
+
+def test_compiled_by_xla_equals_plain_with_the_same_noise():
+    recorded = RecordedNoise()
+    data = tensors(tiny_batch(tiny_config(**SHORT)))
+    plain, compiled = tiny_agent(**SHORT), tiny_agent(**SHORT)
+    expected = plain.update(data, recorded)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def run(data, noise):
+        return compiled.update(data, GivenNoise(noise))
+
+    result = run(data, recorded.given)
+    for name, value in expected.items():
+        assert float(result[name]) == pytest.approx(float(value), rel=1e-4, abs=1e-5), name
+    for name, weight in weights(plain).items():
+        # Adam's first step has the size of the learning rate whatever the gradient.
+        rate = 6e-4
+        np.testing.assert_allclose(weights(compiled)[name], weight, atol=0.02 * rate, err_msg=name)
+
+
+def test_train_traces_once_and_repeats_itself():
+    first, second = tiny_agent(**SHORT), tiny_agent(**SHORT)
+    other, config = tiny_agent(**SHORT, seed=1), tiny_config(**SHORT)
+    for agent in (first, second, other):
+        for update in range(2):
+            vector = agent.train(tiny_batch(config, update), update)
+        assert np.isfinite(vector.numpy()).all()
+        assert len(agent.metric_names) == len(vector)
+        assert agent._train.experimental_get_tracing_count() == 1
+    for name, weight in weights(first).items():
+        assert np.array_equal(weight, weights(second)[name]), name
+    kernels = [weights(agent)["encoder/h1/kernel"] for agent in (first, other)]
+    assert not np.array_equal(*kernels)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("16", 0.02)])
+def test_low_precision_trains_on_float32_weights(precision, tolerance):
+    agent = tiny_agent(precision)
+    _, expected = outputs(tiny_agent())
+    scalars = agent.update(tensors(tiny_batch(tiny_config())), seeded())
+    for name in ("model/model_loss", "model/image_loss", "behaviour/value_loss"):
+        reference = float(expected[name.split("/")[1].replace("image_loss", "log_prob_image")])
+        assert abs(float(scalars[name])) == pytest.approx(abs(reference), rel=tolerance), name
+    for name, value in agent.named_state().items():
+        assert "float16" not in str(value.dtype), name
+    if precision == "16":  # A first step that overflows is skipped and halves the scale.
+        halved = float(scalars["model/skipped"])
+        assert float(scalars["model/model_loss_scale"]) == 2.0 ** (15 - halved)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16", "16"])
+def test_a_bad_number_in_the_batch_skips_the_update(precision):
+    agent = tiny_agent(precision, **SHORT)
+    batch = tiny_batch(tiny_config(**SHORT))
+    good = agent.update(tensors(batch), seeded())
+    while precision == "16" and float(good["model/skipped"]):  # Until the loss scale fits.
+        good = agent.update(tensors(batch), seeded())
+    assert float(good["model/skipped"]) == 0.0
+    before = {name: v.numpy() for name, v in agent.named_state().items()}
+    batch["reward"][0, 1] = np.nan
+    bad = agent.update(tensors(batch), seeded())
+    assert float(bad["model/skipped"]) == 1.0
+    for name, value in agent.named_state().items():
+        if "_scale/" not in name:
+            np.testing.assert_array_equal(value.numpy(), before[name], err_msg=name)
+
+
+class TestPolicy:
+    IMAGES = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+
+    def act(self, training=True, step=(0, 0), amount=0.3, images=IMAGES, **options):
+        agent = tiny_agent(**options)
+        return agent.policy({"image": images}, agent.initial(len(images)), step, training, amount)
+
+    def test_actions_are_in_range_and_repeat(self):
+        action, state = self.act()
+        again, _ = self.act()
+        assert action.shape == (3, 2) and action.dtype == np.float32
+        assert np.abs(action).max() <= 1
+        assert np.array_equal(action, again)
+        assert np.array_equal(action, state["action"])  # The model hears of the explored action.
+
+    def test_noise_depends_on_episode_step_and_mode(self):
+        base, _ = self.act(step=(2, 5))
+        for other in ({"step": (2, 6)}, {"step": (3, 5)}, {"step": (2, 5), "training": False}):
+            assert not np.allclose(base, self.act(**other)[0])
+
+    def test_amount_zero_adds_no_exploration(self):
+        quiet, _ = self.act(amount=0.0)
+        loud, _ = self.act(amount=0.3)
+        assert not np.allclose(quiet, loud)
+
+    @pytest.mark.parametrize("how", ["densest", "mean", "sample"])
+    def test_evaluation_policies(self, how):
+        action, _ = self.act(training=False, amount=0.0, eval_action=how)
+        mean, _ = self.act(training=False, amount=0.0, eval_action="mean")
+        assert np.abs(action).max() <= 1
+        assert np.allclose(action, mean) == (how == "mean")
+
+    def test_rows_do_not_mix(self):
+        """One environment's action does not depend on the images of the others."""
+        changed = self.IMAGES.copy()
+        changed[1:] = 0
+        a, _ = self.act(training=False, amount=0.0, images=self.IMAGES)
+        b, _ = self.act(training=False, amount=0.0, images=changed)
+        np.testing.assert_allclose(a[0], b[0], atol=1e-5)
+
+    def test_epsilon_greedy_turns_some_actions(self):
+        agent = tiny_agent(discrete=True)
+        images = np.repeat(self.IMAGES[:1], 400, 0)
+        greedy, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.0)
+        some, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.4)
+        assert np.array_equal(greedy.sum(-1), np.ones(400))
+        changed = np.mean(np.any(greedy != some, -1))
+        assert changed == pytest.approx(0.4 / 2, abs=0.08)  # Half of the turns keep the action.
+
+    @pytest.mark.parametrize("discrete", [False, True])
+    def test_completely_random_is_for_training(self, discrete):
+        agents = [tiny_agent(discrete=discrete, expl=how) for how in ("completely_random", "auto")]
+        acts = {
+            amount: [
+                a.policy({"image": self.IMAGES}, a.initial(3), (0, 0), False, amount)[0]
+                for a in agents
+            ]
+            for amount in (0.0, 0.3)
+        }
+        assert np.array_equal(*acts[0.0])
+        assert not np.array_equal(*acts[0.3])
+
+    def test_traces_once(self):
+        agent = tiny_agent()
+        state = agent.initial(3)
+        for step in range(3):
+            _, state = agent.policy({"image": self.IMAGES}, state, (0, step), True, 0.1 * step)
+        assert agent._act[True].experimental_get_tracing_count() == 1
+
+
+def test_preprocess_spans_minus_half_to_half():
+    pixels = tf.constant([0, 255] * 6, tf.uint8)
+    found = losses.preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
+    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 1, 1, 12]))

@@ -1,0 +1,252 @@
+"""Evaluations under noise: which are averaged, what of it is drawn, plot.py --robustness."""
+
+import dataclasses
+import json
+import logging
+
+import numpy as np
+import pytest
+from runs import make_run, options
+from test_plot import MAGIC, legend, plot
+from test_webpage import Content, report
+
+from clion_tf.analysis import evaluation
+from clion_tf.analysis.curves import noise_evaluations, palette, robustness_figure
+from clion_tf.analysis.curves.noise_evaluations import KINDS
+from clion_tf.command import UsageError
+
+ONE_AT_A_TIME = evaluation.grid([0, 5], [0, 0.1, 1], [0, 0.5], one_at_a_time=True)
+PRODUCT = evaluation.grid([0, 5], [0, 0.1, 1], [0, 0.5])
+
+
+def write(folder, seed=0, method="CLION", cells=ONE_AT_A_TIME, returns=None, **others):
+    """A file as evaluate.py writes it; a cell's returns are `returns(cell)`, else seed + noise."""
+    if returns is None:
+        returns = lambda cell: [seed + 10 * cell.memory_noise + x for x in (-1.0, 1.0)]  # noqa: E731
+    content = {
+        "task": "walker_walk", "method": method, "setup": "", "seed": seed, "steps": 50_000,
+        "options": {}, "action": "densest", "memory_noise_unit": "relative",
+        "cells": [{**dataclasses.asdict(cell), "returns": returns(cell)} for cell in cells],
+        **others,
+    }  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{method}-{seed}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def panels(folder):
+    return noise_evaluations.panels(noise_evaluations.find([folder]))
+
+
+def test_a_line_over_each_kind_of_noise(tmp_path):
+    write(tmp_path)
+    found = panels(tmp_path)
+    assert [panel.kind for panel in found] == list(KINDS)
+    assert {panel.title for panel in found} == {"walker_walk"}
+    lines = {panel.kind: line for panel, [line] in found.items()}
+    assert lines["memory_noise"].amounts == (0, 0.1, 1)
+    assert lines["memory_noise"].means == ((0.0, 1.0, 10.0),)
+    assert lines["blank_frames"].amounts == (0, 0.5)
+    assert lines["rotation_degrees"].amounts == (0, 5)
+    labels = [panel.xlabel for panel in found]
+    assert labels[0] == "noise on memory h (standard deviations of h)"
+
+
+def test_of_all_combinations_those_that_differ_from_the_first_in_one_thing(tmp_path):
+    def returns(cell):
+        spoilt = cell.blank_frames and cell.memory_noise
+        return [1000.0 if spoilt else cell.memory_noise]
+
+    write(tmp_path, cells=PRODUCT, returns=returns)
+    lines = {panel.kind: line for panel, [line] in panels(tmp_path).items()}
+    assert lines["memory_noise"].means == ((0.0, 0.1, 1.0),)
+    assert max(map(max, (line.means[0] for line in lines.values()))) == 1.0
+
+
+def test_mean_and_interval_are_over_trainings(tmp_path):
+    for seed in (0, 1, 5):
+        write(tmp_path, seed)
+    [line] = next(iter(panels(tmp_path).values()))
+    assert line.means == ((0.0, 1.0, 10.0), (1.0, 2.0, 11.0), (5.0, 6.0, 15.0))
+    first = line.summaries[0]
+    # Of 0, 1, 5 with 2 degrees of freedom, t = 4.3027; episodes are 1 apart from each mean.
+    half = 4.302653 * np.std([0, 1, 5], ddof=1) / np.sqrt(3)
+    assert (first.count, first.mean) == (3, 2.0)
+    assert (first.low, first.high) == pytest.approx((2 - half, 2 + half))
+
+
+def test_trainings_that_differ_are_never_averaged(tmp_path):
+    different = [
+        {"method": "Dreamer"}, {"setup": "cpu sizes"}, {"options": {"rotation_degrees": 5.0}},
+        {"steps": 100_000}, {"action": "mean"}, {"setup": "cpu sizes, blank_frames=0.5"},
+    ]  # fmt: skip
+    for i, others in enumerate([{}, *different]):
+        write(tmp_path / str(i), **others)
+    lines = next(iter(noise_evaluations.panels(noise_evaluations.find([tmp_path / "*"])).values()))
+    assert [len(line.means) for line in lines] == [1] * 7
+    assert len({line.label for line in lines}) == 7
+    assert "CLION, paper sizes, trained at ±5°, 50,000 steps, densest" in {x.label for x in lines}
+
+
+def test_conditions_besides_and_units_have_panels_of_their_own(tmp_path):
+    blank = evaluation.grid([0], [0, 1], [0.5])
+    write(tmp_path / "a", 0, cells=evaluation.grid([0], [0, 1], [0]))
+    write(tmp_path / "b", 1, cells=blank)
+    write(tmp_path / "c", 2, cells=blank, memory_noise_unit="absolute")
+    found = noise_evaluations.panels(noise_evaluations.find([tmp_path / "?"]))
+    titles = [(panel.title, panel.xlabel.split("(")[1]) for panel in found]
+    assert titles == [
+        ("walker_walk", "standard deviations of h)"),
+        ("walker_walk, blank frames 0.5", "absolute)"),
+        ("walker_walk, blank frames 0.5", "standard deviations of h)"),
+    ]
+    # A panel each, also of those that differ in the unit only.
+    assert len(robustness_figure.draw(found).axes) == 3
+
+
+def test_amounts_that_a_seed_lacks_are_left_out(tmp_path, caplog):
+    write(tmp_path, 0)
+    write(tmp_path, 1, cells=evaluation.grid([0], [0, 1], [0]))
+    with caplog.at_level(logging.WARNING):
+        found = {panel.kind: line for panel, [line] in panels(tmp_path).items()}
+    assert found["memory_noise"].amounts == (0, 1) and len(found["memory_noise"].means) == 2
+    assert "left out, as not all seeds have it: 0.1" in caplog.text
+    assert len(found["rotation_degrees"].means) == 1
+
+
+def test_one_training_counts_once(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b")
+    with pytest.raises(
+        UsageError, match=r"a/CLION-0.json and .* are of one training \(CLION, seed 0"
+    ):
+        noise_evaluations.panels(noise_evaluations.find([tmp_path / "?"]))
+    # The same file by two names is one file, and two kinds of noise may be in two files.
+    assert len(noise_evaluations.find([tmp_path / "a", tmp_path / "a" / "CLION-0.json"])) == 1
+    write(tmp_path / "a", cells=evaluation.grid([0], [0, 1], [0]))
+    write(tmp_path / "b", cells=evaluation.grid([0, 5], [0], [0]))
+    assert len(noise_evaluations.panels(noise_evaluations.find([tmp_path / "?"]))) == 2
+
+
+BROKEN = {
+    "{": "not a file of tools/evaluate.py",
+    "[]": "not a file of tools/evaluate.py --json",
+    '{"task": "a"}': "no 'options'",
+    '{"task": "dmc_walker_walk", "method": "dreamer", "seed": "0", "xs": [1], "ys": [2]}':
+        "no 'options'",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_other_files(tmp_path, text):
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=BROKEN[text]) as error:
+        noise_evaluations.find([path])
+    assert "\n" not in str(error.value)
+    with pytest.raises(UsageError, match=r"no file of tools/evaluate\.py there"):
+        noise_evaluations.find([tmp_path])
+    write(tmp_path)  # In a folder, others may lie beside.
+    assert len(noise_evaluations.find([tmp_path])) == 1
+
+
+@pytest.mark.parametrize("returns", [[], [float("nan")], ["x"], None])
+def test_cells_without_numbers(tmp_path, returns):
+    path = write(tmp_path, returns=lambda cell: returns)
+    with pytest.raises(UsageError, match=r"not a file of tools/evaluate\.py --json"):
+        noise_evaluations.load(path)
+
+
+def test_figure(tmp_path):
+    for seed in range(3):
+        write(tmp_path, seed)
+        write(tmp_path, seed + 1, "Dreamer", returns=lambda cell: [-5.0, 3.0])
+    write(tmp_path, 0, "DrQ", cells=evaluation.grid([0, 5], [0], [0]))
+    found = panels(tmp_path)
+    figure = robustness_figure.draw(found)
+    assert legend(figure) == ["CLION (3 seeds)", "Dreamer (3 seeds)", "DrQ (1 seed)"]
+    assert [ax.get_xlabel() for ax in figure.axes] == [panel.xlabel for panel in found]
+    ax, _, rotation = figure.axes
+    color = palette.COLORS["CLION"]
+    [mean] = [x for x in ax.lines if x.get_color() == color and x.get_linewidth() > 1]
+    assert mean.get_xydata().tolist() == [[0, 1], [0.1, 2], [1, 11]]
+    thin = [line for line in ax.lines if line.get_linewidth() < 1]
+    assert len(thin) == 6
+    bands = {tuple(band.get_facecolor()[0][:3]): band for band in ax.collections}
+    assert len(bands) == 2 and len(rotation.collections) == 2  # None of DrQ's one seed.
+    corners = ax.collections[-1].get_paths()[0].vertices
+    at = corners[corners[:, 0] == 1][:, 1]
+    half = 4.302653 / np.sqrt(3)
+    assert (at.min(), at.max()) == pytest.approx((11 - half, 11 + half))
+    low, high = ax.get_ylim()
+    assert low == -1 and high >= 12
+    caption = figure.legends[0].get_title().get_text()
+    assert "mean of 2 episodes" in caption and "95 % interval" in caption
+
+
+def test_figure_of_several_experiments(tmp_path):
+    write(tmp_path / "a", options={"rotation_degrees": 5.0})
+    write(tmp_path / "b", task="hopper_stand", cells=evaluation.grid([0], [0, 1], [0]),
+          options={"rotation_degrees": 5.0})  # fmt: skip
+    figure = robustness_figure.draw(
+        noise_evaluations.panels(noise_evaluations.find([tmp_path / "?"]))
+    )
+    titles = [ax.get_title() for ax in figure.axes]
+    assert titles == ["hopper_stand", "walker_walk", "walker_walk", "walker_walk"]
+    assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, True, False, False]
+    assert "trained at ±5°" in figure.legends[0].get_title().get_text()
+
+
+@pytest.mark.parametrize("suffix", MAGIC)
+def test_tool_writes_a_figure(tmp_path, suffix, capsys):
+    write(tmp_path / "scores", 0)
+    write(tmp_path / "scores", 1)
+    out = tmp_path / f"robustness{suffix}"
+    assert plot("--robustness", tmp_path / "scores" / "*.json", "--out", out) == 0
+    assert out.read_bytes().startswith(MAGIC[suffix])
+    assert capsys.readouterr().out == f"{out}: 2 evaluations\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--robustness", "scores"], "say what to write"),
+        (["--robustness", "scores", "--out", "a.png", "--curves", "x.json"], "goes with --out"),
+        (["--robustness", "scores", "--out", "a.png", "--save", "folder"], "goes with --out"),
+        (["--robustness", "scores", "--out", "a.gif"], "must end in .png"),
+        (["--robustness", "missing*", "--out", "a.png"], "no file of tools/evaluate.py there"),
+        (["--robustness", "missing.json", "--out", "a.png"], "no file of tools/evaluate.py there"),
+        (["--robustness", "one", "--out", "a.png"], "at two amounts or more"),
+    ],
+)
+def test_refusals(tmp_path, monkeypatch, capsys, arguments, message):
+    write(tmp_path / "scores")
+    write(tmp_path / "one", cells=[evaluation.Conditions()])
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    code = plot(*arguments)
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert code == 2 and error.startswith("plot: error: ") and message in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_report_shows_the_figure_of_files_in_logdirs_and_of_named_ones(tmp_path):
+    run = make_run(tmp_path / "run", {1000: 1.0}, {}, options())
+    out = tmp_path / "report.html"
+
+    def shown(*words):
+        assert report("--logdirs", run, *words, "--media=none", "--out", out) == 0
+        page = Content(out.read_text())
+        return "Return against noise" in page.text, page.text
+
+    assert not shown()[0]
+    write(tmp_path / "scores", 1)
+    assert shown("--robustness", tmp_path / "scores")[0]
+    write(run, 0)
+    (run / "other.json").write_text("{}")
+    assert shown()[0]
+    # One of a single condition says so instead of a figure.
+    write(run, 0, cells=[evaluation.Conditions()])
+    found, text = shown()
+    assert found and "no kind of noise was evaluated at two amounts or more" in text

@@ -1,0 +1,77 @@
+"""Which curves are averaged, and how."""
+
+import dataclasses
+
+import numpy as np
+
+from clion_tf.analysis.curves import series
+from clion_tf.analysis.curves.curve import ORIGINAL, PUBLISHED, Curve
+
+
+def a_curve(**others):
+    ys = others.pop("ys", [1.0, 2.0])
+    xs = np.array(others.pop("xs", np.arange(1.0, len(ys) + 1)), float)
+    values = {"task": "walker_walk", "method": "CLION", "seed": "0", "source": "x"} | others
+    return Curve(xs=xs, ys=np.array(ys, float), **values)
+
+
+def test_runs_of_different_experiments_are_not_averaged():
+    found = series.panels(
+        [
+            a_curve(),
+            a_curve(seed="1"),
+            a_curve(rotation=5.0, test_rotation=5.0),
+            a_curve(rotation=5.0),
+            a_curve(setup="cpu sizes"),
+            a_curve(method="Dreamer"),
+            a_curve(method="dreamer", kind=PUBLISHED),
+            a_curve(method="dreamer", kind=ORIGINAL),
+        ]
+    )
+    titles = [panel.title for panel in found]
+    assert titles == [
+        "walker_walk",
+        "walker_walk, ±5° in training, ±0° in testing",
+        "walker_walk, ±5° rotation",
+    ]
+    assert [(s.label, len(s.curves)) for s in next(iter(found.values()))] == [
+        ("CLION, paper sizes", 2),
+        ("CLION, cpu sizes", 1),
+        ("Dreamer, paper sizes", 1),
+        ("Dreamer (original code)", 1),
+        ("Dreamer (published)", 1),
+    ]
+
+
+def test_one_setup_is_not_in_the_names():
+    (found,) = series.panels([a_curve(setup="cpu sizes")]).values()
+    assert found[0].label == "CLION"
+
+
+def test_a_seed_that_counts_twice_is_told():
+    assert series.doubts([a_curve(), a_curve(seed="1")]) == []
+    (line,) = series.doubts([a_curve(source="p"), a_curve(source="q")])
+    assert "seed 0 counts 2 times (p, q)" in line
+
+
+def test_grid_interpolates_inside_each_run_only():
+    (found,) = series.panels(
+        [a_curve(xs=[0, 10], ys=[0, 10]), a_curve(seed="1", xs=[5, 20], ys=[1, 4])]
+    ).values()
+    xs, ys = found[0].grid()
+    assert xs.tolist() == [0, 5, 10, 20]
+    np.testing.assert_allclose(ys, [[0, 5, 10, np.nan], [np.nan, 1, 2, 4]])
+
+
+def test_smoothing_averages_backwards():
+    curve = a_curve(xs=[10, 20, 30, 100], ys=[1, 3, 8, 50])
+    assert series.smoothed(curve, 20).ys.tolist() == [1, 2, 5.5, 50]
+    assert series.smoothed(curve, 1e9).ys.tolist() == [1, 2, 4, 15.5]
+    assert series.smoothed(curve, 0) is curve
+
+
+def test_cutting():
+    short, late = a_curve(xs=[1, 2, 3], ys=[1, 2, 3]), a_curve(xs=[9], ys=[9])
+    published = dataclasses.replace(short, kind=PUBLISHED)
+    cut = series.until([short, late, published], 1.5)
+    assert [c.xs.tolist() for c in cut] == [[1], [1, 2]]

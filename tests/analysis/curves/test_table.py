@@ -1,0 +1,265 @@
+"""tools/table.py and its tables."""
+
+import csv
+import importlib.util
+import io
+import pathlib
+
+import pytest
+from runs import make_run, options
+
+from clion_tf import command
+from clion_tf.analysis.curves import (
+    learning_curves,
+    metrics_files,
+    paper_scores,
+    return_statistics,
+    score_tables,
+)
+from clion_tf.analysis.curves.curve import Curve
+from clion_tf.analysis.curves.scores import Score, means_between
+from clion_tf.analysis.curves.series import panels
+from clion_tf.command import UsageError
+
+TOOL = pathlib.Path(__file__).resolve().parents[3] / "tools" / "table.py"
+spec = importlib.util.spec_from_file_location("table_tool", TOOL)
+tool = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+
+def table(*arguments):
+    return command.run("table", tool.main, [str(word) for word in arguments])
+
+
+@pytest.fixture
+def logdirs(tmp_path):
+    """Three seeds of CLION and one of Dreamer under rotation; one more of CLION without."""
+    root = tmp_path / "logdir"
+    for seed, value in enumerate((500.0, 550.0, 600.0)):
+        config = options("table1_rotation", seed=seed)
+        points = {95_000: 1.0, 100_000: value + 50, 105_000: value, 105_001: 2.0}
+        make_run(root / f"clion{seed}", points, {}, config)
+    config = options("table1_rotation", "dreamer", task="walker_run")
+    make_run(root / "dreamer", {105_000: 100.0, 505_000: 400.0}, {}, config)
+    make_run(root / "plain", {100_000: 333.0}, {}, options("clion"))
+    return root
+
+
+def column(table_, name):
+    index = table_.header.index(name)
+    return {row[0]: row[index] for row in table_.rows}
+
+
+def test_table1(logdirs):
+    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    assert result.header == (
+        "task", "CLION 105K", "paper", "CLION 505K", "paper", "Dreamer 105K", "paper",
+        "Dreamer 505K", "paper",
+    )  # fmt: skip
+    assert [row[0] for row in result.rows[:-1]] == list(paper_scores.TABLE1.scores)
+    rows = {row[0]: row[1:] for row in result.rows}
+    assert rows["walker_walk"] == (
+        "550.0 ± 50.0 (3)", "527.1 ± 166", "–", "914.9 ± 61", "–", "372.5 ± 19", "–", "876.3 ± 48"
+    )  # fmt: skip
+    assert rows["walker_run"][4] == "100.0 (1)" and rows["walker_run"][6] == "400.0 (1)"
+    assert rows["hopper_stand"][0] == "–"
+    low, high = return_statistics.bootstrap_interval([[500.0, 550.0, 600.0]])
+    last = rows["all: interquartile mean"]
+    assert last == (
+        f"550.0 [{low:.1f}, {high:.1f}] (1 task)", "–", "–", "–",
+        "100.0 (1 task)", "–", "400.0 (1 task)", "–",
+    )  # fmt: skip
+    assert any("1 curve is left out" in note for note in result.notes)
+
+
+def test_table2_has_the_papers_columns_and_other_peoples_curves(logdirs, tmp_path):
+    drq = {"task": "dmc_walker_walk", "method": "drq", "seed": 1, "xs": [500_000], "ys": [900]}
+    path = tmp_path / "drq.json"
+    path.write_text(str([drq]).replace("'", '"'))
+    result = score_tables.rows(learning_curves.find([logdirs, path]), "table2")
+    assert result.header[1:4] == ("DrQ (published) 500K", "paper", "CLION 500K")
+    assert column(result, "DrQ (published) 500K")["walker_walk"] == "900.0 (1)"
+    assert column(result, "CLION 100K")["walker_walk"] == "333.0 (1)"
+    assert result.rows[0][1:3] == ("900.0 (1)", "921 ± 45")
+    other = tmp_path / "other.json"
+    other.write_text(path.read_text().replace("walker_walk", "acrobot_swingup"))
+    alone = score_tables.rows(learning_curves.find([logdirs, other]), "table2")
+    assert "acrobot_swingup" not in column(alone, "paper")  # Neither the paper's nor ours.
+
+
+def test_every_number_of_the_paper_has_a_place():
+    for experiment in paper_scores.EXPERIMENTS.values():
+        for row in experiment.scores.values():
+            assert len(row) == len(experiment.columns)
+    assert paper_scores.TABLE1.score("cheetah_run", "Dreamer", 505_000) == (526.3, 241)
+    assert paper_scores.TABLE2.score("pendulum_swingup", "DrQ", 100_000) == (86, 83)
+    assert paper_scores.TABLE2.score("pendulum_swingup", "DrQ", 105_000) is None
+    assert paper_scores.TABLE2.score("finger_spin", "DrQ", 100_000) is None
+
+
+def test_other_steps_keep_the_papers_order(logdirs):
+    found = learning_curves.find([logdirs])
+    result = score_tables.rows(found, "table1", [10, 105_000])
+    names = [name for name in result.header[1:] if name != "paper"]
+    assert names == ["CLION 10", "CLION 105K", "Dreamer 10", "Dreamer 105K"]
+    assert result.rows[0][2] == "–" and result.rows[0][4] == "527.1 ± 166"
+    names = [n for n in score_tables.rows(found, "table2", [10, 20]).header[1:] if n != "paper"]
+    assert names == ["DrQ 10", "CLION 10", "Dreamer 10", "DrQ 20", "CLION 20", "Dreamer 20"]
+
+
+def test_own_tasks_follow_the_papers(logdirs):
+    config = options("table1_rotation", task="cup_catch")
+    make_run(logdirs / "cup", {105_000: 9.0}, {}, config)
+    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    assert result.rows[6][:3] == ("cup_catch", "9.0 (1)", "–")
+    assert "(2 tasks)" in result.rows[7][1]
+
+
+def test_different_sizes_get_columns_of_their_own(logdirs):
+    make_run(logdirs / "small", {105_000: 9.0}, {}, options("table1_rotation", "cpu"))
+    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    assert column(result, "CLION, cpu sizes 105K")["walker_walk"] == "9.0 (1)"
+    assert column(result, "CLION, paper sizes 105K")["walker_walk"] == "550.0 ± 50.0 (3)"
+    assert any("cpu sizes; paper sizes" in note for note in result.notes)
+
+
+def test_plain_is_at_the_last_common_step(logdirs):
+    result = score_tables.rows(learning_curves.find([logdirs]))
+    lines = [(*row[:4], row[7]) for row in result.rows]
+    assert lines == [
+        ("walker_walk", "CLION", "100K", "1", "630 ± 113"),
+        ("walker_run, ±5° rotation", "Dreamer", "505K", "1", "464.2 ± 65"),
+        ("walker_walk, ±5° rotation", "CLION", "105.001K", "3", "–"),
+    ]
+
+
+def curve_of(points):
+    return Curve("t", "m", "0", *metrics_files.ordered(list(points.items())), source="x")
+
+
+@pytest.mark.parametrize(
+    "score, step, expected",
+    [
+        (Score(), 30_000, 3.0),  # The last one up to it.
+        (Score(), 39_999, 3.0),
+        (Score(), 40_000, None),  # None in the window: not guessed from before.
+        (Score(), 9_999, None),
+        (Score(window=1), 20_000, 2.0),
+        (Score(window=1), 20_001, None),
+        (Score(window=20_000, mean=True), 30_000, 2.5),
+        (Score(window=20_000, mean=True), 45_000, None),  # The run ended long before.
+    ],
+)
+def test_what_counts_at_a_step(score, step, expected):
+    assert score.of(curve_of({10_000: 1.0, 20_000: 2.0, 30_000: 3.0}), step) == expected
+
+
+def test_tool_prints_markdown(logdirs, capsys):
+    assert table("--logdirs", logdirs, "--layout=table1") == 0
+    out = capsys.readouterr().out
+    lines = [line for line in out.splitlines() if line.startswith("|")]
+    assert len(lines) == 9 and len({line.count("|") for line in lines}) == 1
+    assert lines[1].strip("| -") == ""
+
+
+def test_tool_writes_csv(logdirs, tmp_path):
+    out = tmp_path / "scores.csv"
+    assert table("--logdirs", logdirs, "--layout=table1", "--out", out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert len(rows) == 4 * 7
+    first = rows[0]
+    assert (first["task"], first["method"], first["step"]) == ("walker_walk", "CLION", "105000")
+    assert (first["runs"], first["mean"], first["std"]) == ("3", "550.0", "50.0")
+    assert float(first["mean_low"]) < 500 and first["iqm"] == "550.0"
+    assert (first["paper_mean"], first["paper_std"]) == ("527.1", "166")
+    assert (rows[2]["runs"], rows[2]["mean"], rows[2]["iqm"]) == ("0", "", "")
+    assert (rows[6]["task"], rows[6]["tasks"], rows[6]["iqm"]) == ("all", "1", "550.0")
+
+
+def test_tool_writes_markdown(logdirs, tmp_path):
+    out = tmp_path / "scores.MD"
+    choice = ("--steps=105000", "--score=mean", "--window=5001")  # 100,000 and 105,000.
+    assert table("--logdirs", logdirs, *choice, "--out", out) == 0
+    text = out.read_text()
+    assert "| walker_walk, ±5° rotation | CLION | 105K | 3 | 575.0 ± 50.0 |" in text
+    assert "mean of the returns in the 5,001 environment steps" in text
+
+
+@pytest.fixture
+def seeds(tmp_path):
+    """Training returns of two seeds, every 1,000 steps; the second ends early."""
+    root = tmp_path / "seeds"
+    for seed, last in ((0, 10), (1, 6)):
+        points = {1000 * i: 10.0 * i + seed for i in range(1, last + 1)}
+        make_run(root / str(seed), {1000: 5.0}, points, options("cpu", seed=seed))
+    return root
+
+
+def test_periods(seeds, tmp_path):
+    found = learning_curves.find([seeds], "train")
+    result = score_tables.rows(found, "periods", [2000, 10_000], Score(window=3000))
+    assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", "all, mean ± std")
+    # Of seed 0: 30, 40, 50; 60, 70, 80; 90, 100. Of seed 1: 31, 41, 51; 61, and there it ends.
+    expected = ("walker_walk", "CLION", "40", "70", "95", "65.0 (1)")
+    assert result.rows == (expected,)
+    whole = score_tables.rows(found, "periods", [6000], Score(window=10_000))
+    assert whole.header[2:] == ("0 to 6K", "all, mean ± std")
+    assert whole.rows[0][2:] == ("36", "35.5 ± 0.7 (2)")
+    assert score_tables.rows(found, "periods", None, Score(window=5000)).header[2:4] == (
+        "0 to 5K", "5K to 10K",
+    )  # fmt: skip
+    out = tmp_path / "periods.csv"
+    words = ("--layout=periods", "--metric=train", "--window=3000", "--steps=2000,8000")
+    assert table("--logdirs", seeds, *words, "--out", out) == 0
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [(row["step"], row["window"], row["mean"]) for row in rows] == [
+        ("5000", "3000", "40.5"), ("8000", "3000", "70.0"), ("8000", "6000", "55.0"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "begin, end, expected",
+    [
+        (0, 30_000, 2.0),
+        (10_000, 30_000, 2.5),  # What lies where a period begins is of the one before.
+        (10_000, 39_999, 2.5),  # The next evaluation would be at 40,000.
+        (10_000, 40_000, None),
+        (30_000, 35_000, None),
+    ],
+)
+def test_what_counts_in_a_period(begin, end, expected):
+    curve = curve_of({10_000: 1.0, 20_000: 2.0, 30_000: 3.0})
+    (series,) = next(iter(panels([curve]).values()))
+    assert means_between([series], begin, end) == (((expected,),) if expected else ())
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ([], "say what to read"),
+        (["--logdirs", "logdir", "--layout=periods", "--steps=2,2"], "where they end, or begin"),
+        (["--logdirs", "logdir", "--layout=periods", "--steps=1,2,3"], "where they end, or begin"),
+        (["--logdirs", "missing"], "no such folder or file"),
+        (["--logdirs", "logdir", "--out=a.txt"], "must end in .md, .csv"),
+        (["--logdirs", "logdir", "--out=no/a.md"], "no such folder"),
+        (["--logdirs", "."], "no test return"),
+    ],
+)
+def test_refusals(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    if message != "no test return":
+        make_run(tmp_path / "logdir", {5000: 1.0}, {}, options())
+    before = sorted(tmp_path.iterdir())
+    assert table(*arguments) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("table: error: ") and message in error
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_wrong_numbers_are_refused_by_the_parser(capsys):
+    for argument in ("--steps=0", "--steps=a", "--window=0"):
+        with pytest.raises(SystemExit) as error:
+            table("--logdirs", "x", argument)
+        assert error.value.code == 2
+    with pytest.raises(UsageError, match="--layout=table9"):
+        score_tables.rows([], "table9")

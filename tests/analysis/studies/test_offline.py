@@ -1,0 +1,482 @@
+"""tools/offline.py: agents trained on a run's episodes, judged by those held out."""
+
+import json
+
+import numpy as np
+import pytest
+import scipy.stats
+import tensorflow as tf
+from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
+from tensorflow_probability import distributions as tfd
+from trained import FAKES, save_tiny_run, tool
+
+from clion_tf import command
+from clion_tf.analysis import trained_agent
+from clion_tf.analysis.studies import judging, study_tables, study_training
+from clion_tf.analysis.studies.partial_training import PartialAgent
+from clion_tf.analysis.studies.study_settings import PARTS, variant
+from clion_tf.learning import losses
+from clion_tf.logdir.checkpoints import CheckpointError, load, restore
+from clion_tf.replay.replay_buffer import Replay, ReplayError
+
+FRAMES = 12
+
+
+def fill(folder, count=4, seed=0):
+    """Episodes whose rewards say which one they are."""
+    random, replay = np.random.default_rng(seed), Replay(folder, 6)
+    for number in range(count):
+        replay.add(
+            {
+                "image": random.integers(0, 256, (FRAMES, 64, 64, 3), dtype=np.uint8),
+                "action": random.uniform(-1, 1, (FRAMES, ACTIONS)).astype("f4"),
+                "reward": np.full(FRAMES, number, "f4"),
+                "discount": np.ones(FRAMES, "f4"),
+            }
+        )
+
+
+@pytest.fixture(scope="module")
+def logdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("offline") / "run"
+    save_tiny_run(folder)
+    fill(folder / "episodes")
+    return folder
+
+
+def run(logdir, *words):
+    return command.run("offline", tool("offline").main, [f"--logdir={logdir}", *words])
+
+
+def saved_run(folder, **options):
+    save_tiny_run(folder, **options)
+    fill(folder / "episodes")
+    return trained_agent.read(folder)
+
+
+def labels(recorded, config):
+    """Rewards of what is trained on, which say the episodes."""
+    return set(recorded.replay(config).sample(64, 0)["reward"].ravel())
+
+
+def test_the_newest_are_held_out(logdir):
+    saved = trained_agent.read(logdir)
+    recorded, unseen = study_training.episodes(saved, 2, False)
+    assert set(unseen["reward"].ravel()) == {2.0, 3.0}
+    assert labels(recorded, saved.config) == {0.0, 1.0}
+    with pytest.raises(ReplayError, match="has 4 episodes, so 4 cannot be held out"):
+        study_training.episodes(saved, 4, False)
+
+
+def test_what_is_held_out_of_a_bounded_replay(tmp_path):
+    saved = saved_run(tmp_path / "run")
+    for number in (0, 1):  # They gave way.
+        (tmp_path / "run" / "episodes" / f"{number:06d}-{FRAMES}.npz").unlink()
+    recorded, unseen = study_training.episodes(saved, 1, False)
+    assert set(unseen["reward"].ravel()) == {3.0}
+    assert labels(recorded, saved.config) == {2.0}
+    with pytest.raises(ReplayError, match="has 2 episodes, so 2 cannot be held out"):
+        study_training.episodes(saved, 2, False)
+
+
+def test_a_run_that_goes_on_changes_nothing(tmp_path):
+    saved = saved_run(tmp_path / "run")
+    (tmp_path / "run" / "episodes" / "000001-5.npz").write_bytes(b"half")
+    names = sorted(path.name for path in (tmp_path / "run" / "episodes").iterdir())
+    recorded, _ = study_training.episodes(saved, 1, False)
+    assert sorted(path.name for path in (tmp_path / "run" / "episodes").iterdir()) == names
+    before = recorded.replay(saved.config).sample(64, 0)["image"]
+    fill(tmp_path / "run" / "episodes", 1, seed=5)
+    assert np.array_equal(recorded.replay(saved.config).sample(64, 0)["image"], before)
+
+
+def test_batches_are_the_settings(logdir):
+    saved = trained_agent.read(logdir)
+    recorded, _ = study_training.episodes(saved, 1, False)
+    settings = [
+        variant(saved.config, words) for words in ({}, {"seed": "1"}, {"batch_length": "4"})
+    ]
+    drawn = [recorded.replay(setting).sample(8, 0)["image"] for setting in settings]
+    assert not np.array_equal(drawn[0], drawn[1])
+    assert [batch.shape[1] for batch in drawn] == [6, 6, 4]
+
+
+@pytest.mark.parametrize(
+    "frames, used, length",
+    [((5, 12, 7), {12, 7}, 7), ((4, 3, 5), {3, 4, 5}, 3), ((9, 7, 8), {7, 8, 9}, 7)],
+)
+def test_short_episodes_to_judge_by(tmp_path, frames, used, length):
+    replay = Replay(tmp_path, 7)
+    random = np.random.default_rng(0)
+    for count in frames:
+        replay.add(
+            {
+                "image": random.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8),
+                "action": np.zeros((count, ACTIONS), "f4"),
+                "reward": np.full(count, count, "f4"),
+                "discount": np.ones(count, "f4"),
+            }
+        )
+    unseen = study_training._sequences(replay, 7, 3)
+    assert set(unseen["reward"].ravel()) == used
+    assert all(value.shape[1] == length for value in unseen.values())
+
+
+def test_each_setting_is_trained_with_each_seed(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--updates=1", "--heldout=1", "--vary", "kl_scale=2", f"--out={out}"]
+    assert run(logdir, *words, "--seeds=3,1") == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(shown) == 3  # A line each, means over the seeds.
+    settings = json.loads(out.read_text())["settings"]
+    losses_ = []
+    for name, line in zip(settings, shown[1:], strict=True):
+        trainings = settings[name]["trainings"]
+        assert list(trainings) == ["3", "1"]
+        each = [one["found"]["image_loss"] for one in trainings.values()]
+        assert each[0] != each[1]
+        at = shown[0].split().index("image_loss")
+        words_ = line.removeprefix(name).split()
+        assert float(words_[at - 1]) == pytest.approx(np.mean(each), rel=1e-3)
+        losses_.append(each)
+    # A seed alone is the same training.
+    alone = tmp_path / "alone.json"
+    assert run(logdir, *words[:-1], f"--out={alone}", "--seeds=1") == 0
+    again = json.loads(alone.read_text())["settings"]["as the run"]["trainings"]["1"]
+    assert again["found"]["image_loss"] == losses_[0][1]
+
+
+def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    words = ["--updates=2", "--heldout=1", "--vary", "sigma_h=0.3,beta1=0", f"--out={out}"]
+    assert run(logdir, *words) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].startswith("setting") and table[2].startswith("sigma_h=0.3,beta1=0")
+    content = json.loads(out.read_text())
+    base, other = content["settings"].values()
+    assert other["options"] == {"sigma_h": 0.3, "beta1": 0.0} and base["options"] == {}
+    assert base["trainings"].keys() == {"0"}
+    base, other = (setting["trainings"]["0"] for setting in (base, other))
+    assert "model/embedding_constraint" in base["metrics"]
+    assert "model/embedding_constraint" not in other["metrics"]
+    assert base["found"] != other["found"] and all(map(np.isfinite, other["found"].values()))
+    # What is there is not made again: a third setting only adds to it.
+    base["found"]["image_loss"] = 123456.0
+    out.write_text(json.dumps(content))
+    assert run(logdir, *words[:2], "--vary", "sigma1=0.4", f"--out={out}") == 0
+    assert "123456.0" in capsys.readouterr().out
+    again = json.loads(out.read_text())["settings"]
+    assert list(again) == ["as the run", "sigma_h=0.3,beta1=0", "sigma1=0.4"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--vary", "sigma_h"], 2, "--vary sigma_h: say option=value"),
+        (["--vary", "sigma_q=1"], 2, "sigma_q"),
+        (["--vary", "sigma_h=-1"], 2, "--sigma_h=-1.0: must be 0 or greater"),
+        (["--out=x.txt"], 2, "--out=x.txt: must end in .json"),
+        (["--heldout=4"], 1, "cannot be held out"),
+        (["--from_checkpoint", "--vary", "deter_size=7"], 2, "has another deter_size"),
+        (["--learning=evaluator", "--vary", "evaluator=False"], 2, "there is none in the setting"),
+        (["--vary", "seed=3"], 2, "--seeds trains every setting at several seeds"),
+    ],
+)
+def test_refusals(logdir, capsys, monkeypatch, words, code, message):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    assert run(logdir, *words) == code
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--play=-1"],
+        ["--anew=evaluator"],
+        ["--anew_moments"],
+        ["--seeds=0,x"],
+        ["--learning=critic"],
+        ["--learning="],
+    ],
+)
+def test_words_that_cannot_be(logdir, words):
+    with pytest.raises(SystemExit) as end:
+        run(logdir, *words)
+    assert end.value.code == 2
+
+
+def test_a_file_of_something_else_is_kept(logdir, tmp_path, capsys):
+    out = tmp_path / "out.json"
+    out.write_text('{"task": "other"}')
+    assert run(logdir, f"--out={out}") == 2
+    assert "holds something else" in capsys.readouterr().err
+    assert out.read_text() == '{"task": "other"}'
+    assert run(tmp_path / "none") == 2
+
+
+def checkpoint(logdir):
+    return load(next((logdir / "checkpoints").glob("*.npz")))[0]
+
+
+def moved(agent, start):
+    """The parts any of whose weights differ from a checkpoint's."""
+    networks = {
+        network.name: part
+        for part, kinds in PARTS.items()
+        for kind in kinds
+        for network in agent.models.trained_by()[kind]
+    }
+    return {
+        networks[name.partition("/")[0]]
+        for name, variable in agent.models.named_weights().items()
+        if not np.array_equal(variable.numpy(), start[f"weights/{name}"])
+    }
+
+
+def partial(learning=tuple(PARTS), **options):
+    config = tiny_config(pcont="True", **options)  # As the run of an environment of one's own.
+    return PartialAgent(config, ACTIONS, learning=learning)
+
+
+@pytest.mark.parametrize(
+    "learning", [("model",), ("behaviour",), ("evaluator",), ("model", "evaluator")]
+)
+def test_only_parts_that_learn_move(logdir, learning):
+    start, agent = checkpoint(logdir), partial(learning)
+    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    batch = tiny_batch(tiny_config())
+    values = agent.train(batch, 0).numpy()
+    assert moved(agent, start) == set(learning) and np.isfinite(values).all()
+    # The weights are those of what is imagined for the behaviour.
+    losses_of = {n.partition("/")[0] for n in agent.metric_names if "evaluator/weight" not in n}
+    assert losses_of == {"model", *learning}
+
+
+def test_all_parts_learn_as_the_agent_does(logdir):
+    start, batch = checkpoint(logdir), tiny_batch(tiny_config())
+    whole = tiny_agent(pcont="True")
+    restore(whole.named_state(), start)
+    agent = partial()
+    agent.go_on(start)
+    names = []
+    for one in (whole, agent):
+        one.train(batch, 0), one.train(batch, 1)
+        names.append(set(one.metric_names))
+    assert names[0] == names[1]
+    for name, variable in whole.named_state().items():
+        np.testing.assert_array_equal(agent.named_state()[name].numpy(), variable.numpy(), name)
+
+
+def test_what_begins_anew(logdir):
+    start = checkpoint(logdir)
+    # As if the run had learned for long: nothing is as a new agent has it.
+    start = {name: array + 1 for name, array in start.items()}
+    agent = partial(evaluator_units=9)
+    assert agent.go_on(start) == ["evaluator"] and moved(partial(), start) == set(PARTS)
+    agent = partial(model_lr=0.25)
+    assert agent.go_on(start, ["behaviour"]) == ["behaviour"]
+    assert moved(agent, start) == {"behaviour"}
+    # The moments go with the weights, the rate is the setting's own.
+    state = agent.named_state()
+    assert state["optimizer/model/iteration"].numpy() == 1
+    assert state["optimizer/actor/iteration"].numpy() == 0
+    assert state["optimizer/model/learning_rate"].numpy() == 0.25
+    with pytest.raises(CheckpointError, match="world model has other sizes"):
+        partial(deter_size=7).go_on(start)
+
+
+def test_moments_that_begin_anew(logdir):
+    """The weights go on; of the optimisers, nothing does."""
+    start = {name: array + 1 for name, array in checkpoint(logdir).items()}
+    agent, new = partial(), partial().named_state()
+    assert agent.go_on(start, moments=True) == []
+    for name, variable in agent.named_state().items():
+        expected = start[name] if name.startswith("weights/") else new[name].numpy()
+        np.testing.assert_array_equal(variable.numpy(), expected, name)
+
+
+def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    out = tmp_path / "out.json"
+    words = ["--from_checkpoint", "--updates=1", "--heldout=1", f"--out={out}"]
+    words += ["--learning=evaluator,behaviour", "--anew=evaluator", "--play=2"]
+    assert run(logdir, *words, "--vary", "evaluator_units=5") == 0
+    head = capsys.readouterr().out.split()
+    assert head[:3] == ["setting", "return", "gain"] and "gain_error" not in head  # One training.
+    content = json.loads(out.read_text())
+    assert content["from_checkpoint"] and content["steps"] == 1000
+    assert content["learning"] == ["behaviour", "evaluator"]
+    trainings = [setting["trainings"]["0"] for setting in content["settings"].values()]
+    for one in trainings:
+        assert one["anew"] == ["evaluator"] and len(one["returns"]) == 2
+        assert one["found"]["return"] == pytest.approx(np.mean(one["returns"]))
+    # The world model is that of the checkpoint in both, so they see the same.
+    base, other = (one["found"] for one in trainings)
+    assert base["image_loss"] == other["image_loss"] and base["auc"] != other["auc"]
+    # Other plans are other numbers, and so are other runs of the same name.
+    assert run(logdir, *words[:-1], "--play=3") == 2
+    assert "holds something else" in capsys.readouterr().err
+    save_tiny_run(tmp_path / logdir.name, beta1=0.0)
+    assert run(tmp_path / logdir.name, *words) == 2
+    assert "holds something else" in capsys.readouterr().err
+
+
+def test_gains_are_paired():
+    found = study_tables.gain([10.0, 200.0, 90.0], [13.0, 203.0, 96.0])
+    assert found["gain"] == pytest.approx(4.0)
+    assert found["gain_error"] == pytest.approx(scipy.stats.sem([3.0, 3.0, 6.0]))
+    assert study_tables.gain([10.0], [13.0]) == {"gain": 3.0}  # One difference has no spread.
+
+
+def test_settings_gain_over_the_runs_own():
+    def trained(*pairs):
+        """{seed: training} of (kl, return) of seeds 4 and 7."""
+        each = [{"found": {"kl": kl, "return": value}} for kl, value in pairs]
+        return {"options": {}, "trainings": dict(zip(("4", "7"), each, strict=True))}
+
+    found = {
+        "as the run": trained((3.0, 10.0), (5.0, 20.0)),
+        "kl_scale=2": trained((2.0, 13.0), (2.5, 21.0)),
+    }
+    offline = tool("offline")
+
+    def row(name, *words):
+        return offline.row(found, name, offline.parse(["--logdir=x", *words]))
+
+    both = ["--seeds=4,7", "--play=2"]
+    assert row("as the run", *both) == {"kl": 4.0, "return": 15.0}
+    # Gains of 3 and 1 by seed: mean 2, standard error 1.
+    expected = {"kl": 2.25, "return": 17.0, "gain": 2.0, "gain_error": 1.0}
+    assert row("kl_scale=2", *both) == pytest.approx(expected)
+    one = row("kl_scale=2", "--seeds=7", "--play=2")
+    assert one == {"kl": 2.5, "return": 21.0, "gain": 1.0}
+
+
+def test_another_precision_from_the_checkpoint(logdir):
+    start = checkpoint(logdir)
+    agent = PartialAgent(tiny_config(pcont="True"), ACTIONS, precision="16")
+    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    scale = agent.named_state()["optimizer/model_scale/dynamic_scale"]
+    assert scale.numpy() == 2.0**15
+
+
+def test_episodes_to_judge_by_are_new(logdir, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    saved = trained_agent.read(logdir)
+    recorded, unseen = study_training.episodes(saved, 2, True)
+    assert len(unseen["reward"]) == 2 * study_training.SEQUENCES
+    assert labels(recorded, saved.config) == {0.0, 1.0, 2.0, 3.0}
+    assert not {0.0, 1.0, 2.0, 3.0} >= set(unseen["reward"].ravel())
+
+
+def test_variant_takes_values_as_the_command_line_does():
+    found = variant(tiny_config(), {"evaluator_objective": "bce", "weighting": "ratio"})
+    assert found == tiny_config(evaluator_objective="bce", weighting="ratio")
+
+
+@pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
+    answers = {"real_logit": tf.constant([1.0, 2.0]), "fake_logit": tf.constant([-1.0, 0.0])}
+    answers = {key: sign * value for key, value in answers.items()}
+    answers |= {"evaluator_loss": tf.constant(0.0)}
+    monkeypatch.setattr(losses, "evaluator_losses", lambda *_: answers)
+    for ranks, none in (("_ranks", 0.0), ("_augmented_ranks", {})):
+        monkeypatch.setattr(judging, ranks, lambda *_, none=none: none)
+    agent, config = tiny_agent(), tiny_config()
+    found = judging.judge(agent, config, tiny_batch(config))
+    assert found["auc"] == auc and 0 < found["ess"] <= 1
+
+
+def test_rank_correlation_of_scores_that_are_the_drift():
+    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
+    out = losses.world_model(agent.models, agent.settings, data, seeded())
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    random = np.random.default_rng(0).normal(size=10)
+    assert abs(judging._ranks(agent, data, post, seeded(), random)) < 0.9
+    # A score that falls as the drift grows is in the best order; its negative in the worst.
+    captured = {}
+
+    def spy(score, nearness):
+        captured["nearness"] = nearness
+        return original(score, nearness)
+
+    original = judging.stats.spearmanr
+    try:
+        judging.stats.spearmanr = spy
+        judging._ranks(agent, data, post, seeded(), random)
+    finally:
+        judging.stats.spearmanr = original
+    best = captured["nearness"]
+    assert judging._ranks(agent, data, post, seeded(), best) == pytest.approx(1.0)
+    assert judging._ranks(agent, data, post, seeded(), -best) == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, sign):
+    """It scores what it is shown by how near the prediction is to the posterior, age by age."""
+    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
+    out = losses.world_model(agent.models, agent.settings, data, seeded())
+    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    feat = agent.models.rssm.get_feat(post)[:, 1:]
+    age = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0]])  # Overshoot is 2; L - 1 is 5.
+
+    def knows(rows):
+        drift = tf.norm(rows[..., -feat.shape[-1] :] - feat, axis=-1)
+        # Which age it likes counts for nothing.
+        return tfd.Bernoulli(-sign * drift + 1000.0 * age)
+
+    monkeypatch.setattr(agent.models, "evaluator", knows)
+    found = judging._augmented_ranks(agent, data, post, seeded())
+    assert found["augmented_rank"] == pytest.approx(sign)
+    assert -1 <= found["augmented_image_rank"] <= 1
+
+
+def test_rotation_that_is_none_moves_nothing():
+    config = tiny_config(constraint_degrees=0.0)
+    found = judging.judge(tiny_agent(constraint_degrees=0.0), config, tiny_batch(config))
+    assert found["rotation_shift"] == 0.0
+    assert found["rotated_image_loss"] == found["image_loss"]
+    turned = judging.judge(tiny_agent(), tiny_config(), tiny_batch(tiny_config()))
+    assert turned["rotation_shift"] > 0
+
+
+def test_vectors_are_judged_without_images():
+    from clion_tf.agents.clion import Agent
+
+    data = tiny_batch(tiny_config())
+    data["vector"] = data.pop("image")[:, :, 0, 0].astype("f4")
+    agent = Agent(tiny_config(), ACTIONS, observed={"vector": (3,)})
+    found = judging.judge(agent, tiny_config(), data)
+    assert "auc" in found and "vector_loss" in found and "decoding_0" not in found
+
+
+def knowing(value):
+    """A critic that says this everywhere."""
+    return lambda feat: tfd.Normal(tf.fill(feat.shape[:-1], value), 1.0)
+
+
+def test_value_error_of_a_critic_that_knows(monkeypatch):
+    """Rewards of 1 without end are worth 1 / (1 - discount) everywhere; one of 0 is off by that."""
+    config, length = tiny_config(discount=0.9), 6
+    data = tiny_batch(config)
+    data["reward"], data["discount"] = np.ones((2, length), "f4"), np.ones((2, length), "f4")
+    for constant, error in ((10.0, 0.0), (0.0, None)):
+        agent = tiny_agent(discount=0.9)
+        monkeypatch.setattr(agent.models, "value", knowing(constant))
+        found = judging.judge(agent, config, data)
+        # A sequence of 6 is judged at frame 3, which two rewards and the last value follow.
+        expected = sum(0.9**k for k in range(2)) if error is None else error
+        for sigma in judging.VALUE_SIGMAS:
+            assert found[f"value_error_{sigma:g}"] == pytest.approx(expected, abs=1e-5)
+        assert found["return_std"] == pytest.approx(0.0, abs=1e-5)
+
+
+def test_value_error_ends_with_the_episode():
+    config = tiny_config(discount=0.9)
+    data = tiny_batch(config)
+    data["reward"][:], data["discount"][:] = 1.0, 1.0
+    data["discount"][:, 3] = 0.0  # Terminal: what follows frame 3 does not count.
+    agent = tiny_agent(discount=0.9)
+    agent.models.value = knowing(1.0)
+    assert judging.judge(agent, config, data)["value_error_0.4"] == pytest.approx(0.0, abs=1e-6)

@@ -1,0 +1,279 @@
+"""Videos of episodes and of what the world model sees, decoded again."""
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import sys
+
+import imageio.v3 as imageio
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from loop_fakes import CountingEnv
+from PIL import Image
+from trained import FAKES, ROOT, save_tiny_run, tool
+
+from clion_tf import command
+from clion_tf.analysis import evaluation, trained_agent
+from clion_tf.analysis.videos import filming, model_videos
+from clion_tf.analysis.videos.filming import Take
+from clion_tf.envs import RemoteEnv
+from clion_tf.learning import reconstruction
+from clion_tf.learning.noise import GivenNoise
+from clion_tf.pictures import picture_rows
+from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episode
+
+FRAMES = 21
+
+
+@pytest.fixture(autouse=True)
+def importable_fakes(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "walker ü"
+    save_tiny_run(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bad_runs(run):
+    """Beside the good one: `unsaved` has no checkpoint yet, `broken` no environment."""
+    shutil.copytree(run, run.parent / "unsaved", ignore=lambda *_: ["checkpoints"])
+    broken = shutil.copytree(run, run.parent / "broken")
+    flags = (run / "run.flags").read_text()
+    (broken / "run.flags").write_text(flags.replace("env_fakes:pictured", "env_fakes:broken"))
+
+
+def export(*words):
+    return command.run("export_video", tool("export_video").main, [str(word) for word in words])
+
+
+def decoded(path):
+    """[T, H, W, 3]"""
+    if path.suffix == ".gif":
+        return imageio.imread(path, index=None, mode="RGB")
+    reader = imageio_ffmpeg.read_frames(str(path))
+    width, height = next(reader)["size"]
+    return np.stack([np.frombuffer(data, np.uint8).reshape(height, width, 3) for data in reader])
+
+
+def film(frames, seed=0):
+    """An episode of noise."""
+    random = np.random.default_rng(seed)
+    episode = {
+        "image": random.integers(0, 256, (frames, 64, 64, 3), np.uint8),
+        "action": random.uniform(-1, 1, (frames, 2)).astype(np.float32),
+        "reward": np.arange(frames, dtype=np.float32),
+    }
+    shown = random.integers(0, 256, (frames, 80, 80, 3), np.uint8)
+    return Take(episode, shown, 2 * np.arange(frames))
+
+
+def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, capsys):
+    out = tmp_path / "walker.mp4"
+    assert export(f"--logdir={run}", f"--out={out}", "--size=96", "--episodes=2") == 0
+    frames = decoded(out)
+    assert frames.shape == (2 * FRAMES, 96, 96, 3)
+    # The fake draws 10 times the control step, and black above and below; both episodes alike.
+    middle = frames[:, 50:68, 10:80].mean((1, 2, 3))
+    expected = np.minimum(255, 20 * np.arange(FRAMES))
+    assert np.abs(middle - np.tile(expected, 2)).max() < 4
+    assert os.listdir(tmp_path) == ["walker.mp4"]
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{out}: 1000 steps of training, returns 820.0, 820.0")
+    assert said.err == ""
+
+
+def test_filming_changes_nothing_of_what_the_agent_does(run):
+    trained = trained_agent.load(run)
+    policy = AgentPolicy(trained.agent, training=False, amount=0.0)
+    plain = dataclasses.replace(evaluation.spec(trained.config, 5.0), task="env_fakes:counting")
+    with RemoteEnv(plain) as env:
+        expected = run_episode(env, policy, 1, lambda step: None)
+    spec = dataclasses.replace(plain, picture_size=(80, 80))
+    _, filmed = filming.takes(policy, spec, 2, lambda number, step: None)
+    for key, value in expected.items():
+        np.testing.assert_array_equal(filmed.episode[key], value, err_msg=key)
+    assert filmed.pictures.shape == (FRAMES, 80, 80, 3)
+    assert filmed.steps.tolist() == list(range(0, 41, 2))
+
+
+def test_a_failed_attempt_is_not_in_the_film(monkeypatch):
+    class Env(CountingEnv):
+        def wait_ready(self):
+            pass
+
+        def _obs(self):
+            obs = super()._obs()
+            return {**obs, "picture": obs["image"][1:3]}
+
+        def step(self, action):
+            *result, info = super().step(action)
+            return *result, {**info, "steps": 3}
+
+    env = Env(length=5, fails=[0])
+    monkeypatch.setattr(filming, "RemoteEnv", lambda spec, timeout: env)
+    seen = []
+    policy = RandomPolicy(2, False, seed=0)
+    spec = evaluation.spec(trained_agent.Config(), 0.0)
+    (take,) = filming.takes(policy, spec, 1, lambda number, step: seen.append((number, step)))
+    assert env.episodes == [0, 0]  # It broke at its fourth step, and played again.
+    assert take.pictures[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert take.steps.tolist() == [0, 3, 6, 9, 12, 15]
+    assert seen == [(0, step) for step in (1, 2, 3, 4, 1, 2, 3, 4, 5)]
+
+
+def test_return_and_step_are_drawn_in(monkeypatch):
+    drawn = []
+    one = film(4)
+    plain = one.pictures.copy()
+    frames = filming.captioned(one, "episode 2")
+    np.testing.assert_array_equal(one.pictures, plain)
+    assert (frames != plain).any((1, 2, 3)).all()
+    monkeypatch.setattr(picture_rows, "write", lambda canvas, text, *where: drawn.append(text))
+    filming.captioned(one)
+    assert drawn == [f"return {r}\nstep {s}" for r, s in ((0.0, 0), (1.0, 2), (3.0, 4), (6.0, 6))]
+
+
+@pytest.mark.parametrize("size", [64, 256, 1024])
+@pytest.mark.parametrize("ground", [0, 255])
+def test_words_are_readable_on_light_and_dark(size, ground):
+    canvas = Image.new("RGB", (2 * size, size), (ground,) * 3)
+    picture_rows.write(canvas, "return 1000\nstep 1000\nepisode 10", size, 0, size)
+    pixels = np.asarray(canvas)
+    assert (pixels[:, :size] == ground).all()
+    written = pixels[:, size:]
+    assert (written > 220).all(-1).sum() > 30 and (written < 35).all(-1).sum() > 30
+    assert (written[:, -2:] == ground).all() and (written[3 * size // 4 :] == ground).all()
+
+
+def test_open_loop_is_predicted_anew_in_each_sequence(run):
+    models = trained_agent.load(run).agent.models
+    one = film(20)
+    column = model_videos.open_loop(models, one, 8, GivenNoise())
+    assert column.rows.shape == (16, 3, 64, 64, 3) and column.steps.tolist() == list(
+        range(0, 32, 2)
+    )
+    np.testing.assert_array_equal(column.rows[:, 0], one.episode["image"][:16])
+    second = Take({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
+    again = model_videos.open_loop(models, second, 8, GivenNoise())
+    np.testing.assert_allclose(column.rows[8:].astype(int), again.rows, atol=1)
+    # Images after the context are never seen, those of the context are.
+    for frame, changes in ((7, False), (4, True)):
+        other = {key: value.copy() for key, value in one.episode.items()}
+        other["image"][frame] = 255 - other["image"][frame]
+        changed = model_videos.open_loop(models, Take(other, None, one.steps), 8, GivenNoise())
+        assert (changed.rows[:, 1] != column.rows[:, 1]).any() == changes
+
+
+def test_labels_say_how_far_ahead():
+    labels = model_videos.open_loop_labels(8)
+    rows = [labels(frame)[1] for frame in (0, 4, 5, 7, 8, 13)]
+    ahead = ["prediction, 1 ahead", "prediction, 3 ahead", "reconstruction", "prediction, 1 ahead"]
+    assert rows == ["reconstruction", "reconstruction", *ahead]
+    assert model_videos.open_loop_labels(3)(2)[1] == "prediction, 1 ahead"
+
+
+def test_columns_stand_side_by_side_and_the_shorter_waits():
+    columns = [
+        model_videos.Column(np.full((n, 3, 64, 64, 3), 50 * n, np.uint8), np.arange(n))
+        for n in (2, 3)
+    ]
+    for column in columns:
+        column.rows[-1, :, 32:, 32:] = 200
+    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, length=2))
+    assert [clip.shape for clip in clips] == [(2, 384, 256, 3), (1, 384, 256, 3)]
+    frames = np.concatenate(clips)
+    # The lower right quarter of each cell, which has no words.
+    quarters = frames.reshape(3, 3, 128, 2, 128, 3)[:, :, 65:, :, 65:].mean((1, 2, 4, 5))
+    assert quarters.tolist() == [[100, 150], [200, 150], [200, 200]]
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [("open.gif", ["--what=openloop"]), ("memory.mp4", ["--what=memory", "--state=hs"])],
+)
+def test_model_videos_are_written(run, tmp_path, name, words):
+    out = tmp_path / name
+    words += [f"--logdir={run}", f"--out={out}", "--size=64", "--checkpoint=1000", "--episodes=2"]
+    assert export(*words) == 0
+    frames = decoded(out)
+    used = FRAMES if "memory" in name else FRAMES // 6 * 6
+    assert frames.shape == (used, 3 * 64, 2 * 64, 3)
+    assert np.abs(frames[:, 130:].astype(int) - 128).mean() < 80  # Errors are about grey.
+
+
+def test_memory_rows_are_what_the_model_decodes(run):
+    models = trained_agent.load(run).agent.models
+    one = film(7)
+    column = model_videos.memory(models, one, GivenNoise(), 0.1, False, -1.0)
+    data = {key: one.episode[key][None] for key in ("image", "action")}
+    decoded = reconstruction.images(models, data, GivenNoise(), 0.1)[0]
+    np.testing.assert_array_equal(column.rows[:, 1], picture_rows.to_pixels(decoded))
+
+
+@pytest.mark.parametrize(
+    "words, code, message",
+    [
+        (["--out={tmp}/a.avi"], 2, "must end in .mp4, .gif"),
+        (["--out={tmp}/none/a.mp4"], 2, "no such folder"),
+        (["--out={tmp}/folder.mp4"], 2, "is a folder"),
+        (["--size=63"], 2, "--size=63: use 64 to 2048"),
+        (["--size=9999"], 2, "--size=9999"),
+        (["--logdir={tmp}"], 2, "no run of clion_tf there"),
+        (["--logdir={tmp}/none"], 2, "no run of clion_tf there"),
+        (["--logdir={runs}/unsaved"], 2, "no checkpoint there yet"),
+        (["--checkpoint=7"], 2, "no checkpoint at 7 steps (kept: 1000)"),
+        (["--checkpoint={tmp}/none.npz"], 2, "no such checkpoint"),
+        (["--logdir={runs}/broken"], 1, "cannot be made"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(
+    run, bad_runs, tmp_path, capsys, words, code, message
+):
+    (tmp_path / "folder.mp4").mkdir()
+    before = sorted(os.listdir(tmp_path))
+    all_words = [f"--logdir={run}", f"--out={tmp_path}/a.mp4", *words]
+    assert export(*(word.format(tmp=tmp_path, runs=run.parent) for word in all_words)) == code
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    assert said.err.startswith("export_video: error: ") and message in said.err
+    assert sorted(os.listdir(tmp_path)) == before
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["--fps=0", "--fps=nan", "--episodes=0", "--seed=-1", "--sigma=-1", "--rotation=181"],
+)
+def test_numbers_that_make_no_sense(run, tmp_path, word):
+    with pytest.raises(SystemExit) as caught:
+        export(f"--logdir={run}", f"--out={tmp_path}/a.mp4", word)
+    assert caught.value.code == 2
+
+
+def test_as_a_script(run, tmp_path):
+    out = tmp_path / "a b.gif"
+    words = [ROOT / "tools" / "export_video.py", f"--logdir={run}", f"--out={out}", "--size=64"]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{FAKES}"}
+    result = subprocess.run(
+        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert decoded(out).shape == (FRAMES, 64, 64, 3)
+
+
+def test_a_seed_is_that_of_episodes_and_policy(run, tmp_path, monkeypatch):
+    seen = []
+
+    def of_agent(trained, spec, count):
+        seen.append((trained.config.seed, spec.seed, spec.rotation_degrees))
+        raise command.UsageError("enough")
+
+    monkeypatch.setattr(filming, "of_agent", of_agent)
+    for words in ([], ["--seed=9", "--rotation=3"]):
+        assert export(f"--logdir={run}", f"--out={tmp_path}/a.mp4", *words) == 2
+    assert seen == [(0, 0, 0.0), (9, 9, 3.0)]

@@ -1,0 +1,165 @@
+"""tools/benchmark.py: the form of what it prints, not the times."""
+
+import importlib.util
+import json
+import math
+import pathlib
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clion_tf.benchmark import graph_flops
+from clion_tf.replay.stopwatch import PARTS, Stopwatch
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TINY = [
+    "--batch_size=2", "--batch_length=4", "--horizon=3", "--deter_size=6", "--stoch_size=3",
+    "--hidden_size=5", "--num_units=7", "--cnn_depth=2", "--evaluator_units=8",
+]  # fmt: skip
+
+
+def alone(words):
+    """The tool in a process of its own: what renders must share none with TensorFlow."""
+    command = [sys.executable, ROOT / "tools" / "benchmark.py", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "tools" / "benchmark.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def run(tool, tmp_path, *words):
+    path = tmp_path / "figures.json"
+    assert tool([*words, f"--json={path}"]) == 0
+    return json.loads(path.read_text())
+
+
+def test_train_step(tool, tmp_path, capsys):
+    found = run(tool, tmp_path, "train_step", "--count=2", *TINY)
+    assert found["command"] == "train_step" and found["flags"] == TINY
+    assert found["machine"] and found["device"].startswith("CPU")
+    update = found["update"]
+    assert 0 < update["min"] <= update["median"] <= update["max"]
+    assert found["flops"]["all"] == pytest.approx(
+        sum(value for name, value in found["flops"].items() if name != "all")
+    )
+    assert found["rate"] == pytest.approx(found["flops"]["all"] / update["median"])
+    assert 0 < found["share"] < 1
+    assert 1e8 < found["memory"] < 1e11
+    assert found["first_update"] > 0.1
+    printed = capsys.readouterr().out
+    assert "large matrix product" in printed and "peak memory" in printed
+
+
+def test_profile(tmp_path):
+    path = tmp_path / "figures.json"
+    done = alone(["profile", "--count=1", *TINY, f"--json={path}"])
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    kinds = found["kinds"]
+    assert set(kinds) == {*graph_flops.KINDS.values(), "everything else"}
+    for name, kind in kinds.items():
+        assert kind["seconds"] > 0 and (kind["flops"] > 0) == (name != "everything else")
+        assert kind["rate"] == pytest.approx(kind["flops"] / kind["seconds"])
+    rest = dict(found["rest"])
+    assert {"Mul", "Cast"} <= set(rest)
+    assert 0 < sum(rest.values()) <= kinds["everything else"]["seconds"] * (1 + 1e-9)
+    seconds = [s for _, s in found["largest"]]
+    assert seconds == sorted(seconds, reverse=True)
+    assert "everything else, by type" in done.stdout
+
+
+def test_env(tmp_path):
+    path = tmp_path / "figures.json"
+    words = ["env", "--count=6", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
+    done = alone(words)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(path.read_text())
+    assert set(found["workers"]) == {"1", "2"}
+    assert all(rate > 0 for rate in found["workers"].values())
+    assert found["agent_step"]["rendering"] > found["agent_step"]["physics"] > 0
+    assert set(found["agent_step"]) == {"physics", "rendering", "transfer"}
+    assert found["renderer"]
+
+
+def test_env_over_the_ends_of_episodes(tmp_path):
+    path = tmp_path / "figures.json"
+    words = ["env", "--count=20", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
+    done = alone([*words, "--time_limit=24", "--batch_length=4", "--prefill=24"])
+    assert done.returncode == 0, done.stderr
+    assert all(rate > 0 for rate in json.loads(path.read_text())["workers"].values())
+
+
+def test_replay(tool, tmp_path):
+    found = run(tool, tmp_path, "replay", "--episodes=2", "--count=3", *TINY)
+    assert found["batch"] == [2, 4]
+    assert found["batch_bytes"] == 2 * 4 * (64 * 64 * 3 + 4 * (6 + 1 + 1))
+    assert found["batches_per_second"]["median"] > 0
+    assert abs(found["memory_growth"]) < 50e6
+
+
+def test_policy(tool, tmp_path):
+    found = run(tool, tmp_path, "policy", "--count=5", *TINY)
+    for mode in ("training", "evaluation"):
+        assert 0 < found[mode]["50"] <= found[mode]["95"] <= found[mode]["99"]
+
+
+def test_growth(tool, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("clion_tf.benchmark.update_growth.AXES", {"augmentations": (0.5, 1)})
+    found = run(tool, tmp_path, "growth", "--count=1", *TINY)
+    points = found["axes"]["augmentations"]["points"]
+    assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]
+    assert all(p["seconds"] > 0 and p["memory"] > 1e8 for p in points)
+    slope = math.log(points[1]["seconds"] / points[0]["seconds"]) / math.log(2)
+    assert found["axes"]["augmentations"]["exponents"]["seconds"] == pytest.approx(slope)
+    assert "exponents" in capsys.readouterr().out
+
+
+def test_run(tool, tmp_path):
+    words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=cartpole_balance", "--train_steps=1"]
+    words += ["--prefill=200", "--time_limit=100", "--train_every=100"]
+    found = run(tool, tmp_path, "run", "--count=200", *words)
+    assert found["env_steps"] == 200
+    assert found["fps"] == pytest.approx(200 / found["seconds"])
+    assert set(found["parts"]) == {*PARTS, "other"}
+    assert sum(found["parts"].values()) == pytest.approx(found["seconds"])
+    assert found["parts"]["environment"] > 0 and found["parts"]["update"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "text"),
+    [
+        (["train_step", "--batch_size=0"], 2, "--batch_size=0"),
+        (["run", "--task=walker_wak"], 1, "did you mean"),
+        (["replay", "--json=/no/such/folder/x.json"], 2, "no such folder"),
+    ],
+)
+def test_refusals_are_one_line(tool, capsys, words, code, text):
+    assert tool(words) == code
+    error = capsys.readouterr().err
+    assert text in error and len(error.splitlines()) == 1
+
+
+def test_an_unknown_task_is_one_line():
+    done = alone(["env", "--task=walker_wak"])
+    assert done.returncode == 2 and "did you mean" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_stopwatch_takes_inner_parts_out_of_outer_ones():
+    watch = Stopwatch()
+    with watch("outer"):
+        time.sleep(0.02)
+        with watch("inner"):
+            time.sleep(0.05)
+    time.sleep(0.01)
+    seconds, parts = watch.take()
+    assert parts["inner"] >= 0.05 and 0.02 <= parts["outer"] < 0.05
+    assert seconds >= 0.08 and seconds >= sum(parts.values()) + 0.01
+    assert watch.take()[1] == {}

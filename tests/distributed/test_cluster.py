@@ -1,0 +1,77 @@
+"""Who takes part in a run: TF_CONFIG, and what is refused before anything is made."""
+
+import json
+
+import pytest
+
+from clion_tf import run
+from clion_tf.config import Config, ConfigError
+from clion_tf.distributed import tf_config
+from clion_tf.distributed.tf_config import Task
+
+TWO = {"worker": ["a:1", "b:2"]}
+
+
+def environment(cluster_, kind="worker", index=0):
+    return {"TF_CONFIG": json.dumps({"cluster": cluster_, "task": {"type": kind, "index": index}})}
+
+
+def config(**options):
+    return Config(strategy="multiworker", **options)
+
+
+def test_without_strategy_nothing_is_read():
+    assert tf_config.check(Config(), {"TF_CONFIG": "nonsense"}) == Task(0, 1)
+    assert tf_config.check(Config(strategy="mirrored", batch_size=7), {}) == Task(0, 1)
+
+
+def test_the_first_worker_or_the_one_chief_is_the_chief():
+    assert [tf_config.check(config(), environment(TWO, index=i)) for i in (0, 1)] == [
+        (0, 2),
+        (1, 2),
+    ]
+    led = {"chief": ["c:1"], **TWO}
+    assert tf_config.check(config(batch_size=51), environment(led, "chief")) == (0, 3)
+    assert tf_config.check(config(batch_size=51), environment(led, index=1)) == (2, 3)
+    assert Task(0, 2).chief and not Task(1, 2).chief
+
+
+@pytest.mark.parametrize(
+    "environ, part",
+    [
+        ({}, "set TF_CONFIG"),
+        ({"TF_CONFIG": "{"}, "not of the form"),
+        ({"TF_CONFIG": "[]"}, "not of the form"),
+        ({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}}'}, "no 'task'"),
+        ({"TF_CONFIG": '{"cluster": 3, "task": {}}'}, "not of the form"),
+        (environment({"worker": []}), "0 workers"),
+        (environment({"worker": ["a:1", "a:1"]}), "the same address"),
+        (environment({"worker": ["a:1", "b"]}), "'b' is not host:port"),
+        (environment({"worker": ["a:1", 5]}), "5 is not host:port"),
+        (environment({"chief": ["c:1", "d:1"], **TWO}), "2 chiefs"),
+        (environment({"ps": ["c:1"], **TWO}), "'ps'"),
+        (environment(TWO, index=2), "no worker number 2"),
+        (environment(TWO, index="0"), "no worker number 0"),
+        (environment(TWO, index=-1), "no worker number -1"),
+        (environment(TWO, "evaluator"), "no evaluator number 0"),
+        (environment({"worker": ["a:1", "b:2", "c:3"]}), "not divisible by the 3 processes"),
+    ],
+)
+def test_refused(environ, part, tmp_path, capfd, monkeypatch):
+    with pytest.raises(ConfigError) as caught:
+        tf_config.check(config(), environ)
+    assert part in str(caught.value) and "\n" not in str(caught.value)
+    # And by the command, before a folder is made.
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    folder = tmp_path / "new"
+    assert run.main([f"--logdir={folder}", "--strategy=multiworker"]) == run.REFUSED
+    assert part in capfd.readouterr().err and not folder.exists()
+
+
+def test_what_does_not_go_together_is_refused():
+    with pytest.raises(ConfigError, match="--strategy=mirrored: not with --agent=drq"):
+        tf_config.check(Config(strategy="mirrored", agent="drq"), {})
+    with pytest.raises(ConfigError, match="--jit=on: not with --strategy=mirrored"):
+        tf_config.check(Config(strategy="mirrored", jit="on"), {})

@@ -1,0 +1,75 @@
+"""The batches that the processes beside the chief draw, from what it tells them."""
+
+import numpy as np
+import pytest
+
+from clion_tf.config import Config
+from clion_tf.distributed.follower import Source
+from clion_tf.replay.replay_buffer import Replay, ReplayError
+
+SHAPES = {"vector": (3,), "action": (2,)}
+
+
+def add(replay, label, frames=12):
+    random = np.random.default_rng(label)
+    replay.add(
+        {
+            "vector": random.normal(size=(frames, 3)).astype("f4"),
+            "action": random.uniform(-1, 1, (frames, 2)).astype("f4"),
+            "reward": np.full(frames, label, "f4"),
+            "discount": np.ones(frames, "f4"),
+        }
+    )
+
+
+@pytest.fixture
+def chief(tmp_path):
+    replay = Replay(tmp_path / "episodes", 5, 7, shapes=SHAPES)
+    add(replay, 0)
+    add(replay, 1)
+    return replay
+
+
+@pytest.fixture
+def source(chief, tmp_path):
+    config = Config(logdir=str(tmp_path), batch_length=5, batch_size=4, seed=7)
+    return Source(config, SHAPES)
+
+
+def told(chief, updates, last, state=False):
+    holds = [chief.episodes, chief.steps(1)]
+    return {
+        "updates": updates,
+        "last": last,
+        "episodes": chief.next_index,
+        "holds": holds,
+        "state": state,
+    }
+
+
+def same(source, chief, updates, last, **others):
+    drawn = source.batches(told(chief, updates, last, **others))
+    for number, batch in zip(updates, drawn, strict=True):
+        expected = chief.sample(4, number)
+        assert all(np.array_equal(batch[key], expected[key]) for key in expected)
+
+
+def test_every_phase_has_the_chiefs_batches(source, chief):
+    same(source, chief, [0, 1], 3, state=True)
+    same(source, chief, [2, 3], 3)
+    # Another phase before the next episode: an episode was longer than `train_every`.
+    same(source, chief, [4, 5], 6)
+    same(source, chief, [6], 6)
+    add(chief, 2)
+    same(source, chief, [7, 8], 8)
+    # The chief went back: other numbers, fewer episodes.
+    chief.load(2)
+    same(source, chief, [(1 << 32) + 4], (1 << 32) + 4, state=True)
+
+
+def test_episodes_that_cannot_be_seen(source, chief, monkeypatch):
+    monkeypatch.setattr("clion_tf.distributed.follower.PATIENCE", 0.0)
+    message = told(chief, [0], 0, state=True)
+    message["holds"] = [3, 33]
+    with pytest.raises(ReplayError, match="holds 2 episodes of 22 transitions here, for the chief"):
+        source.batches(message)

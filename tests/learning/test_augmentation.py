@@ -1,0 +1,134 @@
+"""Start points of imagination: flattened posteriors and augmented copies of them (eq. 3)."""
+
+import numpy as np
+import tensorflow as tf
+
+from clion_tf.learning.augmentation import augment, flatten
+from clion_tf.learning.noise import SeededNoise
+
+STOCH, DETER = 2, 3
+
+
+def start_points(count, dtype=tf.float32):
+    """`count` states whose sample lies far from their mean."""
+    rng = np.random.default_rng(count)
+    mean = rng.normal(size=(count, STOCH))
+    parts = {
+        "mean": mean,
+        "std": rng.uniform(0.5, 2.0, size=(count, STOCH)),
+        "stoch": mean + 100.0,
+        "deter": rng.uniform(-1, 1, size=(count, DETER)),
+    }
+    return {k: tf.constant(v, dtype if k == "deter" else tf.float32) for k, v in parts.items()}
+
+
+def noises(copies, count, seed=0):
+    """Standard normal (deter, stoch) noise, float32."""
+    rng = np.random.default_rng(seed)
+    sizes = (DETER, STOCH)
+    return [tf.constant(rng.normal(size=(copies, count, n)), tf.float32) for n in sizes]
+
+
+def test_flatten_is_batch_major():
+    batch, length = 2, 3
+    index = tf.reshape(tf.range(batch * length * STOCH), [batch, length, STOCH])
+    flat = flatten({"stoch": index, "deter": index[..., :1]})
+    assert flat["stoch"].shape == (6, STOCH) and flat["deter"].shape == (6, 1)
+    # Row 4 is sequence 1, step 1.
+    np.testing.assert_array_equal(flat["stoch"][4], index[1, 1])
+    np.testing.assert_array_equal(flat["stoch"][2], index[0, 2])
+
+
+def test_no_copies_is_the_start_points():
+    start = start_points(4)
+    found = augment(start, 0, *noises(0, 4), 0.1, -1.0)
+    assert found.keys() == start.keys()
+    for key, value in start.items():
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_originals_come_first_then_copy_by_copy():
+    count, copies = 4, 2
+    start, (deter_noise, stoch_noise) = start_points(count), noises(copies, count)
+    found = augment(start, copies, deter_noise, stoch_noise, 0.25, 0.5)
+    for key, value in start.items():
+        assert found[key].shape == (3 * count, value.shape[-1])
+        np.testing.assert_array_equal(found[key][:count], value)
+    for copy in range(copies):
+        rows = slice((1 + copy) * count, (2 + copy) * count)
+        deter = start["deter"] + 0.25 * deter_noise[copy]
+        stoch = start["mean"] + 0.5 * stoch_noise[copy]
+        np.testing.assert_allclose(found["deter"][rows], deter, rtol=1e-6)
+        np.testing.assert_allclose(found["stoch"][rows], stoch, rtol=1e-6)
+        for key in ("mean", "std"):
+            np.testing.assert_array_equal(found[key][rows], start[key])
+
+
+def test_copies_lie_around_the_mean_of_the_posterior_and_not_around_its_sample():
+    start = start_points(4)
+    found = augment(start, 1, *(tf.zeros_like(x) for x in noises(1, 4)), 0.1, -1.0)
+    np.testing.assert_array_equal(found["stoch"][4:], start["mean"])
+
+
+def test_a_negative_sigma2_is_the_posteriors_own_standard_deviation():
+    start, (deter_noise, stoch_noise) = start_points(4), noises(1, 4)
+    found = augment(start, 1, deter_noise, stoch_noise, 0.1, -1.0)
+    expected = start["mean"] + start["std"] * stoch_noise[0]
+    np.testing.assert_allclose(found["stoch"][4:], expected, rtol=1e-6)
+
+
+def test_sigma2_of_0_is_no_spread():
+    start = start_points(4)
+    found = augment(start, 1, *noises(1, 4), 0.1, 0.0)
+    np.testing.assert_array_equal(found["stoch"][4:], start["mean"])
+
+
+def test_sigma1_of_0_leaves_h():
+    start = start_points(4)
+    found = augment(start, 2, *noises(2, 4), 0.0, -1.0)
+    np.testing.assert_array_equal(found["deter"], np.tile(start["deter"], [3, 1]))
+
+
+def test_memory_keeps_its_type():
+    start = start_points(4, tf.bfloat16)
+    found = augment(start, 1, *noises(1, 4), 0.1, -1.0)
+    assert found["deter"].dtype == tf.bfloat16
+    assert found["stoch"].dtype == tf.float32
+
+
+def test_posteriors_of_unequal_batch_and_length():
+    batch, length, copies = 2, 3, 2
+    count = batch * length
+    flat = start_points(count)
+    post = {key: tf.reshape(value, [batch, length, -1]) for key, value in flat.items()}
+    found = augment(flatten(post), copies, *noises(copies, count), 0.1, -1.0)
+    assert found["stoch"].shape == (3 * count, STOCH)
+    assert found["deter"].shape == (3 * count, DETER)
+
+
+def test_moments_of_many_copies():
+    copies, start, noise = 20_000, start_points(2), SeededNoise(tf.constant([1, 2]))
+    deter_noise = noise.normal("augment_deter", [copies, 2, DETER])
+    stoch_noise = noise.normal("augment_stoch", [copies, 2, STOCH])
+    found = augment(start, copies, deter_noise, stoch_noise, 0.1, -1.0)
+    # [copies, start point, dimension] without the originals.
+    deter = found["deter"].numpy()[2:].reshape(copies, 2, DETER)
+    stoch = found["stoch"].numpy()[2:].reshape(copies, 2, STOCH)
+    np.testing.assert_allclose(deter.mean(0), start["deter"], atol=0.005)
+    np.testing.assert_allclose(deter.std(0), 0.1, rtol=0.03)
+    np.testing.assert_allclose(stoch.mean(0), start["mean"], atol=0.08)
+    np.testing.assert_allclose(stoch.std(0), start["std"], rtol=0.03)
+    both = np.concatenate([deter, stoch], -1)
+    correlation = np.corrcoef(both.reshape(copies, -1), rowvar=False)
+    np.testing.assert_allclose(correlation, np.eye(len(correlation)), atol=0.04)
+
+
+def test_relative_noise_is_in_units_of_the_starts_deviation():
+    start = start_points(4)
+    deter_noise, stoch_noise = noises(2, 4)
+    unit = np.sqrt(start["deter"].numpy().var(0).mean())
+    assert 0.1 < unit < 10 and abs(unit - 1) > 0.01
+    relative = augment(start, 2, deter_noise, stoch_noise, 0.5, -1.0, "relative")
+    absolute = augment(start, 2, deter_noise, stoch_noise, 0.5 * unit, -1.0)
+    for key, value in absolute.items():
+        np.testing.assert_allclose(relative[key], value, rtol=1e-5)

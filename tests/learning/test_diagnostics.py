@@ -1,0 +1,60 @@
+"""Numbers about weights and scores, computed by hand."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from clion_tf.learning import evaluator_diagnostics
+
+
+def test_weights_by_step_and_by_origin():
+    """Two steps, two original trajectories, one augmented."""
+    weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
+    three = float(np.log(3.0))  # A score of 3/4.
+    logit = tf.constant([[0.0, three, -three], [three, three, 0.0]])
+    found = evaluator_diagnostics.weights(weight, logit, originals=2, first=0)
+    assert found["original"]["mean"] == [2.0, 0.5]
+    assert found["augmented"]["mean"] == [0.5, 0.5]
+    assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
+    assert found["original"]["quantiles"]["0.25"] == [1.5, 0.5]
+    assert found["largest"] == 3.0
+    assert found["augmented_share"] == pytest.approx(1 / 6)
+    assert found["augmented_share_by_step"] == pytest.approx([1 / 9, 1 / 3])
+    assert found["original"]["score"] == pytest.approx([5 / 8, 3 / 4])
+    assert found["augmented"]["score"] == pytest.approx([1 / 4, 1 / 2])
+    assert found["first_step"] == 0
+    assert found["effective_sample_size"] == pytest.approx(36 / (6 * 11))
+
+
+def test_weights_without_augmentation():
+    found = evaluator_diagnostics.weights(tf.ones([3, 2]), tf.zeros([3, 2]), originals=2, first=1)
+    assert "augmented" not in found
+    assert found["augmented_share"] == 0.0
+    assert found["effective_sample_size"] == pytest.approx(1.0)
+
+
+def test_scores_by_bin_and_by_age():
+    """Rolls of two steps over four transitions: ages 1, 2, 1, 2."""
+    large = 50.0
+    real = tf.constant([[large, 0.0, large, 0.0]])
+    fake = tf.constant([[0.0, -large, 0.0, -large], [0.0, large, 0.0, large]])
+    found = evaluator_diagnostics.scores(real, fake, steps=2)
+    assert len(found["bins"]) == evaluator_diagnostics.BINS + 1
+    assert found["real"]["by_age"] == pytest.approx([1.0, 0.5])
+    assert found["fake"]["by_age"] == pytest.approx([0.5, 0.5])
+    assert found["real"]["mean"] == pytest.approx(0.75)
+    middle = np.digitize(0.5, found["bins"]) - 1
+    assert found["real"]["share"][-1] == 0.5 and found["real"]["share"][middle] == 0.5
+    assert found["fake"]["share"][0] == 0.25 and found["fake"]["share"][middle] == 0.5
+    assert sum(found["fake"]["share"]) == pytest.approx(1.0)
+
+
+def test_scores_of_rolls_longer_than_the_sequence():
+    found = evaluator_diagnostics.scores(tf.zeros([1, 3]), tf.zeros([1, 3]), steps=15)
+    assert found["real"]["by_age"] == [0.5, 0.5, 0.5]
+
+
+def test_scores_in_half_precision():
+    logit = tf.constant([[-60000.0, 60000.0]], tf.float16)
+    found = evaluator_diagnostics.scores(logit, logit, steps=15)
+    assert found["real"]["by_age"] == [0.0, 1.0]

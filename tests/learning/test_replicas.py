@@ -1,0 +1,122 @@
+"""Two replicas make the updates that one makes, up to round-off."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from small_agents import seeded
+
+from clion_tf import run
+from clion_tf.learning import replica_sums
+from clion_tf.logdir import checkpoints
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "tests", "tests/envs"))
+
+
+def two_devices(*words):
+    """tests/two_devices.py in a process of its own."""
+    return subprocess.run(
+        [sys.executable, ROOT / "tests" / "two_devices.py", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": PATHS},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=900,
+    )
+
+
+def cases(*names):
+    result = two_devices(*names)
+    assert result.returncode == 0, result.stderr
+    found = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line.pop("case") for line in found] == list(names)
+    return found
+
+
+def test_two_replicas_are_one():
+    (found,) = cases("clion")
+    assert found["metrics"] < 1e-4 and found["state"] < 1e-4
+    assert max(found["several"]) < 1e-4
+    assert found["poisoned"] == [True, True]
+    assert found["restored"]
+
+
+@pytest.mark.slow
+def test_two_replicas_are_one_with_every_option():
+    names = ("ratio", "weight_gradient", "pcont", "discrete", "dreamer", "clipped", "bf16", "16")
+    for name, found in zip(names, cases(*names), strict=True):
+        # In 16 bits each replica's gradients are rounded by themselves, and Adam's first steps of a
+        # weight near zero are of the size of the weight.
+        metrics, state = (0.02, 0.5) if name in ("bf16", "16") else (1e-4, 1e-4)
+        assert found["metrics"] < metrics and found["state"] < state, (name, found)
+
+
+def test_a_run_of_two_replicas_is_continued_by_one(tmp_path, monkeypatch, capfd):
+    folder = tmp_path / "run"
+    words = [
+        f"--flagfile={ROOT}/flags/debug.flags", f"--flagfile={ROOT}/flags/dreamer.flags",
+        f"--logdir={folder}", "--task=env_fakes:counting", "--time_limit=60", "--prefill=60",
+        "--train_every=60", "--train_steps=2", "--pretrain=2", "--batch_length=3", "--horizon=2",
+        "--batch_size=4", "--eval_every=9999", "--video=none", "--nolog_images", "--log_every=60",
+    ]  # fmt: skip
+    result = two_devices("run", *words, "--strategy=mirrored", "--steps=120")
+    assert result.returncode == 0, result.stderr
+    assert "learner on CPU, precision 32, XLA off, 2 replicas" in result.stderr
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    assert run.main([*words, "--steps=180"]) == 0
+    assert "going on at 120 environment steps" in capfd.readouterr().err
+    _, counters = checkpoints.load(folder / "checkpoints" / "000000180.npz")
+    assert (counters.steps, counters.updates, counters.skipped) == (180, 4, 0)
+    # Refused before anything is made.
+    words[2] = f"--logdir={tmp_path}/new"
+    result = two_devices("run", *words, "--strategy=mirrored", "--batch_size=5")
+    assert result.returncode == run.REFUSED and not (tmp_path / "new").exists()
+    line = result.stderr.splitlines()[-1]
+    assert line.endswith("--batch_size=5: not divisible by the 2 replicas (--strategy=mirrored)")
+
+
+def test_without_a_strategy_nothing_is_added():
+    x = tf.constant([1.0, 2.0])
+    assert replica_sums.count() == 1 and replica_sums.rank() == 0
+    for function in (
+        replica_sums.total,
+        replica_sums.mean,
+        replica_sums.average,
+        replica_sums.largest,
+    ):
+        assert function(x) is x
+
+
+class OneOf:
+    """As if `count` replicas made an update, and this were number `rank`."""
+
+    def __init__(self, monkeypatch, rank, count):
+        monkeypatch.setattr(replica_sums, "count", lambda: count)
+        monkeypatch.setattr(replica_sums, "rank", lambda: rank)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_replicas_noise_is_its_rows_of_the_whole(rank, monkeypatch):
+    OneOf(monkeypatch, rank, 3)
+    mine, rows = replica_sums.ReplicaNoise(seeded(), copies=1), slice(2 * rank, 2 * rank + 2)
+    whole = seeded().normal("posterior", [6, 5, 4]).numpy()
+    np.testing.assert_array_equal(mine.normal("posterior", [2, 5, 4]), whole[rows])
+    whole = seeded().uniform("overshoot", [5, 6, 3, 4]).numpy()
+    np.testing.assert_array_equal(mine.uniform("overshoot", [5, 2, 3, 4]), whole[:, rows])
+    # Originals, then copies: a replica's rows of either.
+    whole = seeded().gumbel("imagined_action", [5, 12, 4]).numpy()
+    expected = np.concatenate([whole[:, :6][:, rows], whole[:, 6:][:, rows]], 1)
+    np.testing.assert_array_equal(mine.gumbel("imagined_action", [5, 4, 4]), expected)
+
+
+def test_noise_of_an_unknown_layout_is_an_error(monkeypatch):
+    OneOf(monkeypatch, 0, 2)
+    with pytest.raises(KeyError, match="elsewhere"):
+        replica_sums.ReplicaNoise(seeded(), 0).normal("elsewhere", [2, 3])

@@ -1,0 +1,62 @@
+"""What a run's folder says of the code that made it."""
+
+import json
+import pathlib
+import subprocess
+
+import numpy as np
+import pytest
+
+from clion_tf.logdir import code_versions
+
+
+def lines(folder):
+    return (folder / code_versions.FILE).read_text().splitlines()
+
+
+def test_the_installed_packages_and_the_commit():
+    found = code_versions.current()
+    assert found["numpy"] == np.__version__ and found["python"].startswith("3.")
+    git = ["git", "-C", str(pathlib.Path(__file__).parents[1]), "rev-parse", "HEAD"]
+    if "commit" in found:  # Not where the sources came without git's folder, or git is missing.
+        head = subprocess.run(git, capture_output=True, text=True, check=True).stdout
+        assert head.startswith(found["commit"].removesuffix("-dirty"))
+
+
+def test_a_line_when_they_change_and_none_when_they_do_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(code_versions, "current", lambda: {"clion_tf": "0.1.0", "numpy": "2.0"})
+    code_versions.record(tmp_path, 0)
+    code_versions.record(tmp_path, 1000)
+    assert [json.loads(line)["step"] for line in lines(tmp_path)] == [0]
+    newer = {"clion_tf": "0.1.0", "numpy": "2.0", "commit": "abc"}
+    monkeypatch.setattr(code_versions, "current", lambda: newer)
+    code_versions.record(tmp_path, 2000)
+    monkeypatch.setattr(code_versions, "current", lambda: {**newer, "numpy": "2.1"})
+    code_versions.record(tmp_path, 3000)
+    assert [entry["step"] for entry in code_versions.read(tmp_path)] == [0, 2000, 3000]
+    assert code_versions.of_run(tmp_path) == "0.1.0, 0.1.0 (abc)"
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [({}, None), ({"commit": "abc"}, "abc"), ({"clion_tf": "1", "commit": "abc"}, "1 (abc)")],
+)
+def test_what_is_known_is_told(found, text):
+    assert code_versions.told(found) == text
+
+
+def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
+    assert code_versions.read(tmp_path) == [] and code_versions.of_run(tmp_path) is None
+    (tmp_path / code_versions.FILE).write_text('{"step": 0, "clion_tf": "0.1.0"}\n{"step": 5, "cl')
+    assert code_versions.of_run(tmp_path) == "0.1.0"
+    assert "damaged" in caplog.text
+    code_versions.record(tmp_path, 7)
+    assert [entry["step"] for entry in code_versions.read(tmp_path)] == [0, 7]
+
+
+def test_no_git_is_no_error(tmp_path, monkeypatch):
+    (tmp_path / ".git").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert code_versions._commit(tmp_path) is None
+    monkeypatch.undo()
+    assert code_versions._commit(tmp_path) is None  # No repository, whatever git says.

@@ -1,0 +1,255 @@
+"""The world model's networks: RSSM (eq. 1), decoder's first layer, sizes and first weights."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.special
+import tensorflow as tf
+
+from clion_tf.agents.clion import Agent
+from clion_tf.config import Config
+from clion_tf.models import Models, Sizes
+from clion_tf.models.decoder import FirstDeconvolution
+from clion_tf.models.rssm import RSSM
+
+ACTIONS, EMBED, STOCH, DETER, HIDDEN, MIN_STD = 2, 4, 3, 5, 6, 0.25
+BATCH, LENGTH = 2, 4
+PARTS = {"mean": STOCH, "std": STOCH, "stoch": STOCH, "deter": DETER}
+SMALL = Sizes(2, deter_size=8, stoch_size=4, hidden_size=8, num_units=8, cnn_depth=2)
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def rssm():
+    """An RSSM with random biases too, so that none of them can be lost unseen."""
+    result = RSSM(ACTIONS, EMBED, STOCH, DETER, HIDDEN, MIN_STD, seed=1)
+    for index, variable in enumerate(result.trainable_variables):
+        variable.assign(0.7 * draw(*variable.shape, seed=index))
+    return result
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    """embed, action and noise, [BATCH, LENGTH, ...]."""
+    sizes = (EMBED, ACTIONS, STOCH)
+    return [tf.constant(draw(BATCH, LENGTH, n, seed=i)) for i, n in enumerate(sizes)]
+
+
+def some_state(batch=BATCH):
+    parts = {key: draw(batch, n, seed=i) for i, (key, n) in enumerate(PARTS.items())}
+    return {key: tf.constant(value) for key, value in parts.items()}
+
+
+def assert_same(found, expected, atol=1e-5):
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, atol=atol, err_msg=key)
+
+
+# The same in NumPy.
+
+
+def elu(x):
+    return np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+
+
+def dense(layer, x):
+    return x @ layer.kernel.numpy() + layer.bias.numpy()
+
+
+def gru(cell, x, h):
+    """A gated recurrent unit, reset gate after the product: z, r and the candidate in a row."""
+    bias_x, bias_h = cell.bias.numpy()
+    from_x = np.split(x @ cell.kernel.numpy() + bias_x, 3, -1)
+    from_h = np.split(h @ cell.recurrent_kernel.numpy() + bias_h, 3, -1)
+    update, reset = (scipy.special.expit(from_x[i] + from_h[i]) for i in (0, 1))
+    candidate = np.tanh(from_x[2] + reset * from_h[2])
+    return update * h + (1 - update) * candidate
+
+
+def sampled(raw, deter, noise):
+    mean, raw_std = np.split(raw, 2, -1)
+    std = np.log1p(np.exp(raw_std)) + MIN_STD
+    return {"mean": mean, "std": std, "stoch": mean + std * noise, "deter": deter}
+
+
+def memory(rssm, state, action):
+    inputs = np.concatenate([state["stoch"], action], -1)
+    return gru(rssm.gru, elu(dense(rssm.img1, inputs)), state["deter"].numpy())
+
+
+def test_img_step_is_a_gru_and_two_dense_layers(rssm):
+    state, action, noise = some_state(), draw(BATCH, ACTIONS), draw(BATCH, STOCH, seed=9)
+    deter = memory(rssm, state, action)
+    raw = dense(rssm.img3, elu(dense(rssm.img2, deter)))
+    assert_same(rssm.img_step(state, tf.constant(action), noise), sampled(raw, deter, noise))
+
+
+def test_obs_step_adds_the_image_to_the_memory(rssm):
+    state, action, noise = some_state(), draw(BATCH, ACTIONS), draw(BATCH, STOCH, seed=9)
+    embed = draw(BATCH, EMBED, seed=8)
+    post, prior = rssm.obs_step(state, tf.constant(action), tf.constant(embed), noise)
+    deter = memory(rssm, state, action)
+    raw = dense(rssm.obs2, elu(dense(rssm.obs1, np.concatenate([deter, embed], -1))))
+    assert_same(post, sampled(raw, deter, noise))
+    # The prior is what img_step says without noise.
+    assert_same(prior, rssm.img_step(state, tf.constant(action), tf.zeros([BATCH, STOCH])))
+
+
+# Sequences.
+
+
+@pytest.mark.parametrize("given", [False, True], ids=["from zeros", "from a state"])
+def test_observe_is_obs_step_over_time(rssm, inputs, given):
+    start = some_state() if given else None
+    post, prior = rssm.observe(*inputs, start)
+    zeros = {key: tf.zeros([BATCH, n]) for key, n in PARTS.items()}
+    state = some_state() if given else zeros
+    embed, action, noise = inputs
+    for t in range(LENGTH):
+        state, expected_prior = rssm.obs_step(state, action[:, t], embed[:, t], noise[:, t])
+        assert_same({key: value[:, t] for key, value in post.items()}, state)
+        assert_same({key: value[:, t] for key, value in prior.items()}, expected_prior)
+
+
+def test_observe_gives_batch_before_time(rssm, inputs):
+    for state in rssm.observe(*inputs):
+        assert {k: tuple(v.shape) for k, v in state.items()} == {
+            key: (BATCH, LENGTH, size) for key, size in PARTS.items()
+        }
+
+
+def test_imagine_is_img_step_over_time(rssm, inputs):
+    _, action, noise = inputs
+    states = rssm.imagine(action, some_state(), noise)
+    state = some_state()
+    for t in range(LENGTH):
+        state = rssm.img_step(state, action[:, t], noise[:, t])
+        assert_same({key: value[:, t] for key, value in states.items()}, state)
+
+
+def test_the_initial_state_is_zeros(rssm):
+    state = rssm.initial(3)
+    assert state.keys() == PARTS.keys()
+    for key, size in PARTS.items():
+        np.testing.assert_array_equal(state[key], np.zeros([3, size]))
+
+
+def test_features_are_s_and_then_h(rssm):
+    state = some_state()
+    assert rssm.feat_size == STOCH + DETER
+    expected = np.concatenate([state["stoch"], state["deter"]], -1)
+    np.testing.assert_array_equal(rssm.get_feat(state), expected)
+
+
+def test_no_standard_deviation_is_below_the_minimum(inputs):
+    rssm = RSSM(ACTIONS, EMBED, STOCH, DETER, HIDDEN, MIN_STD)
+    for layer in (rssm.img3, rssm.obs2):
+        layer.bias.assign(tf.fill([2 * STOCH], -100.0))
+    for state in rssm.observe(*inputs):
+        np.testing.assert_allclose(state["std"], np.full([BATCH, LENGTH, STOCH], MIN_STD))
+
+
+# The decoder's first layer.
+
+
+def test_first_deconvolution_is_a_transposed_convolution_of_one_pixel():
+    ours = FirstDeconvolution(3, 5, 2, activation=tf.nn.elu)
+    keras_layer = keras.layers.Conv2DTranspose(3, 5, 2, activation="elu")
+    for layer in (ours, keras_layer):
+        layer.build((None, 1, 1, 7))
+    weights = [draw(*v.shape, seed=i) for i, v in enumerate(ours.trainable_variables)]
+    found, expected = [], []
+    x = tf.constant(draw(2, 1, 1, 7))
+    factor = draw(2, 5, 5, 3, seed=5)
+    for layer, into in ((ours, found), (keras_layer, expected)):
+        layer.set_weights(weights)
+        variables = [variable.value for variable in layer.trainable_variables]
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            output = layer(x)
+            loss = tf.reduce_sum(factor * output)
+        into += [output, *tape.gradient(loss, [x, *variables])]
+    assert len(found) == len(expected) == 4
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+# Sizes and first weights.
+
+
+def test_parameter_counts_are_the_original_dreamers():
+    counts = Agent(Config(evaluator=False), action_size=6).parameter_counts()
+    assert counts == {"model": 5_296_820, "actor": 578_412, "value": 413_601}
+
+
+def test_networks_keep_batch_and_time():
+    models = Models(SMALL)
+    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))  # Packed images.
+    assert embed.shape == (2, 3, models.encoder.size)
+    feat = tf.zeros([2, 3, models.rssm.feat_size])
+    assert models.decoder(feat).mode().shape == (2, 3, 32, 32, 12)
+    assert models.reward(feat).mode().shape == (2, 3)
+
+
+def first_weights(seed=0, **sizes):
+    options = {**vars(SMALL), "evaluator": True, "pcont": True, **sizes}
+    weights = Models(Sizes(**options), seed).named_weights()
+    return {name: variable.numpy() for name, variable in weights.items()}
+
+
+def test_first_weights_depend_on_the_seed_only():
+    keras.utils.set_random_seed(1)
+    first = first_weights()
+    keras.utils.set_random_seed(2)
+    keras.layers.Dense(3).build((None, 3))
+    second = first_weights()
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        np.testing.assert_array_equal(value, second[name], err_msg=name)
+
+
+def test_first_weights_differ_between_seeds():
+    first, other = first_weights(0), first_weights(1)
+    for name, value in first.items():
+        assert np.array_equal(value, other[name]) == name.endswith("bias"), name
+
+
+def test_first_weights_do_not_depend_on_the_other_networks():
+    full = first_weights()
+    bare = first_weights(evaluator=False, pcont=False)
+    assert {name.split("/")[0] for name in full.keys() - bare.keys()} == {"evaluator", "pcont"}
+    for name, value in bare.items():
+        np.testing.assert_array_equal(value, full[name], err_msg=name)
+
+
+def test_layers_of_one_shape_have_their_own_first_weights():
+    weights = first_weights()
+    kernels = [value for value in weights.values() if value.shape == (8, 8)]
+    assert len(kernels) >= 8
+    assert len({kernel.tobytes() for kernel in kernels}) == len(kernels)
+
+
+# Mixed precision.
+
+
+def test_mixed_bfloat16_keeps_float32_weights_and_outputs():
+    models = Models(Sizes(**{**vars(SMALL), "evaluator": True, "pcont": True}), 0, "mixed_bfloat16")
+    assert all(v.numpy().dtype == np.float32 for v in models.named_weights().values())
+    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))
+    post, prior = models.rssm.observe(embed, tf.zeros([2, 3, 2]), tf.zeros([2, 3, 4]))
+    feat = models.rssm.get_feat(post)
+    # It does compute in bfloat16 …
+    assert embed.dtype == post["deter"].dtype == feat.dtype == tf.bfloat16
+    # … but nothing that a loss reads is of that type.
+    policy = models.actor(feat[:, 0])
+    before_tanh = policy.distribution
+    outputs = [before_tanh.mean(), before_tanh.stddev(), models.decoder(feat).mode()]
+    outputs += [head(feat).mean() for head in (models.reward, models.pcont, models.value)]
+    rows = tf.concat([feat, tf.zeros([2, 3, 2], tf.bfloat16), feat], -1)
+    outputs += [models.evaluator(rows).logits]
+    outputs += [state[key] for state in (post, prior) for key in ("mean", "std", "stoch")]
+    assert {output.dtype for output in outputs} == {tf.float32}

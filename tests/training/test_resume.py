@@ -1,0 +1,141 @@
+"""Runs that are killed and continued end exactly as one that never was: real processes."""
+
+import json
+import os
+import pathlib
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from clion_tf.logdir import checkpoints
+from clion_tf.replay.stopwatch import PARTS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
+WORDS = [
+    f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
+    "--prefill=120", "--steps=600", "--train_every=60", "--train_steps=3", "--pretrain=3",
+    "--eval_every=240", "--log_every=120", "--video=none", "--nolog_images", "--batch_length=4",
+    "--horizon=3", "--seed=5", "--save_every=100",  # Two episodes.
+    "--rotation_degrees=5", "--rotation_per=episode", "--blank_frames=0.3",
+]  # fmt: skip
+
+
+def start(folder, *words, **kwargs):
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
+    return subprocess.Popen(
+        [sys.executable, "-m", "clion_tf.run", *WORDS, f"--logdir={folder}", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": paths},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        **kwargs,
+    )
+
+
+def finish(process):
+    _, errors = process.communicate(timeout=280)
+    assert process.returncode == 0, errors
+    return errors
+
+
+def children(pid):
+    return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def alive(pid):
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+def outcome(folder):
+    """Digest of weights and optimisers, counters, episodes, metrics without timing."""
+    arrays, counters = checkpoints.load(checkpoints.Checkpoints.found_in(folder / "checkpoints")[0])
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
+    episodes = {p.name: p.read_bytes() for p in (folder / "episodes").glob("*.npz")}
+    counters.metrics_bytes = 0  # The timing fields' digits vary.
+    return checkpoints.digest(arrays), counters, episodes, rows
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    finish(start(folder))
+    return outcome(folder)
+
+
+def wait_for_episode(process, number):
+    """Reads the run's lines until it has said that episode `number` ended."""
+    lines = []
+    for line in process.stderr:
+        lines.append(line)
+        if sum(" train return " in line for line in lines) == number:
+            return
+    raise AssertionError(f"the run ended by itself ({process.wait()}): {''.join(lines)}")
+
+
+def test_killed_at_random_moments_and_continued(whole, tmp_path):
+    moments = random.Random(0)
+    # kill -9 in the seed episodes, kill -9 among updates and episodes, then SIGTERM.
+    for episodes, how in ((1, signal.SIGKILL), (3, signal.SIGKILL), (2, signal.SIGTERM)):
+        process = start(tmp_path / "run")
+        wait_for_episode(process, episodes)
+        time.sleep(moments.uniform(0, 0.3))
+        workers = children(process.pid)
+        process.send_signal(how)
+        _, errors = process.communicate(timeout=30)
+        expected = -9 if how == signal.SIGKILL else 128 + signal.SIGTERM
+        assert process.returncode == expected, errors
+        assert len(workers) == 2
+        deadline = time.monotonic() + 10
+        while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(alive(pid) for pid in workers)
+    finish(start(tmp_path / "run"))
+    digest, counters, episodes, rows = outcome(tmp_path / "run")
+    assert rows == whole[3]
+    assert episodes == whole[2]
+    assert (digest, counters) == whole[:2]
+
+
+def failure(process, code):
+    """The one line that a run failed with."""
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == code and "Traceback" not in errors
+    return errors.splitlines()[-1]
+
+
+def test_files_that_cannot_be_written_or_are_gone(tmp_path):
+    # The two seed episodes.
+    finish(start(tmp_path / "run", "--steps=120"))
+    newest = checkpoints.Checkpoints.found_in(tmp_path / "run" / "checkpoints")[0]
+    before = newest.read_bytes()
+
+    def limit():  # Stands for a full disk: an episode has room, a checkpoint has not.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
+
+    line = failure(start(tmp_path / "run", preexec_fn=limit), 1)
+    assert line.startswith("clion_tf: error: no room to write")
+    assert checkpoints.Checkpoints.found_in(newest.parent)[0] == newest
+    assert newest.read_bytes() == before
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+    for path in (tmp_path / "run" / "episodes").glob("*.npz"):
+        path.unlink()
+    line = failure(start(tmp_path / "run"), 2)
+    assert line.endswith("the checkpoint knows 2 episodes, but none can be read")
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    finish(start(tmp_path / "run", "--seed=6"))
+    digest, _, _, rows = outcome(tmp_path / "run")
+    assert digest != whole[0] and rows != whole[3]
