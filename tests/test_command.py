@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from trained import tool as module
+from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.config import Config, ConfigError, to_flagfile

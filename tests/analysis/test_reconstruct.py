@@ -11,7 +11,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
-from trained import FAKES, ROOT, save_tiny_run, tool
+from tool_modules import ROOT, tool
+from trained import FAKES, save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent

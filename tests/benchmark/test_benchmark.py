@@ -1,19 +1,18 @@
 """tools/benchmark.py: the form of what it prints, not the times."""
 
-import importlib.util
 import json
 import math
-import pathlib
 import subprocess
 import sys
 import time
 
 import pytest
+from tool_modules import ROOT
+from tool_modules import tool as module
 
 from clion_tf.benchmark import graph_flops
 from clion_tf.replay.stopwatch import PARTS, Stopwatch
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TINY = [
     "--batch_size=2", "--batch_length=4", "--horizon=3", "--deter_size=6", "--stoch_size=3",
     "--hidden_size=5", "--num_units=7", "--cnn_depth=2", "--evaluator_units=8",
@@ -28,10 +27,7 @@ def alone(words):
 
 @pytest.fixture(scope="module")
 def tool():
-    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "tools" / "benchmark.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return module("benchmark").main
 
 
 def run(tool, tmp_path, *words):

@@ -4,7 +4,8 @@ import json
 
 import pytest
 from small_agents import tiny_config
-from trained import FAKES, save_tiny_run, tool
+from tool_modules import tool
+from trained import FAKES, save_tiny_run
 
 from clion_tf import command
 from clion_tf.config import to_flagfile

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 from scipy import stats
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_config
-from trained import ROOT, tool
+from tool_modules import ROOT, tool
 
 from clion_tf import command
 from clion_tf.agents.clion import Agent

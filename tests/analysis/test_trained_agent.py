@@ -5,31 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from small_agents import tiny_config
+from trained import frames, save_run
 
 import clion_tf
-from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
-from clion_tf.config import ConfigError, to_flagfile
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters
+from clion_tf.config import ConfigError
+from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.replay.episode_player import AgentPolicy
-
-STEPS = (1000, 2000, 3000)
-
-
-def save_run(folder, steps=STEPS, actions=2, discrete=False, precision="32", **options):
-    """A run's folder as far as others look, and the agent of its newest checkpoint."""
-    config = tiny_config(logdir=str(folder), precision=precision, **options)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=len(steps))
-    (folder / "run.flags").write_text(to_flagfile(config))
-    agent = Agent(config, actions, discrete, precision)
-    for step in steps:
-        for variable in agent.models.named_weights().values():
-            variable.assign(variable.value * 1.1)  # Each checkpoint has weights of its own.
-        state = {name: variable.numpy() for name, variable in agent.named_state().items()}
-        checkpoints.save(state, Counters(steps=step))
-    return agent
 
 
 def contents(folder):
@@ -41,11 +24,6 @@ def contents(folder):
         )
         for path in sorted(folder.rglob("*"))
     }
-
-
-def frames(count, seed=0):
-    random = np.random.default_rng(seed)
-    return random.integers(0, 256, (count, 64, 64, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from test_train import start
+from loop_runs import start
 
 from clion_tf.config import to_flagfile
 from clion_tf.training import loop
