@@ -62,7 +62,7 @@ def test_acts_as_the_training_loop_does(tmp_path, options):
             )
 
 
-def test_begins_with_episode_0_and_repeats_it_after_reset(run):
+def test_begins_with_episode_0_and_repeats_it_after_reset(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu", eval_action="sample")
     first, second = trained.act(frames(1)[0]), trained.act(frames(1)[0])
     trained.reset()
@@ -72,7 +72,7 @@ def test_begins_with_episode_0_and_repeats_it_after_reset(run):
     assert not np.array_equal(trained.act(frames(1)[0]), first)
 
 
-def test_policies_have_states_of_their_own(run):
+def test_policies_have_states_of_their_own(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu")
     one, two = trained.policy(), trained.policy()
     one.begin([0])
@@ -83,7 +83,7 @@ def test_policies_have_states_of_their_own(run):
     assert np.array_equal(two.act(seen), first)
 
 
-def test_loading_changes_nothing_in_the_folder(own):
+def test_loading_changes_nothing_in_the_folder(own, eagerly):
     (own / "checkpoints" / "000003000.npz").write_bytes(b"half a checkpoint")
     before = contents(own)
     clion_tf.load(own, device="cpu").act(frames(1)[0])
@@ -187,7 +187,7 @@ def test_stderr_stays_the_callers(run, monkeypatch):
         assert trained_agent.load(run[0], device="cpu").counters.steps == 3000
 
 
-def test_another_seed_is_other_noise(run):
+def test_another_seed_is_other_noise(run, eagerly):
     one, other = (
         clion_tf.load(run[0], device="cpu", eval_action="sample", seed=seed) for seed in (0, 1)
     )
@@ -195,7 +195,7 @@ def test_another_seed_is_other_noise(run):
     assert not np.array_equal(one.act(frames(1)[0]), other.act(frames(1)[0]))
 
 
-def test_what_is_no_image(run):
+def test_what_is_no_image(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu", eval_action="sample")
     expected = trained.act(frames(1)[0])
     trained.reset()

@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK, FOLDER = "env_fakes:counting", "env_fakes_counting"
 TINY = [
     "--time_limit=60", "--train_every=60", "--train_steps=3", "--pretrain=3", "--eval_every=240",
-    "--log_every=120", "--video=none", "--nolog_images", "--batch_length=4", "--horizon=3",
+    "--log_every=120", "--video=none", "--nolog_images", "--batch_length=3", "--horizon=2",
 ]  # fmt: skip
 WITHIN = 240  # Seconds, on a machine that is busy otherwise.
 
