@@ -7,7 +7,6 @@ packages that the copy needs, which its own environment sees by a path file.
 import importlib.machinery
 import json
 import os
-import pathlib
 import runpy
 import shutil
 import subprocess
@@ -17,8 +16,8 @@ import venv
 import zipfile
 
 import pytest
+from places import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 PLACES = {"clion_tf": "clion_tf", "tools": "clion_tf/tools", "flags": "clion_tf/flags"}
 SCRIPTS = sorted(path.stem for path in (ROOT / "tools").glob("[!_]*.py"))
 COMMANDS = ["clion-train", *(f"clion-{name.replace('_', '-')}" for name in SCRIPTS)]

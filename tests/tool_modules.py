@@ -2,10 +2,9 @@
 
 import functools
 import importlib.util
-import pathlib
 import types
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from places import ROOT
 
 
 @functools.cache

@@ -9,9 +9,6 @@ from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, to_flagfile
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FAKES = str(ROOT / "tests" / "envs")  # Where workers find env_fakes.
-
 
 def save_tiny_run(folder: pathlib.Path, **options) -> Config:
     """An untrained agent's run of 40 control steps an episode; returns its options."""

@@ -8,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
+from places import FAKES
 from tool_modules import tool as module
-from trained import FAKES, save_run
+from trained import save_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 import pytest
+from places import FAKES
 from small_agents import tiny_config
-from trained import FAKES
 
 from clion_tf.analysis import evaluation
 from clion_tf.analysis.curves.return_statistics import summary

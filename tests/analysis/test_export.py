@@ -13,9 +13,10 @@ import gymnasium
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import FAKES
 from small_agents import tiny_config
 from tool_modules import tool as module
-from trained import FAKES, frames, save_run
+from trained import frames, save_run
 
 import clion_tf
 from clion_tf import command

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from loop_fakes import CountingEnv
 from PIL import Image
+from places import FAKES
 from tool_modules import tool
-from trained import FAKES, save_tiny_run
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent

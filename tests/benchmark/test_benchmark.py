@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from tool_modules import ROOT
+from places import ROOT
 from tool_modules import tool as module
 
 from clion_tf.benchmark import graph_flops

@@ -9,7 +9,8 @@ import textwrap
 import time
 
 import pytest
-from tool_modules import ROOT, tool
+from places import ROOT
+from tool_modules import tool
 
 from clion_tf.benchmark import speed_versus_original
 from clion_tf.config import Config, parse

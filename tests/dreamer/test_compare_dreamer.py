@@ -12,7 +12,7 @@ import dreamer_pickles
 import matplotlib.image
 import numpy as np
 import pytest
-from tool_modules import ROOT
+from places import ROOT
 from tool_modules import tool as module
 
 from clion_tf.agents.clion import Agent

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from tool_modules import ROOT
+from places import ROOT
 from tool_modules import tool as module
 
 from clion_tf.dreamer import parity

@@ -10,11 +10,11 @@ import time
 import gymnasium
 import numpy as np
 import pytest
+from places import ROOT
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote_env
 from clion_tf.envs.worker import Session, _failure
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZERO = np.zeros(2, np.float32)
 
 

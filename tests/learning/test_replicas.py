@@ -2,21 +2,18 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import PATHS, ROOT
 from small_agents import seeded
 
 from clion_tf import run
 from clion_tf.learning import replica_sums
 from clion_tf.logdir import checkpoints
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "tests", "tests/envs"))
 
 
 def two_devices(*words):
@@ -24,7 +21,7 @@ def two_devices(*words):
     return subprocess.run(
         [sys.executable, ROOT / "tests" / "two_devices.py", *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": PATHS},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([PATHS, str(ROOT / "tests")])},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

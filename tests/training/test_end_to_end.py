@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -11,12 +10,12 @@ import sys
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from places import ROOT
 from tensorboard.backend.event_processing import event_accumulator
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints, code_versions, run_folder
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
 DEBUG = (f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10")
 FRAMES = 51  # Of an episode of 500 environment steps.

@@ -14,12 +14,12 @@ import sys
 import time
 
 import pytest
+from places import PATHS, ROOT
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints
 from clion_tf.replay.stopwatch import PARTS
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
@@ -28,9 +28,6 @@ WORDS = [
     "--horizon=2", "--seed=5", "--save_every=100",  # Two episodes.
     "--rotation_degrees=5", "--rotation_per=episode", "--blank_frames=0.3",
 ]  # fmt: skip
-
-
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
 
 
 def start(folder, *words, **kwargs):

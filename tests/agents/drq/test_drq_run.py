@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from drq_agents import ACTIONS, SIZE, tiny_config
+from places import FAKES
 from small_agents import without_graphs
 from tool_modules import tool
-from trained import FAKES
 
 import clion_tf
 from clion_tf import command

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from places import ROOT
 from report_pages import (
     HORIZON,
     Content,
@@ -24,7 +25,6 @@ from report_pages import (
     tool,
 )
 from runs import make_run, options
-from tool_modules import ROOT
 
 from clion_tf.analysis.curves import metrics_files
 from clion_tf.analysis.report import (

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from places import FAKES
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow_probability import distributions as tfd
 from tool_modules import tool
-from trained import FAKES, save_tiny_run
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
