@@ -13,12 +13,11 @@ import sys
 
 import numpy as np
 import pytest
+from places import PATHS, ROOT
 
 from clion_tf import run
 from clion_tf.config import Config, to_flagfile
 from clion_tf.logdir.run_folder import in_use
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture
@@ -269,8 +268,7 @@ def test_command_refuses_in_one_line(tmp_path):
     ],
 )
 def test_a_worker_that_cannot_begin(tmp_path, task, code, says):
-    fakes = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
-    got, err = command(f"--logdir={tmp_path}/run", f"--task={task}", PYTHONPATH=fakes)
+    got, err = command(f"--logdir={tmp_path}/run", f"--task={task}", PYTHONPATH=PATHS)
     assert got == code and len(err.splitlines()) == 1 and says in err, err
 
 

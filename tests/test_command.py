@@ -8,7 +8,8 @@ import sys
 import time
 
 import pytest
-from trained import tool as module
+from places import ROOT
+from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.config import Config, ConfigError, to_flagfile
@@ -18,7 +19,6 @@ from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.replay.replay_buffer import ReplayError
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A word of each tool that names a path.
 TAKES_PATHS = {
     "show_run": ["--logdir=PATH"],

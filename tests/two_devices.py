@@ -1,10 +1,11 @@
 """Compares updates of two replicas, on two logical CPU devices, with those of one.
 
-A process of its own (test_replicas.py): devices are split before TensorFlow starts. For each case
-of the command line a line of JSON.
+A process of its own (test_replicas.py): devices are split before TensorFlow starts. Its words are
+cases, then runs, each after the word `run`; for each there is a line of JSON.
 """
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -129,15 +130,24 @@ def restored(one, two) -> bool:
 def main() -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    if sys.argv[1] == "run":
-        return run.main(sys.argv[2:])
+    names, *runs = (
+        list(words)
+        for is_run, words in itertools.groupby(sys.argv[1:], lambda word: word == "run")
+        if not is_run
+    )
     strategy = tf.distribute.MirroredStrategy()
     assert strategy.num_replicas_in_sync == 2
-    for name in sys.argv[1:]:
-        line = {"case": name, **compare(name, strategy)}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+    for name in names:
+        tell(name, **compare(name, strategy))
+    for words in runs:
+        (logdir,) = (w.removeprefix("--logdir=") for w in words if w.startswith("--logdir="))
+        tell(logdir, code=run.main(words))
     return 0
+
+
+def tell(case: str, **found) -> None:
+    sys.stdout.write(json.dumps({"case": case, **found}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from places import FAKES, ROOT
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
-from trained import FAKES, ROOT, save_tiny_run, tool
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent

@@ -1,6 +1,5 @@
 """tools/compare_dreamer.py: checkpoint, episodes and curves, as a user calls them."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -13,6 +12,8 @@ import dreamer_pickles
 import matplotlib.image
 import numpy as np
 import pytest
+from places import ROOT
+from tool_modules import tool as module
 
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
@@ -21,7 +22,6 @@ from clion_tf.dreamer import original_episodes
 from clion_tf.logdir import checkpoints, run_folder
 from clion_tf.replay.episode_files import save_episode
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "compare_dreamer.py"
 
 # What is used of the original's tools.py: functions of the same names and arguments.
@@ -55,10 +55,7 @@ def save_episodes(directory, episodes):
 @pytest.fixture
 def tool():
     """The tool's module."""
-    spec = importlib.util.spec_from_file_location("compare_dreamer", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("compare_dreamer")
 
 
 @pytest.fixture

@@ -126,7 +126,7 @@ def assembled(folder, **options):
     return run, env
 
 
-def test_run_goes_on_with_its_episodes(tmp_path, capsys):
+def test_run_goes_on_with_its_episodes(tmp_path, capsys, eagerly):
     source = its_episodes(tmp_path / "its", episode(11), episode(13), episode(9))
     config = small(tmp_path / "run", **RUN)
     made = checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"), source)
@@ -147,7 +147,7 @@ def test_run_goes_on_with_its_episodes(tmp_path, capsys):
     assert "going on at 7000 environment steps" in capsys.readouterr().err
 
 
-def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path):
+def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path, eagerly):
     config = small(tmp_path / "run", **RUN)
     checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"))
     # An interruption in between changes nothing.

@@ -5,11 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import FOLDER, PATHS
+from places import PATHS, ROOT
 
 from clion_tf.envs import EnvSpec, env_checker
-
-ROOT = FOLDER.parents[1]
 
 
 def blocks(name):

@@ -30,7 +30,7 @@ def batch(observed, seed=0):
 
 
 @pytest.mark.parametrize(("kind", "precision"), [("vector", "32"), ("both", "bf16")])
-def test_updates(kind, precision):
+def test_updates(kind, precision, eagerly):
     one = agent(KINDS[kind], precision, free_nats=0.0)  # Below them the prior has no gradient.
     before = weights(one)
     values = one.train(batch(KINDS[kind]), 0).numpy()

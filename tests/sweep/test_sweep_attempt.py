@@ -118,8 +118,8 @@ def test_a_run_dies_with_its_parent(tmp_path):
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     script = (
-        "import subprocess, sys, time\nfrom clion_tf.sweep import child\n"
-        "process = subprocess.Popen(child.command(sys.argv[1:]))\n"
+        "import subprocess, sys, time\nfrom clion_tf.sweep import child_process\n"
+        "process = subprocess.Popen(child_process.command(sys.argv[1:]))\n"
         "print(process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen(

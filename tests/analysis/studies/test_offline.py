@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from places import FAKES
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow_probability import distributions as tfd
-from trained import FAKES, save_tiny_run, tool
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
@@ -20,6 +22,7 @@ from clion_tf.logdir.checkpoints import CheckpointError, load, restore
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
 FRAMES = 12
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def fill(folder, count=4, seed=0):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from places import ROOT
 from scipy import stats
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_config
-from trained import ROOT, tool
+from tool_modules import tool
 
 from clion_tf import command
 from clion_tf.agents.clion import Agent

@@ -1,17 +1,15 @@
 """tools/show_run.py: what a logdir holds, and whether it is whole."""
 
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from test_train import start
+from loop_runs import start
+from places import ROOT
 
 from clion_tf.config import to_flagfile
 from clion_tf.training import loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def tool(folder):
