@@ -12,7 +12,7 @@ import pytest
 
 from clion_tf import config as configuration
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, parse, to_flagfile
-from clion_tf.learning.losses import Settings
+from clion_tf.learning.loss_settings import Settings
 
 PACKAGE = pathlib.Path(configuration.__file__).parent
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
