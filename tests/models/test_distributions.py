@@ -47,7 +47,7 @@ FEAT = tf.constant(draw(2, 3, 8, seed=1))
     [
         (lambda dtype: DenseHead("a", 8, 2, 4, dtype=dtype), tfd.Normal, [2, 3], []),
         (lambda dtype: DenseHead("b", 8, 2, 4, "binary", dtype=dtype), tfd.Bernoulli, [2, 3], []),
-        (lambda dtype: Decoder(8, 2, dtype=dtype), tfd.Independent, [2, 3], [32, 32, 12]),
+        (lambda dtype: Decoder(8, 2, dtype=dtype), tfd.Independent, [2, 3], [64, 64, 3]),
         (lambda dtype: VectorDecoder(8, 4, 5, dtype=dtype), tfd.Independent, [2, 3], [5]),
         (lambda dtype: ActionHead(8, 2, 4, dtype=dtype), tfd.TransformedDistribution, [6], [2]),
         (lambda dtype: ActionHead(8, 3, 4, True, dtype=dtype), tfd.OneHotCategorical, [6], [3]),
