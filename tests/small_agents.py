@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
-from clion_tf.learning.losses import Tensors
 from clion_tf.learning.noise import GivenNoise, SeededNoise
 
 TINY = {

@@ -12,7 +12,7 @@ import pytest
 from clion_tf import config as configuration
 from clion_tf.agents.drq import drq_losses, drq_models
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, parse, to_flagfile
-from clion_tf.learning.losses import Settings
+from clion_tf.learning.loss_settings import Settings
 from clion_tf.models import Sizes
 
 PACKAGE = pathlib.Path(configuration.__file__).parent

@@ -17,8 +17,8 @@ from clion_tf import run
 from clion_tf.agents.clion import Agent
 from clion_tf.config import DREAMER
 from clion_tf.distributed.replicated_agent import ReplicatedAgent
-from clion_tf.learning import losses
 from clion_tf.learning import noise as noises
+from clion_tf.learning import world_model
 from clion_tf.logdir import checkpoints
 
 SMALL = {"batch_size": 4, "batch_length": 4, "horizon": 2, "augmentations": 2}
@@ -69,7 +69,7 @@ def first_kl(config) -> float:
     noise = noises.SeededNoise(noises.key(config.seed, "update", 0))
     batch = tensors(tiny_batch(config))
     agent = Agent(config, 2)
-    return float(losses.world_model(agent.models, agent.settings, batch, noise)["kl"])
+    return float(world_model.loss(agent.models, agent.settings, batch, noise).kl)
 
 
 def relative(a, b) -> float:

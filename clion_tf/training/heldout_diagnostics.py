@@ -10,11 +10,13 @@ import tensorflow as tf
 
 from clion_tf.config import Config
 from clion_tf.learning import (
-    constraints,
+    augmentation,
+    behaviour,
+    evaluator,
     evaluator_diagnostics,
-    losses,
     reconstruction,
     update_metrics,
+    world_model,
 )
 from clion_tf.learning import noise as noises
 from clion_tf.pictures import video_files
@@ -48,23 +50,22 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
     models, settings = agent.models, agent.settings
-    out = losses.world_model(models, settings, data, noise)
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-    losses_of = (*agent.observed, "reward")
-    scalars = {"model": {f"heldout_{k}_loss": -float(out[f"log_prob_{k}"]) for k in losses_of}}
+    world = world_model.loss(models, settings, data, noise)
+    post, losses_of = world.post, (*agent.observed, "reward")
+    scalars = {"model": {f"heldout_{key}_loss": float(world.terms[key]) for key in losses_of}}
     diagnosed: dict = {}
     if models.evaluator is not None:
-        judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
+        judged = evaluator.loss(models, settings, post, data["action"], noise)
         found = update_metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
         diagnosed |= _of_evaluator(models, settings, post, judged, noise)
     if "image" not in agent.observed:
         return Heldout(scalars, {}, diagnosed)
-    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
+    errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
-    sigma = settings.sigma_h * constraints.memory_unit(post["deter"], settings.sigma_units)
+    sigma = settings.sigma_h * augmentation.memory_unit(post["deter"], settings.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
         "model/openloop": _strip(truth, predicted),
@@ -75,11 +76,10 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
 
 def _of_evaluator(models, settings, post, judged, noise) -> dict:
     """Of the transitions imagined from here, and of those that it was asked about."""
-    imagined = losses.behaviour_losses(models, settings, post, noise)
-    originals = imagined["action_entropy"].shape[0]
-    scored = judged["real_logit"], judged["fake_logit"], settings.overshoot_steps
+    imagined = behaviour.losses(models, settings, post, noise)
+    scored = judged.real_logit, judged.fake_logit, settings.overshoot_steps
     first = 0 if settings.from_start else 1
-    weighted = imagined["weight"], imagined["evaluator_logit"], originals, first
+    weighted = imagined.weight, imagined.logit, imagined.originals, first
     return {
         "weights": evaluator_diagnostics.weights(*weighted),
         "scores": evaluator_diagnostics.scores(*scored),

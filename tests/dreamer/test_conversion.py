@@ -18,10 +18,9 @@ from clion_tf.config import DREAMER, Config
 from clion_tf.dreamer import checkpoint_conversion
 from clion_tf.dreamer.array_pickles import PickleError, read_arrays
 from clion_tf.envs import SupervisedEnvs
-from clion_tf.learning.losses import preprocess_image
+from clion_tf.learning.preprocessing import preprocess_image
 from clion_tf.logdir import checkpoints, run_folder
 from clion_tf.logdir.checkpoints import CheckpointError
-from clion_tf.models.packing import unpack
 from clion_tf.training import build_run, loop
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "dreamer_tf22_variables"
@@ -54,7 +53,7 @@ def test_outputs_are_those_of_the_original(tmp_path):
     policy = models.actor(tf.reshape(feat, [-1, feat.shape[-1]]))
     found = {f"post_{key}": value for key, value in post.items()}
     found |= {f"prior_{key}": prior[key] for key in ("mean", "std", "deter")}
-    found |= {"embed": embed, "image_mean": unpack(models.decoder(feat).mode())[:, :, ::8, ::8]}
+    found |= {"embed": embed, "image_mean": models.decoder(feat).mode()[:, :, ::8, ::8]}
     found |= {"reward_mean": models.reward(feat).mode()}
     found |= {"value_mean": models.value(feat).mode()}
     before_tanh = policy.distribution

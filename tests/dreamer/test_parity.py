@@ -117,7 +117,8 @@ def ours_at_other_sizes(path, name, sizes, seed=0):
     arrays["noise/decoding"] = random.normal(size=[*size, meta["deter"]]).astype(np.float32)
     data = {n.removeprefix("input/"): a for n, a in arrays.items() if n.startswith("input/")}
     noise = {"decoding": arrays["noise/decoding"]}
-    _, out = agent.gradients(data, GivenNoise(noise))
+    _, losses = agent.gradients(data, GivenNoise(noise))
+    out = parity.outputs(losses)
     names = ("embed", "decoding_constraint", "lambda_return", "weight", "real_logit", "actor_loss")
     arrays |= {f"output/{key}": out[key].numpy() for key in names}
     np.savez(path, meta=np.array(json.dumps(meta)), **arrays)

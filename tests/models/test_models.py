@@ -214,7 +214,7 @@ def test_a_narrow_terminal_is_wide_enough(monkeypatch):
 @pytest.mark.parametrize(
     ("agent", "line"),
     [
-        (tiny_agent, "encoder 32x32x12 -> 64 "),
+        (tiny_agent, "encoder 64x64x3 -> 64 "),
         (
             lambda: DrQ(Config(agent="drq", drq_image_size=19), 2),
             "encoder 19x19x9 -> 288 ",
