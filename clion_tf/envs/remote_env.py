@@ -32,7 +32,7 @@ _ERRORS = {
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
 _PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
-_KEEPER = pathlib.Path(__file__).with_name("keeper.py")
+_KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
 Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
 
