@@ -205,7 +205,7 @@ def _commands(
     own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     own |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
     options = json.dumps({"actions": ACTIONS, "config": {**_shared(config), "precision": 32}})
-    driver = str(pathlib.Path(__file__).with_name("original.py"))
+    driver = str(pathlib.Path(__file__).with_name("original_updates.py"))
     hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if config.device == "cpu" else {}
     # -B: nothing is written into the checkout.
     yield ORIGINAL, [python, "-B", driver, str(checkout.resolve()), options], {**own, **hidden}
