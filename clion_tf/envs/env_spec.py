@@ -2,17 +2,21 @@
 
 import dataclasses
 
+from clion_tf.console import REFUSED, UserError
+
 OBSERVE = ("auto", "image", "vector", "both")
 ROTATION_FILL = ("edge", "black")
 ROTATION_PER = ("frame", "episode")
 
 
-class EnvError(RuntimeError):
+class EnvError(UserError, RuntimeError):
     """Anything wrong with an environment; the message is one line for the user."""
 
 
 class UnknownTaskError(EnvError):
     """No task or factory has the name that was asked for."""
+
+    exit_code = REFUSED
 
 
 class RenderingError(EnvError):

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from clion_tf.console import Refused
 from clion_tf.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(Refused, RuntimeError):
     """A checkpoint that cannot be used; the message is one line."""
 
 

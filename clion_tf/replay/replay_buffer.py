@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
+from clion_tf.console import UserError
 from clion_tf.replay.episode_files import (
     DAMAGE,
     DTYPES,
     NUMBERS,
     Entry,
-    check,
+    Episode,
     inspect,
-    keys_of,
+    locate,
     read,
     save_episode,
 )
@@ -31,7 +32,7 @@ from clion_tf.replay.observation_shapes import Shapes
 Batch = dict[str, np.ndarray]
 
 
-class ReplayError(ValueError):
+class ReplayError(UserError, ValueError):
     """No batch can be drawn; the message is one line."""
 
 
@@ -116,7 +117,7 @@ class Replay:
         self._entries, self._drawable = [], []
         for path in foreign + own:
             try:
-                self._index(path)
+                self._index(*inspect(path))
             except DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
@@ -141,19 +142,19 @@ class Replay:
         for index in range(self._next_index, count):
             for path in self._folder.glob(f"{index:06d}-*.npz"):
                 with contextlib.suppress(*DAMAGE):  # Who asked compares what is held.
-                    self._index(path)
+                    self._index(*inspect(path))
         self._give_way()
         self._next_index = count
 
-    def add(self, episode: Mapping[str, np.ndarray]) -> Path:
+    def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
-        check(episode)
-        self._require({key: episode[key].shape[1:] for key in keys_of(episode)})
+        episode = Episode.of(arrays)
+        self._require(episode.shapes)
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = save_episode(self._folder, index, episode)
-        self._index(path)
+        self._index(*locate(path))
         self._give_way()
         self._next_index = index + 1
         return path
@@ -211,8 +212,7 @@ class Replay:
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
 
-    def _index(self, path: Path) -> None:
-        entry, shapes = inspect(path)
+    def _index(self, entry: Entry, shapes: Shapes) -> None:
         self._require(shapes)
         self._entries.append(entry)
         if entry.frames + self._lead >= self._length:

@@ -12,6 +12,7 @@ import tensorflow as tf
 from small_agents import seeded
 
 from clion_tf import run
+from clion_tf.console import REFUSED
 from clion_tf.learning import replica_sums
 from clion_tf.logdir import checkpoints
 
@@ -77,7 +78,7 @@ def test_a_run_of_two_replicas_is_continued_by_one(tmp_path, monkeypatch, capfd)
     # Refused before anything is made.
     words[2] = f"--logdir={tmp_path}/new"
     result = two_devices("run", *words, "--strategy=mirrored", "--batch_size=5")
-    assert result.returncode == run.REFUSED and not (tmp_path / "new").exists()
+    assert result.returncode == REFUSED and not (tmp_path / "new").exists()
     line = result.stderr.splitlines()[-1]
     assert line.endswith("--batch_size=5: not divisible by the 2 replicas (--strategy=mirrored)")
 

@@ -11,6 +11,7 @@ from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnvs, WorkerError
 from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.replay.stopwatch import PARTS
@@ -69,7 +70,7 @@ def start(
     replay.load(counters.episodes)
     return run_state.Run(
         config,
-        folder,
+        RunFolder(folder),
         agent,
         SupervisedEnvs(
             lambda: next(envs),
@@ -89,14 +90,15 @@ def start(
 
 
 def lines(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in RunFolder(folder).metrics_file.read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
 def result(run):
     """Everything that must not depend on interruptions."""
-    episodes = {p.name: p.read_bytes() for p in (run.logdir / "episodes").glob("*.npz")}
-    return run.agent.named_state()["weights/digest"].numpy().tobytes(), episodes, lines(run.logdir)
+    episodes = {p.name: p.read_bytes() for p in run.folder.episodes.glob("*.npz")}
+    digest = run.agent.named_state()["weights/digest"].numpy().tobytes()
+    return digest, episodes, lines(run.folder)
 
 
 def test_schedule(tmp_path):
@@ -255,7 +257,7 @@ def test_or_every_so_many_seconds(tmp_path, monkeypatch, every, seconds, expecte
     """Each episode takes ten seconds here."""
     run = start(tmp_path, save_every=every, save_seconds=seconds)
     run.saved_time = 0.0
-    monkeypatch.setattr(loop.time, "monotonic", lambda: run.counters.steps / 2)
+    monkeypatch.setattr(run_state.time, "monotonic", lambda: run.counters.steps / 2)
     at = saves(run, monkeypatch)
     loop.train(run)
     assert at == expected
@@ -341,7 +343,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
     assert run.train_envs.envs[0].episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
     assert run.counters.env_failures == 3
     assert result(run)[:2] == result(whole)[:2]
-    counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
+    counted = [row["env_failures"] for row in lines(run.folder) if "env_failures" in row]
     assert counted == [0, 1, 1, 3, 3, 3, 3]
 
 
@@ -518,7 +520,7 @@ def test_evaluations_do_not_lag_behind_long_rounds(tmp_path):
 
 def test_exploration_decays_to_its_minimum():
     config = Config(expl_amount=0.4, expl_decay=100.0, expl_min=0.05)
-    assert loop.exploration(config, 0) == 0.4
-    assert loop.exploration(config, 100) == pytest.approx(0.2)
-    assert loop.exploration(config, 10**6) == 0.05
-    assert loop.exploration(Config(), 10**6) == 0.3
+    assert config.exploration(0) == 0.4
+    assert config.exploration(100) == pytest.approx(0.2)
+    assert config.exploration(10**6) == 0.05
+    assert Config().exploration(10**6) == 0.3
