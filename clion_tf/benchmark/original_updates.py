@@ -1,6 +1,6 @@
 """Makes updates of the original Dreamer, in a checkout and an interpreter that are the user's.
 
-    PYTHON original.py CHECKOUT OPTIONS
+    PYTHON original_updates.py CHECKOUT OPTIONS
 
 OPTIONS is JSON, {"actions": A, "config": {the original's name of an option: value}}. The protocol,
 which `contender` speaks, too: once the first update is made, a line

@@ -1,6 +1,6 @@
 """Reads and writes episodes with the original Dreamer's own functions, in its interpreter.
 
-    PYTHON its_episodes.py CHECKOUT < REQUEST
+    PYTHON original_episodes.py CHECKOUT < REQUEST
 
 REQUEST is JSON: `folders`, each with one episode's file; `all`, a folder with all of them;
 `save`, a folder to write what was read into, or null; `length`, frames of a sequence. On stdout

@@ -23,7 +23,7 @@ class Policy(Protocol):
         """Forgets what was before; the episodes' numbers name the noise."""
 
     def act(self, observed: Sequence[Observation]) -> np.ndarray:
-        """Actions float32 [N, A] for the observations of N environments (observations.py)."""
+        """Actions float32 [N, A] for the observations of N environments (observation_shapes.py)."""
 
 
 class RandomPolicy:

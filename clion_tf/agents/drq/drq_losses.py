@@ -1,4 +1,4 @@
-"""The three losses of an update from networks, stacks and noise; the equations are in losses.py."""
+"""The losses of an update from networks, stacks and noise; equations: soft_actor_critic.py."""
 
 import dataclasses
 

@@ -5,7 +5,7 @@ same when each frame is rotated by U(-constraint_degrees, ...); `reward_error` a
 `rotated_reward_error`: root mean squares.
 
 What the terms of its loss ask for, in one batch of the sequences: `gradient_<term>` and
-`gradient_cosine`, see gradients.py.
+`gradient_cosine`, see gradient_shares.py.
 
 Memory: `decoding_<sigma>`, squared error of images decoded from h with noise of that standard
 deviation (eq. 2), summed over pixels; `memory_std`, the standard deviation of h's units over
