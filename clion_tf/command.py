@@ -9,7 +9,7 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn
 
 from clion_tf import console
 from clion_tf.console import FAILED, OK, REFUSED, Refused, UserError
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
         tool = self.prog.split()[0].removeprefix("clion-").replace("-", "_")
         self.exit(console.fail(tool, REFUSED, f"{message}; see --help"))
 
-    def print_help(self, file: TextIO | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """As argparse does, but what cannot be printed is an error."""
         (sys.stdout if file is None else file).write(self.format_help())
 

@@ -12,7 +12,7 @@ import itertools
 import math
 import pathlib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
@@ -190,7 +190,7 @@ class Config:
     # fmt: on
     del option
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _validate(self)
 
     @property
@@ -339,11 +339,11 @@ def _validate_agent(config: Config) -> None:
 
 def define_flags(values: flags.FlagValues) -> None:
     """Adds one absl flag for each option to `values`."""
-    define = {
+    define: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
         float: flags.DEFINE_float, str: flags.DEFINE_string,
     }  # fmt: skip
-    for field in dataclasses.fields(Config):
+    for field in FIELDS.values():
         define[type(field.default)](
             field.name, field.default, field.metadata["help"], flag_values=values
         )
@@ -352,7 +352,9 @@ def define_flags(values: flags.FlagValues) -> None:
 class _Flags(flags.FlagValues):
     """Flags whose flagfiles may be presets, by name, also where a flagfile names another."""
 
-    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
+    def _get_flag_file_lines(
+        self, filename: str, parsed_file_stack: list[str] | None = None
+    ) -> list[str]:
         if filename:
             try:
                 filename = presets.find(filename)
@@ -378,7 +380,8 @@ def parse(arguments: Iterable[str]) -> Config:
         raise ConfigError(f"{_bad_flagfile(arguments)}: cannot be read ({error})") from error
     if rest:
         raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
-    return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})
+    given: dict[str, Any] = {name: values[name].value for name in FIELDS}
+    return Config(**given)
 
 
 def _bad_flagfile(arguments: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
@@ -48,8 +49,9 @@ def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "s
     try:
         code = work()
     except SystemExit as end:  # Of argparse, which has said all.
+        code = end.code if isinstance(end.code, int) else FAILED
         if broken := _flush(sys.stdout):
-            return fail(name, end.code or FAILED, broken)
+            return fail(name, code or FAILED, broken)
         raise
     except OSError as error:
         return fail(name, FAILED, _flush(sys.stdout) or error)
@@ -135,7 +137,7 @@ def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
     received: list[int] = []
 
-    def note(number, frame):
+    def note(number: int, frame: types.FrameType | None) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -27,9 +27,9 @@ NAME = "clion_tf"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    for word, full in (("--helpfull", True), ("--help", False), ("-h", False)):
-        if word in words:
-            return console.run(NAME, lambda full=full: _help(full))
+    full = "--helpfull" in words
+    if full or "--help" in words or "-h" in words:
+        return console.run(NAME, lambda: _help(full))
     return console.run(NAME, lambda: _train(parse(words)), needs=("stderr",))
 
 

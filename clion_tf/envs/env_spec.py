@@ -96,7 +96,7 @@ class EnvSpec:
     picture_size: tuple[int, int] | None = None
     index: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         least = {"seed": 0, "stream": 0, "index": 0, "action_repeat": 1, "time_limit": 1}
         for name, value in least.items():
             if getattr(self, name) < value:

@@ -15,13 +15,14 @@ Every episode is one uncompressed `.npz`, so that a sequence is read straight fr
 the file ("ours": the original keeps all episodes in memory). Nothing is ever unpickled.
 """
 
+import io
 import math
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -33,8 +34,10 @@ from clion_tf.replay.observation_shapes import Shapes
 NUMBERS = ("action", "reward", "discount")
 DTYPES = {**observation_shapes.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
 # What reading a damaged or foreign file can raise.
-DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
-DAMAGE += (NotImplementedError, RuntimeError, PermissionError, IsADirectoryError)
+DAMAGE: tuple[type[Exception], ...] = (
+    ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
+    NotImplementedError, RuntimeError, PermissionError, IsADirectoryError,
+)  # fmt: skip
 
 
 def keys_of(arrays: Iterable[str]) -> tuple[str, ...]:
@@ -77,7 +80,7 @@ class Episode(dict[str, np.ndarray]):
 class EpisodeBuilder:
     """Collects one episode, frame by frame; images are copied, so buffers may be reused."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows: dict[str, list] = {}
 
     def first(self, obs: Mapping[str, np.ndarray], action_size: int) -> None:
@@ -189,7 +192,7 @@ def inspect(path: Path) -> tuple[Entry, Shapes]:
 
 
 def _locate(
-    archive: zipfile.ZipFile, file, name: str
+    archive: zipfile.ZipFile, file: BinaryIO, name: str
 ) -> tuple[tuple[int, ...], np.dtype, int | None]:
     """Shape, dtype and offset in the file of an array; no offset if it cannot be read in place."""
     info = archive.getinfo(name)
@@ -234,10 +237,10 @@ def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) ->
                 _read_rows(file, offset, start, dtype, out[key])
 
 
-def _read_rows(file, offset: int, start: int, dtype: np.dtype, out: np.ndarray) -> None:
+def _read_rows(file: io.FileIO, offset: int, start: int, dtype: np.dtype, out: np.ndarray) -> None:
     direct = dtype == out.dtype
     target = out if direct else np.empty(out.shape, dtype)
-    data = memoryview(target.reshape(-1).view(np.uint8))
+    data = target.reshape(-1).view(np.uint8).data
     file.seek(offset + start * (len(data) // len(target)))
     while data:
         read = file.readinto(data)

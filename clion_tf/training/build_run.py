@@ -1,5 +1,6 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
+import functools
 import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ import numpy as np
 
 from clion_tf.agents import make_agent
 from clion_tf.agents.base import Learner
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.logdir import code_versions
@@ -80,15 +82,9 @@ def assemble(
     )  # fmt: skip
     if team is not None:
         run.announce = team.announce
-    if config.log_images and agent.world_model:
-        run.look = _look
+    if config.log_images and isinstance(agent, Agent):
+        run.look = functools.partial(heldout_diagnostics.newest_episode, agent, replay, config)
     return run
-
-
-def _look(run: Run) -> heldout_diagnostics.Heldout:
-    return heldout_diagnostics.newest_episode(
-        run.agent, run.replay, run.config, run.counters.updates
-    )
 
 
 def _replay(config: Config, folder: RunFolder, agent: Learner, counters: Counters) -> Replay:

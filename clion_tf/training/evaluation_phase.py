@@ -56,7 +56,7 @@ def evaluate(run: Run) -> None:
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
     if run.look is not None:
-        found = run.look(run)
+        found = run.look(counters.updates)
         groups |= found.scalars
         _save_findings(run, found)
     run.logger.scalars(counters.steps, groups)

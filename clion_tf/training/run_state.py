@@ -66,7 +66,7 @@ class Run:
       updates_per_call: how many updates one call of the compiled function makes.
       announce: called with the run, the numbers of the updates that a call is about to make and the
         last of the phase: other processes may have to make them too.
-      look: what the world model sees in the newest episode; None if that is not asked.
+      look: what the world model sees in the newest episode after so many updates; None: not asked.
       resumable: whether a checkpoint made now would be one to go on from with the same outcome.
     """
 
@@ -83,7 +83,7 @@ class Run:
     stopping: Callable[[], bool]
     updates_per_call: int = 1
     announce: Callable[["Run", Sequence[int], int], None] = lambda *_: None
-    look: "Callable[[Run], Heldout] | None" = None
+    look: "Callable[[int], Heldout] | None" = None
     watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
     resumable: bool = True
 
