@@ -9,6 +9,7 @@ from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.replay.stopwatch import PARTS
@@ -67,7 +68,7 @@ def start(
     replay.load(counters.episodes)
     return run_state.Run(
         config,
-        folder,
+        RunFolder(folder),
         agent,
         SupervisedEnvs(
             lambda: next(envs),
@@ -87,11 +88,12 @@ def start(
 
 
 def lines(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in RunFolder(folder).metrics_file.read_text().splitlines()]
     return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
 
 
 def result(run):
     """Everything that must not depend on interruptions."""
-    episodes = {p.name: p.read_bytes() for p in (run.logdir / "episodes").glob("*.npz")}
-    return run.agent.named_state()["weights/digest"].numpy().tobytes(), episodes, lines(run.logdir)
+    episodes = {p.name: p.read_bytes() for p in run.folder.episodes.glob("*.npz")}
+    digest = run.agent.named_state()["weights/digest"].numpy().tobytes()
+    return digest, episodes, lines(run.folder)

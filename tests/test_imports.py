@@ -36,7 +36,8 @@ LIGHT = [
 ]  # fmt: skip
 # Each may import those above it and itself; a folder stands for all in it.
 LAYERS = [
-    ["files", "console"],
+    ["console"],
+    ["files"],
     ["presets"],
     ["config"],
     ["pictures"],

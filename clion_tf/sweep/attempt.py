@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from clion_tf.console import FAILED, REFUSED
-from clion_tf.logdir.run_folder import in_use
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.sweep import child_process, run_progress
 from clion_tf.sweep.run_progress import NOWHERE, Standing
 
@@ -79,9 +79,10 @@ def attempt(order: Order, report: Report) -> Ended:
         return Ended(FAILED, f"{order.root}: not there on {where}; machines must share it")
     if _pause(order.delay, lambda: False, report):
         return STOPPED
-    if _pause(FREE_WITHIN, lambda: not in_use(order.folder), report):
+    folder = RunFolder(order.folder)
+    if _pause(FREE_WITHIN, lambda: not folder.in_use(), report):
         return STOPPED
-    if in_use(order.folder):
+    if folder.in_use():
         return Ended(FAILED, f"{order.folder}: another process is using it")
     order.log.parent.mkdir(parents=True, exist_ok=True)
     with order.log.open("ab") as log:

@@ -3,11 +3,13 @@
 Called before the newest episode enters any batch, so the numbers are of held-out data.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.base import Tensors
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
@@ -19,6 +21,9 @@ from clion_tf.learning import (
     world_model,
 )
 from clion_tf.learning import noise as noises
+from clion_tf.learning.losses import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.models import Models
 from clion_tf.pictures import video_files
 from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
@@ -41,10 +46,10 @@ class Heldout(NamedTuple):
 
     scalars: dict[str, dict[str, float]]
     pictures: dict[str, np.ndarray]
-    diagnostics: dict
+    diagnostics: dict[str, Any]
 
 
-def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldout:
+def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) -> Heldout:
     """The world model and the evaluator on SEQUENCES sequences of the newest episode."""
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}
@@ -74,7 +79,9 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     return Heldout(scalars, pictures, diagnosed)
 
 
-def _of_evaluator(models, settings, post, judged, noise) -> dict:
+def _of_evaluator(
+    models: Models, settings: Settings, post: Tensors, judged: Tensors, noise: Noise
+) -> dict[str, Any]:
     """Of the transitions imagined from here, and of those that it was asked about."""
     imagined = behaviour.losses(models, settings, post, noise)
     scored = judged.real_logit, judged.fake_logit, settings.overshoot_steps

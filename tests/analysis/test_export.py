@@ -26,8 +26,8 @@ from clion_tf.analysis import saved_model
 from clion_tf.config import Config, to_flagfile
 from clion_tf.envs import ActionRepeat, EnvSpec, make, task_description
 from clion_tf.learning.noise import key
-from clion_tf.logdir import run_folder as logdir_
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
+from clion_tf.logdir.run_folder import RunFolder
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools" / "export_policy.py"
 tool = module("export_policy")
@@ -113,7 +113,7 @@ def save_agent(folder, agent, config):
 def exported(folder, out, description=None):
     """The SavedModel that the tool makes, and the agent."""
     if description is not None:
-        logdir_.save_task(folder, description)
+        RunFolder(folder).save_task(description)
     assert run(f"--logdir={folder}", f"--out={out}") == 0
     return tf.saved_model.load(str(out)), clion_tf.load(folder, device="cpu")
 

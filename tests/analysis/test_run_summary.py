@@ -21,12 +21,12 @@ def tool(folder):
 def run(tmp_path):
     run = start(tmp_path / "r ü n")
     loop.train(run)
-    (run.logdir / "run.flags").write_text(to_flagfile(run.config))
+    (run.folder.path / "run.flags").write_text(to_flagfile(run.config))
     return run
 
 
 def test_says_what_there_is(run):
-    result = tool(run.logdir)
+    result = tool(run.folder.path)
     assert result.returncode == 0 and result.stderr == ""
     lines = result.stdout.splitlines()
     assert "  --train_steps=3" in lines and not any("--seed" in line for line in lines)
@@ -39,11 +39,11 @@ def test_says_what_there_is(run):
 
 
 def test_names_what_is_damaged(run):
-    episode = sorted((run.logdir / "episodes").iterdir())[2]
+    episode = sorted((run.folder.path / "episodes").iterdir())[2]
     episode.write_bytes(episode.read_bytes()[:1000])
     newest = run.checkpoints.paths()[0]
     newest.write_bytes(b"nothing")
-    result = tool(run.logdir)
+    result = tool(run.folder.path)
     assert result.returncode == 1
     assert episode.name in result.stderr and newest.name in result.stderr
     assert len(result.stderr.splitlines()) == 2

@@ -19,7 +19,8 @@ from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config, parse, to_flagfile
 from clion_tf.dreamer import original_episodes
-from clion_tf.logdir import checkpoints, run_folder
+from clion_tf.logdir import checkpoints
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_files import save_episode
 
 TOOL = ROOT / "tools" / "compare_dreamer.py"
@@ -107,7 +108,7 @@ def test_checkpoint_of_default_sizes(full_size, call, tmp_path):
         "a run begins with seed episodes, up to 5000 environment steps",
     ]
     dreamer = parse([f"--flagfile={ROOT}/flags/dreamer.flags", *words[1:]])
-    assert run_folder.saved_options(folder) == dreamer
+    assert RunFolder(folder).options() == dreamer
     trained = trained_agent.load(folder)
     for name, variable in trained.agent.models.named_weights().items():
         np.testing.assert_array_equal(variable.numpy(), weights[name])

@@ -19,8 +19,9 @@ from clion_tf.dreamer import checkpoint_conversion
 from clion_tf.dreamer.array_pickles import PickleError, read_arrays
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.learning.preprocessing import preprocess_image
-from clion_tf.logdir import checkpoints, run_folder
+from clion_tf.logdir import checkpoints
 from clion_tf.logdir.checkpoints import CheckpointError
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.training import build_run, loop
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "dreamer_tf22_variables"
@@ -85,7 +86,7 @@ def test_arrays_are_found_again_whatever_it_measured(metrics, weights, tmp_path)
     assert all(np.array_equal(found[name], weights[name]) for name in weights)
     moments = [a for n, a in arrays.items() if "momentum" in n or "velocity" in n]
     assert len(moments) == 2 * 55 and not any(array.any() for array in moments)
-    assert run_folder.saved_options(tmp_path / "run") == small(tmp_path / "run")
+    assert RunFolder(tmp_path / "run").options() == small(tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "run.flags"]
 
 
@@ -121,7 +122,7 @@ def assembled(folder, **options):
     env = CountingEnv()
     config = small(folder, **{**RUN, **options})
     envs, test_envs = SupervisedEnvs(lambda: env, 0), SupervisedEnvs(CountingEnv, 0)
-    run = build_run.assemble(config, folder, envs, test_envs, lambda: False)
+    run = build_run.assemble(config, RunFolder(folder), envs, test_envs, lambda: False)
     return run, env
 
 
@@ -248,7 +249,7 @@ def test_bad_episodes_leave_nothing(tmp_path):
 
 def test_existing_logdirs_stay_as_they_are(tmp_path):
     (tmp_path / "notes.txt").write_text("mine\n")
-    with pytest.raises(run_folder.LogdirError, match="exists"):
+    with pytest.raises(LogdirError, match="exists"):
         checkpoint_conversion.convert(small(tmp_path), GOLDEN.with_suffix(".pkl"))
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "empty").mkdir()

@@ -12,6 +12,7 @@ from places import PATHS, ROOT
 from small_agents import seeded
 
 from clion_tf import run
+from clion_tf.console import REFUSED
 from clion_tf.learning import replica_sums
 from clion_tf.logdir import checkpoints
 
@@ -85,7 +86,7 @@ def test_a_run_of_two_replicas_is_continued_by_one(once, monkeypatch, capfd):
 
 def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(once):
     result, folder = once
-    assert cases(result)[f"{folder}/new"] == {"code": run.REFUSED}
+    assert cases(result)[f"{folder}/new"] == {"code": REFUSED}
     assert not (folder / "new").exists()
     line = result.stderr.splitlines()[-1]
     assert line.endswith("--batch_size=5: not divisible by the 2 replicas (--strategy=mirrored)")

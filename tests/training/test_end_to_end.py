@@ -14,7 +14,8 @@ from places import ROOT
 from tensorboard.backend.event_processing import event_accumulator
 
 from clion_tf import run
-from clion_tf.logdir import checkpoints, code_versions, run_folder
+from clion_tf.logdir import checkpoints, code_versions
+from clion_tf.logdir.run_folder import RunFolder
 
 # Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
 DEBUG = (f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10")
@@ -120,7 +121,7 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
     assert [path.name for path in episodes] == [f"{n:06d}-{FRAMES}.npz" for n in range(6)]
     with np.load(episodes[-1]) as file:
         assert file["image"].shape == (FRAMES, 64, 64, 3) and file["image"].std() > 5
-    saved = run_folder.saved_options(folder)
+    saved = RunFolder(folder).options()
     assert (saved.steps, saved.batch_size, saved.task) == (3000, 4, "walker_walk")
     (made_with,) = code_versions.read(folder)
     assert made_with["step"] == 0 and {"python", "tensorflow", "mujoco"} < made_with.keys()

@@ -182,7 +182,7 @@ def test_or_every_so_many_seconds(tmp_path, monkeypatch, every, seconds, expecte
     """Each episode takes ten seconds here."""
     run = start(tmp_path, save_every=every, save_seconds=seconds)
     run.saved_time = 0.0
-    monkeypatch.setattr(loop.time, "monotonic", lambda: run.counters.steps / 2)
+    monkeypatch.setattr(run_state.time, "monotonic", lambda: run.counters.steps / 2)
     at = saves(run, monkeypatch)
     loop.train(run)
     assert at == expected
@@ -268,7 +268,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
     assert run.train_envs.envs[0].episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
     assert run.counters.env_failures == 3
     assert result(run)[:2] == result(whole)[:2]
-    counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
+    counted = [row["env_failures"] for row in lines(run.folder) if "env_failures" in row]
     assert counted == [0, 1, 1, 3, 3, 3, 3]
 
 
@@ -445,7 +445,7 @@ def test_evaluations_do_not_lag_behind_long_rounds(tmp_path):
 
 def test_exploration_decays_to_its_minimum():
     config = Config(expl_amount=0.4, expl_decay=100.0, expl_min=0.05)
-    assert loop.exploration(config, 0) == 0.4
-    assert loop.exploration(config, 100) == pytest.approx(0.2)
-    assert loop.exploration(config, 10**6) == 0.05
-    assert loop.exploration(Config(), 10**6) == 0.3
+    assert config.exploration(0) == 0.4
+    assert config.exploration(100) == pytest.approx(0.2)
+    assert config.exploration(10**6) == 0.05
+    assert Config().exploration(10**6) == 0.3

@@ -17,6 +17,7 @@ from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import to_flagfile
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, make
 from clion_tf.learning.noise import key
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import loop
 from clion_tf.training.build_run import assemble
@@ -51,7 +52,7 @@ def started(folder, stopping=lambda: False, **options):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.flags").write_text(to_flagfile(config))
     envs = [SupervisedEnvs(lambda spec=spec: RemoteEnv(spec), 0) for spec in specs(config)]
-    return assemble(config, folder, *envs, stopping), envs
+    return assemble(config, RunFolder(folder), *envs, stopping), envs
 
 
 @pytest.fixture(scope="module")
