@@ -131,16 +131,16 @@ class Config:
 
     option = functools.partial(_option, "Memory augmentation (eq. 3)")
     augmentations: int = option(1, "Augmented copies A of each start state; 0 is off.", "ours")
-    sigma1: float = option(0.1, "Augmentation: standard deviation of the noise on h.", "ours")
+    sigma1: float = option(0.2, "Augmentation: standard deviation of the noise on h.", "ours")
     sigma2: float = option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
 
     option = functools.partial(_option, "Evaluator and reliability weights (eqs. 4 and 5)")
     evaluator: bool = option(True, "Weight imagined transitions by how real they look.", "CLION")
     evaluator_layers: int = option(3, "Hidden layers of the evaluator.", "ours")
     evaluator_units: int = option(400, "Units of a hidden layer of the evaluator.", "ours")
-    evaluator_objective: str = option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
+    evaluator_objective: str = option("bce", "Binary cross-entropy, or eq. 4's difference of probabilities.", "ours", ("bce", "difference"), earlier="difference")
     overshoot: int = option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
-    overshoot_from: str = option("posterior", "Where the fakes start: at posterior states, at these with augmentation's noise, or one of each.", "CLION", ("posterior", "augmented", "both"))
+    overshoot_from: str = option("augmented", "Where the fakes start: at posterior states with augmentation's noise, without it, or one of each; without it if there are no augmented copies.", "ours", ("augmented", "posterior", "both"), earlier="posterior")
     weighting: str = option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
     weight_gradient: bool = option(False, "Let the actor's gradient flow through the weights.", "ours")
 
@@ -217,6 +217,11 @@ class Config:
     def overshoot_steps(self) -> int:
         """K of the evaluator's fakes."""
         return self.overshoot or self.horizon
+
+    @property
+    def fakes_from(self) -> str:
+        """`overshoot_from`; without augmented copies there is no noised start to be judged."""
+        return self.overshoot_from if self.augmentations else "posterior"
 
     @property
     def replay_transitions(self) -> int | None:

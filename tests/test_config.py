@@ -224,7 +224,8 @@ def test_every_option_is_read():
     """As config.name, or it goes into a smaller object, to the field of its name."""
     derived = {
         "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
-        "overshoot": "overshoot_steps", "pcont": "predicts_discount",
+        "overshoot": "overshoot_steps", "overshoot_from": "fakes_from",
+        "pcont": "predicts_discount",
     }  # fmt: skip
     properties = {name for name, value in vars(Config).items() if isinstance(value, property)}
     assert set(derived.values()) == properties
@@ -244,14 +245,23 @@ def test_derived_options():
     assert Config(blank_frames=0.5, test_blank_frames=0.0).test_blank == 0.0
     assert Config(horizon=7).overshoot_steps == 7
     assert Config(overshoot=3).overshoot_steps == 3
+    # Without augmented copies no noised start is ever judged.
+    assert Config(overshoot_from="both").fakes_from == "both"
+    assert Config(overshoot_from="both", augmentations=0).fakes_from == "posterior"
 
 
 def test_options_that_a_saved_run_did_not_know_have_their_old_value():
     text = to_flagfile(Config(seed=3))
     old = "".join(
         line for line in text.splitlines(keepends=True)
-        if not line.startswith(("--from_start", "--decoding_target", "--sigma_units"))
+        if not line.startswith((
+            "--from_start", "--decoding_target", "--sigma_units", "--overshoot_from",
+            "--evaluator_objective",
+        ))
     )  # fmt: skip
-    assert from_flagfile(old) == Config(seed=3, from_start=False, decoding_target="observation")
+    assert from_flagfile(old) == Config(
+        seed=3, from_start=False, decoding_target="observation", overshoot_from="posterior",
+        evaluator_objective="difference",
+    )  # fmt: skip
     assert from_flagfile(text) == Config(seed=3)
     assert parse([]) == Config()  # A new run has today's defaults.
