@@ -96,5 +96,7 @@ setup(
             "setuptools>=77",
             "ruff>=0.15",
         ],
+        # For `make mutation` only.
+        "mutation": ["cosmic-ray>=8.7,<9"],
     },
 )
