@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import types
 
 import pytest
 
@@ -169,8 +170,8 @@ def test_every_option_says_what_it_does_and_whence():
         assert field.metadata["help"].endswith("."), name
         assert field.metadata["source"] in ("CLION", "Dreamer", "DrQ", "ours"), name
         assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
-    shown = configuration.usage()
-    assert all(f"--{name}:" in shown or f"--[no]{name}:" in shown for name in FIELDS)
+    shown = configuration.usage(full=True)
+    assert all(f"  --{name}=" in shown or f"  --[no]{name} (" in shown for name in FIELDS)
 
 
 def test_lists_of_validated_options_name_options_once():
@@ -225,9 +226,12 @@ def test_every_option_is_read():
     derived = {
         "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
         "overshoot": "overshoot_steps", "pcont": "predicts_discount",
+        "replay_capacity": "replay_transitions",
+        **dict.fromkeys(("expl_amount", "expl_decay", "expl_min"), "exploration"),
     }  # fmt: skip
-    properties = {name for name, value in vars(Config).items() if isinstance(value, property)}
-    assert set(derived.values()) == properties
+    kinds = property | types.FunctionType
+    own = {n for n, value in vars(Config).items() if isinstance(value, kinds) and n[0] != "_"}
+    assert set(derived.values()) == own
     filled = names_of(Settings) | names_of(Sizes) - {"pcont"}
     idle = []
     for name in FIELDS:
