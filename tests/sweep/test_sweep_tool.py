@@ -107,8 +107,8 @@ def test_refused_folders(tmp_path, tool):
     ("done", 0, 0, ""),
 ])  # fmt: skip
 def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
-    def make(jobs, root, resources, address, retries):
-        assert (resources.cpus, resources.gpus, address, retries) == (4.0, 0.5, "auto", 0)
+    def make(jobs, root, cpus, gpus, address, retries):
+        assert (cpus, gpus, address, retries) == (4.0, 0.5, "auto", 0)
         jobs[0].state, jobs[0].problem = state, "it broke"
         return stopped
 
