@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import types
 
 import pytest
 
@@ -18,6 +19,7 @@ from clion_tf.models import Sizes
 PACKAGE = pathlib.Path(configuration.__file__).parent
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 FLOATS = [name for name, field in FIELDS.items() if isinstance(field.default, float)]
+NUMBERS = [name for name, field in FIELDS.items() if type(field.default) in (int, float)]
 MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "save_every", "save_seconds",
@@ -61,9 +63,8 @@ def test_flagfile_keeps_every_digit_and_odd_words():
 
 IMPOSSIBLE = [
     *((name, 0) for name in configuration.POSITIVE),
-    *((name, -1) for name in configuration.POSITIVE),
-    *((name, -1) for name in configuration.NOT_NEGATIVE),
-    *((name, -0.5) for name in configuration.NOT_NEGATIVE if name in FLOATS),
+    *((name, -1) for name in NUMBERS if name not in configuration.BOUNDED),
+    *((name, -0.5) for name in FLOATS if name not in configuration.BOUNDED),
     *((name, math.nan) for name in FLOATS),
     *((name, math.inf) for name in FLOATS),
     *((name, "nonsense") for name, field in FIELDS.items() if field.metadata["choices"]),
@@ -169,16 +170,15 @@ def test_every_option_says_what_it_does_and_whence():
         assert field.metadata["help"].endswith("."), name
         assert field.metadata["source"] in ("CLION", "Dreamer", "DrQ", "ours"), name
         assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
-    shown = configuration.usage()
-    assert all(f"--{name}:" in shown or f"--[no]{name}:" in shown for name in FIELDS)
+    shown = configuration.usage(full=True)
+    assert all(f"  --{name}=" in shown or f"  --[no]{name} (" in shown for name in FIELDS)
 
 
-def test_lists_of_validated_options_name_options_once():
-    named = [*configuration.POSITIVE, *configuration.NOT_NEGATIVE]
-    assert len(named) == len(set(named)) and set(named) <= FIELDS.keys()
-    # The numbers that neither list names are looked after elsewhere.
-    free = {n for n, f in FIELDS.items() if type(f.default) in (int, float)} - set(named)
-    assert free == {
+def test_lists_of_validated_options_name_numbers_once():
+    named = [*configuration.POSITIVE, *configuration.BOUNDED]
+    assert len(named) == len(set(named)) and set(named) <= set(NUMBERS)
+    # Those that are looked after elsewhere.
+    assert set(configuration.BOUNDED) == {
         "test_rotation_degrees", "test_blank_frames", "sigma2", "discount", "disclam",
         "drq_image_size",
     }  # fmt: skip
@@ -226,9 +226,12 @@ def test_every_option_is_read():
         "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
         "overshoot": "overshoot_steps", "overshoot_from": "fakes_from",
         "pcont": "predicts_discount",
+        "replay_capacity": "replay_transitions",
+        **dict.fromkeys(("expl_amount", "expl_decay", "expl_min"), "exploration"),
     }  # fmt: skip
-    properties = {name for name, value in vars(Config).items() if isinstance(value, property)}
-    assert set(derived.values()) == properties
+    kinds = property | types.FunctionType
+    own = {n for n, value in vars(Config).items() if isinstance(value, kinds) and n[0] != "_"}
+    assert set(derived.values()) == own
     filled = names_of(Settings) | names_of(Sizes) - {"pcont"}
     idle = []
     for name in FIELDS:
