@@ -57,7 +57,8 @@ def _main(arguments: Sequence[str]) -> int:
     except tf_config.PeerLost as error:
         return _fail(FAILED, error)
     except MemoryError as error:
-        return _fail(FAILED, f"out of memory ({error}); a smaller --batch_size needs less")
+        less = "a smaller --batch_size needs less, and so does --precision=bf16"
+        return _fail(FAILED, f"out of memory ({error}); {less}")
     except KeyboardInterrupt:  # The second Ctrl-C; the first one stops at the next step.
         return EXIT_SIGNAL + signal.SIGINT
 

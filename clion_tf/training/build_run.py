@@ -11,14 +11,14 @@ import numpy as np
 from clion_tf.agents import make_agent
 from clion_tf.agents.base import Learner
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import SupervisedEnvs
+from clion_tf.envs import SupervisedEnvs, nvidia_gpus
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
 from clion_tf.logdir.run_folder import LogdirError, save_task
 from clion_tf.replay.observation_shapes import DTYPES, Shapes, shapes_of
 from clion_tf.replay.replay_buffer import Replay
-from clion_tf.training import hardware
+from clion_tf.training import hardware, rehearsal
 from clion_tf.training.run_state import Run, Team
 
 NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
@@ -73,6 +73,9 @@ def assemble(
     progress = Progress(config.steps, counters.steps)
     for line in _introduction(config, logdir, agent, counters, device, env.renderer):
         progress.message(line)
+    updates_per_call = hardware.updates_per_call(config)
+    if team is None:
+        rehearsal.rehearse(agent, config, size, updates_per_call, progress.message)
     run = Run(
         config,
         logdir,
@@ -85,7 +88,7 @@ def assemble(
         checkpoints,
         counters,
         stopping,
-        hardware.updates_per_call(config),
+        updates_per_call,
     )
     if team is not None:
         run.announce = team.announce
@@ -122,6 +125,7 @@ def _introduction(config, logdir, agent, counters, device, renderer) -> list[str
     return [
         f"{config.task} in {logdir}: {begun}",
         f"learner on {device}" + (f"; rendering by {renderer}" if renderer else ""),
+        *filter(None, [nvidia_gpus.slow_rendering(renderer)]),
         *_remarks(config, agent),
         f"parameters: {counts}",
         _disk_use(config, logdir, agent.observed),
