@@ -33,7 +33,7 @@ from clion_tf.files import user_path
 from clion_tf.sweep import schedule, sweep_plan
 from clion_tf.sweep.sweep_checks import check_folders, check_tasks
 from clion_tf.sweep.sweep_results import FOLDER, gather
-from clion_tf.sweep.sweep_runner import Resources, jobs_of, make
+from clion_tf.sweep.sweep_runner import jobs_of, make
 
 
 @command.tool("sweep")
@@ -60,8 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.dry_run:
         _describe(jobs)
         return command.OK
-    resources = Resources(options.cpus, options.gpus)
-    stopped = unfinished and make(jobs, root, resources, options.address, options.retries)
+    _check_resources(options)
+    resources = options.cpus, options.gpus
+    stopped = unfinished and make(jobs, root, *resources, options.address, options.retries)
     return _finish(root, jobs, stopped)
 
 
@@ -96,6 +97,13 @@ def _describe(jobs: Sequence[schedule.Job]) -> None:
     steps = sum(job.run.config.steps - job.standing.steps for job in jobs)
     done = sum(job.state == schedule.DONE for job in jobs)
     print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
+
+
+def _check_resources(options: argparse.Namespace) -> None:
+    for name in ("cpus", "gpus"):
+        value = getattr(options, name)
+        if value > 1 and value != int(value):
+            raise UsageError(f"--{name}={value:g}: above 1 it must be a whole number")
 
 
 def _names(options: argparse.Namespace, name: str) -> list[str]:

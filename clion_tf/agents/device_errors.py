@@ -21,6 +21,8 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+from clion_tf.console import UserError
+
 # Those of a device; others (InvalidArgumentError, …) are mistakes of the program.
 _FAILED = (
     tf.errors.AbortedError,
@@ -33,7 +35,7 @@ _NO_ROOM = "CUDA_ERROR_OUT_OF_MEMORY"
 _LONGEST = 200  # Characters of TensorFlow's text.
 
 
-class DeviceError(OSError):
+class DeviceError(UserError):
     """The device failed, not the program; the message is one line."""
 
 

@@ -1,29 +1,26 @@
-"""One attempt at a run: starts its process, watches it, and ends with it. Knows nothing of Ray."""
+"""One attempt at a run: starts its process, waits for it, ends with it. Knows nothing of Ray."""
 
 import contextlib
 import dataclasses
 import datetime
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-from clion_tf.console import FAILED, REFUSED
-from clion_tf.logdir.run_folder import in_use
-from clion_tf.sweep import child_process, run_progress
-from clion_tf.sweep.run_progress import NOWHERE, Standing
+from clion_tf.console import FAILED
+from clion_tf.logdir.run_folder import RunFolder
+from clion_tf.sweep import child_process
 
 PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
-POLL = 1.0  # Seconds between looks at whether the run goes on and should.
-READ_EVERY = 5.0  # Seconds between readings of its metrics.
+POLL = 1.0  # Seconds between looks at whether the run goes on; an interrupt waits for no more.
 FREE_WITHIN = 300.0  # Seconds in which whoever has the logdir must have left it.
 GRACE = 90.0  # Seconds to end in after SIGTERM; building the first graph is not interrupted.
 TAIL = 4096  # Bytes of a log in which its last line is looked for.
-
-Report = Callable[[Standing], bool]  # Told where the run stands, answers whether to stop it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +33,6 @@ class Order:
       folder, log: the run's logdir, and the file that its output is added to.
       cpus, gpus: that the run may use.
       number: 1 for the first attempt.
-      delay: seconds to wait before it.
       cwd, python_path: where the sweep was started, for environments `module:function`.
     """
 
@@ -47,79 +43,57 @@ class Order:
     cpus: float = 1.0
     gpus: float = 0.0
     number: int = 1
-    delay: float = 0.0
     cwd: str = ""
     python_path: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
 class Ended:
-    """How an attempt ended.
-
-    Attributes:
-      code: of the run's process; of a signal: negative.
-      line: the last that the run wrote.
-      standing: where it stands.
-      stopped: whether it was told to stop before it ended.
-    """
+    """How an attempt ended: the process's exit code (negative: a signal) and last line."""
 
     code: int
     line: str
-    standing: Standing = NOWHERE
-    stopped: bool = False
 
 
-STOPPED = Ended(0, "stopped", stopped=True)
+def attempt(order: Order, node: str = "here") -> Ended:
+    """Makes the run, or goes on with it, until it ends. `node` is the machine's name in the log.
 
-
-def attempt(order: Order, report: Report) -> Ended:
-    """Makes the run, or goes on with it, until it ends or is to stop."""
+    Raises:
+      KeyboardInterrupt: once the run has ended, which an interrupt asks of it by SIGTERM.
+    """
     if not order.root.is_dir():
         where = socket.gethostname()
         return Ended(FAILED, f"{order.root}: not there on {where}; machines must share it")
-    if _pause(order.delay, lambda: False, report):
-        return STOPPED
-    if _pause(FREE_WITHIN, lambda: not in_use(order.folder), report):
-        return STOPPED
-    if in_use(order.folder):
-        return Ended(FAILED, f"{order.folder}: another process is using it")
+    folder = RunFolder(order.folder)
+    until = time.monotonic() + FREE_WITHIN
+    while folder.in_use():
+        if time.monotonic() > until:
+            return Ended(FAILED, f"{order.folder}: another process is using it")
+        time.sleep(POLL)
     order.log.parent.mkdir(parents=True, exist_ok=True)
     with order.log.open("ab") as log:
         begin = log.tell()
-        log.write(_headline(order).encode())
+        when = datetime.datetime.now().astimezone()
+        log.write(f"--- attempt {order.number} on {node}, {when:%Y-%m-%d %H:%M:%S %Z}\n".encode())
         log.flush()
-        with _process(order, log) as process:
-            stopped = _watch(process, order.folder, report)
-    code = process.returncode
+        code = _run(order, log)
     line = _last_line(order.log, begin) or f"exit code {code}"
     if code < 0:
         line = f"killed by {signal.Signals(-code).name} after: {line}"
-    return Ended(code, line, run_progress.read(order.folder), stopped)
+    return Ended(code, line)
 
 
-def final(ended: Ended) -> bool:
-    """Whether the same command would end in the same way again."""
-    return ended.code in (0, REFUSED)
+def node_of(log: pathlib.Path, begin: int) -> str:
+    """The machine of the attempt that a log has from byte `begin` on; "" before it has begun."""
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(begin)
+        if found := re.match(rb"--- attempt \d+ on (\S+),", file.readline()):
+            return found[1].decode()
+    return ""
 
 
-def _pause(seconds: float, enough: Callable[[], bool], report: Report) -> bool:
-    """Waits until it is enough, at most so long; True if told to stop meanwhile."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and not enough():
-        if report(NOWHERE):
-            return True
-        time.sleep(min(POLL, seconds))
-    return False
-
-
-def _headline(order: Order) -> str:
-    when = datetime.datetime.now().astimezone()
-    return f"--- attempt {order.number} on {socket.gethostname()}, {when:%Y-%m-%d %H:%M:%S %Z}\n"
-
-
-@contextlib.contextmanager
-def _process(order: Order, log) -> Iterator[subprocess.Popen]:
-    """The run's process, which never outlives the block."""
+def _run(order: Order, log) -> int:
+    """The exit code of the run's process, which never outlives this."""
     process = subprocess.Popen(
         child_process.command(order.words),
         cwd=order.cwd if os.path.isdir(order.cwd) else None,
@@ -128,10 +102,24 @@ def _process(order: Order, log) -> Iterator[subprocess.Popen]:
         stdout=log,
         stderr=log,
     )
+    with _ending(process):
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(POLL)
+    return process.returncode
+
+
+@contextlib.contextmanager
+def _ending(process: subprocess.Popen) -> Iterator[None]:
+    """Ends the process with the block: by SIGTERM, on which a run saves; by SIGKILL if need be."""
     try:
-        yield process
+        yield
     finally:
-        _end(process)
+        for stop, seconds in ((process.terminate, GRACE), (process.kill, None)):
+            if process.poll() is None:
+                stop()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(seconds)
 
 
 def _environment(order: Order) -> dict[str, str]:
@@ -146,35 +134,6 @@ def _environment(order: Order) -> dict[str, str]:
     if not order.gpus:
         own["CUDA_VISIBLE_DEVICES"] = "-1"
     return {**limits, **os.environ, **own}
-
-
-def _watch(process: subprocess.Popen, folder: pathlib.Path, report: Report) -> bool:
-    """Until the process ends; True if told to stop it before."""
-    read_at, now = 0.0, NOWHERE
-    while process.poll() is None:
-        if time.monotonic() >= read_at:
-            now, read_at = _standing(folder, now), time.monotonic() + READ_EVERY
-        if report(now):
-            return True
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(POLL)
-    return False
-
-
-def _standing(folder: pathlib.Path, before: Standing) -> Standing:
-    try:
-        return run_progress.read(folder)
-    except OSError:  # A file server that is away for a moment is the run's business.
-        return before
-
-
-def _end(process: subprocess.Popen) -> None:
-    """SIGTERM, on which a run saves and ends; SIGKILL if it does not."""
-    for stop, seconds in ((process.terminate, GRACE), (process.kill, None)):
-        if process.poll() is None:
-            stop()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(seconds)
 
 
 def _last_line(path: pathlib.Path, begin: int) -> str:

@@ -129,7 +129,7 @@ def table(jobs: Sequence[Job], rows: int) -> Table:
         right = name in ("steps", "return", "test", "steps/s", "left")
         drawn.add_column(name, justify="right" if right else "left", no_wrap=True)
     for job in jobs:
-        if any(job is other for other in shown):
+        if job in shown:
             drawn.add_row(*map(Text, row(job)), style=COLOURS[job.state])
     return drawn
 

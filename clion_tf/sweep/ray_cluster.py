@@ -1,61 +1,31 @@
-"""Ray: each attempt at a run is a task with its resources, on one machine or on many.
-
-Retries are the schedule's (clion_tf.sweep.schedule), not Ray's, so that an attempt that fails and
-one whose machine dies are counted and shown alike.
-"""
+"""Ray: each attempt at a run is a task with its resources, on one machine or on many."""
 
 import contextlib
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Sequence
 from typing import Any
 
 from clion_tf.command import Failure, UsageError
-from clion_tf.sweep.attempt import STOPPED, Ended, Order, attempt
-from clion_tf.sweep.run_progress import Standing
-from clion_tf.sweep.schedule import Lost, Seen
+from clion_tf.console import FAILED
+from clion_tf.sweep.attempt import Ended, Order, attempt
 
 OBJECT_STORE = 80 * 2**20  # Bytes, about Ray's least: nothing large travels.
 CONNECT = 10.0  # Seconds to wait for a cluster's head.
-ANSWER = 30.0  # Seconds to wait for the board.
+CANCELLED = Ended(FAILED, "cancelled")
 
 
-class Board:
-    """An actor to which attempts report, and which tells them to stop."""
-
-    def __init__(self):
-        self._seen: dict[int, Seen] = {}
-        self._stop = False
-
-    def report(self, number: int, seen: Seen) -> bool:
-        """Notes where a run stands; answers whether to stop."""
-        self._seen[number] = seen
-        return self._stop
-
-    def look(self, stop: bool) -> dict[int, Seen]:
-        """The newest report of each run."""
-        self._stop = stop
-        return self._seen
-
-
-def attempt_and_report(order: Order, number: int, board: Any) -> Ended:
-    """The task: an attempt that reports to the board."""
+def attempt_there(order: Order) -> Ended:
+    """The task: an attempt on the machine that Ray has chosen."""
     import ray
 
     node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
-
-    def report(now: Standing) -> bool:
-        try:
-            seen = Seen(order.number, node, now)
-            return ray.get(board.report.remote(number, seen), timeout=ANSWER)
-        except (ray.exceptions.GetTimeoutError, ray.exceptions.RayActorError):
-            return False  # The run does not suffer for it.
-
     try:
-        return attempt(order, report)
-    except KeyboardInterrupt:  # Withdrawn just after it had begun.
-        return STOPPED
+        return attempt(order, node)
+    except KeyboardInterrupt:  # That is how Ray cancels.
+        return CANCELLED
 
 
 class RayCluster:
@@ -72,23 +42,10 @@ class RayCluster:
 
     def __init__(self, address: str, cpus: float, gpus: float):
         self._ray = _import()
-        self._resources = {"num_cpus": cpus, "num_gpus": gpus}
+        self._wanted = {"CPU": cpus, "GPU": gpus}
         self._connect(address)
-        here = self._ray.get_runtime_context().get_node_id()
-        strategy = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
-        # On this machine, so that it is lost only with the sweep itself.
-        self._board = (
-            self._ray.remote(Board)
-            .options(
-                num_cpus=0,
-                max_restarts=-1,
-                max_task_retries=-1,
-                scheduling_strategy=strategy(here, soft=False),
-            )
-            .remote()
-        )
-        self._task = self._ray.remote(attempt_and_report).options(
-            max_retries=0, scheduling_strategy="SPREAD", **self._resources
+        self._task = self._ray.remote(attempt_there).options(
+            num_cpus=cpus, num_gpus=gpus, max_retries=0, scheduling_strategy="SPREAD"
         )
 
     def _connect(self, address: str) -> None:
@@ -115,38 +72,34 @@ class RayCluster:
     def lacking(self) -> str:
         """What an attempt needs and no machine has; "" if one has it all."""
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        wanted = {"CPU": self._resources["num_cpus"], "GPU": self._resources["num_gpus"]}
-        if any(all(m.get(k, 0) >= n for k, n in wanted.items()) for m in machines):
+        wanted = self._wanted.items()
+        if any(all(m.get(k, 0) >= n for k, n in wanted) for m in machines):
             return ""
-        most = {k: max((m.get(k, 0) for m in machines), default=0) for k in wanted}
-        return ", ".join(f"{n:g} {k} (at most {most[k]:g} there)" for k, n in wanted.items() if n)
+        most = {k: max((m.get(k, 0) for m in machines), default=0) for k in self._wanted}
+        return ", ".join(f"{n:g} {k} (at most {most[k]:g} there)" for k, n in wanted if n)
 
-    def submit(self, number: int, order: Order) -> Any:
-        """See `schedule.Cluster`."""
-        return self._task.remote(order, number, self._board)
+    def submit(self, order: Order) -> Any:
+        """Queues an attempt; returns its ticket."""
+        return self._task.remote(order)
 
     def wait(self, tickets: Sequence[Any], seconds: float) -> list[Any]:
-        """See `schedule.Cluster`."""
+        """Tickets of attempts that have ended, after at most so long."""
+        if not tickets:
+            time.sleep(seconds)
+            return []
         return self._ray.wait(tickets, num_returns=len(tickets), timeout=seconds)[0]
 
-    def result(self, ticket: Any) -> Ended | Lost:
-        """See `schedule.Cluster`."""
+    def result(self, ticket: Any) -> Ended:
+        """How one ended; a machine that is lost is a failure."""
         try:
             return self._ray.get(ticket)
         except self._ray.exceptions.TaskCancelledError:
-            return STOPPED
+            return CANCELLED
         except self._ray.exceptions.RayError as error:
-            return Lost(_first_line(error))
+            return Ended(FAILED, _first_line(error))
 
-    def look(self, stop: bool) -> Mapping[int, Seen]:
-        """See `schedule.Cluster`."""
-        try:
-            return self._ray.get(self._board.look.remote(stop), timeout=ANSWER)
-        except (self._ray.exceptions.GetTimeoutError, self._ray.exceptions.RayActorError):
-            return {}
-
-    def withdraw(self, ticket: Any) -> None:
-        """See `schedule.Cluster`."""
+    def cancel(self, ticket: Any) -> None:
+        """Takes back an attempt that has not begun; has one that goes on end its run by SIGTERM."""
         self._ray.cancel(ticket)
 
     def close(self) -> None:
@@ -175,7 +128,6 @@ def _check_address(address: str) -> None:
 def _import() -> Any:
     try:
         import ray
-        import ray.util.scheduling_strategies
     except ImportError as error:
         raise UsageError(f"{error}; pip install 'clion_tf[sweep]'") from error
     return ray

@@ -1,7 +1,6 @@
 """Makes the runs of a plan: Ray, the schedule and the table of progress put together."""
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import sys
@@ -20,23 +19,6 @@ from clion_tf.sweep.sweep_plan import PlannedRun
 LOGS = "logs"  # Below the sweep's folder: what the runs write to stdout and stderr.
 
 
-@dataclasses.dataclass(frozen=True)
-class Resources:
-    """Cores and GPUs of a run; fractions share one.
-
-    Raises:
-      UsageError: for a number of GPUs that is neither whole nor below 1.
-    """
-
-    cpus: float
-    gpus: float
-
-    def __post_init__(self):
-        for name, value in dataclasses.asdict(self).items():
-            if value > 1 and value != int(value):
-                raise UsageError(f"--{name}={value:g}: above 1 it must be a whole number")
-
-
 def jobs_of(runs: Sequence[PlannedRun]) -> list[Job]:
     """A job for each run, done if the run is, with the steps that it has made.
 
@@ -52,13 +34,14 @@ def jobs_of(runs: Sequence[PlannedRun]) -> list[Job]:
 
 
 def make(
-    jobs: Sequence[Job], root: pathlib.Path, resources: Resources, address: str, retries: int
+    jobs: Sequence[Job], root: pathlib.Path, cpus: float, gpus: float, address: str, retries: int
 ) -> int:
     """Makes all that is not done, showing it on stderr; the jobs' states tell how it went.
 
     Args:
       root: the sweep's folder.
-      address, retries: see `cluster.RayCluster`, `schedule.Schedule`.
+      cpus, gpus: of a run; fractions share one.
+      address, retries: see `ray_cluster.RayCluster`, `schedule.Schedule`.
 
     Returns:
       0, or the number of the signal that it was stopped by.
@@ -69,33 +52,23 @@ def make(
       Failure: if Ray does not start.
     """
     make_folder(root)
+    for job in jobs:
+        job.order = Order(
+            words=tuple(job.run.words),
+            root=root,
+            folder=job.run.folder,
+            log=(root / LOGS / job.run.name).with_suffix(".log"),
+            cpus=cpus,
+            gpus=gpus,
+            cwd=os.getcwd(),
+            python_path=os.environ.get("PYTHONPATH", ""),
+        )
     with contextlib.ExitStack() as stack:
-        cluster = RayCluster(address, resources.cpus, resources.gpus)
-        stack.callback(cluster.close)
+        cluster = stack.enter_context(contextlib.closing(RayCluster(address, cpus, gpus)))
         if lacking := cluster.lacking():
             raise UsageError(f"--cpus, --gpus: no machine has what a run is to get: {lacking}")
         progress = stack.enter_context(Progress(sys.stderr))
         # Last, as Ray sets handlers of its own.
         received = stack.enter_context(stop_signals())
-
-        def order(job: Job) -> Order:
-            return _order(job.run, root, resources)
-
-        Schedule(
-            jobs, cluster, order, retries, progress.show, stopping=lambda: bool(received)
-        ).run()
+        Schedule(jobs, cluster, retries, progress.show, stopping=lambda: bool(received)).run()
         return received[0] if received else 0
-
-
-def _order(run: PlannedRun, root: pathlib.Path, resources: Resources) -> Order:
-    log = (root / LOGS / run.name).with_suffix(".log")
-    return Order(
-        words=tuple(run.words),
-        root=root,
-        folder=run.folder,
-        log=log,
-        cpus=resources.cpus,
-        gpus=resources.gpus,
-        cwd=os.getcwd(),
-        python_path=os.environ.get("PYTHONPATH", ""),
-    )

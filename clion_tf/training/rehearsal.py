@@ -19,9 +19,7 @@ from clion_tf.training.gpu_absence import INSTALL
 from clion_tf.training.hardware import on_gpu
 
 
-def rehearse(
-    agent: Learner, config: Config, action_size: int, each: int, say: Callable[[str], None]
-) -> None:
+def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], None]) -> None:
     """Makes the updates' first calls; nothing is left of them but what they compiled.
 
     Where XLA fails it is left out, unless it was asked for (`--jit=on`). Does nothing for plain
@@ -42,7 +40,7 @@ def rehearse(
         say("compiling the update by XLA; this takes a minute or more")
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
     try:
-        failure = _try_out(agent, config, action_size, each)
+        failure = _try_out(agent, config, each)
         if failure is not None and jit and config.jit == "auto":
             say(
                 f"XLA does not compile the update ({failure}); "
@@ -50,7 +48,7 @@ def rehearse(
             )
             agent.compile_update(jit=False)
             _put_back(agent, state)  # XLA takes variables' memory for its own.
-            failure = _try_out(agent, config, action_size, each)
+            failure = _try_out(agent, config, each)
     finally:
         _put_back(agent, state)
     if isinstance(failure, MemoryError):
@@ -63,10 +61,10 @@ def rehearse(
         say(f"compiled in {time.perf_counter() - start:.0f} s")
 
 
-def _try_out(agent: Learner, config: Config, action_size: int, each: int) -> Exception | None:
+def _try_out(agent: Learner, config: Config, each: int) -> Exception | None:
     """What the calls raise: those of whole phases, and of what is left over in them."""
     phases = [count for count in (config.pretrain, config.train_steps) if count]
-    batch = blank_batch(agent, config.batch_size, action_size)
+    batch = blank_batch(agent, config.batch_size)
     try:
         if each > 1 and any(count >= each for count in phases):
             agent.train_several([batch] * each, range(each)).numpy()
@@ -86,9 +84,10 @@ def _put_back(agent: Learner, state: dict[str, np.ndarray]) -> None:
         variable.assign(state[name])
 
 
-def blank_batch(agent: Learner, rows: int, action_size: int) -> dict[str, np.ndarray]:
+def blank_batch(agent: Learner, rows: int) -> dict[str, np.ndarray]:
     """Zeros in the shapes and types of a batch of the replay, [rows, frames, ...]."""
-    shapes = {**agent.observed, "action": (action_size,), "reward": (), "discount": ()}
+    action = (agent.sizes.action_size,)
+    shapes = {**agent.observed, "action": action, "reward": (), "discount": ()}
     return {
         key: np.zeros((rows, agent.sequence, *shape), DTYPES.get(key, "float32"))
         for key, shape in shapes.items()

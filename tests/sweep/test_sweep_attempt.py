@@ -1,81 +1,95 @@
 """One attempt at a run, with scripts in the place of the run."""
 
+import _thread
 import fcntl
 import os
-import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from clion_tf.sweep import attempt as module
 from clion_tf.sweep import child_process
-from clion_tf.sweep.attempt import Order, attempt, final
-from clion_tf.sweep.run_progress import Standing
+from clion_tf.sweep.attempt import Order, attempt, node_of
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Function of a script and what to answer its reports: how the attempt ended."""
+    """Function of a script: how the attempt ended."""
     monkeypatch.setattr(module, "POLL", 0.05)
-    monkeypatch.setattr(module, "READ_EVERY", 0.0)
     monkeypatch.setattr(child_process, "command", lambda words: [sys.executable, "-c", *words])
     root = tmp_path / "sweep"
     root.mkdir()
 
-    def start(script, report=lambda now: False, **others):
+    def start(script, **others):
         order = Order((script,), root, root / "run", root / "logs" / "run.log", **others)
-        return attempt(order, report)
+        return attempt(order, "host/1")
+
+    return start
+
+
+@pytest.fixture
+def interrupted(run, tmp_path):
+    """Function of a script that prints `ready`, and is interrupted then: its log."""
+
+    def start(script):
+        log = tmp_path / "sweep" / "logs" / "run.log"
+
+        def interrupt():
+            while not (log.exists() and "ready" in log.read_text()):
+                time.sleep(0.05)
+            _thread.interrupt_main()  # As Ray does.
+
+        waiting = threading.Thread(target=interrupt)
+        waiting.start()
+        with pytest.raises(KeyboardInterrupt):
+            run(script)
+        waiting.join()
+        return log.read_text()
 
     return start
 
 
 def test_done_refused_and_killed(run, tmp_path):
     ended = run("print('one'); print('all done'); print()")
-    assert (ended.code, ended.line, ended.stopped) == (0, "all done", False) and final(ended)
+    assert (ended.code, ended.line) == (0, "all done")
     ended = run("import sys; sys.exit('clion_tf: error: no such task')", number=2)
-    assert (ended.code, ended.line) == (1, "clion_tf: error: no such task") and not final(ended)
+    assert (ended.code, ended.line) == (1, "clion_tf: error: no such task")
     ended = run("raise SystemExit(2)", number=3)
-    assert (ended.code, ended.line) == (2, "exit code 2") and final(ended)
+    assert (ended.code, ended.line) == (2, "exit code 2")
     ended = run("import os, sys; print('x', flush=True); os.kill(os.getpid(), 9)", number=4)
-    assert (ended.code, ended.line) == (-9, "killed by SIGKILL after: x") and not final(ended)
+    assert (ended.code, ended.line) == (-9, "killed by SIGKILL after: x")
     log = (tmp_path / "sweep" / "logs" / "run.log").read_text()
     assert [line.split()[2] for line in log.splitlines() if "--- attempt" in line] == list("1234")
     assert "all done" in log and "no such task" in log
 
 
-def test_stopped_by_sigterm(run):
+def test_its_machine_is_told_by_the_log(run, tmp_path):
+    log = tmp_path / "sweep" / "logs" / "run.log"
+    assert node_of(log, 0) == ""
+    run("print('--- attempt 1 on elsewhere,')")
+    assert node_of(log, 0) == "host/1" and node_of(log, log.stat().st_size) == ""
+
+
+def test_stopped_by_sigterm(interrupted):
     script = (
         "import signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: (print('saved'), sys.exit(143)))\n"
         "print('ready', flush=True)\ntime.sleep(60)"
     )
     began = time.monotonic()
-    ended = run(script, lambda now: time.monotonic() - began > 1.5)
-    assert (ended.code, ended.line, ended.stopped) == (143, "saved", True)
+    assert interrupted(script).endswith("saved\n")
     assert time.monotonic() - began < 30
 
 
-def test_one_that_ignores_sigterm_is_killed(run, monkeypatch):
+def test_one_that_ignores_sigterm_is_killed(interrupted, monkeypatch):
     monkeypatch.setattr(module, "GRACE", 0.3)
-    script = "import signal, time\nsignal.signal(15, signal.SIG_IGN)\ntime.sleep(60)"
-    began = time.monotonic()
-    ended = run(script, lambda now: time.monotonic() - began > 1.5)
-    assert ended.code == -signal.SIGKILL and ended.stopped
-
-
-def test_it_tells_where_the_run_stands(run, tmp_path):
-    folder = tmp_path / "sweep" / "run"
-    line = '{"step": 2000, "train/return": 7.5, "fps": 4.0}\n{"step": 2000, "test/return": 9.0}\n'
-    script = (
-        f"import os, time\nos.mkdir({str(folder)!r})\n"
-        f"open({str(folder / 'metrics.jsonl')!r}, 'w').write({line!r})\ntime.sleep(60)"
-    )
-    seen = []
-    ended = run(script, lambda now: seen.append(now) or now.steps > 0)
-    assert ended.standing == seen[-1] == Standing(2000, 7.5, 9.0, 4.0)
-    assert seen[0] == Standing()
+    script = "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\n"
+    script += "print(os.getpid(), 'ready', flush=True)\ntime.sleep(60)"
+    pid = interrupted(script).splitlines()[-1].split()[0]
+    assert not _alive(int(pid))
 
 
 def test_environment(run, monkeypatch):
@@ -95,7 +109,6 @@ def test_a_logdir_in_use_is_waited_for(run, tmp_path, monkeypatch):
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = run("print('never')")
         assert ended.code == 1 and "another process is using it" in ended.line
-        assert run("print('never')", lambda now: True).stopped
     # The lock of a process that is gone blocks nobody.
     assert run("print('free')").line == "free"
 
@@ -107,19 +120,13 @@ def test_a_machine_without_the_folder(run, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
-def test_told_to_stop_while_it_waits(run):
-    began = time.monotonic()
-    assert run("print('never')", lambda now: True, delay=60.0).stopped
-    assert time.monotonic() - began < 5
-
-
 def test_a_run_dies_with_its_parent(tmp_path):
     """The parent is killed while its child, `clion_tf.run`, waits at a pipe for its options."""
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     script = (
-        "import subprocess, sys, time\nfrom clion_tf.sweep import child\n"
-        "process = subprocess.Popen(child.command(sys.argv[1:]))\n"
+        "import subprocess, sys, time\nfrom clion_tf.sweep import child_process\n"
+        "process = subprocess.Popen(child_process.command(sys.argv[1:]))\n"
         "print(process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen(

@@ -1,48 +1,46 @@
 """What becomes of runs, with attempts that end as they are told; and how that is shown."""
 
 import io
+import pathlib
+import types
 
 import pytest
 
-from clion_tf.sweep import progress_table, schedule
-from clion_tf.sweep.attempt import STOPPED, Ended, Order
+from clion_tf.sweep import progress_table, run_progress, schedule
+from clion_tf.sweep.attempt import Ended, Order
 from clion_tf.sweep.progress_table import Progress, duration, line, row, state, summary
 from clion_tf.sweep.run_progress import Standing
-from clion_tf.sweep.schedule import Job, Lost, Schedule, Seen
+from clion_tf.sweep.schedule import Job, Schedule
 from clion_tf.sweep.sweep_plan import expand
 
 
 class FakeCluster:
-    """Attempts that end one at a time, each run's as its script says."""
+    """Attempts that end one at a time, each run's as its script says; it keeps the time, too.
+
+    A script has (how the attempt ended, where the run stands then).
+    """
 
     def __init__(self, scripts):
-        self._scripts = {number: list(script) for number, script in enumerate(scripts)}
-        self.orders, self.withdrawn, self._queue = [], [], []
+        self._scripts = {str(number): list(script) for number, script in enumerate(scripts)}
+        self.orders, self.cancelled, self.standing, self.now = [], [], {}, 0.0
 
-    def submit(self, number, order):
-        self.orders.append((number, order.number, order.delay))
-        ticket = (number, order.number)
-        self._queue.append(ticket)
-        return ticket
+    def submit(self, order):
+        self.orders.append((int(order.words[0]), order.number, self.now))
+        return order.words[0], order.number
 
     def wait(self, tickets, seconds):
-        assert sorted(tickets) == sorted(self._queue)
-        ready = next(t for t in self._queue if t in self.withdrawn or self._scripts[t[0]])
-        self._queue.remove(ready)
-        return [ready]
+        self.now += seconds
+        return [t for t in tickets if t in self.cancelled or self._scripts[t[0]]][:1]
 
     def result(self, ticket):
-        return STOPPED if ticket in self.withdrawn else self._scripts[ticket[0]].pop(0)
+        name, _ = ticket
+        if ticket in self.cancelled and not self._scripts[name]:
+            return Ended(1, "cancelled")
+        ended, self.standing[name] = self._scripts[name].pop(0)
+        return ended
 
-    def look(self, stop):
-        return {
-            number: Seen(attempt, f"host/{number}", Standing())
-            for number, attempt in self._queue
-            if self._scripts[number]
-        }
-
-    def withdraw(self, ticket):
-        self.withdrawn.append(ticket)
+    def cancel(self, ticket):
+        self.cancelled.append(ticket)
 
 
 def jobs(count=1, steps=1000):
@@ -50,41 +48,57 @@ def jobs(count=1, steps=1000):
     return [Job(run) for run in expand("/s", ["walker_walk"], ["clion"], range(count), [], options)]
 
 
-def play(scripts, retries=3, made=None, stopping=lambda: False, show=lambda jobs: None):
-    made = jobs(len(scripts)) if made is None else made
-    cluster = FakeCluster(scripts)
-    order = Order((), "/s", "/s/run", "/s/log")
-    Schedule(made, cluster, lambda job: order, retries, show, stopping).run()
-    return made, cluster
+@pytest.fixture
+def play(monkeypatch, tmp_path):
+    """Function of scripts: (jobs, cluster) once all are over."""
+
+    def go(scripts, retries=3, made=None, stopping=lambda: False):
+        made = jobs(len(scripts)) if made is None else made
+        cluster = FakeCluster(scripts)
+        names = {}
+        for number, job in enumerate(made):
+            log = tmp_path / f"{number}.log"
+            job.order = Order((str(number),), pathlib.Path("/s"), job.run.folder, log)
+            names[job.run.folder] = str(number)
+        read = lambda folder: cluster.standing.get(names[folder], Standing())  # noqa: E731
+        monkeypatch.setattr(schedule, "run_progress", types.SimpleNamespace(read=read))
+        show = lambda jobs: None  # noqa: E731
+        Schedule(made, cluster, retries, show, stopping, lambda: cluster.now).run()
+        return made, cluster
+
+    return go
 
 
 def failed(steps=0, code=1, line="broke"):
-    return Ended(code, line, Standing(steps))
+    return Ended(code, line), Standing(steps)
 
 
-DONE = Ended(0, "done", Standing(1000))
+DONE = Ended(0, "done"), Standing(1000)
 
 
-def test_done_at_once_and_after_failures():
-    made, cluster = play([[DONE], [failed(), Lost("machine gone"), DONE]])
+def test_done_at_once_and_after_failures(play):
+    made, cluster = play([[DONE], [failed(), failed(line="machine gone"), DONE]])
     assert [job.state for job in made] == ["done", "done"]
     assert [job.attempts for job in made] == [1, 3]
-    # (run, attempt, delay): the first retry comes at once, the next one later.
-    assert sorted(cluster.orders) == [(0, 1, 0), (1, 1, 0), (1, 2, 0), (1, 3, 30.0)]
+    assert made[1].standing.steps == 1000
+    # (run, attempt, when): the first retry comes at once, the next one later.
+    at = {(run, attempt): when for run, attempt, when in cluster.orders}
+    assert at.keys() == {(0, 1), (1, 1), (1, 2), (1, 3)}
+    assert at[1, 2] - at[1, 1] <= 3 and 30 <= at[1, 3] - at[1, 2] <= 33
 
 
-def test_given_up_when_it_gets_no_further():
+def test_given_up_when_it_gets_no_further(play):
     (job,), _ = play([[failed(line=f"broke {i}") for i in range(9)]], retries=2)
     assert (job.state, job.attempts, job.problem) == ("failed", 3, "broke 2")
     (job,), _ = play([[failed()]], retries=0)
     assert (job.state, job.attempts) == ("failed", 1)
 
 
-def test_progress_starts_the_count_anew():
+def test_progress_starts_the_count_anew(play):
     script = [failed(i * 100) for i in range(1, 9)] + [DONE]
     (job,), cluster = play([script], retries=1)
     assert (job.state, job.attempts) == ("done", 9)
-    assert all(delay == 0 for _, _, delay in cluster.orders)
+    assert cluster.now <= 10
     # Steps made before this sweep are no progress of its own.
     made = jobs()
     made[0].best = 500
@@ -92,25 +106,58 @@ def test_progress_starts_the_count_anew():
     assert job.state == "failed"
 
 
-def test_refused_is_not_tried_again():
+def test_refused_is_not_tried_again(play):
     (job,), cluster = play([[failed(code=2, line="no such task"), DONE]])
     assert (job.state, job.problem, len(cluster.orders)) == ("failed", "no such task", 1)
 
 
-def test_what_is_done_already_is_not_made():
+def test_what_is_done_already_is_not_made(play):
     made = jobs(2)
     made[0].state = schedule.DONE
     made, cluster = play([[], [DONE]], made=made)
     assert [number for number, *_ in cluster.orders] == [1]
 
 
-def test_stopping_takes_back_what_waits_and_tries_nothing_again():
+def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
+    looks = iter([False] * 2)
     made, cluster = play(
-        [[Ended(143, "saved", Standing(300), stopped=True)], [], [failed()]],
-        stopping=lambda: True,
+        [[(Ended(143, "saved"), Standing(300))], [], [failed()]],
+        stopping=lambda: next(looks, True),
     )
     assert [job.state for job in made] == ["stopped"] * 3
-    assert cluster.withdrawn and len(cluster.orders) == 3
+    assert cluster.cancelled and len(cluster.orders) == 3
+    made, cluster = play([[], []], stopping=lambda: True)  # Before anything was queued.
+    assert [job.state for job in made] == ["stopped"] * 2 and not cluster.orders
+
+
+def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
+    """While an attempt waits for its turn, the one of an earlier sweep in its log is not taken."""
+    (job,) = jobs()
+    log = tmp_path / "run.log"
+    log.write_text("--- attempt 1 on old/1, long ago\n")
+    job.order = Order((), tmp_path, job.run.folder, log)
+    seen = []
+
+    class Slow(FakeCluster):
+        def submit(self, order):
+            return 1
+
+        def wait(self, tickets, seconds):
+            self.now += 10.0
+            if len(seen) == 1:
+                log.write_text(log.read_text() + "--- attempt 1 on new/2, now\n[1] train\n")
+            return [1] if len(seen) == 3 else []
+
+        def result(self, ticket):
+            return DONE[0]
+
+    cluster = Slow([])
+    monkeypatch.setattr(run_progress, "read", lambda folder: Standing(int(cluster.now)))
+    show = lambda made: seen.append((job.state, job.node, job.standing.steps))  # noqa: E731
+    Schedule([job], cluster, 3, show, lambda: False, lambda: cluster.now).run()
+    assert seen == [
+        ("waiting", "", 0), ("running", "new/2", 20), ("running", "new/2", 30), ("done", "", 40),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("state, retries, shown", [

@@ -1,5 +1,6 @@
 """A learner of one number, whose update compiles in no time and fails as it is told."""
 
+import types
 from typing import ClassVar
 
 import tensorflow as tf
@@ -15,6 +16,7 @@ class SmallLearner(Learner):
     """`fails(jit)` is called while an update is traced; what it returns is added to the loss."""
 
     observed: ClassVar = {"image": (4, 4, 3), "vector": (5,)}
+    sizes = types.SimpleNamespace(action_size=ACTIONS, discrete=False)
     remembered = ()
     sequence = 3
 

@@ -44,7 +44,7 @@ def raising(error, also_plain=False):
 
 def rehearse(agent, config=None, each=1):
     lines = []
-    rehearsal.rehearse(agent, config or agent._config, ACTIONS, each, lines.append)
+    rehearsal.rehearse(agent, config or agent._config, each, lines.append)
     assert not any("\n" in line for line in lines)
     return lines
 
@@ -143,7 +143,7 @@ def test_the_calls_are_those_of_training(pretrain, train_steps, each, calls):
 
 
 def test_a_device_that_fails_later_is_one_line():
-    """In the middle of a run: `run` says OSErrors in one line."""
+    """In the middle of a run, too."""
     agent = SmallLearner(Config(), False, raising(NO_LIBDEVICE, also_plain=True))
     with pytest.raises(DeviceError, match=r"^device failed: InternalError: libdevice.*10\.bc$"):
         agent.train(real_batch(agent, 2), 0)

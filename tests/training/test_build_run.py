@@ -12,10 +12,12 @@ from clion_tf import run
 from clion_tf.agents import make_agent
 from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
+from clion_tf.console import FAILED
 from clion_tf.envs import SupervisedEnvs, nvidia_gpus
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import RandomPolicy
-from clion_tf.training import build_run
-from clion_tf.training.env_specs import specs
+from clion_tf.training import build_run, env_specs, training_process
+from clion_tf.training.env_specs import specs, supervised
 
 
 @pytest.mark.parametrize(
@@ -38,7 +40,7 @@ def test_exploration_that_makes_no_actions_of_the_task(space, expl, text, tmp_pa
     env.action_space = space
     envs = SupervisedEnvs(lambda: env, 0)
     with pytest.raises(ConfigError, match=f"^--expl={expl}: the actions of walker_walk {text}"):
-        build_run.assemble(Config(expl=expl), tmp_path, envs, envs, lambda: False)
+        build_run.assemble(Config(expl=expl), RunFolder(tmp_path), envs, envs, lambda: False)
     assert not list(tmp_path.iterdir())
 
 
@@ -54,14 +56,14 @@ def made(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(run, "RemoteEnv", Made)
+    monkeypatch.setattr(env_specs, "RemoteEnv", Made)
     return specs
 
 
 def test_each_environment_of_a_run_has_its_own_number_and_keeps_it(made):
     config = Config(envs=3)
     train_spec, test_spec = specs(config)
-    group, other = run._supervised(train_spec, config, 3), run._supervised(test_spec, config)
+    group, other = supervised(train_spec, config, 3), supervised(test_spec, config)
     group._restart()
     other._restart()
     assert [spec.index for spec in made] == [0, 1, 2, 3, 0, 1, 2, 3]
@@ -107,7 +109,7 @@ def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, 
     monkeypatch.setattr(nvidia_gpus, "count", lambda: 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     config = Config(batch_size=2, train_steps=1, pretrain=0, updates_per_call=1)
-    made = build_run.assemble(config, tmp_path, envs, envs, lambda: False)
+    made = build_run.assemble(config, RunFolder(tmp_path), envs, envs, lambda: False)
     made.logger.close()
     text = capsys.readouterr().err
     assert "XLA does not compile the update" in text and "going on without it" in text
@@ -120,7 +122,7 @@ def test_what_helps_where_memory_is_short(monkeypatch, capsys):
     def short(config):
         raise MemoryError("Out of memory while trying to allocate 4.00TiB.")
 
-    monkeypatch.setattr(run, "_run", short)
-    assert run.main(["--logdir=never-made"]) == run.FAILED
+    monkeypatch.setattr(training_process, "train", short)
+    assert run.main(["--logdir=never-made"]) == FAILED
     [line] = capsys.readouterr().err.splitlines()
     assert "4.00TiB" in line and "--batch_size" in line and "--precision=bf16" in line
