@@ -1,13 +1,17 @@
 """Makes a video of a trained agent.
 
     clion-export-video --logdir=logdir/walker --out=walker.mp4
-    clion-export-video --logdir=logdir/walker --out=model.gif --what=openloop
+    clion-export-video --logdir=logdir/walker --out=model.mp4 --what=openloop
+    clion-export-video --logdir=logdir/walker --out=model.gif --what=openloop --frames=100
 
 --what=policy    episodes with the evaluation policy, drawn by the simulator at --size while the
                  agent sees its 64x64 images; return so far and environment step are written in
 --what=openloop  truth, prediction, error (grey: none): in sequences of the run's batch_length the
                  model sees 5 frames and then predicts from the actions alone; a column an episode
 --what=memory    input, reconstruction from memory with noise, error
+
+A GIF of these two would have 20 MB an episode: it shows the first 75 frames, at half the size. With
+--frames and --size it shows more.
 
 The episodes are played anew, so no agent was trained on them; episode n is the one that evaluations
 of the same seed and rotation play as number n. They need 3 * size * size bytes a frame, one episode
@@ -28,6 +32,9 @@ from clion_tf.console import load_tensorflow
 from clion_tf.pictures import video_files
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
+SIZE = 256
+# Of the world model's GIFs, which have 37 kB a frame and episode at most then: that of noise.
+GIF_SIZE, GIF_FRAMES = 128, 75
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -37,8 +44,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--logdir", required=True, metavar="DIR", help="the run's folder")
     add("--out", required=True, metavar="FILE", help=".mp4 or .gif")
     add("--what", choices=("policy", "openloop", "memory"), default="policy")
-    add("--size", type=command.positive, default=256, help="pixels of a picture's side, 256")
+    add("--size", type=command.positive, help="pixels of a picture's side, 256")
     add("--episodes", type=command.positive, default=1, help="how many, 1 by default")
+    add("--frames", type=command.positive, help="openloop, memory: at most so many; all")
     add("--fps", type=tool_checks.more_than_zero, default=20.0, help="agent steps a second, 20")
     add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
     add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
@@ -47,7 +55,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    small = options.what != "policy" and options.out.lower().endswith(".gif")
+    options.size = options.size or (GIF_SIZE if small else SIZE)
+    options.frames = options.frames or (GIF_FRAMES if small else sys.maxsize)
+    return options
 
 
 @command.tool("export_video")
@@ -119,7 +131,7 @@ def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.
             model_videos.memory(models, film, eps, sigma, resample, config.sigma2)
             for film, eps in zip(films, noises, strict=True)
         ]
-    yield from model_videos.clips(columns, labels, options.size)
+    yield from model_videos.clips(columns, labels, options.size, options.frames)
 
 
 if __name__ == "__main__":

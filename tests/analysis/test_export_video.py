@@ -21,7 +21,7 @@ from clion_tf.analysis.videos.filming import Take
 from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import GivenNoise
-from clion_tf.pictures import picture_rows
+from clion_tf.pictures import picture_rows, video_files
 from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episode
 
 FRAMES = 21
@@ -185,12 +185,33 @@ def test_columns_stand_side_by_side_and_the_shorter_waits():
     ]
     for column in columns:
         column.rows[-1, :, 32:, 32:] = 200
-    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, length=2))
+    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 9, length=2))
     assert [clip.shape for clip in clips] == [(2, 384, 256, 3), (1, 384, 256, 3)]
     frames = np.concatenate(clips)
     # The lower right quarter of each cell, which has no words.
     quarters = frames.reshape(3, 3, 128, 2, 128, 3)[:, :, 65:, :, 65:].mean((1, 2, 4, 5))
     assert quarters.tolist() == [[100, 150], [200, 150], [200, 200]]
+    cut = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 1))
+    np.testing.assert_array_equal(cut[0], frames[:1])
+
+
+def test_a_gif_of_the_model_stays_small(tmp_path):
+    """Noise costs more than anything that a model could show; an MP4 has all frames."""
+    parse = tool("export_video").parse
+    chosen = parse(["--logdir=x", "--out=a.GIF", "--what=openloop"])
+    random = np.random.default_rng(0)
+    column = model_videos.Column(
+        random.integers(0, 256, (500, 3, 64, 64, 3), np.uint8), np.arange(500)
+    )
+    labels = model_videos.open_loop_labels(50)
+    clips = model_videos.clips([column], labels, chosen.size, chosen.frames)
+    path = video_files.save_clips(tmp_path / "a.gif", clips, chosen.fps)
+    assert len(decoded(path)) == chosen.frames >= 50 and path.stat().st_size < 3e6
+    chosen = parse(["--logdir=x", "--out=a.gif", "--what=memory", "--frames=500", "--size=256"])
+    assert (chosen.size, chosen.frames) == (256, 500)
+    for words in (["--out=a.mp4", "--what=openloop"], ["--out=a.gif"]):
+        chosen = parse(["--logdir=x", *words])
+        assert chosen.size == 256 and chosen.frames > 1e6
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def memory_labels(sigma: float, resample: bool) -> Labels:
 
 
 def clips(
-    columns: Sequence[Column], labels: Labels, size: int, length: int = 50
+    columns: Sequence[Column], labels: Labels, size: int, most: int, length: int = 50
 ) -> Iterator[np.ndarray]:
     """Columns side by side in pieces of at most `length` frames, uint8 [T, 3 * size, N * size, 3].
 
@@ -81,8 +81,9 @@ def clips(
 
     Args:
       size: of each picture in pixels.
+      most: frames in all; later ones are left out.
     """
-    total = max(len(column.steps) for column in columns)
+    total = min(most, max(len(column.steps) for column in columns))
     for start in range(0, total, length):
         frames = range(start, min(start + length, total))
         yield np.stack([_frame(columns, frame, labels(frame), size) for frame in frames])
