@@ -23,6 +23,8 @@ class Panel:
     rotation: float
     test_rotation: float
 
+    xlabel = "environment steps"
+
     @property
     def title(self) -> str:
         """The task, and the rotation where there is one."""

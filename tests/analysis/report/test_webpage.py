@@ -25,6 +25,7 @@ from clion_tf.analysis.report import (
     run_section,
     small_figures,
     tensorboard_events,
+    weighting_figures,
 )
 from clion_tf.analysis.report.report_sources import find
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
@@ -447,7 +448,7 @@ def test_null_in_diagnostics_is_drawn_as_a_gap(tmp_path):
     _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
     assert damage == [] and np.isnan(parts["decoding"]["error"]).all()
     assert recorded_diagnostics.augmented_shares(tmp_path / "diagnostics")[0].size == 0
-    assert len(run_section.weighting.figures(parts)) == 7
+    assert len(weighting_figures.figures(parts)) == 7
 
 
 def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
@@ -461,8 +462,8 @@ def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
         }
     add_diagnostics(tmp_path, entry)
     _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
-    assert damage == [] and len(run_section.weighting.figures(parts)) == 5
-    np.testing.assert_array_equal(run_section.weighting._steps(parts["weights"])[:2], [1, 2])
+    assert damage == [] and len(weighting_figures.figures(parts)) == 5
+    np.testing.assert_array_equal(weighting_figures.steps_of(parts["weights"])[:2], [1, 2])
 
 
 def test_evaluator_off_has_no_weights(tmp_path):
