@@ -58,9 +58,7 @@ LIMITS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    file = (
-        None if options.json is None else tool_checks.output_file(options.json, (".json",), "json")
-    )
+    file = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
     if any(options.memory_noise) and saved.config.agent != "clion":
         raise command.UsageError(f"--memory_noise: --agent={saved.config.agent} has no memory h")
@@ -123,7 +121,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help="environments side by side; as many as cores",
     )  # fmt: skip
     parser.add_argument(
-        "--seed", type=tool_checks.seed, metavar="N", help="of episodes and policy; the run's"
+        "--seed", type=tool_checks.count, metavar="N", help="of episodes and policy; the run's"
     )
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--json", metavar="FILE", help="write all returns there")

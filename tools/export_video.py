@@ -51,7 +51,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
     add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
     add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=tool_checks.seed, help="of episodes and policy; the run's by default")
+    add("--seed", type=tool_checks.count, help="of episodes and policy; the run's by default")
     add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
-    out = tool_checks.output_file(options.out, SUFFIXES) if options.out else None
+    out = tool_checks.output_file(options.out, SUFFIXES)
     if options.robustness:
         return robustness(options, out)
     if options.save and not user_path(options.save).absolute().parent.is_dir():

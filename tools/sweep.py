@@ -118,7 +118,7 @@ def _seeds(text: str) -> list[int]:
     try:
         if "," not in text:
             return list(range(command.positive(text)))
-        return [tool_checks.seed(word) for word in text.split(",") if word.strip()]
+        return [tool_checks.count(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
         raise UsageError(f"--seeds={text}: a number of seeds, or seeds such as 0,3,7") from error
 
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
         help="of a run, default 0; 0.5: two runs share one",
     )  # fmt: skip
     parser.add_argument(
-        "--retries", type=_count, default=3, metavar="N",
+        "--retries", type=tool_checks.count, default=3, metavar="N",
         help="failures in a row, without getting further, after which a run is given up; default 3",
     )  # fmt: skip
     parser.add_argument("--dry_run", action="store_true", help="print the runs and their commands")
@@ -159,10 +159,6 @@ def _parser() -> argparse.ArgumentParser:
         "--gather", action="store_true", help="only gather results of what is there"
     )
     return parser
-
-
-def _count(text: str) -> int:
-    return int(tool_checks.seed(text))
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Original:
         self, folders: Sequence[pathlib.Path], everything: pathlib.Path,
         save: pathlib.Path | None, length: int,
     ) -> tuple[list[dict], dict]:  # fmt: skip
-        """What it says of each folder's episode, and its count; see `its_episodes`.
+        """What it says of each folder's episode, and its count; see `original_episodes`.
 
         Raises:
           ExchangeError: if it cannot be run or fails.
