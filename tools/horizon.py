@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(report(saved, found, lines, reward_max)))
     draw(out, saved.config, found, lines, reward_max)
     if table is not None:
-        tool_checks.write_json(table, as_json(saved, found, lines, reward_max), indent=2)
+        tool_checks.write_json(table, as_json(saved, found, lines, reward_max), allow_nan=False)
     return command.OK
 
 

@@ -103,6 +103,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
     add("--out", metavar="FILE", help="write all numbers there, .json")
     options = parser.parse_args(arguments)
+    options.seeds = list(dict.fromkeys(options.seeds))
     for name in ("anew", "anew_moments"):
         if getattr(options, name) and not options.from_checkpoint:
             parser.error(f"--{name}: without --from_checkpoint all is new")

@@ -20,12 +20,12 @@ from clion_tf.logdir.run_folder import LogdirError
 def output_file(
     name: str | None, suffixes: Sequence[str], option: str = "out"
 ) -> pathlib.Path | None:
-    """The path of a file that can be written and has one of the suffixes; None without a name.
+    """The path of a file that can be written and has one of the suffixes; None for None.
 
     Raises:
       UsageError: if it cannot, or has another.
     """
-    if not name:
+    if name is None:
         return None
     path = user_path(name)
     if path.suffix.lower() not in suffixes:
@@ -82,17 +82,17 @@ def sees_images(trained: TrainedAgent) -> None:
         raise UsageError(f"{trained.config.logdir}: its agent sees no images")
 
 
-def write_json(path: pathlib.Path, content: Any, indent: int = 1) -> None:
-    """Writes a JSON file, whole or not at all."""
+def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
+    """Writes a JSON file, whole or not at all; `how` is json.dumps'."""
     with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=indent).encode() + b"\n")
+        file.write(json.dumps(content, **{"indent": 1, **how}).encode() + b"\n")
 
 
 def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
-    """An argument of some of a kind, with commas between them, each once."""
+    """An argument of some of a kind, with commas between them."""
 
     def parse(text: str) -> list:
-        return list(dict.fromkeys(kind(word) for word in text.split(",")))
+        return [kind(word) for word in text.split(",")]
 
     parse.__name__ = kind.__name__  # For argparse's errors.
     return parse
