@@ -40,7 +40,7 @@ help:
 	@echo '                here FLAGS is $(FLAGS) by default'
 	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
 	@echo 'make test-slow  set up, then see that CLION, Dreamer and DrQ learn a cheap task (minutes)'
-	@echo 'make lint     set up, then check the code with ruff'
+	@echo 'make lint     set up, then check the code with ruff, the types with mypy'
 	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
 	@echo 'make opengl   see that pictures can be rendered without a display'
 	@echo 'make browser  see that there is a browser, with which tests look at reports'
@@ -89,6 +89,7 @@ train: $(INSTALLED) opengl
 lint: $(INSTALLED)
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
+	$(VENV)/bin/python -m mypy
 
 # On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
 test: $(INSTALLED) opengl browser
@@ -98,5 +99,5 @@ test-slow: $(INSTALLED)
 	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest -m slow $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -95,6 +95,7 @@ setup(
             # A test builds the wheel with it.
             "setuptools>=77",
             "ruff>=0.15",
+            "mypy>=2.4,<3",
         ],
     },
 )

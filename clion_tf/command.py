@@ -1,4 +1,4 @@
-"""What the command lines in `tools/` share: exit codes, and errors in one line.
+"""What the command lines in `tools/` share: argparse, one-line refusals, errors of their own.
 
 A tool is the script `tools/evaluate.py` and, where this package is installed, `clion-evaluate`; its
 help and errors are the same. Tools use argparse, not absl as training does: they take several
@@ -6,53 +6,40 @@ values of an option (`--logdirs logdir/*`) and sub-commands, which absl has not.
 """
 
 import argparse
-import contextlib
 import functools
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
-from clion_tf.config import ConfigError
-from clion_tf.console import FAILED, REFUSED, fail, guarded
-from clion_tf.envs import EnvError, UnknownTaskError
-from clion_tf.files import PathError
-from clion_tf.logdir.checkpoints import CheckpointError
-from clion_tf.logdir.run_folder import LogdirError
-from clion_tf.replay.replay_buffer import ReplayError
+from clion_tf import console
+from clion_tf.console import FAILED, OK, REFUSED, Refused, UserError
 
-OK = 0
-INTERRUPTED = 128 + signal.SIGINT
-TERMINATED = 128 + signal.SIGTERM
+__all__ = ["FAILED", "OK", "Failure", "UsageError", "parser", "progress", "run", "tool"]
 
 Main = Callable[[Sequence[str] | None], int]
 
 
-class UsageError(ValueError):
+class UsageError(Refused, ValueError):
     """Options or files that a tool cannot work with; the message is one line."""
 
 
-class Failure(RuntimeError):
+class Failure(UserError, RuntimeError):
     """Work that did not end well; the message is one line."""
-
-
-REFUSALS = (UsageError, ConfigError, LogdirError, CheckpointError, PathError, UnknownTaskError)
 
 
 class _Parser(argparse.ArgumentParser):
     """Refuses in one line; the options are told by `--help`."""
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         tool = self.prog.split()[0].removeprefix("clion-").replace("-", "_")
-        self.exit(fail(tool, REFUSED, f"{message}; see --help"))
+        self.exit(console.fail(tool, REFUSED, f"{message}; see --help"))
 
-    def print_help(self, file: TextIO | None = None) -> None:
+    def print_help(self, file: Any = None) -> None:
         """As argparse does, but what cannot be printed is an error."""
         (sys.stdout if file is None else file).write(self.format_help())
 
 
-def parser(name: str, doc: str, **others) -> argparse.ArgumentParser:
+def parser(name: str, doc: str, **others: Any) -> argparse.ArgumentParser:
     """A tool's parser, whose `--help` shows a module's docstring as it is."""
     kind, prog = argparse.RawDescriptionHelpFormatter, f"clion-{name.replace('_', '-')}"
     return _Parser(prog=prog, description=doc, formatter_class=kind, **others)
@@ -88,34 +75,16 @@ def run(name: str, main: Main, arguments: Sequence[str] | None = None) -> int:
     """Calls a tool's `main` and returns the exit code; what can go wrong becomes one line."""
 
     def work() -> int:
-        try:
-            with _ending_cleanly():
-                return main(arguments)
-        except REFUSALS as error:
-            return fail(name, REFUSED, error)
-        except UnicodeError as error:  # A name or a file of other bytes, where text is needed.
-            return fail(name, REFUSED, f"not UTF-8: {error}")
-        except (Failure, EnvError, ReplayError) as error:
-            return fail(name, FAILED, error)
-        except MemoryError as error:
-            return fail(name, FAILED, f"out of memory ({error})")
-        except KeyboardInterrupt:
-            return INTERRUPTED
+        with console.exit_on_terminate():
+            return main(arguments)
 
-    return guarded(name, work, ("stdout", "stderr"))
+    return console.run(name, work)
 
 
-@contextlib.contextmanager
-def _ending_cleanly() -> Iterator[None]:
-    """SIGTERM raises SystemExit here, so that half a file or a worker is not left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may say what a signal does.
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def load_tensorflow() -> None:
+    """For tools, whose stderr is theirs; `clion_tf.load` leaves the process's alone."""
+    with console.quiet_import():
+        from clion_tf.agents import make_agent  # noqa: F401
 
 
 def progress(text: str) -> None:

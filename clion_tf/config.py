@@ -7,32 +7,43 @@ The absl flags of the command line are made from this table; nothing mutates the
 """
 
 import dataclasses
+import functools
+import itertools
 import math
 import pathlib
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
 
 from clion_tf import presets
+from clion_tf.console import Refused
 from clion_tf.files import unprintable
 
 
-class ConfigError(ValueError):
+class ConfigError(Refused, ValueError):
     """An option, or a combination of options, that cannot work; the message is one line."""
 
 
 def _option(
-    default: Any, help_: str, source: str, choices: Sequence[str] = (), resume=False, earlier=None
-):
+    group: str,
+    default: Any,
+    help_: str,
+    source: str,
+    choices: Sequence[str] = (),
+    resume: bool = False,
+    earlier: Any = None,
+) -> Any:
     """A field of Config.
 
     Args:
+      group: heading in the help.
       resume: whether a run may be continued with another value.
       earlier: what held before there was the option, where that is not the default.
     """
     metadata = {
+        "group": group,
         "help": help_,
         "source": source,
         "choices": tuple(choices),
@@ -45,138 +56,141 @@ def _option(
 @dataclasses.dataclass(frozen=True)
 class Config:
     # fmt: off
-    # Run. "Environment steps" always count simulator control steps, action repeat included.
-    logdir: str = _option("", "Folder of the run; the same command run again goes on in it.", "ours", resume=True)
-    seed: int = _option(0, "Seed of everything random: weights, batches, noise, episodes.", "ours")
-    steps: int = _option(5_000_000, "Environment steps at which the run ends.", "Dreamer", resume=True)
-    eval_every: int = _option(10_000, "Environment steps between evaluations.", "Dreamer", resume=True)
-    eval_episodes: int = _option(1, "Episodes per evaluation.", "Dreamer", resume=True)
-    log_every: int = _option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
-    summary: bool = _option(False, "Print all layers of the networks at the start, not a line for each network.", "ours", resume=True)
-    log_images: bool = _option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
-    video: str = _option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
-    save_every: int = _option(1_000, "Environment steps between checkpoints, each at the end of an episode; 0: by save_seconds only.", "ours", resume=True)
-    save_seconds: float = _option(0.0, "Seconds between checkpoints, where those are over before save_every's steps; 0: by steps only.", "ours", resume=True)
-    keep_checkpoints: int = _option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
-    lock: bool = _option(True, "Keep other runs out of the folder by a lock; --nolock where the file system has none.", "ours", resume=True)
-    device: str = _option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
-    precision: str = _option("auto", "Compute type; auto is bf16 or 16 on GPUs that have it, 32 on CPUs.", "ours", ("auto", "32", "16", "bf16"), resume=True)
-    deterministic: bool = _option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
-    jit: str = _option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
+    # "Environment steps" always count simulator control steps, action repeat included.
+    option = functools.partial(_option, "Run")
+    logdir: str = option("", "Folder of the run; the same command run again goes on in it.", "ours", resume=True)
+    seed: int = option(0, "Seed of everything random: weights, batches, noise, episodes.", "ours")
+    steps: int = option(5_000_000, "Environment steps at which the run ends.", "Dreamer", resume=True)
+    eval_every: int = option(10_000, "Environment steps between evaluations.", "Dreamer", resume=True)
+    eval_episodes: int = option(1, "Episodes per evaluation.", "Dreamer", resume=True)
+    log_every: int = option(1_000, "Environment steps between lines of training metrics.", "Dreamer", resume=True)
+    summary: bool = option(False, "Print all layers of the networks at the start, not a line for each network.", "ours", resume=True)
+    log_images: bool = option(True, "Write open-loop and memory pictures at each evaluation.", "Dreamer", resume=True)
+    video: str = option("mp4", "Format of the saved evaluation episodes.", "ours", ("mp4", "gif", "none"), resume=True)
+    save_every: int = option(1_000, "Environment steps between checkpoints, each at the end of an episode; 0: by save_seconds only.", "ours", resume=True)
+    save_seconds: float = option(0.0, "Seconds between checkpoints, where those are over before save_every's steps; 0: by steps only.", "ours", resume=True)
+    keep_checkpoints: int = option(3, "How many of the newest checkpoints to keep.", "ours", resume=True)
+    lock: bool = option(True, "Keep other runs out of the folder by a lock; --nolock where the file system has none.", "ours", resume=True)
+    device: str = option("auto", "Where the learner runs; auto takes a GPU if there is one.", "ours", ("auto", "cpu", "gpu"), resume=True)
+    precision: str = option("auto", "Compute type; auto is bf16 or 16 on GPUs that have it, 32 on CPUs.", "ours", ("auto", "32", "16", "bf16"), resume=True)
+    deterministic: bool = option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
+    jit: str = option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
-    agent: str = _option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads only the drq_ options and those that are no network's.", "ours", ("clion", "drq"))
-    strategy: str = _option("none", "Split each batch over this machine's GPUs (mirrored) or over the processes of TF_CONFIG (multiworker).", "ours", ("none", "mirrored", "multiworker"), resume=True)
+    agent: str = option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads only the drq_ options and those that are no network's.", "ours", ("clion", "drq"))
+    strategy: str = option("none", "Split each batch over this machine's GPUs (mirrored) or over the processes of TF_CONFIG (multiworker).", "ours", ("none", "mirrored", "multiworker"), resume=True)
 
-    # Environment.
-    task: str = _option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")
-    observe: str = _option("auto", "What the agent sees; auto: images, and the vector where the task itself observes both.", "ours", ("auto", "image", "vector", "both"))
-    action_repeat: int = _option(2, "Control steps for which an action is held.", "CLION")
-    time_limit: int = _option(1000, "Longest episode, in environment steps.", "CLION")
-    prefill: int = _option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
-    rotation_degrees: float = _option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
-    test_rotation_degrees: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
-    rotation_fill: str = _option("edge", "What lies outside a rotated image: its edge repeated, or black.", "ours", ("edge", "black"))
-    rotation_per: str = _option("frame", "Rotate each frame by an angle of its own, or all of an episode by one.", "ours", ("frame", "episode"))
-    blank_frames: float = _option(0.0, "Probability with which an observed frame is grey (and its vector zero), so that the agent has to remember.", "ours")
-    test_blank_frames: float = _option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
-    stack_rotation: str = _option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
-    env_restarts: int = _option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
-    episode_failures: int = _option(3, "Failures in the same way after which an episode is skipped; 0: none is.", "ours", resume=True)
-    envs: int = _option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
-    worker_timeout: float = _option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
+    option = functools.partial(_option, "Environment")
+    task: str = option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")
+    observe: str = option("auto", "What the agent sees; auto: images, and the vector where the task itself observes both.", "ours", ("auto", "image", "vector", "both"))
+    action_repeat: int = option(2, "Control steps for which an action is held.", "CLION")
+    time_limit: int = option(1000, "Longest episode, in environment steps.", "CLION")
+    prefill: int = option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
+    rotation_degrees: float = option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
+    test_rotation_degrees: float = option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    rotation_fill: str = option("edge", "What lies outside a rotated image: its edge repeated, or black.", "ours", ("edge", "black"))
+    rotation_per: str = option("frame", "Rotate each frame by an angle of its own, or all of an episode by one.", "ours", ("frame", "episode"))
+    blank_frames: float = option(0.0, "Probability with which an observed frame is grey (and its vector zero), so that the agent has to remember.", "ours")
+    test_blank_frames: float = option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")
+    stack_rotation: str = option("independent", "DrQ's three stacked frames: each rotated by its own angle, or all by the same.", "CLION", ("independent", "same"))
+    env_restarts: int = option(10, "Failed environments restarted within an hour before the run stops.", "ours", resume=True)
+    episode_failures: int = option(3, "Failures in the same way after which an episode is skipped; 0: none is.", "ours", resume=True)
+    envs: int = option(1, "Environments that play side by side, with one call of the policy for all.", "ours", resume=True)
+    worker_timeout: float = option(120.0, "Seconds after which a silent environment worker counts as hung.", "ours", resume=True)
 
-    # Replay.
-    batch_size: int = _option(50, "Sequences in a batch, B.", "CLION")
-    batch_length: int = _option(50, "Frames in a sequence, L (Table 3 prints 15, see table3_literal).", "Dreamer")
-    replay_capacity: int = _option(0, "Environment steps kept on disk, the oldest episodes go; 0: all.", "ours", resume=True)
-    dataset_balance: bool = _option(False, "Draw the ends of episodes more often.", "Dreamer")
+    option = functools.partial(_option, "Replay")
+    batch_size: int = option(50, "Sequences in a batch, B.", "CLION")
+    batch_length: int = option(50, "Frames in a sequence, L (Table 3 prints 15, see table3_literal).", "Dreamer")
+    replay_capacity: int = option(0, "Environment steps kept on disk, the oldest episodes go; 0: all.", "ours", resume=True)
+    dataset_balance: bool = option(False, "Draw the ends of episodes more often.", "Dreamer")
 
-    # World model.
-    deter_size: int = _option(200, "Units of the memory h.", "Dreamer")
-    stoch_size: int = _option(30, "Units of the stochastic state s.", "Dreamer")
-    hidden_size: int = _option(200, "Units of the dense layers in the RSSM.", "Dreamer")
-    num_units: int = _option(400, "Units of the dense layers in reward, value, action and discount.", "Dreamer")
-    cnn_depth: int = _option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
-    dense_act: str = _option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "leaky_relu"))
-    cnn_act: str = _option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "leaky_relu"))
-    rssm_min_std: float = _option(0.1, "Smallest standard deviation of s.", "Dreamer")
-    free_nats: float = _option(3.0, "The mean KL below which it is not minimised.", "CLION")
-    kl_scale: float = _option(1.0, "Scale of the KL.", "Dreamer")
-    pcont: str = _option("auto", "Predict the discount; auto: for tasks that may terminate, all but dm_control's (and its lqr).", "Dreamer", ("auto", "True", "False"))
-    pcont_scale: float = _option(10.0, "Scale of the discount loss.", "Dreamer")
+    option = functools.partial(_option, "World model")
+    deter_size: int = option(200, "Units of the memory h.", "Dreamer")
+    stoch_size: int = option(30, "Units of the stochastic state s.", "Dreamer")
+    hidden_size: int = option(200, "Units of the dense layers in the RSSM.", "Dreamer")
+    num_units: int = option(400, "Units of the dense layers in reward, value, action and discount.", "Dreamer")
+    cnn_depth: int = option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
+    dense_act: str = option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "leaky_relu"))
+    cnn_act: str = option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "leaky_relu"))
+    rssm_min_std: float = option(0.1, "Smallest standard deviation of s.", "Dreamer")
+    free_nats: float = option(3.0, "The mean KL below which it is not minimised.", "CLION")
+    kl_scale: float = option(1.0, "Scale of the KL.", "Dreamer")
+    pcont: str = option("auto", "Predict the discount; auto: for tasks that may terminate, all but dm_control's (and its lqr).", "Dreamer", ("auto", "True", "False"))
+    pcont_scale: float = option(10.0, "Scale of the discount loss.", "Dreamer")
 
-    # Constraints (eq. 2).
-    beta1: float = _option(0.01, "Scale of the embedding constraint; 0 is off.", "CLION")
-    beta2: float = _option(0.5, "Scale of the decoding constraint; 0 is off.", "CLION")
-    delta1: float = _option(0.0, "Margin of the embedding constraint, a distance.", "CLION")
-    delta2: float = _option(0.0, "Margin of the decoding constraint, a distance.", "CLION")
-    constraint_degrees: float = _option(5.0, "Embedding constraint: rotate each image by U(-x, x) degrees.", "CLION")
-    embedding_gradient: str = _option("both", "Embedding constraint: move both embeddings or only the rotated one.", "ours", ("both", "rotated"))
-    sigma_h: float = _option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
-    decoding_target: str = _option("reconstruction", "Decoding constraint: compare with what un-noised memory decodes to, or with the image.", "CLION", ("reconstruction", "observation"), earlier="observation")
-    constraint_norm: str = _option("squared", "Both constraints: the squared distance less delta^2, or the distance less delta.", "ours", ("squared", "euclidean"))
-    sigma_units: str = _option("absolute", "sigma_h and sigma1 in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
+    option = functools.partial(_option, "Constraints (eq. 2)")
+    beta1: float = option(0.01, "Scale of the embedding constraint; 0 is off.", "CLION")
+    beta2: float = option(0.5, "Scale of the decoding constraint; 0 is off.", "CLION")
+    delta1: float = option(0.0, "Margin of the embedding constraint, a distance.", "CLION")
+    delta2: float = option(0.0, "Margin of the decoding constraint, a distance.", "CLION")
+    constraint_degrees: float = option(5.0, "Embedding constraint: rotate each image by U(-x, x) degrees.", "CLION")
+    embedding_gradient: str = option("both", "Embedding constraint: move both embeddings or only the rotated one.", "ours", ("both", "rotated"))
+    sigma_h: float = option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
+    decoding_target: str = option("reconstruction", "Decoding constraint: compare with what un-noised memory decodes to, or with the image.", "CLION", ("reconstruction", "observation"), earlier="observation")
+    constraint_norm: str = option("squared", "Both constraints: the squared distance less delta^2, or the distance less delta.", "ours", ("squared", "euclidean"))
+    sigma_units: str = option("absolute", "sigma_h and sigma1 in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
 
-    # Memory augmentation (eq. 3).
-    augmentations: int = _option(1, "Augmented copies A of each start state; 0 is off.", "ours")
-    sigma1: float = _option(0.1, "Augmentation: standard deviation of the noise on h.", "ours")
-    sigma2: float = _option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
+    option = functools.partial(_option, "Memory augmentation (eq. 3)")
+    augmentations: int = option(1, "Augmented copies A of each start state; 0 is off.", "ours")
+    sigma1: float = option(0.1, "Augmentation: standard deviation of the noise on h.", "ours")
+    sigma2: float = option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
 
-    # Evaluator and reliability weights (eqs. 4 and 5).
-    evaluator: bool = _option(True, "Weight imagined transitions by how real they look.", "CLION")
-    evaluator_layers: int = _option(3, "Hidden layers of the evaluator.", "ours")
-    evaluator_units: int = _option(400, "Units of a hidden layer of the evaluator.", "ours")
-    evaluator_objective: str = _option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
-    overshoot: int = _option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
-    overshoot_from: str = _option("posterior", "Where the fakes start: at posterior states, at these with augmentation's noise, or one of each.", "CLION", ("posterior", "augmented", "both"))
-    weighting: str = _option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
-    weight_gradient: bool = _option(False, "Let the actor's gradient flow through the weights.", "ours")
+    option = functools.partial(_option, "Evaluator and reliability weights (eqs. 4 and 5)")
+    evaluator: bool = option(True, "Weight imagined transitions by how real they look.", "CLION")
+    evaluator_layers: int = option(3, "Hidden layers of the evaluator.", "ours")
+    evaluator_units: int = option(400, "Units of a hidden layer of the evaluator.", "ours")
+    evaluator_objective: str = option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
+    overshoot: int = option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
+    overshoot_from: str = option("posterior", "Where the fakes start: at posterior states, at these with augmentation's noise, or one of each.", "CLION", ("posterior", "augmented", "both"))
+    weighting: str = option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
+    weight_gradient: bool = option(False, "Let the actor's gradient flow through the weights.", "ours")
 
-    # Behaviour (eqs. 6 to 9).
-    horizon: int = _option(15, "Imagined steps H (Table 3 prints 50, see table3_literal).", "Dreamer")
-    from_start: bool = _option(True, "Imagined trajectories begin at their start state z_0: it is weighted, valued and acted from; Dreamer's begin one step later.", "CLION", earlier=False)
-    discount: float = _option(0.99, "Discount gamma of an agent step.", "CLION")
-    disclam: float = _option(0.95, "Lambda of the lambda-return.", "CLION")
-    action_init_std: float = _option(5.0, "The action model's first standard deviation, before tanh.", "Dreamer")
-    action_mean_scale: float = _option(5.0, "Bound of the action model's mean, before tanh.", "Dreamer")
-    action_min_std: float = _option(1e-4, "Smallest standard deviation of the action model, before tanh.", "Dreamer")
-    expl: str = _option("auto", "Exploration; auto: Gaussian for boxes, epsilon-greedy for discrete actions.", "ours", ("auto", "additive_gaussian", "epsilon_greedy", "completely_random"))
-    expl_amount: float = _option(0.3, "Noise on training actions: standard deviation or epsilon.", "Dreamer")
-    expl_decay: float = _option(0.0, "Environment steps in which expl_amount halves; 0: never.", "Dreamer")
-    expl_min: float = _option(0.0, "Smallest expl_amount while it decays.", "Dreamer")
-    eval_action: str = _option("densest", "Evaluation: densest of 100 samples, the mean's action, or a sample.", "Dreamer", ("densest", "mean", "sample"), resume=True)
-    eval_noise: float = _option(0.0, "Exploration amount in evaluation episodes.", "Dreamer", resume=True)
+    option = functools.partial(_option, "Behaviour (eqs. 6 to 9)")
+    horizon: int = option(15, "Imagined steps H (Table 3 prints 50, see table3_literal).", "Dreamer")
+    from_start: bool = option(True, "Imagined trajectories begin at their start state z_0: it is weighted, valued and acted from; Dreamer's begin one step later.", "CLION", earlier=False)
+    discount: float = option(0.99, "Discount gamma of an agent step.", "CLION")
+    disclam: float = option(0.95, "Lambda of the lambda-return.", "CLION")
+    action_init_std: float = option(5.0, "The action model's first standard deviation, before tanh.", "Dreamer")
+    action_mean_scale: float = option(5.0, "Bound of the action model's mean, before tanh.", "Dreamer")
+    action_min_std: float = option(1e-4, "Smallest standard deviation of the action model, before tanh.", "Dreamer")
+    expl: str = option("auto", "Exploration; auto: Gaussian for boxes, epsilon-greedy for discrete actions.", "ours", ("auto", "additive_gaussian", "epsilon_greedy", "completely_random"))
+    expl_amount: float = option(0.3, "Noise on training actions: standard deviation or epsilon.", "Dreamer")
+    expl_decay: float = option(0.0, "Environment steps in which expl_amount halves; 0: never.", "Dreamer")
+    expl_min: float = option(0.0, "Smallest expl_amount while it decays.", "Dreamer")
+    eval_action: str = option("densest", "Evaluation: densest of 100 samples, the mean's action, or a sample.", "Dreamer", ("densest", "mean", "sample"), resume=True)
+    eval_noise: float = option(0.0, "Exploration amount in evaluation episodes.", "Dreamer", resume=True)
 
-    # Training.
-    pretrain: int = _option(100, "Updates before the first episode with the agent.", "Dreamer")
-    train_every: int = _option(1000, "Environment steps between two phases of updates, T.", "CLION")
-    train_steps: int = _option(100, "Updates in a phase, C.", "CLION")
-    updates_per_call: int = _option(0, "Updates in one call of the compiled function, with the same results; 0: 10 on GPUs, 1 on CPUs.", "ours", resume=True)
-    overlap: bool = _option(False, "Collect each episode while the updates before it are made, with the policy from before them.", "ours")
-    model_lr: float = _option(6e-4, "Adam's learning rate for the world model.", "CLION")
-    value_lr: float = _option(8e-5, "Adam's learning rate for the critic.", "CLION")
-    actor_lr: float = _option(8e-5, "Adam's learning rate for the actor.", "CLION")
-    evaluator_lr: float = _option(3e-4, "Adam's learning rate for the evaluator.", "ours")
-    grad_clip: float = _option(100.0, "Largest global norm of a network's gradient.", "CLION")
-    max_bad_updates: int = _option(50, "Skipped updates in a row (losses or gradients not finite) before the run goes back, once, to its checkpoint.", "ours", resume=True)
+    option = functools.partial(_option, "Training")
+    pretrain: int = option(100, "Updates before the first episode with the agent.", "Dreamer")
+    train_every: int = option(1000, "Environment steps between two phases of updates, T.", "CLION")
+    train_steps: int = option(100, "Updates in a phase, C.", "CLION")
+    updates_per_call: int = option(0, "Updates in one call of the compiled function, with the same results; 0: 10 on GPUs, 1 on CPUs.", "ours", resume=True)
+    overlap: bool = option(False, "Collect each episode while the updates before it are made, with the policy from before them.", "ours")
+    model_lr: float = option(6e-4, "Adam's learning rate for the world model.", "CLION")
+    value_lr: float = option(8e-5, "Adam's learning rate for the critic.", "CLION")
+    actor_lr: float = option(8e-5, "Adam's learning rate for the actor.", "CLION")
+    evaluator_lr: float = option(3e-4, "Adam's learning rate for the evaluator.", "ours")
+    grad_clip: float = option(100.0, "Largest global norm of a network's gradient.", "CLION")
+    max_bad_updates: int = option(50, "Skipped updates in a row (losses or gradients not finite) before the run goes back, once, to its checkpoint.", "ours", resume=True)
 
-    # DrQ, with --agent=drq; flags/drq.flags sets the shared options to its values.
-    drq_image_size: int = _option(84, "Height and width of DrQ's images in pixels.", "DrQ")
-    drq_filters: int = _option(32, "Filters of each of the four convolutions.", "DrQ")
-    drq_feature_dim: int = _option(50, "Size of the encoder's projections.", "DrQ")
-    drq_units: int = _option(1024, "Units of a hidden layer of actor and critics.", "DrQ")
-    drq_pad: int = _option(4, "Random shifts: pixels of padding around an image; 0: no shift.", "DrQ")
-    drq_targets: int = _option(2, "Augmentations averaged in the target, K.", "DrQ")
-    drq_online: int = _option(2, "Augmentations averaged in the critic's loss, M.", "DrQ")
-    drq_init_temperature: float = _option(0.1, "First temperature, the weight of the entropy.", "DrQ")
-    drq_lr: float = _option(1e-3, "Adam's learning rate for critic, actor and temperature.", "DrQ")
-    drq_tau: float = _option(0.01, "Share of the critic that its target takes over in a step.", "DrQ")
-    drq_actor_every: int = _option(2, "Updates of the critic for each of actor and temperature.", "DrQ")
-    drq_target_every: int = _option(2, "Updates of the critic for each step of its target.", "DrQ")
+    # --agent=drq; flags/drq.flags sets the shared options to its values.
+    option = functools.partial(_option, "DrQ")
+    drq_image_size: int = option(84, "Height and width of DrQ's images in pixels.", "DrQ")
+    drq_filters: int = option(32, "Filters of each of the four convolutions.", "DrQ")
+    drq_feature_dim: int = option(50, "Size of the encoder's projections.", "DrQ")
+    drq_units: int = option(1024, "Units of a hidden layer of actor and critics.", "DrQ")
+    drq_pad: int = option(4, "Random shifts: pixels of padding around an image; 0: no shift.", "DrQ")
+    drq_targets: int = option(2, "Augmentations averaged in the target, K.", "DrQ")
+    drq_online: int = option(2, "Augmentations averaged in the critic's loss, M.", "DrQ")
+    drq_init_temperature: float = option(0.1, "First temperature, the weight of the entropy.", "DrQ")
+    drq_lr: float = option(1e-3, "Adam's learning rate for critic, actor and temperature.", "DrQ")
+    drq_tau: float = option(0.01, "Share of the critic that its target takes over in a step.", "DrQ")
+    drq_actor_every: int = option(2, "Updates of the critic for each of actor and temperature.", "DrQ")
+    drq_target_every: int = option(2, "Updates of the critic for each step of its target.", "DrQ")
 
     # fmt: on
+    del option
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _validate(self)
 
     @property
@@ -204,7 +218,25 @@ class Config:
         """K of the evaluator's fakes."""
         return self.overshoot or self.horizon
 
+    @property
+    def replay_transitions(self) -> int | None:
+        """Agent steps that the replay keeps; None: all."""
+        return self.replay_capacity // self.action_repeat or None
 
+    def exploration(self, steps: int) -> float:
+        """Exploration amount after so many environment steps (Dreamer)."""
+        amount = self.expl_amount
+        if self.expl_decay:
+            amount *= 0.5 ** (steps / self.expl_decay)
+        return max(self.expl_min, amount)
+
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+COMMON = (
+    "task", "logdir", "steps", "seed", "agent", "observe", "rotation_degrees", "envs",
+    "eval_every", "save_every", "device",
+)  # fmt: skip
+_WIDTH = 100
 # What switches every part of CLION off, so that the agent is Dreamer: flags/dreamer.flags.
 DREAMER = {
     "beta1": 0.0,
@@ -307,21 +339,22 @@ def _validate_agent(config: Config) -> None:
 
 def define_flags(values: flags.FlagValues) -> None:
     """Adds one absl flag for each option to `values`."""
-    define = {
+    define: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
         float: flags.DEFINE_float, str: flags.DEFINE_string,
     }  # fmt: skip
-    for field in dataclasses.fields(Config):
-        text = f"{field.metadata['help']} [{field.metadata['source']}]"
-        if field.metadata["choices"]:
-            text += f" One of: {', '.join(field.metadata['choices'])}."
-        define[type(field.default)](field.name, field.default, text, flag_values=values)
+    for field in FIELDS.values():
+        define[type(field.default)](
+            field.name, field.default, field.metadata["help"], flag_values=values
+        )
 
 
 class _Flags(flags.FlagValues):
     """Flags whose flagfiles may be presets, by name, also where a flagfile names another."""
 
-    def _get_flag_file_lines(self, filename, parsed_file_stack=None):
+    def _get_flag_file_lines(
+        self, filename: str, parsed_file_stack: list[str] | None = None
+    ) -> list[str]:
         if filename:
             try:
                 filename = presets.find(filename)
@@ -347,7 +380,8 @@ def parse(arguments: Iterable[str]) -> Config:
         raise ConfigError(f"{_bad_flagfile(arguments)}: cannot be read ({error})") from error
     if rest:
         raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
-    return Config(**{field.name: values[field.name].value for field in dataclasses.fields(Config)})
+    given: dict[str, Any] = {name: values[name].value for name in FIELDS}
+    return Config(**given)
 
 
 def _bad_flagfile(arguments: Sequence[str]) -> str:
@@ -362,12 +396,35 @@ def _bad_flagfile(arguments: Sequence[str]) -> str:
     return "--flagfile: a file that another one names"
 
 
-def usage() -> str:
-    """The help text of every option, and the presets."""
-    values = flags.FlagValues()
-    define_flags(values)
-    listed = f"presets, as --flagfile=cpu: {', '.join(presets.names())}"
-    return f"{values.get_help(include_special_flags=False)}\n\n{textwrap.fill(listed)}\n"
+def usage(full: bool = False) -> str:
+    """The help text of the options that matter most, or of all by group, and the presets."""
+    preset = ["  --flagfile=PRESET", "      Options from a file, or from one of the presets below."]
+    lines = []
+    if full:
+        for group, fields in itertools.groupby(FIELDS.values(), lambda f: f.metadata["group"]):
+            lines += [f"{group}:", "", *itertools.chain.from_iterable(map(_described, fields)), ""]
+    else:
+        lines += ["Options that matter most (--helpfull tells all):", "", *preset]
+        lines += [*itertools.chain.from_iterable(_described(FIELDS[name]) for name in COMMON), ""]
+    sources = "[CLION]: the default is the paper's; [Dreamer], [DrQ]: of the original code; [ours]."
+    listed = f"Presets, as --flagfile=cpu: {', '.join(presets.names())}."
+    return "\n".join([*lines, sources, *textwrap.wrap(listed, _WIDTH), ""])
+
+
+def _described(field: dataclasses.Field) -> list[str]:
+    """An option, its default and its help, as lines."""
+    value, choices = field.default, field.metadata["choices"]
+    word = f"--{field.name}={value}" if value != "" else f"--{field.name}=..."
+    if isinstance(value, bool):
+        word = f"--[no]{field.name} ({'on' if value else 'off'} by default)"
+    text = f"{field.metadata['help']} [{field.metadata['source']}]"
+    if choices:
+        text += f" One of: {', '.join(choices)}."
+    indent = " " * 6
+    return [
+        f"  {word}",
+        *textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent),
+    ]
 
 
 def to_flagfile(config: Config) -> str:
@@ -382,7 +439,6 @@ def from_flagfile(text: str) -> Config:
     return parse([*earlier, *(line for line in text.splitlines() if line)])
 
 
-FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 # What held before there was an option for it, where that is not the option's default.
 EARLIER = {
     name: field.metadata["earlier"]

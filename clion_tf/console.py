@@ -1,25 +1,43 @@
-"""How commands end and what they print: exit codes, signals, errors in one line, closed streams."""
+"""How commands end and what they print: exit codes, signals, errors in one line, closed streams.
+
+An error that a user can meet is a UserError, whose class says the exit code, or one of Python's own
+in `run`. Whatever else is raised is a defect, and shows as a traceback.
+"""
 
 import contextlib
-import importlib
 import os
 import signal
 import sys
 import tempfile
+import threading
+import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
+OK = 0
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
 REFUSED = 2  # It is not: bad options or files. Nothing was written.
 EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
 
 
-def guarded(name: str, work: Callable[[], int], needs: Sequence[str]) -> int:
-    """What `work` returns, once all that it has printed is out.
+class UserError(Exception):
+    """What did not end well; the message is one line for the user."""
+
+    exit_code = FAILED
+
+
+class Refused(UserError):
+    """What cannot be, by its options or files."""
+
+    exit_code = REFUSED
+
+
+def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "stderr")) -> int:
+    """The exit code of a command, once all that it has printed is out.
 
     Args:
       name: of the command, for errors.
-      work: prints to stdout and stderr; its OSErrors become one line here.
+      work: returns the code, and prints to stdout and stderr; its errors become one line here.
       needs: of these streams, those without which it is refused; the others may be closed.
     """
     for number, stream in open_descriptors():
@@ -31,11 +49,20 @@ def guarded(name: str, work: Callable[[], int], needs: Sequence[str]) -> int:
     try:
         code = work()
     except SystemExit as end:  # Of argparse, which has said all.
+        code = end.code if isinstance(end.code, int) else FAILED
         if broken := _flush(sys.stdout):
-            return fail(name, end.code or FAILED, broken)
+            return fail(name, code or FAILED, broken)
         raise
     except OSError as error:
         return fail(name, FAILED, _flush(sys.stdout) or error)
+    except UserError as error:
+        code = fail(name, error.exit_code, error)
+    except UnicodeError as error:  # A name or a file of other bytes, where text is needed.
+        code = fail(name, REFUSED, f"not UTF-8: {error}")
+    except MemoryError as error:
+        code = fail(name, FAILED, f"out of memory ({error})")
+    except KeyboardInterrupt:
+        code = EXIT_SIGNAL + signal.SIGINT
     if broken := _flush(sys.stdout):
         return fail(name, code or FAILED, broken)
     return code
@@ -105,18 +132,12 @@ def quiet_import() -> Iterator[None]:
             os.dup2(stderr, 2)
 
 
-def load_tensorflow() -> None:
-    """For command lines, whose stderr is theirs; `clion_tf.load` leaves the process's alone."""
-    with quiet_import():
-        importlib.import_module("clion_tf.agents.make_agent")
-
-
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
     received: list[int] = []
 
-    def note(number, frame):
+    def note(number: int, frame: types.FrameType | None) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -126,3 +147,16 @@ def stop_signals() -> Iterator[list[int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def exit_on_terminate() -> Iterator[None]:
+    """SIGTERM raises SystemExit here, so that half a file or a worker is not left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Only the main thread may say what a signal does.
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_SIGNAL + signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

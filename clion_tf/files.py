@@ -7,11 +7,13 @@ import pathlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from clion_tf.console import Refused
+
 # What a file system answers that cannot do a thing, whatever the file.
 UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
 
 
-class PathError(ValueError):
+class PathError(Refused, ValueError):
     """A path that cannot be one; the message is one line."""
 
 

@@ -1,11 +1,14 @@
 """Tiny agents and batches for tests; B, L, H and A all differ."""
 
+import contextlib
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
-from clion_tf.learning.losses import Tensors
 from clion_tf.learning.noise import GivenNoise, SeededNoise
 
 TINY = {
@@ -58,6 +61,19 @@ def seeded(seed: int = 0) -> SeededNoise:
 
 def weights(agent: Agent) -> dict[str, np.ndarray]:
     return {name: v.numpy() for name, v in agent.models.named_weights().items()}
+
+
+@contextlib.contextmanager
+def without_graphs() -> Iterator[None]:
+    """Updates take half a second, where building their graph takes eight.
+
+    For tests of what is done around updates; tests/agents has that graphs make the same ones.
+    """
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(False)
 
 
 class RecordedNoise:

@@ -3,29 +3,31 @@
 In this process where no environment is rendered in it: `main` starts workers for that.
 """
 
+import dataclasses
 import errno
 import fcntl
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from places import PATHS, ROOT
 
 from clion_tf import run
-from clion_tf.config import Config, to_flagfile
-from clion_tf.logdir.run_folder import in_use
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
+from clion_tf.config import Config, parse, to_flagfile
+from clion_tf.console import FAILED, REFUSED
+from clion_tf.logdir.run_folder import RunFolder
 
 
 @pytest.fixture
 def refuse(capfd):
     """Function of command-line words; asserts that they are refused, returns the line."""
 
-    def main(*words, code=run.REFUSED):
+    def main(*words, code=REFUSED):
         handlers = {s: signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)}
         assert run.main(words) == code
         out, err = capfd.readouterr()
@@ -58,11 +60,36 @@ def finished(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("word", ["--help", "-h", "--helpfull"])
-def test_help(word, capsys):
+def help_(capsys, word):
     assert run.main(["--task=nonsense", word]) == 0
     out, err = capsys.readouterr()
-    assert "--batch_length" in out and "Table 3 prints 15" in out and err == ""
+    assert err == "" and max(map(len, out.splitlines())) <= 100
+    return out
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_is_three_commands_and_a_dozen_options(word, capsys):
+    examples, options = help_(capsys, word).split("Options that matter most")
+    commands = [line for line in examples.splitlines() if line.startswith("    clion-train ")]
+    assert len(commands) == 3 and examples.splitlines()[2] == commands[0]
+    told = re.findall(r"^  --(?:\[no\])?(\w+)", options, re.M)
+    assert len(told) == 12 and {"task", "logdir", "flagfile", "steps", "seed"} <= set(told)
+    assert "--helpfull" in options and "table1_rotation" in options
+
+
+def test_the_commands_of_the_help_have_options_that_there_are():
+    lines = [line.split() for line in run.__doc__.splitlines() if line.startswith("    clion-")]
+    assert all(parse(words).logdir for _, *words in lines)
+
+
+def test_all_options_are_told_by_group(capsys):
+    out = help_(capsys, "--helpfull")
+    told = re.findall(r"^  --(?:\[no\])?(\w+)", out, re.M)
+    assert told == [field.name for field in dataclasses.fields(Config)]
+    assert "Table 3 prints 15" in out
+    groups = re.findall(r"^(\w.*):\n\n  --(?:\[no\])?(\w+)", out, re.M)
+    assert ("Environment", "task") in groups and ("DrQ", "drq_image_size") in groups
+    assert len(groups) == 10
 
 
 @pytest.mark.parametrize(
@@ -164,7 +191,7 @@ def test_a_file_system_without_locks(finished, refuse, monkeypatch, number):
     # Then it gets as far as the next mistake.
     assert "--horizon=9 (was 15)" in refuse(f"--logdir={finished}", "--horizon=9", "--nolock")
     if number != errno.EIO:
-        assert not in_use(finished)  # Nothing tells, so a sweep tries.
+        assert not RunFolder(finished).in_use()  # Nothing tells, so a sweep tries.
 
 
 def test_logdir_is_a_link_to_nothing(tmp_path, refuse):
@@ -258,31 +285,30 @@ def command(*words, **variables):
 
 def test_command_refuses_in_one_line(tmp_path):
     code, err = command(f"--logdir={tmp_path}/ä b", "--task=walker_wlak")
-    assert code == run.REFUSED and len(err.splitlines()) == 1 and "walker_walk" in err
+    assert code == REFUSED and len(err.splitlines()) == 1 and "walker_walk" in err
 
 
 @pytest.mark.parametrize(
     "task, code, says",
     [
-        ("env_fakes:dying", run.FAILED, "died with exit code 3"),  # It may live the next time.
-        ("env_fakes:broken", run.REFUSED, "failed in construction: ValueError"),
+        ("env_fakes:dying", FAILED, "died with exit code 3"),  # It may live the next time.
+        ("env_fakes:broken", REFUSED, "failed in construction: ValueError"),
     ],
 )
 def test_a_worker_that_cannot_begin(tmp_path, task, code, says):
-    fakes = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
-    got, err = command(f"--logdir={tmp_path}/run", f"--task={task}", PYTHONPATH=fakes)
+    got, err = command(f"--logdir={tmp_path}/run", f"--task={task}", PYTHONPATH=PATHS)
     assert got == code and len(err.splitlines()) == 1 and says in err, err
 
 
 def test_no_display(tmp_path):
     variables = {"MUJOCO_GL": "glfw", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
     code, err = command(f"--logdir={tmp_path}/run", **variables)
-    assert code == run.REFUSED and len(err.splitlines()) == 1, err
+    assert code == REFUSED and len(err.splitlines()) == 1, err
     assert "MUJOCO_GL=glfw" in err and "MUJOCO_GL=egl" in err
 
 
 def test_opengl_that_cannot_be(tmp_path):
     """What to do is said, for this very case."""
     code, err = command(f"--logdir={tmp_path}/run", MUJOCO_GL="osmesa", PYOPENGL_PLATFORM="egl")
-    assert code == run.REFUSED and len(err.splitlines()) == 1, err
+    assert code == REFUSED and len(err.splitlines()) == 1, err
     assert "unset PYOPENGL_PLATFORM, which is egl, or set it to osmesa" in err

@@ -1,5 +1,6 @@
 """Exit codes and errors of the tools' command lines."""
 
+import ast
 import os
 import pathlib
 import signal
@@ -8,17 +9,18 @@ import sys
 import time
 
 import pytest
-from trained import tool as module
+from places import ROOT
+from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.config import Config, ConfigError, to_flagfile
+from clion_tf.distributed.tf_config import PeerLost
 from clion_tf.envs import EnvError, RenderingError, UnknownTaskError, WorkerError
 from clion_tf.files import PathError, user_path
 from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.replay.replay_buffer import ReplayError
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A word of each tool that names a path.
 TAKES_PATHS = {
     "show_run": ["--logdir=PATH"],
@@ -51,7 +53,7 @@ def run(error):
     [
         (command.UsageError, 2), (ConfigError, 2), (LogdirError, 2), (CheckpointError, 2),
         (UnknownTaskError, 2), (EnvError, 1), (RenderingError, 1), (WorkerError, 1),
-        (ReplayError, 1), (OSError, 1), (PathError, 2),
+        (ReplayError, 1), (OSError, 1), (PathError, 2), (command.Failure, 1), (PeerLost, 1),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_a_code(kind, code, capsys):
@@ -75,6 +77,13 @@ def test_a_defect_is_not_hidden():
 def test_success_is_what_main_returns():
     assert command.run("tool", lambda arguments: 0 if arguments is None else 5) == 0
     assert command.run("tool", lambda arguments: len(arguments), ["--a"]) == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "tools").glob("[!_]*.py")), ids=lambda p: p.stem)
+def test_each_tools_help_begins_by_example(path):
+    doc = ast.get_docstring(ast.parse(path.read_text()))
+    example = f"    clion-{path.stem.replace('_', '-')} "
+    assert any(line.startswith(example) for line in doc.splitlines()[2:5])
 
 
 def test_help_is_the_docstring_as_it_is(capsys):

@@ -7,7 +7,6 @@ packages that the copy needs, which its own environment sees by a path file.
 import importlib.machinery
 import json
 import os
-import pathlib
 import runpy
 import shutil
 import subprocess
@@ -17,8 +16,8 @@ import venv
 import zipfile
 
 import pytest
+from places import ROOT
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 PLACES = {"clion_tf": "clion_tf", "tools": "clion_tf/tools", "flags": "clion_tf/flags"}
 SCRIPTS = sorted(path.stem for path in (ROOT / "tools").glob("[!_]*.py"))
 COMMANDS = ["clion-train", *(f"clion-{name.replace('_', '-')}" for name in SCRIPTS)]
@@ -75,15 +74,17 @@ for entry in importlib.metadata.distribution("clion_tf").entry_points:
 heavy = sorted({"tensorflow", "keras"} & sys.modules.keys())
 print(json.dumps({"file": clion_tf.__file__, "said": said, "heavy": heavy}))
 """
+# In one process too; where a command stands for all, it is started by its name below.
 USE = """
 import importlib.metadata, sys
 import clion_tf
 
+commands = {entry.name: entry for entry in importlib.metadata.distribution("clion_tf").entry_points}
+assert commands["clion-train"].load()(sys.argv[1:]) == 0
 agent = clion_tf.load("logdir/run")
 agent.reset(episode=0)
 import numpy
 assert agent.act(numpy.zeros((64, 64, 3), numpy.uint8)).shape == (1,)
-commands = {entry.name: entry for entry in importlib.metadata.distribution("clion_tf").entry_points}
 for name, *words in (
     ("clion-evaluate", "--episodes=1", "--json=scores.json"),
     ("clion-export-video", "--out=run.mp4", "--size=64"),
@@ -182,9 +183,8 @@ def test_an_installed_copy_trains_and_is_used(installed):
         "--time_limit=100", "--prefill=100", "--steps=200", "--train_every=100", "--train_steps=1",
         "--pretrain=1", "--batch_length=3", "--horizon=2", "--nolog_images",
     )  # fmt: skip
-    words = ("--flagfile=debug", "--task=shade:make", "--logdir=logdir/run", *less)
-    installed("clion-train", *words)
-    installed("python", "-c", USE)
+    presets = ("--flagfile=debug", "--flagfile=dreamer")
+    installed("python", "-c", USE, *presets, "--task=shade:make", "--logdir=logdir/run", *less)
     scores = json.loads((installed.folder / "scores.json").read_text())
     assert scores["task"] == "shade:make" and len(scores["cells"][0]["returns"]) == 1
     assert (installed.folder / "run.mp4").stat().st_size > 1000
@@ -192,9 +192,9 @@ def test_an_installed_copy_trains_and_is_used(installed):
     assert "shade:make" in installed("clion-table", "--logdirs", "logdir/run", "--metric=train")
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_no_script_has_the_name_of_a_module(name):
+def test_no_script_has_the_name_of_a_module():
     """The folder of a script is the first in which its imports are looked for."""
-    assert name not in sys.stdlib_module_names
     places = [sysconfig.get_path(kind) for kind in ("purelib", "platlib")]
-    assert importlib.machinery.PathFinder.find_spec(name, places) is None
+    for name in SCRIPTS:
+        assert name not in sys.stdlib_module_names
+        assert importlib.machinery.PathFinder.find_spec(name, places) is None, name

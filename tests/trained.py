@@ -1,16 +1,13 @@
-"""Runs of tiny agents on disk and tools as modules, for tests of the tools."""
+"""Runs of tiny agents on disk, for tests of the tools."""
 
-import importlib.util
 import pathlib
 
+import numpy as np
 from small_agents import ACTIONS, tiny_config
 
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, to_flagfile
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
-
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FAKES = str(ROOT / "tests" / "envs")  # Where workers find env_fakes.
 
 
 def save_tiny_run(folder: pathlib.Path, **options) -> Config:
@@ -24,9 +21,22 @@ def save_tiny_run(folder: pathlib.Path, **options) -> Config:
     return config
 
 
-def tool(name: str):
-    """The module of a script in `tools/`."""
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def save_run(
+    folder, steps=(1000, 2000, 3000), actions=2, discrete=False, precision="32", **options
+):
+    """A run's folder as far as others look, and the agent of its newest checkpoint."""
+    config = tiny_config(logdir=str(folder), precision=precision, **options)
+    checkpoints = Checkpoints(folder / "checkpoints", keep=len(steps))
+    (folder / "run.flags").write_text(to_flagfile(config))
+    agent = Agent(config, actions, discrete, precision)
+    for step in steps:
+        for variable in agent.models.named_weights().values():
+            variable.assign(variable.value * 1.1)  # Each checkpoint has weights of its own.
+        state = {name: variable.numpy() for name, variable in agent.named_state().items()}
+        checkpoints.save(state, Counters(steps=step))
+    return agent
+
+
+def frames(count, seed=0):
+    random = np.random.default_rng(seed)
+    return random.integers(0, 256, (count, 64, 64, 3), np.uint8)

@@ -1,10 +1,11 @@
 """Compares updates of two replicas, on two logical CPU devices, with those of one.
 
-A process of its own (test_replicas.py): devices are split before TensorFlow starts. For each case
-of the command line a line of JSON.
+A process of its own (test_replicas.py): devices are split before TensorFlow starts. Its words are
+cases, then runs, each after the word `run`; for each there is a line of JSON.
 """
 
 import dataclasses
+import itertools
 import json
 import sys
 
@@ -16,8 +17,8 @@ from clion_tf import run
 from clion_tf.agents.clion import Agent
 from clion_tf.config import DREAMER
 from clion_tf.distributed.replicated_agent import ReplicatedAgent
-from clion_tf.learning import losses
 from clion_tf.learning import noise as noises
+from clion_tf.learning import world_model
 from clion_tf.logdir import checkpoints
 
 SMALL = {"batch_size": 4, "batch_length": 4, "horizon": 2, "augmentations": 2}
@@ -68,7 +69,7 @@ def first_kl(config) -> float:
     noise = noises.SeededNoise(noises.key(config.seed, "update", 0))
     batch = tensors(tiny_batch(config))
     agent = Agent(config, 2)
-    return float(losses.world_model(agent.models, agent.settings, batch, noise)["kl"])
+    return float(world_model.loss(agent.models, agent.settings, batch, noise).kl)
 
 
 def relative(a, b) -> float:
@@ -129,15 +130,24 @@ def restored(one, two) -> bool:
 def main() -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    if sys.argv[1] == "run":
-        return run.main(sys.argv[2:])
+    names, *runs = (
+        list(words)
+        for is_run, words in itertools.groupby(sys.argv[1:], lambda word: word == "run")
+        if not is_run
+    )
     strategy = tf.distribute.MirroredStrategy()
     assert strategy.num_replicas_in_sync == 2
-    for name in sys.argv[1:]:
-        line = {"case": name, **compare(name, strategy)}
-        sys.stdout.write(json.dumps(line) + "\n")
-        sys.stdout.flush()
+    for name in names:
+        tell(name, **compare(name, strategy))
+    for words in runs:
+        (logdir,) = (w.removeprefix("--logdir=") for w in words if w.startswith("--logdir="))
+        tell(logdir, code=run.main(words))
     return 0
+
+
+def tell(case: str, **found) -> None:
+    sys.stdout.write(json.dumps({"case": case, **found}) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """Times the parts of training on this machine and prints a table each.
 
+    clion-benchmark train_step --flagfile=cpu
+    clion-benchmark env --task=walker_walk
+
   train_step  one update: time, arithmetic, share of the matrix-product rate, memory, start-up
   profile     where an update's time goes, by kind of operation, and the rate of each
   env         environment steps per second: physics, rendering, transfer, several workers

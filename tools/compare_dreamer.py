@@ -41,6 +41,7 @@ from clion_tf.config import DREAMER, parse
 from clion_tf.console import quiet_import
 from clion_tf.dreamer import compare_arguments, episode_exchange, side_by_side_curves
 from clion_tf.files import user_path
+from clion_tf.logdir.run_folder import RunFolder
 
 DIFFERENT = 1
 DREAMER_MODE = tuple(f"--{name}={value}" for name, value in DREAMER.items())
@@ -140,7 +141,7 @@ def episodes(options: argparse.Namespace) -> int:
     if options.dreamer_dir:
         checkout = user_path(options.dreamer_dir)
         original = episode_exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
-    ours = user_path(options.logdir) / "episodes" if options.logdir else None
+    ours = RunFolder(user_path(options.logdir)).episodes if options.logdir else None
     its = user_path(options.dreamer_episodes) if options.dreamer_episodes else None
     if not its and not (ours and original):
         raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")

@@ -40,7 +40,6 @@ from clion_tf.analysis.curves.noise_evaluations import UNITS as UNIT_NAMES
 from clion_tf.analysis.evaluation import Conditions, Scores
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config, different
-from clion_tf.console import load_tensorflow
 from clion_tf.files import atomic_write
 from clion_tf.logdir import code_versions
 
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [saved.config.test_blank] if options.blank is None else options.blank,
         options.one_at_a_time,
     )
-    load_tensorflow()
+    command.load_tensorflow()
     trained = trained_agent.build(saved, options.device, options.action, options.seed)
     print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)

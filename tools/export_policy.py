@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import saved_model, trained_agent
-from clion_tf.console import load_tensorflow
 from clion_tf.files import user_path
 
 
@@ -34,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         saved_model.check_folder(out)
         saved = trained_agent.read(options.logdir, options.checkpoint)
-        load_tensorflow()
+        command.load_tensorflow()
         trained = trained_agent.build(saved, "cpu", options.action)
         command.progress(f"exporting {trained.path}")
         saved_model.save(trained, out)

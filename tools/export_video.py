@@ -28,7 +28,6 @@ import numpy as np
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.videos import filming
-from clion_tf.console import load_tensorflow
 from clion_tf.pictures import video_files
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
@@ -72,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saved = trained_agent.read(options.logdir, options.checkpoint)
     if options.what != "policy":
         tool_checks.world_model(saved.config)
-    load_tensorflow()
+    command.load_tensorflow()
     trained = trained_agent.build(saved, options.device, options.action, options.seed)
     if options.what != "policy":
         tool_checks.sees_images(trained)

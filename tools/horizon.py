@@ -17,7 +17,6 @@ Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if th
 import argparse
 import dataclasses
 import math
-import pathlib
 import sys
 from collections.abc import Sequence
 
@@ -25,8 +24,9 @@ from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.theory import bounds as theory
 from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw, steps, value
-from clion_tf.console import load_tensorflow, quiet_import
+from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import CheckpointError
+from clion_tf.logdir.run_folder import RunFolder
 
 FIGURES = (".png", ".pdf", ".svg")
 HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
@@ -68,11 +68,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def estimate(saved: trained_agent.Saved, options: argparse.Namespace):
     """The `horizon.Estimates`."""
-    load_tensorflow()
+    command.load_tensorflow()
     trained = trained_agent.build(saved, options.device)
     with quiet_import():
         from clion_tf.analysis.theory import horizon_errors
-    folder = pathlib.Path(saved.config.logdir) / "episodes"
+    folder = RunFolder(saved.config.logdir).episodes
     files = horizon_errors.episode_files(folder, saved.counters.episodes, options.episodes)
     return horizon_errors.estimate(
         trained.agent, saved.config.seed, files, lambda n: command.progress(f"episode {n}")

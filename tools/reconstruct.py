@@ -20,7 +20,7 @@ from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.curves.learning_curves import each
 from clion_tf.analysis.videos import filming
-from clion_tf.console import load_tensorflow, quiet_import
+from clion_tf.console import quiet_import
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tool_checks.sees_images(trained)
         return named[0], trained
 
-    load_tensorflow()
+    command.load_tensorflow()
     runs = dict(each(saved.items(), build))
     with quiet_import():
         from clion_tf.analysis.videos import memory_figure, memory_study

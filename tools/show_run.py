@@ -1,5 +1,7 @@
 """Prints what a logdir holds: options, counters, sizes, checkpoints and their digest.
 
+    clion-show-run --logdir=logdir/walker
+
 Exit code 0; 1 if something is damaged, 2 if there is no run.
 """
 

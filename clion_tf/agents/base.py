@@ -5,6 +5,7 @@ The same for every agent, which brings its networks, its update and its policy's
 
 import functools
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -18,10 +19,23 @@ Tensors = dict[str, tf.Tensor]
 DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
 
+class ActionSizes(Protocol):
+    """The actions of an agent: A numbers, or one of A."""
+
+    @property
+    def action_size(self) -> int:
+        """A."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether an action is one-hot."""
+
+
 class Learner:
     """An agent, but for its networks and equations.
 
     Attributes:
+      sizes: of its actions, and of its networks.
       observed: shapes of what it looks at in one step.
       sequence: frames L of the sequences that its batches are made of.
       remembered: of the policy's state, what its next step reads.
@@ -33,6 +47,7 @@ class Learner:
       jit: whether the update is compiled by XLA.
     """
 
+    sizes: ActionSizes
     observed: Shapes
     sequence: int
     remembered: tuple[str, ...]

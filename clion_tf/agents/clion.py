@@ -6,13 +6,18 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.base import DTYPES, Learner
+from clion_tf.agents.base import DTYPES, Learner, Tensors
 from clion_tf.config import Config
-from clion_tf.learning import losses, replica_sums, update_metrics
-from clion_tf.learning.losses import Settings, Tensors
+from clion_tf.learning import behaviour, evaluator, replica_sums, update_metrics, world_model
+from clion_tf.learning.behaviour import BehaviourLosses
+from clion_tf.learning.evaluator import EvaluatorLoss
+from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.optimizer import Optimizer, step_all
+from clion_tf.learning.preprocessing import preprocess
+from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models import Models, Sizes
+from clion_tf.models.layers import watching
 from clion_tf.replay.observation_shapes import PIXELS, Shapes
 
 
@@ -26,6 +31,24 @@ def _rows(state: Tensors) -> int | tf.Tensor:
     """N of a state, a number where it is known."""
     count = state["deter"].shape[0]
     return tf.shape(state["deter"])[0] if count is None else count
+
+
+@dataclasses.dataclass(frozen=True)
+class Losses:
+    """All losses of an update; `judged` is None without an evaluator."""
+
+    world: WorldModelLoss
+    imagined: BehaviourLosses
+    judged: EvaluatorLoss | None
+
+    def minimised(self) -> Tensors:
+        """Scalars by the optimiser that minimises them."""
+        found = {
+            "model": self.world.loss,
+            "actor": self.imagined.actor_loss,
+            "value": self.imagined.value_loss,
+        }
+        return found if self.judged is None else {**found, "evaluator": self.judged.loss}
 
 
 class Agent(Learner):
@@ -99,32 +122,31 @@ class Agent(Learner):
 
     # The update.
 
-    def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Tensors]:
+    def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
         """All losses and their gradients at the weights as they are.
 
         Args:
-          data: a batch, see `losses.world_model`.
+          data: a batch, see `preprocessing.BATCH`.
           noise: where the randomness comes from.
 
         Returns:
-          {loss: gradients of its optimiser's variables, before clipping}, and every quantity by
-          name, losses included.
+          {loss: gradients of its optimiser's variables, before clipping}, and the losses.
         """
         models, settings, nets = self.models, self.settings, self.models.trained_by()
-        grads = {}
-        with losses.watching(nets["model"]) as tape:
-            out = losses.world_model(models, settings, data, noise)
-        grads["model"] = self.optimizers["model"].gradients(tape, out["model_loss"])
-        post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-        with losses.watching(nets["actor"]) as tape, losses.watching(nets["value"]) as value_tape:
-            out |= losses.behaviour_losses(models, settings, post, noise)
-        grads["actor"] = self.optimizers["actor"].gradients(tape, out["actor_loss"])
-        grads["value"] = self.optimizers["value"].gradients(value_tape, out["value_loss"])
+        with watching(nets["model"]) as model_tape:
+            world = world_model.loss(models, settings, data, noise)
+        with watching(nets["actor"]) as actor_tape, watching(nets["value"]) as value_tape:
+            imagined = behaviour.losses(models, settings, world.post, noise)
+        judged, tapes = None, {"model": model_tape, "actor": actor_tape, "value": value_tape}
         if models.evaluator is not None:
-            with losses.watching(nets["evaluator"]) as tape:
-                out |= losses.evaluator_losses(models, settings, post, data["action"], noise)
-            grads["evaluator"] = self.optimizers["evaluator"].gradients(tape, out["evaluator_loss"])
-        return grads, out
+            with watching(nets["evaluator"]) as tapes["evaluator"]:
+                judged = evaluator.loss(models, settings, world.post, data["action"], noise)
+        found = Losses(world, imagined, judged)
+        gradients = {
+            name: self.optimizers[name].gradients(tapes[name], loss)
+            for name, loss in found.minimised().items()
+        }
+        return gradients, found
 
     def update(self, data: Tensors, noise: Noise) -> Tensors:
         """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
@@ -134,10 +156,15 @@ class Agent(Learner):
         Returns:
           scalars by `group/name`, float32.
         """
-        grads, out = self.gradients(data, noise)
-        whole = replica_sums.average((grads, {name: out[f"{name}_loss"] for name in grads}))
+        gradients, found = self.gradients(data, noise)
+        whole = replica_sums.average((gradients, found.minimised()))
         norms, taken = step_all(self.optimizers, *whole)
-        return update_metrics.training(out, norms, self.optimizers, taken)
+        return {
+            **update_metrics.model(found.world),
+            **update_metrics.behaviour(found.imagined),
+            **update_metrics.evaluator(found.judged, found.imagined),
+            **update_metrics.steps(norms, self.optimizers, taken),
+        }
 
     # The policy.
 
@@ -168,7 +195,7 @@ class Agent(Learner):
     @staticmethod
     def embed(models: Models, observation: Tensors) -> tf.Tensor:
         """e_t [N, E] of what `policy_step` takes."""
-        return models.encode(losses.preprocess(observation))
+        return models.encode(preprocess(observation))
 
     @staticmethod
     def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:

@@ -7,9 +7,8 @@ import pathlib
 import numpy as np
 
 from clion_tf.config import Config, different
-from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, digest, load
-from clion_tf.logdir.run_folder import LogdirError, saved_options
+from clion_tf.logdir.run_folder import RunFolder, run_at
 from clion_tf.replay.episode_files import DAMAGE, inspect
 
 
@@ -27,15 +26,12 @@ def inspect_logdir(logdir: str | pathlib.Path) -> Report:
     Raises:
       LogdirError: if there is no run.
     """
-    folder = user_path(logdir)
-    options = saved_options(folder) if folder.is_dir() else None
-    if options is None:
-        raise LogdirError(f"{folder}: no run of clion_tf there")
+    folder, options = run_at(logdir)
     lines, damage = _options(options), []
     lines += _episodes(folder, damage)
     lines += _checkpoints(folder, damage)
-    if folder.joinpath("checkpoints").is_dir():
-        damage += [f"{path}: set aside as damaged" for path in sorted(folder.rglob("*.bad"))]
+    if folder.checkpoints.is_dir():
+        damage += [f"{path}: set aside as damaged" for path in sorted(folder.path.rglob("*.bad"))]
     return Report(lines, damage)
 
 
@@ -45,9 +41,9 @@ def _options(options: Config) -> list[str]:
     return ["options that differ from the defaults:", *lines]
 
 
-def _episodes(folder: pathlib.Path, damage: list[str]) -> list[str]:
+def _episodes(folder: RunFolder, damage: list[str]) -> list[str]:
     frames = []
-    for path in sorted(folder.joinpath("episodes").glob("*.npz")):
+    for path in sorted(folder.episodes.glob("*.npz")):
         try:
             frames.append(inspect(path)[0].frames)
         except FileNotFoundError:
@@ -57,9 +53,9 @@ def _episodes(folder: pathlib.Path, damage: list[str]) -> list[str]:
     return [f"episodes on disk: {len(frames)}, {sum(frames)} frames"]
 
 
-def _checkpoints(folder: pathlib.Path, damage: list[str]) -> list[str]:
+def _checkpoints(folder: RunFolder, damage: list[str]) -> list[str]:
     lines, newest = ["checkpoints:"], None
-    for path in Checkpoints.found_in(folder / "checkpoints"):
+    for path in Checkpoints.found_in(folder.checkpoints):
         try:
             arrays, counters = load(path)
         except FileNotFoundError:

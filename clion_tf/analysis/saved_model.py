@@ -23,7 +23,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from clion_tf.logdir.run_folder import saved_task
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import DTYPES
 
 if TYPE_CHECKING:
@@ -204,7 +204,7 @@ def describe(trained: "TrainedAgent") -> dict:
         "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
         "action_size": sizes.action_size,
         "discrete": sizes.discrete,
-        "environment": saved_task(pathlib.Path(config.logdir)),
+        "environment": RunFolder(config.logdir).task(),
         "noise": [config.seed, zlib.crc32(b"test")],
     }
 

@@ -15,7 +15,7 @@ from clion_tf.config import Config, ConfigError
 from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
 from clion_tf.logdir.checkpoints import load as load_checkpoint
-from clion_tf.logdir.run_folder import LogdirError, saved_options
+from clion_tf.logdir.run_folder import run_at
 from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.replay.observation_shapes import check
 
@@ -122,14 +122,11 @@ def load(
 
 def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None) -> Saved:
     """What `load` makes an agent from; arguments and errors as there."""
-    folder = user_path(logdir)
-    config = saved_options(folder) if folder.is_dir() else None
-    if config is None:
-        raise LogdirError(f"{folder}: no run of clion_tf there")
+    folder, config = run_at(logdir)
     if checkpoint is None:
-        arrays, counters, path = _newest(folder / "checkpoints")
+        arrays, counters, path = _newest(folder.checkpoints)
     else:
-        path = _chosen(folder / "checkpoints", checkpoint)
+        path = _chosen(folder.checkpoints, checkpoint)
         arrays, counters = load_checkpoint(path)
     weights = {
         name.removeprefix("weights/"): array

@@ -8,6 +8,7 @@ import tempfile
 
 from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.stopwatch import PARTS
 
 
@@ -31,8 +32,8 @@ def measure(config: Config, count: int) -> dict:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failure(done.stderr.strip().splitlines()[-1])
-        with open(f"{folder}/run/metrics.jsonl") as file:
-            lines = [json.loads(line) for line in file]
+        text = RunFolder(f"{folder}/run").metrics_file.read_text()
+        lines = [json.loads(line) for line in text.splitlines()]
     speed = [line for line in lines if "fps" in line][1:]
     if not speed:
         raise Failure("the run was too short to be measured: give it a larger --count")

@@ -1,6 +1,7 @@
-"""What the processes of a run do that are not its chief: the updates that it tells them of.
+"""What each process of a run of several does: the chief trains, the others follow it.
 
-They write nothing; of the logdir they read the episodes.
+The others make the updates that it tells them of. They write nothing; of the logdir they read the
+episodes.
 """
 
 import logging
@@ -8,14 +9,32 @@ import time
 from collections.abc import Callable, Generator, Sequence
 
 from clion_tf.config import Config
+from clion_tf.console import FAILED, stop_signals
 from clion_tf.distributed.processes import Team
+from clion_tf.distributed.tf_config import Task
 from clion_tf.files import user_path
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import Shapes
 from clion_tf.replay.replay_buffer import Batch, Replay, ReplayError, prefetch
+from clion_tf.training import training_process
 
 log = logging.getLogger(__name__)
 
 PATIENCE = 60.0  # Seconds for another machine's file to be seen here: network folders lag.
+
+
+def take_part(config: Config, task: Task) -> int:
+    """One process's part in a run of several replicas; returns the exit code."""
+    team = Team(config, task)
+    if not task.chief:
+        with stop_signals() as stop:
+            return follow(team, lambda: bool(stop))
+    code = FAILED
+    try:
+        code = training_process.train(config, team)
+        return code
+    finally:
+        team.end(code)
 
 
 def follow(team: Team, stopping: Callable[[], bool]) -> int:
@@ -57,10 +76,14 @@ class Source:
 
     def __init__(self, config: Config, shapes: Shapes):
         self._config = config
-        folder = user_path(config.logdir).absolute() / "episodes"
-        capacity = config.replay_capacity // config.action_repeat or None
+        folder = RunFolder(user_path(config.logdir).absolute()).episodes
         self._replay = Replay(
-            folder, config.batch_length, config.seed, config.dataset_balance, shapes, capacity
+            folder,
+            config.batch_length,
+            config.seed,
+            config.dataset_balance,
+            shapes,
+            config.replay_transitions,
         )
         self._folder = folder
         self._holds: list[int] | None = None

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.distributed.tf_config import PeerLost
 from clion_tf.learning import noise as noises
 from clion_tf.learning import replica_sums
-from clion_tf.learning.losses import Tensors
 from clion_tf.replay.observation_shapes import PIXELS, Shapes
 
 

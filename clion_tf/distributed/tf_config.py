@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from clion_tf.config import Config, ConfigError
+from clion_tf.console import UserError
 
 _ADDRESS = re.compile(r"\S+:\d{1,5}")
 _HOW = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
-class PeerLost(RuntimeError):
+class PeerLost(UserError, RuntimeError):
     """A replica, or the process that it lived in, is gone; the message is one line."""
 
 

@@ -23,11 +23,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from clion_tf.agents.clion import Agent
-from clion_tf.config import Config, to_flagfile
+from clion_tf.config import Config
 from clion_tf.dreamer.array_pickles import PickleError, read_arrays
-from clion_tf.files import atomic_write, user_path
+from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters
-from clion_tf.logdir.run_folder import FLAGFILE, LogdirError
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.models import Models, Sizes
 from clion_tf.replay.episode_files import DAMAGE, Episode, load_episode, save_episode
 from clion_tf.training import hardware
@@ -75,16 +75,16 @@ def convert(
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     with _appearing(logdir) as work:
-        frames = copy_episodes(episodes, work / "episodes", action_size, tell) if episodes else []
+        folder = RunFolder(work)
+        frames = copy_episodes(episodes, folder.episodes, action_size, tell) if episodes else []
         replay_steps = sum(n - 1 for n in frames) * config.action_repeat
         counters = Counters(steps=max(step, replay_steps), episodes=len(frames))
         counters.begun_at = counters.steps - replay_steps
         if replay_steps >= config.prefill:
             # One phase of updates is due at once, as when the original goes on.
             counters.last_train = counters.steps - config.train_every
-        saved = Checkpoints(work / "checkpoints").save(state, counters)
-        with atomic_write(work / FLAGFILE) as file:
-            file.write(to_flagfile(config).encode())
+        saved = Checkpoints(folder.checkpoints).save(state, counters)
+        folder.save_options(config)
     return Converted(logdir / saved.relative_to(work), counters, action_size, replay_steps)
 
 

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.clion import Agent
+from clion_tf.agents.base import Tensors
+from clion_tf.agents.clion import Agent, Losses
 from clion_tf.config import DREAMER, EARLIER, Config, ConfigError
-from clion_tf.learning.losses import Tensors
 from clion_tf.learning.noise import GivenNoise
 
 OUTPUT_TOLERANCE = 1e-4  # Largest difference over the reference's largest absolute value.
@@ -137,8 +137,8 @@ def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
 
     @tf.function(autograph=False)
     def run(data: Tensors, noise: Tensors):
-        grads, out = agent.gradients(data, GivenNoise(noise))
-        out |= _actor_outputs(agent, out["feat"])
+        grads, losses = agent.gradients(data, GivenNoise(noise))
+        out = {**outputs(losses), **_actor_outputs(agent, losses.world.feat)}
         norms = {name: tf.linalg.global_norm(values) for name, values in grads.items()}
         out |= {f"{name}_grad_norm": norm for name, norm in norms.items()}
         agent.optimizers["model"].apply(grads["model"], norms["model"])
@@ -153,6 +153,39 @@ def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
     for name, variable in agent.models.named_weights().items():
         result[f"after_model_step/{name}"] = variable.numpy()
     return result
+
+
+def outputs(losses: Losses) -> Tensors:
+    """An update's quantities by the names that golden files use."""
+    world, imagined, judged = losses.world, losses.imagined, losses.judged
+    found = {f"{name}_loss": loss for name, loss in losses.minimised().items()}
+    found |= {"embed": world.embed, "feat": world.feat, "reward_mean": world.reward.mode()}
+    found |= {f"post_{key}": value for key, value in world.post.items()}
+    found |= {f"prior_{key}": world.prior[key] for key in ("mean", "std")}
+    found |= {"kl": world.clipped_kl, "kl_before_free_nats": world.kl}
+    found |= {f"{key}_mean": dist.mode() for key, dist in world.decoded.items()}
+    found |= {f"log_prob_{key}": -world.terms[key] for key in (*world.decoded, "reward")}
+    if world.pcont is not None:
+        found |= {"pcont_mean": world.pcont.mean()}
+        found |= {"scaled_log_prob_pcont": -world.terms["pcont"]}
+    for name, constraint in (("embedding", world.embedding), ("decoding", world.decoding)):
+        if constraint is not None:
+            found[f"{name}_constraint"] = constraint.loss
+            found[f"{name}_constraint_each"] = constraint.distance
+    if world.embedding is not None:
+        found["embed_transformed"] = world.embedding.augmented
+    if world.decoding is not None and "image" in world.decoded:
+        found["image_from_noisy_memory"] = world.decoding.augmented["image"].mode()
+    found |= {f"start_{key}": imagined.start[key] for key in ("stoch", "deter")}
+    names = ("feat", "action", "reward", "value")
+    found |= {f"imagined_{name}": getattr(imagined, name) for name in names}
+    found |= {"lambda_return": imagined.returns, "discount": imagined.discount}
+    found |= {"weight": imagined.weight, "action_entropy": imagined.entropy}
+    if judged is not None:
+        found |= {"evaluator_logit": imagined.logit}
+        found |= {"evaluator_bce": judged.bce, "evaluator_difference": judged.difference}
+        found |= {"real_logit": judged.real_logit, "fake_logit": judged.fake_logit}
+    return found
 
 
 def _actor_outputs(agent: Agent, feat: tf.Tensor) -> Tensors:

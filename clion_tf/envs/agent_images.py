@@ -22,7 +22,9 @@ def is_image(space: gymnasium.Space) -> bool:
 
 def resembles_image(space: gymnasium.Space) -> bool:
     """Whether a space has a picture's shape, though another dtype or range."""
-    return _numbers(space) and not is_image(space) and _in_colour(space.shape)
+    if not isinstance(space, gymnasium.spaces.Box) or is_image(space):
+        return False
+    return _in_colour(space.shape)
 
 
 def resembles_grey(space: gymnasium.Space) -> bool:
@@ -30,13 +32,14 @@ def resembles_grey(space: gymnasium.Space) -> bool:
 
     That may as well be a board or a table.
     """
-    wide = _numbers(space) and len(space.shape) == 2 and min(space.shape) >= _LEAST_SIDE
-    return wide and not is_image(space)
+    if not isinstance(space, gymnasium.spaces.Box) or is_image(space):
+        return False
+    return len(space.shape) == 2 and min(space.shape) >= _LEAST_SIDE
 
 
 def resembles_stack(space: gymnasium.Space) -> bool:
     """Whether a space has the shape of several pictures."""
-    if not _numbers(space):
+    if not isinstance(space, gymnasium.spaces.Box):
         return False
     if len(space.shape) == 4:
         return _in_colour(space.shape[1:]) or _in_colour(space.shape[:3])
@@ -45,10 +48,6 @@ def resembles_stack(space: gymnasium.Space) -> bool:
         return False
     few, *sides = sorted(space.shape)
     return few < _LEAST_SIDE <= min(sides) and few != space.shape[1]
-
-
-def _numbers(space: gymnasium.Space) -> bool:
-    return isinstance(space, gymnasium.spaces.Box)
 
 
 def _in_colour(shape: tuple[int, ...]) -> bool:
@@ -75,7 +74,7 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     colour = np.ascontiguousarray(np.broadcast_to(last, (*last.shape[:2], 3)))
     if colour.shape[:2] == tuple(size):
         return colour
-    resized = Image.fromarray(colour).resize(tuple(size)[::-1], Image.Resampling.BILINEAR)
+    resized = Image.fromarray(colour).resize((size[1], size[0]), Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
 

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -50,7 +50,6 @@ class Atari(gymnasium.Env):
     repeat: frames for which an action is held. sticky: see _STICKY.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
     def __init__(
@@ -59,13 +58,15 @@ class Atari(gymnasium.Env):
         import ale_py
 
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # Else it greets on stderr.
+        self.metadata = {"render_modes": ["rgb_array"]}
         self._env = ale_py.AtariEnv(
             game, frameskip=1, repeat_action_probability=_STICKY if sticky else 0.0
         )
         self._repeat, self._noops, self._life_done = repeat, noops, life_done
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
-        self._screens = [np.zeros(self.observation_space.shape, np.uint8)] * 2
+        blank: np.ndarray = np.zeros(self.observation_space.shape or (), np.uint8)
+        self._screens = [blank, blank]
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -45,7 +45,6 @@ class DMControl(gymnasium.Env):
     Raises UnknownTaskError, EnvError for a camera that the model lacks, RenderingError.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
     def __init__(
@@ -56,6 +55,7 @@ class DMControl(gymnasium.Env):
         camera: int | None = None,
         picture_size: tuple[int, int] | None = None,
     ):
+        self.metadata = {"render_modes": ["rgb_array"]}
         suite = opengl.load_suite()
         domain, name = find_task(task, suite.ALL_TASKS)
         random = np.random.RandomState(np.random.SeedSequence(seed).generate_state(4))
@@ -111,7 +111,7 @@ class DMControl(gymnasium.Env):
 
     def render_picture(self) -> np.ndarray:
         """The same scene at `picture_size`, uint8 [height, width, 3]."""
-        return self._render(self._picture_size)
+        return self._render(self._picture_size or self._size)
 
     def _render(self, size: tuple[int, int]) -> np.ndarray:
         if size not in self._cameras:

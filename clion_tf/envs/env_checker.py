@@ -101,8 +101,8 @@ def examine(spec: EnvSpec, episodes: int = 1) -> Report:
     # Further environments beside the first get numbers of their own, as in a training.
     other = dataclasses.replace(spec, index=spec.index + 1)
     for name, outcome in _gymnasiums_checker(other).items():
-        error = outcome["error"]
-        report.checks.append(Check(f"gymnasium's checker, {name}", not error, error))
+        failure = outcome["error"]
+        report.checks.append(Check(f"gymnasium's checker, {name}", not failure, failure))
         report.notes += outcome["notes"]
     return report
 
@@ -121,11 +121,11 @@ def extreme_actions(space: gymnasium.Space) -> Iterator[Any]:
     """Every discrete action; or all lowest, all highest, and each dimension's ends alone."""
     if isinstance(space, gymnasium.spaces.Discrete):
         yield from range(int(space.n))
-        return
-    for end in (space.low, space.high):
-        yield end
-        for one in np.eye(space.shape[0], dtype=bool):
-            yield np.where(one, end, 0).astype(np.float32)
+    elif isinstance(space, gymnasium.spaces.Box):
+        for end in (space.low, space.high):
+            yield end
+            for one in np.eye(space.shape[0], dtype=bool):
+                yield np.where(one, end, 0).astype(np.float32)
 
 
 def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
@@ -183,7 +183,7 @@ def _play_all(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
     for number in range(episodes):
         actions = random_actions(env.action_space, number)
         report.episodes.append(play(env, number, actions))
-    found = {}
+    found: dict[str, str] = {}
     for played in report.episodes:
         found = {**played.problems, **found}
     return [Check(name, name not in found, found.get(name, "")) for name in step_checks.PROMISES]

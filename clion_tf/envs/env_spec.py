@@ -2,17 +2,21 @@
 
 import dataclasses
 
+from clion_tf.console import REFUSED, UserError
+
 OBSERVE = ("auto", "image", "vector", "both")
 ROTATION_FILL = ("edge", "black")
 ROTATION_PER = ("frame", "episode")
 
 
-class EnvError(RuntimeError):
+class EnvError(UserError, RuntimeError):
     """Anything wrong with an environment; the message is one line for the user."""
 
 
 class UnknownTaskError(EnvError):
     """No task or factory has the name that was asked for."""
+
+    exit_code = REFUSED
 
 
 class RenderingError(EnvError):
@@ -92,7 +96,7 @@ class EnvSpec:
     picture_size: tuple[int, int] | None = None
     index: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         least = {"seed": 0, "stream": 0, "index": 0, "action_repeat": 1, "time_limit": 1}
         for name, value in least.items():
             if getattr(self, name) < value:

@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import types
+from typing import Any
 
 import gymnasium
 
@@ -76,7 +77,7 @@ def _require_registered(name: str, task: str) -> None:
         ) from error
 
 
-def _make(name: str, task: str, **options: str) -> gymnasium.Env:
+def _make(name: str, task: str, **options: Any) -> gymnasium.Env:
     try:
         # What its checker looks at in every step is looked at once, by tools/check_env.py.
         return gymnasium.make(name, disable_env_checker=True, **options)

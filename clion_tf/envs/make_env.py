@@ -114,9 +114,9 @@ def _picture_source(
 ) -> Callable[[], np.ndarray] | None:
     """What draws the present scene better than the image; None if nothing does."""
     if _is_dm_control(spec.task):
-        return env.unwrapped.render_picture
+        return env.get_wrapper_attr("render_picture")
     if shown.rendered:  # A second call could change what the environment draws at random.
-        return lambda: env.scene
+        return lambda: env.get_wrapper_attr("scene")
     if env.render_mode == "rgb_array":
         return functools.partial(rendered, env)
     if shown.image is None:

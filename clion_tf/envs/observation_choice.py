@@ -1,6 +1,6 @@
 """From a task's own observations to the agent's: an image, a vector, or both."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -49,13 +49,16 @@ class Plan(NamedTuple):
 
 def leaves(space: gymnasium.Space, path: tuple[str | int, ...] = ()) -> Iterator[Leaf]:
     """The parts of a space, in its order of keys."""
-    if isinstance(space, spaces.Dict | spaces.Tuple):
-        inner = space.spaces
-        items = inner.items() if isinstance(space, spaces.Dict) else enumerate(inner)
-        for key, part in items:
-            yield from leaves(part, (*path, key))
+    parts: Iterable[tuple[str | int, gymnasium.Space]]
+    if isinstance(space, spaces.Dict):
+        parts = space.spaces.items()
+    elif isinstance(space, spaces.Tuple):
+        parts = enumerate(space.spaces)
     else:
         yield Leaf(path, space)
+        return
+    for key, part in parts:
+        yield from leaves(part, (*path, key))
 
 
 def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
@@ -66,7 +69,7 @@ def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
     space = getattr(env, name, None)
     if isinstance(space, gymnasium.Space):
         return space
-    wrapped = {dict: "; wrap it in gymnasium.spaces.Dict"}
+    wrapped: dict[type, str] = {dict: "; wrap it in gymnasium.spaces.Dict"}
     wrapped |= dict.fromkeys((tuple, list), "; wrap it in gymnasium.spaces.Tuple")
     kind = "missing" if space is None else f"a {type(space).__name__}, no gymnasium.Space"
     raise EnvError(f"{task}: its {name} is {kind}{wrapped.get(type(space), '')}")
@@ -111,9 +114,9 @@ def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
 class SelectObservation(gymnasium.ObservationWrapper):
     """The observation is a dict of what is planned, rendering left out.
 
-    'image': uint8 [*size, 3], see `images.fit`. 'vector': float32 [n], the parts flattened and
-    put one after the other, Discrete ones as one-hot; numbers are not scaled. Raises PromiseError
-    for what cannot be taken.
+    'image': uint8 [*size, 3], see `agent_images.fit`. 'vector': float32 [n], the parts flattened
+    and put one after the other, Discrete ones as one-hot; numbers are not scaled. Raises
+    PromiseError for what cannot be taken.
 
     `remarks` collects what was odd and is taken all the same, once for each part.
     """
@@ -123,7 +126,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
         self.plan, self._size = plan, size
         self._odd: set[str] = set()
         self.remarks: list[str] = []
-        found = {}
+        found: dict[str, gymnasium.Space] = {}
         if plan.image is not None:
             found["image"] = spaces.Box(0, 255, (*size, 3), np.uint8)
         if plan.vector:
@@ -171,7 +174,7 @@ def _only_image(pictures: list[Leaf], task: str) -> Leaf:
     if agent_images.resembles_stack(pictures[0].space):
         raise EnvError(_stack(pictures[0], task))
     try:
-        agent_images.channel_axis(pictures[0].space.shape)
+        agent_images.channel_axis(pictures[0].space.shape or ())
     except EnvError as error:
         raise EnvError(f"{task}: {error}") from error
     return pictures[0]
@@ -186,7 +189,7 @@ def _stack(leaf: Leaf, task: str) -> str:
 
 def _refuse_other_pictures(leaf: Leaf, task: str) -> None:
     """A picture of other numbers would else be flattened into a vector of thousands."""
-    if agent_images.resembles_stack(leaf.space) and len(leaf.space.shape) == 4:
+    if agent_images.resembles_stack(leaf.space) and len(leaf.space.shape or ()) == 4:
         raise EnvError(_stack(leaf, task))  # Of fewer axes it may be a board.
     named = leaf.path[-1:] == ("image",)
     if named or agent_images.resembles_image(leaf.space):

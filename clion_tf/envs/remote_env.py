@@ -44,7 +44,7 @@ class Ready(NamedTuple):
     """
 
     action_space: gymnasium.Space
-    observation_space: gymnasium.Space
+    observation_space: gymnasium.spaces.Dict
     renderer: str
     description: dict[str, Any]
 
@@ -97,7 +97,7 @@ class RemoteEnv:
         return self.wait_ready().action_space
 
     @property
-    def observation_space(self) -> gymnasium.Space:
+    def observation_space(self) -> gymnasium.spaces.Dict:
         return self.wait_ready().observation_space
 
     @property
@@ -168,7 +168,8 @@ class RemoteEnv:
             except subprocess.TimeoutExpired:
                 stop()
         self._process.wait()
-        self._process.stdin.close()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def __enter__(self) -> "RemoteEnv":
         return self

@@ -59,7 +59,7 @@ def _number(reward: Any) -> float:
     return float(array.item())
 
 
-def _float(number: numbers.Real) -> float:
+def _float(number: Any) -> float:
     try:
         return float(number)
     except OverflowError:  # A whole number or a fraction beyond float64.
@@ -68,13 +68,17 @@ def _float(number: numbers.Real) -> float:
 
 def _flag(value: Any, name: str) -> bool:
     array = _array(value)
-    whole = array is not None and array.size == 1 and array.dtype.kind in "biu"
-    if not whole or array.item() not in (0, 1):
+    if (
+        array is None
+        or array.size != 1
+        or array.dtype.kind not in "biu"
+        or array.item() not in (0, 1)
+    ):
         raise PromiseError(f"returns {name} {described(value)}, not True or False", RETURNS)
     return bool(array.item())
 
 
-def picture(value: Any, space: spaces.Box, name: str) -> np.ndarray:
+def picture(value: Any, space: gymnasium.Space, name: str) -> np.ndarray:
     """An observed picture, as its space says: uint8 of the space's shape."""
     array = _array(value)
     if array is None or array.shape != space.shape or array.dtype != space.dtype:
@@ -100,7 +104,7 @@ def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, s
         if not (kept and space.contains(whole if whole.shape else whole[()])):
             found = array.tolist()
             raise PromiseError(f"observes {found}{_as(name)}, its space is {space}", SPACE)
-        return spaces.flatten(space, whole).astype(np.float32), ""
+        return np.asarray(spaces.flatten(space, whole), np.float32), ""
     with np.errstate(over="ignore"):
         numbers_ = array.astype(np.float32)
     if not np.isfinite(numbers_).all():
@@ -134,10 +138,11 @@ def _not_finite(number: float) -> str:
 
 
 def _other_shape(array: np.ndarray, space: gymnasium.Space, name: str) -> str:
-    if array.ndim == len(space.shape) == 1:
+    shape = space.shape or ()
+    if array.ndim == len(shape) == 1:
         count = f"{len(array)} number{'' if len(array) == 1 else 's'}"
-        return f"observes {count}{_as(name)}, its space has {space.shape[0]}"
-    return f"observes shape {array.shape}{_as(name)}, its space has {space.shape}"
+        return f"observes {count}{_as(name)}, its space has {shape[0]}"
+    return f"observes shape {array.shape}{_as(name)}, its space has {shape}"
 
 
 def _array(value: Any) -> np.ndarray | None:

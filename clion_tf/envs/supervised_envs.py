@@ -115,7 +115,7 @@ class SupervisedEnvs:
     def __enter__(self) -> "SupervisedEnvs":
         return self
 
-    def __exit__(self, *args) -> None:
+    def __exit__(self, *args: object) -> None:
         self.close()
 
 

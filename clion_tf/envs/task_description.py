@@ -12,7 +12,7 @@ from clion_tf.envs.wrappers import ActionRepeat, NormalizeActions
 
 
 def describe(env: gymnasium.Env) -> dict[str, Any]:
-    """Of an environment that `factory.make` has made; numbers, texts, lists and dicts only.
+    """Of an environment that `make_env.make` has made; numbers, texts, lists and dicts only.
 
     action: {n, start} of Discrete; of a Box {shape, dtype, low, high}, where low and high are lists
       with what the task gets, dimension by dimension, for the agent's actions -1 and 1.
@@ -43,7 +43,12 @@ def _action(env: gymnasium.Env) -> dict[str, Any]:
     ours = _first(env, NormalizeActions)
     ends = (ours.action(np.full(ours.action_space.shape, end)) for end in (-1.0, 1.0))
     low, high = (np.ravel(end).astype(float).tolist() for end in ends)
-    return {"shape": list(own.shape), "dtype": own.dtype.name, "low": low, "high": high}
+    return {
+        "shape": list(own.shape or ()),
+        "dtype": np.dtype(own.dtype).name,
+        "low": low,
+        "high": high,
+    }
 
 
 def _observed(env: gymnasium.Env) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import signal
 import sys
 import sysconfig
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -50,7 +51,10 @@ class Session:
         """Action space, observation space, what renders ('' if that is not known), description."""
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
-        seen = self._env.observation_space.spaces.keys() & {"image", "picture"}
+        space = self._env.observation_space
+        seen = isinstance(space, gymnasium.spaces.Dict) and not {"image", "picture"}.isdisjoint(
+            space
+        )
         said = getattr(self._env.unwrapped, "renderer", "") if seen else ""
         # An environment may have something else of that name.
         renderer = " ".join(said.split()) if isinstance(said, str) else ""
@@ -68,10 +72,9 @@ class Session:
             raise EnvError("no episode is running: reset the environment before a step")
         action = check_action(action, self._env.action_space)
         self._running = False  # stays so if the environment fails half-way
-        result = self._env.step(action)
-        _, _, terminated, truncated, _ = result
+        observation, reward, terminated, truncated, info = self._env.step(action)
         self._running = not (terminated or truncated)
-        return result
+        return observation, float(reward), terminated, truncated, info
 
     def take_remarks(self) -> list[str]:
         """What was odd since the last time."""
@@ -111,12 +114,16 @@ def serve(connection: Connection) -> None:
     connection.send(("result", os.getpid(), []))
     try:
         session = Session(spec)
-        answer = ("result", session.ready(), [])
+        answer: tuple[Any, ...] = ("result", session.ready(), [])
     except BaseException as error:  # `sys.exit` is no way for an environment to end.
         connection.send((*_failure(error, spec, "construction"), []))
         return
     connection.send(answer)
-    commands = {"reset": session.reset, "step": session.step, "close": session.close}
+    commands: dict[str, Callable[[Any], Any]] = {
+        "reset": session.reset,
+        "step": session.step,
+        "close": session.close,
+    }
     closed = False
     try:
         while True:

@@ -1,9 +1,9 @@
 """Starts an environment's worker, and ends all that the worker started when it has ended.
 
-`python worker_keeper.py FD COMMAND ...` runs COMMAND with the inherited descriptor FD and ends as it does.
-It is ended by force when stdin, whose other end the learner has, is closed: also by a `kill -9` of
-the learner, which can clean up nothing itself. Nothing is imported but the standard library, so
-that this costs some megabytes and milliseconds.
+`python worker_keeper.py FD COMMAND ...` runs COMMAND with the inherited descriptor FD and ends as
+it does. It is ended by force when stdin, whose other end the learner has, is closed: also by a
+`kill -9` of the learner, which can clean up nothing itself. Nothing is imported but the standard
+library, so that this costs some megabytes and milliseconds.
 """
 
 import contextlib

@@ -61,8 +61,7 @@ def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
         # A space of our own: the environment's may be of a class that the learner cannot load.
         counted = gymnasium.spaces.Discrete(int(space.n))
         return gymnasium.wrappers.TransformAction(env, lambda action: action + first, counted)
-    continuous = isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == "f"
-    if continuous and np.prod(space.shape) > 0:
+    if isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == "f" and 0 not in space.shape:
         return NormalizeActions(env)
     raise EnvError(f"{task} has actions {space}; only Discrete and a Box of floats are taken")
 
@@ -79,6 +78,8 @@ class NormalizeActions(gymnasium.ActionWrapper):
     def __init__(self, env: gymnasium.Env):
         super().__init__(env)
         space = env.action_space
+        if not isinstance(space, gymnasium.spaces.Box):
+            raise EnvError(f"only actions of a Box have a range, not {space}")
         low, high = space.low.astype(np.float64), space.high.astype(np.float64)
         has_low, has_high = low > -_NO_BOUND, high < _NO_BOUND
         self._bounded = has_low & has_high
@@ -116,6 +117,12 @@ def _no_picture(found: str) -> PromiseError:
     return PromiseError(text, step_checks.RENDERS)
 
 
+def _parts(env: gymnasium.Env) -> dict[str, gymnasium.Space]:
+    """What an environment's observations consist of."""
+    space = env.observation_space
+    return dict(space.spaces) if isinstance(space, gymnasium.spaces.Dict) else {}
+
+
 class RenderImage(gymnasium.ObservationWrapper):
     """Adds 'image' to a dict of observations: uint8 [*size, 3], rendered once per agent step.
 
@@ -127,8 +134,7 @@ class RenderImage(gymnasium.ObservationWrapper):
         self._size = size
         self.scene: np.ndarray | None = None
         image = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
-        spaces = {"image": image, **env.observation_space.spaces}
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space = gymnasium.spaces.Dict({"image": image, **_parts(env)})
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         self.scene = rendered(self.env)
@@ -148,12 +154,11 @@ class AddPicture(gymnasium.ObservationWrapper):
         super().__init__(env)
         self._size, self._draw = size, draw
         picture = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
-        spaces = {**env.observation_space.spaces, "picture": picture}
-        self.observation_space = gymnasium.spaces.Dict(spaces)
+        self.observation_space = gymnasium.spaces.Dict({**_parts(env), "picture": picture})
 
     def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         image = observation.get("image")
-        scene = image if self._draw is None else self._draw()
+        scene = observation["image"] if self._draw is None else self._draw()
         method = Image.Resampling.LANCZOS
         if image is not None and scene.shape == image.shape:
             method = Image.Resampling.NEAREST  # Its pixels stay visible: they are all there is.
@@ -188,8 +193,7 @@ class RotateImage(gymnasium.ObservationWrapper):
         self._angle: float | None = None
         if told:
             angle = gymnasium.spaces.Box(-degrees, degrees, (), np.float32)
-            spaces = {**env.observation_space.spaces, "rotation": angle}
-            self.observation_space = gymnasium.spaces.Dict(spaces)
+            self.observation_space = gymnasium.spaces.Dict({**_parts(env), "rotation": angle})
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None

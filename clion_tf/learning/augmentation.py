@@ -1,10 +1,9 @@
-"""Memory augmentation (eq. 3): start points beside the remembered states."""
+"""Memory augmentation (eq. 3): noise on remembered states, and start points made by it."""
 
 import tensorflow as tf
 
-from clion_tf.learning.constraints import memory_unit
-
-State = dict[str, tf.Tensor]
+from clion_tf.learning import replica_sums
+from clion_tf.models.rssm import State
 
 
 def flatten(post: State) -> State:
@@ -18,13 +17,10 @@ def augment(
 ) -> State:  # fmt: skip
     """The start points followed by `copies` augmented ones of each (eq. 3).
 
-        h^i ~ N(h, sigma1^2),  s^i ~ N(m, sigma2^2), m the posterior's mean
-
     Args:
       start: M states.
       deter_noise [copies, M, D], stoch_noise [copies, M, S]: standard normal.
-      sigma2: negative for the posterior's own standard deviation (ours: the paper prints none).
-      units: of sigma1, `absolute` or `relative`, see `constraints.memory_unit`.
+      sigma1: in `units` of h, see `memory_unit`; sigma2: see `noised`.
 
     Returns:
       (1 + copies) * M states: originals, then copy 1, copy 2, ...
@@ -44,12 +40,37 @@ def noised(
     states: State, deter_noise: tf.Tensor, stoch_noise: tf.Tensor, sigma1: tf.Tensor | float,
     sigma2: float,
 ) -> State:  # fmt: skip
-    """States [..., S or D] with h and s moved as those of augmented starts are.
+    """Augmented states: h^i ~ N(h, sigma1^2), s^i ~ N(m, sigma2^2), m the posterior's mean.
 
     Args:
+      states: [..., S or D].
       deter_noise, stoch_noise: standard normal; further leading axes give as many copies.
-      sigma1: standard deviation of the noise on h, in units of h; sigma2: as in `augment`.
+      sigma2: negative for the posterior's own standard deviation (ours: the paper prints none).
     """
     spread = states["std"] if sigma2 < 0 else sigma2
-    deter = states["deter"] + tf.cast(sigma1 * deter_noise, states["deter"].dtype)
-    return {**states, "stoch": states["mean"] + spread * stoch_noise, "deter": deter}
+    stoch = states["mean"] + spread * stoch_noise
+    return {**noisy_memory(states, deter_noise, sigma1), "stoch": stoch}
+
+
+def noisy_memory(states: State, noise: tf.Tensor, sigma: tf.Tensor | float) -> State:
+    """h' = h + sigma * noise (text above eq. 2), s as it is; h' of h's type.
+
+    Args:
+      noise: standard normal, float32; further leading axes give as many copies of h.
+    """
+    deter = states["deter"]
+    return {**states, "deter": deter + tf.cast(sigma * noise, deter.dtype)}
+
+
+def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
+    """What a standard deviation of noise on h [..., D] is a multiple of (ours: a flag).
+
+    `absolute`: 1. `relative`: the standard deviation of h over the batch (of all replicas), one
+    number: the root of the units' mean variance, so that the noise is as isotropic as the paper's
+    N(h, sigma^2). No gradient: the model is not to change the noise by way of its unit.
+    """
+    if units == "absolute":
+        return 1.0
+    rows = tf.stop_gradient(tf.reshape(tf.cast(deter, tf.float32), [-1, deter.shape[-1]]))
+    centred = rows - replica_sums.average(tf.reduce_mean(rows, 0))
+    return tf.sqrt(replica_sums.average(tf.reduce_mean(tf.square(centred))))

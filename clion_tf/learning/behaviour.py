@@ -1,23 +1,143 @@
-"""Actor and critic on weighted imagined trajectories (eqs. 8 and 9).
+"""Actor and critic on weighted imagined trajectories (eqs. 3 and 5 to 9).
 
-features:                z_1          z_2                z_H         [H, N]
-rewards, values:         r_1, v_1     r_2, v_2           r_H, v_H    [H, N]
-returns, weights:        V_1, w_1     V_2, w_2  ... V_{H-1}, w_{H-1} [H-1, N], v_H bootstraps
+    z_0 --a_0--> z_1 --a_1--> z_2 ... --a_{H-1}--> z_H      z_0 = start
+
+                  features, rewards, values    returns, weights, discounts
+    from_start    z_0 ... z_H                  0 ... H-1
+    else          z_1 ... z_H, as in Dreamer   1 ... H-1
+
+A return V_k bootstraps from v_H. Below, [K + 1, N] is the first of the columns, [K, N] the second.
 """
+
+import dataclasses
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from clion_tf.learning import augmentation, weighting
+from clion_tf.learning.imagination import imagine
+from clion_tf.learning.loss_settings import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.learning.returns import cumulative_discount, lambda_return
+from clion_tf.learning.shape_checks import POSTERIOR, expect
+from clion_tf.models import Models
+from clion_tf.models.rssm import State
+
+
+@dataclasses.dataclass(frozen=True)
+class BehaviourLosses:
+    """N imagined trajectories of H steps, and what actor and critic learn from them.
+
+    N = (1 + A) * B * L, with the discount head (1 + A) * B * (L - 1). All are float32, but for
+    `feat` and h of `start`, which are of the compute type.
+
+    Attributes:
+      actor_loss, value_loss: scalars, minimised.
+      start: states z_0 [N, ...]; those of the posterior first, then the augmented ones.
+      originals: how many of the N start from the posterior.
+      feat: [K + 1, N, F].
+      action: [H, N, A], a_0 ... a_{H-1}.
+      entropy: [originals], the actor's in z_0, in nats.
+      reward, value: [K + 1, N].
+      returns, discount, weight: [K, N]; the discount is cumulative, see `returns`.
+      logit: [K, N], the evaluator's; None without one.
+    """
+
+    actor_loss: tf.Tensor
+    value_loss: tf.Tensor
+    start: State
+    originals: int
+    feat: tf.Tensor
+    action: tf.Tensor
+    entropy: tf.Tensor
+    reward: tf.Tensor
+    value: tf.Tensor
+    returns: tf.Tensor
+    discount: tf.Tensor
+    weight: tf.Tensor
+    logit: tf.Tensor | None
+
+
+def losses(models: Models, settings: Settings, post: State, noise: Noise) -> BehaviourLosses:
+    """Imagination from original and augmented starts, weights, actor and critic.
+
+    Args:
+      post: posterior states [B, L, ...]; no gradient flows back into them.
+    """
+    rssm, discrete = models.rssm, models.actor.discrete
+    start, originals = start_points(models, settings, post, noise)
+    shape = [settings.horizon, start["deter"].shape[0]]
+    feat, action, entropy = imagine(
+        rssm,
+        models.actor,
+        start,
+        (noise.gumbel if discrete else noise.normal)(
+            "imagined_action", [*shape, models.actor.size]
+        ),
+        noise.normal("imagined_state", [*shape, rssm.stoch]),
+    )
+    led = action[1:]  # The actions between the features.
+    if settings.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
+        feat, led = tf.concat([rssm.get_feat(start)[None], feat], 0), action
+    reward, value_dist = models.reward(feat).mode(), models.value(feat)
+    value = value_dist.mode()
+    if models.pcont is not None:
+        pcont = models.pcont(feat).mean()
+    else:
+        pcont = settings.discount * tf.ones_like(reward)
+    returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
+    discount = cumulative_discount(pcont)
+    weights = weighting.weights(models, settings, feat, led)
+    expect(
+        "imagination",
+        {"returns": returns, "discount": discount, "weight": weights.weight, "action": led},
+        {"returns": "K N", "discount": "K N", "weight": "K N", "action": "K N A"},
+    )
+    return BehaviourLosses(
+        actor_loss=actor_loss(returns, discount, weights.weight),
+        value_loss=value_loss(value_dist[:-1], returns, discount, weights.weight),
+        start=start, originals=originals, feat=feat, action=action, entropy=entropy[:originals],
+        reward=reward, value=value, returns=returns, discount=discount,
+        weight=weights.weight, logit=weights.logit,
+    )  # fmt: skip
+
+
+def start_points(
+    models: Models, settings: Settings, post: State, noise: Noise
+) -> tuple[State, int]:
+    """Posterior states [B, L, ...] and augmented copies of them, [N, ...] (eq. 3).
+
+    Returns:
+      the states, and how many of them are the posterior's.
+    """
+    expect("posterior", post, POSTERIOR)
+    # The world model is trained by its own loss only.
+    post = {key: tf.stop_gradient(value) for key, value in post.items()}
+    if models.pcont is not None:  # The last state could be terminal.
+        post = {key: value[:, :-1] for key, value in post.items()}
+    start = augmentation.flatten(post)
+    copies, count = settings.augmentations, start["deter"].shape[0]
+    start = augmentation.augment(
+        start,
+        copies,
+        noise.normal("augment_deter", [copies, count, models.rssm.deter]),
+        noise.normal("augment_stoch", [copies, count, models.rssm.stoch]),
+        settings.sigma1,
+        settings.sigma2,
+        settings.sigma_units,
+    )
+    return start, count
+
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """-mean(w * discount * V), eq. 9 as a loss; all [H-1, N]. Gradient: through the returns."""
+    """-mean(w * discount * V), eq. 9 as a loss; all [K, N]. Gradient: through the returns."""
     return -tf.reduce_mean(weight * discount * returns)
 
 
 def value_loss(
     value: tfd.Distribution, returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor
 ) -> tf.Tensor:
-    """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [H-1, N]."""
+    """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [K, N]."""
     target = tf.stop_gradient(returns)  # Regression onto a fixed target, as usual in TD.
     log_prob = value.log_prob(target)
     return -tf.reduce_mean(tf.stop_gradient(weight) * discount * log_prob)

@@ -1,53 +1,97 @@
 """The constrained RSSM's two constraints (eq. 2)."""
 
+import dataclasses
+from collections.abc import Mapping
+
 import tensorflow as tf
 
-from clion_tf.learning import replica_sums
-from clion_tf.models.distance import squared_distance
+from clion_tf.learning.augmentation import memory_unit, noisy_memory
+from clion_tf.learning.loss_settings import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import Tensors, preprocess_image
+from clion_tf.learning.rotation import rotate
+from clion_tf.models import Models
+from clion_tf.models.rssm import State
+from clion_tf.models.unit_normal import UnitNormal, squared_distance
 
 
-def embedding_distance(embed: tf.Tensor, embed_rotated: tf.Tensor) -> tf.Tensor:
-    """|e' - e|^2 of each image, summed over features: [B, T, E] twice -> [B, T] float32."""
-    return squared_distance(embed_rotated, embed, 1)
+@dataclasses.dataclass(frozen=True)
+class Constraint:
+    """How far an augmented branch's output is from the non-augmented one's.
+
+    Attributes:
+      augmented: the augmented branch's output: e' [B, L, E], or what is decoded from noisy memory
+        by `image` and `vector`, distributions [B, L].
+      distance: |.|^2 of each frame, [B, L] float32.
+      loss: scalar, what the margin leaves of it; mean over batch and time.
+    """
+
+    augmented: tf.Tensor | dict[str, UnitNormal]
+    distance: tf.Tensor
+    loss: tf.Tensor
 
 
-def decoding_distance(decoded: tf.Tensor, target: tf.Tensor, axes: int = 3) -> tf.Tensor:
-    """|o' - o|^2, summed over an observation's `axes` (pixels): [B, T, ...] -> [B, T] float32."""
-    return squared_distance(decoded, target, axes)
-
-
-def noisy_memory(
-    post: dict[str, tf.Tensor], noise: tf.Tensor, scale: float, units: str = "absolute"
-) -> dict:
-    """The state with h' = h + scale * noise (text above eq. 2), s as it is.
+def embedding_constraint(
+    models: Models, settings: Settings, data: Tensors, embed: tf.Tensor, noise: Noise
+) -> Constraint:
+    """[|e' - e|^2 - delta1^2]_+, e' the encoding of the image rotated at random.
 
     Args:
-      units: of the scale, see `memory_unit`.
+      data: image uint8 [B, L, 64, 64, 3], or image_transformed, which is not rotated.
+      embed: [B, L, E] as `Models.encode` gives it; the image's part comes first.
     """
-    deter = post["deter"]
-    scale = scale * memory_unit(deter, units)
-    return {**post, "deter": deter + tf.cast(scale * noise, deter.dtype)}
+    transformed = data.get("image_transformed")
+    if transformed is None:
+        frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
+        degrees = settings.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
+        rotated = rotate(frames, degrees, settings.rotation_fill)
+        transformed = tf.reshape(rotated, data["image"].shape)
+    augmented = models.encoder(preprocess_image(transformed))
+    embed = embed[..., : models.encoder.size]
+    if settings.embedding_gradient == "rotated":
+        embed = tf.stop_gradient(embed)  # An option: only e' moves towards e.
+    distance = squared_distance(augmented, embed, 1)
+    return Constraint(
+        augmented, distance, hinge(distance, settings.delta1, settings.constraint_norm)
+    )
 
 
-def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
-    """What a standard deviation of noise on h [..., D] is a multiple of (ours: a flag).
+def decoding_constraint(
+    models: Models,
+    settings: Settings,
+    post: State,
+    target: Mapping[str, UnitNormal | tf.Tensor],
+    noise: Noise,
+) -> Constraint:
+    """[|o^' - o^|^2 - delta2^2]_+, o^' decoded from noisy memory (h', s).
 
-    `absolute`: 1. `relative`: the standard deviation of h over the batch (of all replicas), one
-    number: the root of the units' mean variance, so that the noise is as isotropic as the paper's
-    N(h, sigma^2). No gradient: the model is not to change the noise by way of its unit.
+    Args:
+      post: states [B, L, ...].
+      target: o^, by `image` and `vector`: what is decoded from the memory as it is, or observed.
+        The margins lie "between the augmented branch's output and the non-augmented branch's
+        output", so the gradient goes into both, as in the embedding constraint. The other reading
+        compares with what was observed.
     """
-    if units == "absolute":
-        return 1.0
-    rows = tf.stop_gradient(tf.reshape(tf.cast(deter, tf.float32), [-1, deter.shape[-1]]))
-    centred = rows - replica_sums.average(tf.reduce_mean(rows, 0))
-    return tf.sqrt(replica_sums.average(tf.reduce_mean(tf.square(centred))))
+    deter_noise = noise.normal("decoding", post["deter"].shape)
+    sigma = settings.sigma_h * memory_unit(post["deter"], settings.sigma_units)
+    noisy = noisy_memory(post, deter_noise, sigma)
+    augmented = models.decode(models.rssm.get_feat(noisy))
+    distance = sum(dist.squared_distance(target[key]) for key, dist in augmented.items())
+    return Constraint(
+        augmented, distance, hinge(distance, settings.delta2, settings.constraint_norm)
+    )
+
+
+def hinge(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
+    """Mean over batch and time of what the margin leaves, see `excess`."""
+    return tf.reduce_mean(excess(squared, margin, norm))
 
 
 def excess(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
     """What eq. 2's margin leaves of each distance: [|d|^2 - margin^2]_+ or [|d| - margin]_+.
 
     Args:
-      squared: |d|^2 of each image, any shape.
+      squared: |d|^2 of each frame, any shape.
       norm: `squared`, or `euclidean` for the distance itself, whose gradient d / |d| has length
         1; where d is 0 there is none.
     """
@@ -55,8 +99,3 @@ def excess(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tenso
         return tf.nn.relu(squared - margin**2)
     apart = squared > 0
     return tf.nn.relu(tf.where(apart, tf.sqrt(tf.where(apart, squared, 1.0)), 0.0) - margin)
-
-
-def hinge(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
-    """Mean over batch and time of what the margin leaves, see `excess`."""
-    return tf.reduce_mean(excess(squared, margin, norm))

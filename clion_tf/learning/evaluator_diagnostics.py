@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.learning.weighting import effective_sample_size
+from clion_tf.learning.weighting import effective_sample_size, share
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20  # Of scores between 0 and 1.
@@ -31,7 +31,7 @@ def weights(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> 
         "original": _over_steps(array[:, :originals], score[:, :originals]),
         "effective_sample_size": float(effective_sample_size(weight)),
         "largest": float(array.max()),
-        "augmented_share": float(array[:, originals:].sum() / array.sum()),
+        "augmented_share": float(share(weight, originals)),
         "augmented_share_by_step": by_step.tolist(),
     }
     if originals < array.shape[1]:

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.learning import constraints, losses
+from clion_tf.learning.augmentation import noised, noisy_memory
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import preprocess, preprocess_image
 from clion_tf.models import Models
-from clion_tf.models.packing import unpack
 from clion_tf.models.rssm import State
 
 CONTEXT = 5  # Frames that are seen before the prediction is left alone (Dreamer).
@@ -23,14 +23,14 @@ Data = Mapping[str, tf.Tensor | np.ndarray]
 
 def observed(data: Data) -> tf.Tensor:
     """The images as the learner sees them."""
-    return unpack(losses.preprocess_image(tf.convert_to_tensor(data["image"])))
+    return preprocess_image(tf.convert_to_tensor(data["image"]))
 
 
 def posterior(models: Models, data: Data, noise: Noise) -> State:
     """The states [B, L, ...] after each observation."""
     data = {key: tf.convert_to_tensor(value) for key, value in data.items()}
     eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
-    embed = models.encode(losses.preprocess(data))
+    embed = models.encode(preprocess(data))
     return models.rssm.observe(embed, data["action"], eps)[0]
 
 
@@ -50,17 +50,16 @@ def augmented_memory(
       resample: draw s' too; else s stays as it is.
       sigma2: negative for the posterior's own standard deviation.
     """
-    noisy = constraints.noisy_memory(post, noise.normal("decoding", post["deter"].shape), sigma)
+    deter_noise = noise.normal("decoding", post["deter"].shape)
     if not resample:
-        return noisy
-    spread = post["std"] if sigma2 < 0 else sigma2
-    stoch = post["mean"] + spread * noise.normal("augment_stoch", post["stoch"].shape)
-    return {**noisy, "stoch": stoch}
+        return noisy_memory(post, deter_noise, sigma)
+    stoch_noise = noise.normal("augment_stoch", post["stoch"].shape)
+    return noised(post, deter_noise, stoch_noise, sigma, sigma2)
 
 
 def decode(models: Models, state: State) -> tf.Tensor:
     """The images of states."""
-    return unpack(models.decoder(models.rssm.get_feat(state)).mode())
+    return models.decoder(models.rssm.get_feat(state)).mode()
 
 
 def images(
@@ -83,6 +82,7 @@ def errors(
     sigmas: Sequence[float],
     resample: bool = False,
     sigma2: float = -1.0,
+    post: State | None = None,
 ) -> np.ndarray:
     """How far reconstructions from augmented memory are from the images, for each sigma.
 
@@ -90,26 +90,18 @@ def errors(
     images: what the decoding constraint bounds (eq. 2). The same standard noise serves every
     sigma, so that they differ by its scale only.
 
+    Args:
+      post: states [B, L, ...] after each observation, where they are known already.
+
     Returns:
       float64 [len(sigmas)].
     """
-    return errors_of(models, posterior(models, data, noise), data, noise, sigmas, resample, sigma2)
-
-
-def errors_of(
-    models: Models,
-    post: State,
-    data: Data,
-    noise: Noise,
-    sigmas: Sequence[float],
-    resample: bool = False,
-    sigma2: float = -1.0,
-) -> np.ndarray:
-    """See `errors`; for states [B, L, ...] that are known already."""
+    post = posterior(models, data, noise) if post is None else post
     target, found = observed(data), []
     for sigma in sigmas:
-        decoded = decode(models, augmented_memory(post, noise, sigma, resample, sigma2))
-        found.append(tf.reduce_mean(constraints.decoding_distance(decoded, target)))
+        memory = augmented_memory(post, noise, sigma, resample, sigma2)
+        decoded = models.decoder(models.rssm.get_feat(memory))
+        found.append(tf.reduce_mean(decoded.squared_distance(target)))
     return np.array([value.numpy() for value in found], np.float64)
 
 

@@ -5,102 +5,70 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from clion_tf.learning import replica_sums
+from clion_tf.learning.behaviour import BehaviourLosses
+from clion_tf.learning.evaluator import EvaluatorLoss
 from clion_tf.learning.optimizer import Optimizer
-from clion_tf.learning.weighting import effective_sample_size
+from clion_tf.learning.weighting import effective_sample_size, share
+from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models.rssm import RSSM
 
 Tensors = dict[str, tf.Tensor]
 
 
-def training(
-    out: Tensors, norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor
-) -> Tensors:
-    """Scalars of one update.
-
-    `..._clipped` is 1 where the gradient was clipped, so that a mean over updates is their share.
-
-    Args:
-      out: every quantity that the losses computed.
-      norms: by loss, the gradient's global norm before clipping.
-      optimizers: by loss.
-      taken: whether the optimisers stepped.
-    """
-    result = {**model(out), **behaviour(out), **evaluator(out)}
-    result["model/skipped"] = 1.0 - tf.cast(taken, tf.float32)
-    for name in norms:
-        group = name if name in ("model", "evaluator") else "behaviour"
-        result[f"{group}/{name}_grad_norm"] = norms[name]
-        result[f"{group}/{name}_clipped"] = optimizers[name].clips(norms[name])
-        result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
-    return {name: tf.cast(value, tf.float32) for name, value in result.items()}
-
-
-def model(out: Tensors) -> Tensors:
-    """The world model's losses; those with `_loss` are negative log-probabilities, in nats."""
+def model(world: WorldModelLoss) -> Tensors:
+    """The world model's losses; of what is decoded negative log-probabilities, in nats."""
+    decoded = ("image", "vector", "reward", "pcont")
+    states = {"prior": world.prior, "post": world.post}
     result = {
-        "model/model_loss": out["model_loss"],
+        "model/model_loss": world.loss,
+        **{f"model/{key}_loss": world.terms[key] for key in decoded if key in world.terms},
+        "model/div": world.clipped_kl,
+        "model/kl": world.kl,
         **{
-            f"model/{key}_loss": -out[f"log_prob_{key}"]
-            for key in ("image", "vector", "reward")
-            if f"log_prob_{key}" in out
+            f"model/{name}_ent": tf.reduce_mean(RSSM.get_dist(state).entropy())
+            for name, state in states.items()
         },
-        "model/div": out["kl"],
-        "model/kl": out["kl_before_free_nats"],
-        **{f"model/{name}_ent": _entropy(out, name) for name in ("prior", "post")},
         # eq. 2's embedding constraint could be met by shrinking e: watch it.
-        "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(out["embed"], tf.float32), axis=-1)),
+        "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(world.embed, tf.float32), axis=-1)),
     }
-    if "scaled_log_prob_pcont" in out:
-        result["model/pcont_loss"] = -out["scaled_log_prob_pcont"]
-    for name in ("embedding", "decoding"):
-        if f"{name}_constraint" in out:
-            result[f"model/{name}_constraint"] = out[f"{name}_constraint"]
-            result[f"model/{name}_distance"] = tf.reduce_mean(out[f"{name}_constraint_each"])
+    for name, constraint in (("embedding", world.embedding), ("decoding", world.decoding)):
+        if constraint is not None:
+            result[f"model/{name}_constraint"] = constraint.loss
+            result[f"model/{name}_distance"] = tf.reduce_mean(constraint.distance)
     return result
 
 
-def _entropy(out: Tensors, name: str) -> tf.Tensor:
-    dist = RSSM.get_dist({key: out[f"{name}_{key}"] for key in ("mean", "std")})
-    return tf.reduce_mean(dist.entropy())
-
-
-def behaviour(out: Tensors) -> Tensors:
+def behaviour(imagined: BehaviourLosses) -> Tensors:
     """Actor and critic, and what they learn from."""
     return {
-        "behaviour/actor_loss": out["actor_loss"],
-        "behaviour/value_loss": out["value_loss"],
-        "behaviour/action_ent": tf.reduce_mean(out["action_entropy"]),
-        "behaviour/imagined_reward": tf.reduce_mean(out["imagined_reward"]),
-        "behaviour/imagined_value": tf.reduce_mean(out["imagined_value"]),
-        "behaviour/lambda_return": tf.reduce_mean(out["lambda_return"]),
+        "behaviour/actor_loss": imagined.actor_loss,
+        "behaviour/value_loss": imagined.value_loss,
+        "behaviour/action_ent": tf.reduce_mean(imagined.entropy),
+        "behaviour/imagined_reward": tf.reduce_mean(imagined.reward),
+        "behaviour/imagined_value": tf.reduce_mean(imagined.value),
+        "behaviour/lambda_return": tf.reduce_mean(imagined.returns),
     }
 
 
-def evaluator(out: Tensors) -> Tensors:
+def evaluator(judged: EvaluatorLoss | None, imagined: BehaviourLosses) -> Tensors:
     """The evaluator's loss and scores, and the weights that it gives; empty without one."""
-    if "evaluator_loss" not in out:
+    if judged is None:
         return {}
-    weight = out["weight"]
-    originals = out["action_entropy"].shape[0]  # Trajectories come originals first.
-
-    def augmented(part: tf.Tensor) -> tf.Tensor:
-        of_augmented = replica_sums.total(tf.reduce_sum(part[:, originals:]))
-        return of_augmented / replica_sums.total(tf.reduce_sum(part))
-
+    weight, originals = imagined.weight, imagined.originals
     return {
-        "evaluator/evaluator_loss": out["evaluator_loss"],
-        **{f"evaluator/{key}": value for key, value in scores(out).items()},
+        "evaluator/evaluator_loss": judged.loss,
+        **{f"evaluator/{key}": value for key, value in scores(judged).items()},
         "evaluator/weight_ess": effective_sample_size(weight),
         "evaluator/weight_max": replica_sums.largest(tf.reduce_max(weight)),
-        "evaluator/weight_augmented": augmented(weight),
+        "evaluator/weight_augmented": share(weight, originals),
         # Where eq. 3's noise is still to be seen.
-        "evaluator/weight_augmented_first": augmented(weight[:1]),
+        "evaluator/weight_augmented_first": share(weight[:1], originals),
     }
 
 
-def scores(out: Tensors) -> Tensors:
+def scores(judged: EvaluatorLoss) -> Tensors:
     """How well real and predicted transitions are told apart: accuracy at 0.5, mean scores."""
-    real, fake = out["real_logit"], out["fake_logit"]
+    real, fake = judged.real_logit, judged.fake_logit
     hits = tf.reduce_mean(tf.cast(real > 0, tf.float32)) + tf.reduce_mean(
         tf.cast(fake < 0, tf.float32)
     )
@@ -109,3 +77,22 @@ def scores(out: Tensors) -> Tensors:
         "evaluator_real": tf.reduce_mean(tf.sigmoid(real)),
         "evaluator_fake": tf.reduce_mean(tf.sigmoid(fake)),
     }
+
+
+def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor) -> Tensors:
+    """What the optimisers did.
+
+    `..._clipped` is 1 where the gradient was clipped, so that a mean over updates is their share.
+
+    Args:
+      norms: by loss, the gradient's global norm before clipping.
+      optimizers: by loss.
+      taken: whether they stepped.
+    """
+    result = {"model/skipped": 1.0 - tf.cast(taken, tf.float32)}
+    for name, norm in norms.items():
+        group = name if name in ("model", "evaluator") else "behaviour"
+        result[f"{group}/{name}_grad_norm"] = norm
+        result[f"{group}/{name}_clipped"] = tf.cast(optimizers[name].clips(norm), tf.float32)
+        result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
+    return result

@@ -12,10 +12,12 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
+from clion_tf.console import Refused
 from clion_tf.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,18 @@ DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
 
-class CheckpointError(RuntimeError):
+class Variable(Protocol):
+    """What of a TensorFlow variable is used here."""
+
+    @property
+    def shape(self) -> Sequence[int]:
+        """Of its value."""
+
+    def assign(self, value: np.ndarray) -> Any:
+        """Gives it a value."""
+
+
+class CheckpointError(Refused, RuntimeError):
     """A checkpoint that cannot be used; the message is one line."""
 
 
@@ -101,16 +114,15 @@ class Checkpoints:
         self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
     ) -> pathlib.Path:
         """Writes a checkpoint and, if it is not that of a stop, removes those too old to keep."""
-        arrays = {name: np.asarray(value) for name, value in variables.items()}
+        arrays: dict[str, Any] = {name: np.asarray(value) for name, value in variables.items()}
         meta = json.dumps(dataclasses.asdict(counters))
         path = self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
         if not stopped:
-            stops, due = [], []
-            for found in self.paths():
-                (stops if _is_stop(found) else due).append(found)
-            for old in stops + due[self._keep :]:
+            paths = self.paths()
+            due = [path for path in paths if not _is_stop(path)]
+            for old in {*paths} - {*due[: self._keep]}:
                 old.unlink()
         return path
 
@@ -182,7 +194,7 @@ def _reading(path: pathlib.Path) -> Iterator[None]:
         raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
 
 
-def restore(variables: Mapping[str, "object"], arrays: Mapping[str, np.ndarray]) -> None:
+def restore(variables: Mapping[str, Variable], arrays: Mapping[str, np.ndarray]) -> None:
     """Assigns every array to the variable of its name.
 
     Loss scales are left out where only one side has them.

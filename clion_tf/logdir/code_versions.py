@@ -3,14 +3,15 @@
 import importlib.metadata
 import json
 import logging
+import os
 import pathlib
 import platform
 import subprocess
 from collections.abc import Mapping
 
 from clion_tf.files import atomic_write
+from clion_tf.logdir.run_folder import RunFolder
 
-FILE = "versions.jsonl"
 PACKAGES = ("clion_tf", "tensorflow", "keras", "dm_control", "mujoco", "numpy")
 
 _log = logging.getLogger(__name__)
@@ -31,27 +32,28 @@ def current() -> dict[str, str]:
     return {**found, "commit": commit} if commit else found
 
 
-def record(folder: pathlib.Path, steps: int) -> None:
+def record(logdir: str | os.PathLike[str], steps: int) -> None:
     """Notes the versions in a run's folder, if they are not those of its last start.
 
     Args:
-      folder: of the run, written to by no one else.
+      logdir: of the run, written to by no one else.
       steps: environment steps from which on they hold.
 
     Raises:
       OSError: if the file cannot be written.
     """
-    entry, earlier = {"step": steps, **current()}, read(folder)
+    entry, earlier = {"step": steps, **current()}, read(logdir)
     if earlier and {**earlier[-1], "step": steps} == entry:
         return
-    with atomic_write(folder / FILE) as file:
+    with atomic_write(RunFolder(logdir).versions_file) as file:
         file.writelines(json.dumps(line).encode() + b"\n" for line in (*earlier, entry))
 
 
-def read(folder: pathlib.Path) -> list[dict]:
+def read(logdir: str | os.PathLike[str]) -> list[dict]:
     """The lines of a run's folder, oldest first; none of older runs. Damaged lines are left out."""
+    path = RunFolder(logdir).versions_file
     try:
-        lines = (folder / FILE).read_text(errors="replace").splitlines()
+        lines = path.read_text(errors="replace").splitlines()
     except OSError:
         return []
     found = []
@@ -63,7 +65,7 @@ def read(folder: pathlib.Path) -> list[dict]:
         if isinstance(entry, dict):
             found.append(entry)
         else:
-            _log.warning("%s: a damaged line left out", folder / FILE)
+            _log.warning("%s: a damaged line left out", path)
     return found
 
 
@@ -75,9 +77,9 @@ def told(versions: Mapping[str, str]) -> str | None:
     return version or commit
 
 
-def of_run(folder: pathlib.Path) -> str | None:
+def of_run(logdir: str | os.PathLike[str]) -> str | None:
     """All that a run was made with, `0.1.0 (a1b2c3), 0.2.0`; None where it was not recorded."""
-    found = [text for text in map(told, read(folder)) if text]
+    found = [text for text in map(told, read(logdir)) if text]
     return ", ".join(dict.fromkeys(found)) or None
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import tqdm
 from tensorflow import compat, errors, io
 
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.pictures import video_files
 
 _log = logging.getLogger(__name__)
@@ -36,19 +37,19 @@ class Logger:
     TensorBoard hides what was logged later. Raises OSError if the logdir cannot be written.
     """
 
-    def __init__(self, logdir: Path | str, resume_bytes: int | None = None):
-        self._logdir = Path(logdir)
-        self._logdir.mkdir(parents=True, exist_ok=True)
-        path = self._logdir / "metrics.jsonl"
+    def __init__(self, logdir: str | os.PathLike[str], resume_bytes: int | None = None):
+        self._folder = RunFolder(logdir)
+        self._folder.path.mkdir(parents=True, exist_ok=True)
+        path = self._folder.metrics_file
         if resume_bytes is None and path.exists() and path.stat().st_size:
             os.replace(path, path.with_name(path.name + ".old"))
         self._open(resume_bytes)
 
     def _open(self, resume_bytes: int | None) -> None:
-        path = self._logdir / "metrics.jsonl"
+        path = self._folder.metrics_file
         last_step = None if resume_bytes is None else _cut(path, resume_bytes)
         self._file = path.open("ab")
-        self._events = _open_events(self._logdir / "tensorboard", last_step)
+        self._events = _open_events(self._folder.tensorboard, last_step)
 
     def rewind(self, position: int) -> None:
         """Takes back what was logged after `position`, as resuming there does."""

@@ -4,13 +4,13 @@ import dataclasses
 
 import keras
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import ActionHead, DenseHead
 from clion_tf.models.layers import ACTIVATIONS, Network, by_path
 from clion_tf.models.rssm import RSSM
+from clion_tf.models.unit_normal import UnitNormal
 from clion_tf.models.vector_networks import VectorDecoder, VectorEncoder
 
 
@@ -102,12 +102,12 @@ class Models(keras.Model):
         self.built = True  # All weights are there.
 
     def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Packed image [..., 32, 32, 12] and vector [..., n] -> embedding [..., E], image first."""
+        """Image [..., 64, 64, 3] and vector [..., n] -> embedding [..., E], the image's first."""
         encoders = {"image": self.encoder, "vector": self.vector_encoder}
         parts = [net(observation[key]) for key, net in encoders.items() if net is not None]
         return parts[0] if len(parts) == 1 else tf.concat(parts, -1)
 
-    def decode(self, features: tf.Tensor) -> dict[str, tfd.Distribution]:
+    def decode(self, features: tf.Tensor) -> dict[str, UnitNormal]:
         """features [..., F] -> unit-variance Gaussians, float32, over what `encode` takes."""
         decoders = {"image": self.decoder, "vector": self.vector_decoder}
         return {key: net(features) for key, net in decoders.items() if net is not None}

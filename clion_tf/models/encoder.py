@@ -5,8 +5,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Conv2D, Network
-from clion_tf.models.packing import CHANNELS, known, pack_kernel
+from clion_tf.models.layers import Conv2D, Network, known
+from clion_tf.models.packing import CHANNELS, pack, pack_kernel
 
 
 class FirstConvolution(Conv2D):
@@ -71,11 +71,12 @@ class Encoder(Network):
             )
             self.convs.append(self.with_weights(layer, shape))
             shape = layer.compute_output_shape(shape)
-        self.complete((32, 32, CHANNELS), (self.size,))
+        self.complete((64, 64, 3), (self.size,))
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
-        """Packed image [..., 32, 32, 12] in [-0.5, 0.5] -> embedding [..., 32 * depth]."""
-        x = tf.reshape(image, [-1, *image.shape[-3:]])
+        """Images [..., 64, 64, 3] in [-0.5, 0.5] -> embeddings [..., 32 * depth]."""
+        x = pack(image)
+        x = tf.reshape(x, [-1, *x.shape[-3:]])
         for conv in self.convs:
             x = conv(x)
         return tf.reshape(x, [*known(image.shape[:-3]), self.size])

@@ -1,7 +1,8 @@
 """The building blocks that every network shares: seeded Keras layers, named as in Dreamer."""
 
+import contextlib
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import keras
 import tensorflow as tf
@@ -16,6 +17,11 @@ ACTIVATIONS: dict[str, Callable] = {
 def layer_seed(seed: int, *names: str) -> int:
     """Seed of one weight's first value: a function of its name, not of the order of creation."""
     return zlib.crc32("/".join([str(seed), *names]).encode()) & 0x7FFFFFFF
+
+
+def known(shape: tf.TensorShape) -> list[int]:
+    """A shape for tf.reshape; of its dimensions at most one may be open."""
+    return [-1 if size is None else size for size in shape]
 
 
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
@@ -141,6 +147,16 @@ def frozen(*networks: Network) -> keras.StatelessScope:
     """
     variables = [variable for network in networks for variable in network.trainable_variables]
     return keras.StatelessScope([(v, tf.stop_gradient(v.value)) for v in variables])
+
+
+@contextlib.contextmanager
+def watching(networks: Iterable[Network], persistent: bool = False) -> Iterator[tf.GradientTape]:
+    """`with watching(networks) as tape`: a tape that sees only these networks' weights."""
+    with tf.GradientTape(persistent, watch_accessed_variables=False) as result:
+        for network in networks:
+            for variable in network.trainable_variables:
+                result.watch(variable.value)
+        yield result
 
 
 def activation_gradient(act: Callable, upstream: tf.Tensor, output: tf.Tensor) -> tf.Tensor:

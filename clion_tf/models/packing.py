@@ -1,20 +1,16 @@
 """Packed images: each 2x2 block of pixels is one position with 12 channels.
 
-Inside the learner an image is [..., 32, 32, 12] instead of [..., 64, 64, 3]. The first convolution
-and the last transposed one, both of stride 2 on 3 channels, then become convolutions of stride 1
-on 12 (ours: on a CPU the last takes 0.6 of its time, the first too in bfloat16; the
-numbers are the same up to rounding). Weights keep
-the original's shapes.
+Nobody but the encoder and the decoder knows of them. An image [..., 32, 32, 12] instead of
+[..., 64, 64, 3] makes of the first convolution and of the last transposed one, both of stride 2 on
+3 channels, convolutions of stride 1 on 12 (ours: on a CPU the last takes 0.6 of its time, the first
+too in bfloat16; the numbers are the same up to rounding). Weights keep the original's shapes.
 """
 
 import tensorflow as tf
 
+from clion_tf.models.layers import known
+
 CHANNELS = 12
-
-
-def known(shape: tf.TensorShape) -> list[int]:
-    """A shape for tf.reshape; of its dimensions at most one may be open."""
-    return [-1 if size is None else size for size in shape]
 
 
 def pack(image: tf.Tensor) -> tf.Tensor:

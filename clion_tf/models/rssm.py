@@ -11,8 +11,7 @@ import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from clion_tf.models.layers import Network, layer_seed
-from clion_tf.models.packing import known
+from clion_tf.models.layers import Network, known, layer_seed
 from clion_tf.models.scan import Spec, scan
 
 State = dict[str, tf.Tensor]

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import tensorflow as tf
-from tensorflow_probability import distributions as tfd
 
-from clion_tf.models.layers import Network
-from clion_tf.models.packing import known
+from clion_tf.models.layers import Network, known
+from clion_tf.models.unit_normal import UnitNormal
 
 LAYERS = 2  # As Dreamer's reward model.
 
@@ -49,10 +48,10 @@ class VectorDecoder(Network):
         self.hout = self.dense("hout", units, size)
         self.complete((inputs,), (size,))
 
-    def call(self, features: tf.Tensor) -> tfd.Independent:
+    def call(self, features: tf.Tensor) -> UnitNormal:
         """features [..., F] -> distributions [...] of vectors [n], float32."""
         x = tf.reshape(features, [-1, features.shape[-1]])
         for layer in (*self.hidden, self.hout):
             x = layer(x)
         mean = tf.cast(tf.reshape(x, [*features.shape[:-1], x.shape[-1]]), tf.float32)
-        return tfd.Independent(tfd.Normal(mean, 1.0), 1)
+        return UnitNormal(mean, 1)

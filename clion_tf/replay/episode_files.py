@@ -15,13 +15,14 @@ Every episode is one uncompressed `.npz`, so that a sequence is read straight fr
 the file ("ours": the original keeps all episodes in memory). Nothing is ever unpickled.
 """
 
+import io
 import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -30,24 +31,56 @@ from clion_tf.files import atomic_write
 from clion_tf.replay import observation_shapes
 from clion_tf.replay.observation_shapes import Shapes
 
-Episode = dict[str, np.ndarray]
-
 NUMBERS = ("action", "reward", "discount")
 DTYPES = {**observation_shapes.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
 # What reading a damaged or foreign file can raise.
-DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error)
-DAMAGE += (NotImplementedError, RuntimeError, PermissionError, IsADirectoryError)
+DAMAGE: tuple[type[Exception], ...] = (
+    ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
+    NotImplementedError, RuntimeError, PermissionError, IsADirectoryError,
+)  # fmt: skip
 
 
-def keys_of(arrays: Mapping[str, Any]) -> tuple[str, ...]:
+def keys_of(arrays: Iterable[str]) -> tuple[str, ...]:
     """The keys that count, in the order of files: what is observed, then NUMBERS."""
-    return tuple(key for key in DTYPES if key in arrays or key in NUMBERS)
+    found = set(arrays)
+    return tuple(key for key in DTYPES if key in found or key in NUMBERS)
+
+
+class Episode(dict[str, np.ndarray]):
+    """The arrays of an episode; that they are one is checked here, when it is made, and only here.
+
+    Raises ValueError, one line, if they are none.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray]):
+        super().__init__(arrays)
+        keys = keys_of(arrays)
+        for key in keys:
+            if key not in arrays:
+                raise ValueError(f"an episode needs {key!r}")
+        _check_form({key: (arrays[key].shape, arrays[key].dtype) for key in keys})
+        _check_finite({key: arrays[key] for key in keys})
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, np.ndarray]) -> "Episode":
+        """These arrays as an episode, which is not checked again if they are one already."""
+        return arrays if isinstance(arrays, cls) else cls(arrays)
+
+    @property
+    def frames(self) -> int:
+        """T."""
+        return len(self["reward"])
+
+    @property
+    def shapes(self) -> Shapes:
+        """Shapes of one frame."""
+        return {key: self[key].shape[1:] for key in keys_of(self)}
 
 
 class EpisodeBuilder:
     """Collects one episode, frame by frame; images are copied, so buffers may be reused."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._rows: dict[str, list] = {}
 
     def first(self, obs: Mapping[str, np.ndarray], action_size: int) -> None:
@@ -68,12 +101,10 @@ class EpisodeBuilder:
         """The episode so far. Raises ValueError if it is not one, for example without a frame."""
         if not self._rows:
             raise ValueError("an episode needs its first frame")
-        episode = {key: np.stack(rows) for key, rows in self._rows.items()}
-        check(episode)
-        return episode
+        return Episode({key: np.stack(rows) for key, rows in self._rows.items()})
 
 
-def save_episode(folder: Path | str, index: int, episode: Mapping[str, np.ndarray]) -> Path:
+def save_episode(folder: Path | str, index: int, arrays: Mapping[str, np.ndarray]) -> Path:
     """Writes an episode as `<index>-<frames>.npz`, whole or not at all, and returns its path.
 
     The name depends on nothing but the episode, and equal episodes give equal bytes, so that a
@@ -81,11 +112,12 @@ def save_episode(folder: Path | str, index: int, episode: Mapping[str, np.ndarra
     steps from the name's last number. Raises ValueError for what is not an episode and OSError
     if it cannot be written.
     """
-    check(episode)
-    path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
+    episode = Episode.of(arrays)
+    path = Path(folder) / f"{index:06d}-{episode.frames}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, Any] = {key: np.ascontiguousarray(episode[key]) for key in keys_of(episode)}
     with atomic_write(path) as file:
-        np.savez(file, **{key: np.ascontiguousarray(episode[key]) for key in keys_of(episode)})
+        np.savez(file, **kept)
     return path
 
 
@@ -97,18 +129,6 @@ class Entry(NamedTuple):
     keys: tuple[str, ...]
     offsets: tuple[int, ...] | None
     dtypes: tuple[np.dtype, ...]
-
-
-def check(episode: Mapping[str, np.ndarray]) -> None:
-    """Raises ValueError, one line, if the arrays are no episode."""
-    keys = keys_of(episode)
-    for key in keys:
-        if key not in episode:
-            raise ValueError(f"an episode needs {key!r}")
-    _check_form({key: (episode[key].shape, episode[key].dtype) for key in keys})
-    for key in keys:
-        if key != "image" and not np.isfinite(episode[key]).all():
-            raise ValueError(f"{key!r} has numbers that are not finite")
 
 
 def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
@@ -131,35 +151,48 @@ def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
             raise ValueError(f"{key!r} cannot be {dtype}")
 
 
-def inspect(path: Path) -> tuple[Entry, Shapes]:
-    """Finds and checks the arrays of a file; returns its entry and the shapes of one frame."""
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for key, array in arrays.items():
+        if key != "image" and not np.isfinite(array).all():
+            raise ValueError(f"{key!r} has numbers that are not finite")
+
+
+def locate(path: Path) -> tuple[Entry, Shapes]:
+    """Finds the arrays of a file; returns its entry and the shapes of one frame.
+
+    Of the numbers in them it says nothing. Raises one of DAMAGE if they make no episode.
+    """
     size = path.stat().st_size
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        keys = keys_of([name.removesuffix(".npy") for name in archive.namelist()])
+        keys = keys_of(name.removesuffix(".npy") for name in archive.namelist())
         found = {key: _locate(archive, file, f"{key}.npy") for key in keys}
     _check_form({key: (shape, dtype) for key, (shape, dtype, _) in found.items()})
-    frames = found["reward"][0][0]
-    shapes = {key: shape[1:] for key, (shape, _, _) in found.items()}
-    dtypes = tuple(dtype for _, dtype, _ in found.values())
-    offsets = tuple(offset for _, _, offset in found.values())
-    if None in offsets:
-        # Read once as a whole, so that a damaged file shows now and not in the middle of a run.
-        check(_load(path))
-        return Entry(path.name, frames, keys, None, dtypes), shapes
+    dtypes, offsets = [], []
     for shape, dtype, offset in found.values():
-        if offset + math.prod(shape) * dtype.itemsize > size:
-            raise ValueError("the file is shorter than its arrays")
-    entry = Entry(path.name, frames, keys, offsets, dtypes)
-    arrays = {key: np.empty(found[key][0], "float32") for key in keys if key != "image"}
-    read(path, entry, 0, arrays)
-    if "image" in found:
-        arrays["image"] = np.broadcast_to(np.uint8(0), found["image"][0])
-    check(arrays)
+        dtypes.append(dtype)
+        if offset is not None:
+            offsets.append(offset)
+            if offset + math.prod(shape) * dtype.itemsize > size:
+                raise ValueError("the file is shorter than its arrays")
+    in_place = tuple(offsets) if len(offsets) == len(keys) else None
+    entry = Entry(path.name, found["reward"][0][0], keys, in_place, tuple(dtypes))
+    return entry, {key: shape[1:] for key, (shape, _, _) in found.items()}
+
+
+def inspect(path: Path) -> tuple[Entry, Shapes]:
+    """As `locate`, and checks all that can be read without the images of a file of ours.
+
+    Compressed files are read as a whole, so that a damaged one shows now and not in the middle of
+    a run.
+    """
+    entry, shapes = locate(path)
+    keys = [key for key in entry.keys if key != "image" or entry.offsets is None]
+    _check_finite(_read_all(path, entry, {key: shapes[key] for key in keys}))
     return entry, shapes
 
 
 def _locate(
-    archive: zipfile.ZipFile, file, name: str
+    archive: zipfile.ZipFile, file: BinaryIO, name: str
 ) -> tuple[tuple[int, ...], np.dtype, int | None]:
     """Shape, dtype and offset in the file of an array; no offset if it cannot be read in place."""
     info = archive.getinfo(name)
@@ -182,18 +215,21 @@ def _locate(
 
 def load_episode(path: Path) -> Episode:
     """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
-    entry, shapes = inspect(path)
-    episode = {key: np.empty((entry.frames, *shapes[key]), DTYPES[key]) for key in entry.keys}
-    read(path, entry, 0, episode)
-    return episode
+    return Episode(_read_all(path, *locate(path)))
+
+
+def _read_all(path: Path, entry: Entry, shapes: Shapes) -> dict[str, np.ndarray]:
+    arrays = {key: np.empty((entry.frames, *shape), DTYPES[key]) for key, shape in shapes.items()}
+    read(path, entry, 0, arrays)
+    return arrays
 
 
 def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) -> None:
     """Fills the arrays of `out` [L, ...] with the frames from `start` on."""
     if entry.offsets is None:
-        episode = _load(path)  # Compressed: slow, the whole episode each time it is drawn.
-        for key, target in out.items():
-            target[:] = episode[key][start : start + len(target)]
+        with np.load(path, allow_pickle=False) as archive:
+            for key, target in out.items():  # Compressed: slow, all frames each time.
+                target[:] = archive[key][start : start + len(target)]
         return
     with path.open("rb", buffering=0) as file:
         for key, dtype, offset in zip(entry.keys, entry.dtypes, entry.offsets, strict=True):
@@ -201,10 +237,10 @@ def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) ->
                 _read_rows(file, offset, start, dtype, out[key])
 
 
-def _read_rows(file, offset: int, start: int, dtype: np.dtype, out: np.ndarray) -> None:
+def _read_rows(file: io.FileIO, offset: int, start: int, dtype: np.dtype, out: np.ndarray) -> None:
     direct = dtype == out.dtype
     target = out if direct else np.empty(out.shape, dtype)
-    data = memoryview(target.reshape(-1).view(np.uint8))
+    data = target.reshape(-1).view(np.uint8).data
     file.seek(offset + start * (len(data) // len(target)))
     while data:
         read = file.readinto(data)
@@ -213,8 +249,3 @@ def _read_rows(file, offset: int, start: int, dtype: np.dtype, out: np.ndarray) 
         data = data[read:]
     if not direct:
         out[:] = target
-
-
-def _load(path: Path) -> Episode:
-    with np.load(path, allow_pickle=False) as archive:
-        return {key: archive[key] for key in keys_of(archive)}

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
 from clion_tf.envs import EnvError, RemoteEnv, WorkerError
 from clion_tf.replay.episode_files import Episode, EpisodeBuilder
+from clion_tf.replay.observation_shapes import Shapes
 from clion_tf.replay.stopwatch import Stopwatch
 
 # Called with the number of agent steps done, in all environments together; may raise to break off.
@@ -24,6 +25,28 @@ class Policy(Protocol):
 
     def act(self, observed: Sequence[Observation]) -> np.ndarray:
         """Actions float32 [N, A] for the observations of N environments (observation_shapes.py)."""
+
+
+class Actor(Protocol):
+    """What acts for `AgentPolicy`, see `agents.base.Learner`."""
+
+    @property
+    def observed(self) -> Shapes:
+        """What it looks at."""
+
+    def initial(self, batch: int) -> Any:
+        """The state of so many environments before an episode."""
+
+    def policy(
+        self,
+        observation: dict[str, np.ndarray],
+        state: Any,
+        step: tuple[int, int],
+        training: bool,
+        amount: float,
+        earlier: bool = False,
+    ) -> tuple[np.ndarray, Any]:
+        """Actions float32 [N, A] and the next state."""
 
 
 class RandomPolicy:
@@ -48,13 +71,13 @@ class AgentPolicy:
     """The agent in N environments, one call for all of them.
 
     Args:
-      agent: anything with Agent's `observed`, `initial` and `policy`.
+      agent: who acts.
       training: sample and explore, or the evaluation policy.
       amount: of exploration noise.
       earlier: as the agent was when it was last told to `remember`.
     """
 
-    def __init__(self, agent, training: bool, amount: float, earlier: bool = False):
+    def __init__(self, agent: Actor, training: bool, amount: float, earlier: bool = False):
         self._agent, self._training, self._amount = agent, training, amount
         self._earlier = earlier
 

@@ -19,7 +19,7 @@ PIXELS: Shapes = {"image": IMAGE_SHAPE}
 
 def shapes_of(space: gymnasium.spaces.Dict) -> Shapes:
     """The shapes in an environment's observations; what is for people (`picture`) is left out."""
-    return {key: space[key].shape for key in DTYPES if key in space.spaces}
+    return {key: space[key].shape or () for key in DTYPES if key in space.spaces}
 
 
 def check(observation: Mapping[str, np.ndarray], shapes: Shapes) -> None:

@@ -10,19 +10,21 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from clion_tf.console import UserError
 from clion_tf.replay.episode_files import (
     DAMAGE,
     DTYPES,
     NUMBERS,
     Entry,
-    check,
+    Episode,
     inspect,
-    keys_of,
+    locate,
     read,
     save_episode,
 )
@@ -31,7 +33,7 @@ from clion_tf.replay.observation_shapes import Shapes
 Batch = dict[str, np.ndarray]
 
 
-class ReplayError(ValueError):
+class ReplayError(UserError, ValueError):
     """No batch can be drawn; the message is one line."""
 
 
@@ -39,6 +41,14 @@ _log = logging.getLogger(__name__)
 
 _OWN_NAME = re.compile(r"(\d{6,})-(\d+)\.npz")  # Index and frames, see save_episode.
 _SAMPLING = 1  # Sets the noise of batches apart from other uses of the run's seed.
+
+
+class OwnFile(NamedTuple):
+    """A file under a name of ours, as far as the name tells."""
+
+    number: int
+    frames: int
+    path: Path
 
 
 class Replay:
@@ -92,7 +102,7 @@ class Replay:
         """
         if self._next_index is None:
             self.load()
-        return self._next_index
+        return self._next_index or 0
 
     def steps(self, action_repeat: int) -> int:
         """Environment steps stored; an episode of T frames has T - 1 actions."""
@@ -107,24 +117,20 @@ class Replay:
         no whole episode is renamed to `<name>.bad` with a warning, unless the folder is another
         process's (not `tidy`).
         """
-        paths = sorted(self._folder.glob("*.npz"))
-        own = sorted((p for p in paths if _own_index(p) is not None), key=_own_index)
-        foreign = [p for p in paths if _own_index(p) is None]
+        own, foreign = self._files()
         if count is not None:
-            own = [p for p in own if _own_index(p) < count]
+            own = [file for file in own if file.number < count]
             foreign = foreign[: max(0, count - len(own))]
         self._entries, self._drawable = [], []
-        for path in foreign + own:
+        for path in (*foreign, *(file.path for file in own)):
             try:
-                self._index(path)
+                self._index(*inspect(path))
             except DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
         self._give_way()
-        self._next_index = count
-        if count is None:
-            past = _own_index(own[-1]) + 1 if own else 0
-            self._next_index = max(past, len(foreign) + len(own))
+        past = own[-1].number + 1 if own else 0
+        self._next_index = max(past, len(foreign) + len(own)) if count is None else count
         return len(self._entries)
 
     def leave_out(self, newest: int) -> None:
@@ -141,19 +147,19 @@ class Replay:
         for index in range(self._next_index, count):
             for path in self._folder.glob(f"{index:06d}-*.npz"):
                 with contextlib.suppress(*DAMAGE):  # Who asked compares what is held.
-                    self._index(path)
+                    self._index(*inspect(path))
         self._give_way()
         self._next_index = count
 
-    def add(self, episode: Mapping[str, np.ndarray]) -> Path:
+    def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
-        check(episode)
-        self._require({key: episode[key].shape[1:] for key in keys_of(episode)})
+        episode = Episode.of(arrays)
+        self._require(episode.shapes)
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = save_episode(self._folder, index, episode)
-        self._index(path)
+        self._index(*locate(path))
         self._give_way()
         self._next_index = index + 1
         return path
@@ -166,13 +172,12 @@ class Replay:
         """
         if self._capacity is None:
             return 0
-        own = [p for p in self._folder.glob("*.npz") if _own_index(p) is not None]
-        known = sorted((p for p in own if _own_index(p) < count), key=_own_index)
+        known = [file for file in self._files()[0] if file.number < count]
         stored, gone = 0, []
-        for number, path in enumerate(reversed(known)):
-            stored += int(_OWN_NAME.fullmatch(path.name)[2]) - 1
+        for number, file in enumerate(reversed(known)):
+            stored += file.frames - 1
             if number and stored > self._capacity:
-                gone.append(path)
+                gone.append(file.path)
         for path in gone:
             path.unlink()
         return len(gone)
@@ -211,8 +216,17 @@ class Replay:
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
 
-    def _index(self, path: Path) -> None:
-        entry, shapes = inspect(path)
+    def _files(self) -> tuple[list[OwnFile], list[Path]]:
+        """Our own files by index, and those under foreign names by name."""
+        own, foreign = [], []
+        for path in sorted(self._folder.glob("*.npz")):
+            if match := _OWN_NAME.fullmatch(path.name):
+                own.append(OwnFile(int(match[1]), int(match[2]), path))
+            else:
+                foreign.append(path)
+        return sorted(own), foreign
+
+    def _index(self, entry: Entry, shapes: Shapes) -> None:
         self._require(shapes)
         self._entries.append(entry)
         if entry.frames + self._lead >= self._length:
@@ -240,7 +254,7 @@ class Replay:
         length = self._length if length is None else length
         batch = {
             key: np.empty((len(rows), length, *shape), DTYPES[key])
-            for key, shape in self._shapes.items()
+            for key, shape in (self._shapes or {}).items()
         }
         for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
             ahead = max(0, -start)
@@ -262,16 +276,18 @@ class Replay:
 
 def prefetch(
     draw: Callable[[int], Batch], numbers: Iterable[int], depth: int = 2
-) -> Iterator[tuple[int, Batch]]:
+) -> Generator[tuple[int, Batch], None, None]:
     """Yields (number, draw(number)) in order, drawing up to `depth` batches ahead in a thread.
 
     The thread has ended when the generator has: at the end, after an error on either side (the
     thread's is raised here), and when it is closed early, which a `for` loop that is left does.
     """
-    slots, ready = threading.Semaphore(depth), queue.SimpleQueue()
+    slots = threading.Semaphore(depth)
+    ready: queue.SimpleQueue[tuple[tuple[int, Batch] | None, BaseException | None]]
+    ready = queue.SimpleQueue()
     stop = threading.Event()
 
-    def work():
+    def work() -> None:
         try:
             for number in numbers:
                 slots.acquire()
@@ -297,11 +313,6 @@ def prefetch(
         stop.set()
         slots.release()
         thread.join()
-
-
-def _own_index(path: Path) -> int | None:
-    match = _OWN_NAME.fullmatch(path.name)
-    return int(match[1]) if match else None
 
 
 def _starts(rng: np.random.Generator, frames: np.ndarray, length: int, balance: bool) -> np.ndarray:

@@ -13,7 +13,7 @@ PARTS = ("update", "wait", "policy", "environment", "save", "evaluate")
 class Stopwatch:
     """Seconds spent in named parts; a part within another is taken out of the outer one."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
         self._open: list[str] = []
         self._begun = self._since = time.perf_counter()

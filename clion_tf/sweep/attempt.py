@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 
 from clion_tf.console import FAILED
-from clion_tf.logdir.run_folder import in_use
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.sweep import child_process
 
 PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
@@ -64,8 +64,9 @@ def attempt(order: Order, node: str = "here") -> Ended:
     if not order.root.is_dir():
         where = socket.gethostname()
         return Ended(FAILED, f"{order.root}: not there on {where}; machines must share it")
+    folder = RunFolder(order.folder)
     until = time.monotonic() + FREE_WITHIN
-    while in_use(order.folder):
+    while folder.in_use():
         if time.monotonic() > until:
             return Ended(FAILED, f"{order.folder}: another process is using it")
         time.sleep(POLL)

@@ -4,9 +4,9 @@ import dataclasses
 import pathlib
 
 from clion_tf.analysis.curves import metrics_files
-from clion_tf.analysis.curves.learning_curves import METRICS_FILE
 from clion_tf.config import Config
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, load_counters
+from clion_tf.logdir.run_folder import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,14 +34,14 @@ def read(folder: pathlib.Path) -> Standing:
     Raises:
       OSError: if the metrics cannot be read.
     """
-    found = metrics_files.read(folder / METRICS_FILE)
+    found = metrics_files.read(RunFolder(folder).metrics_file)
     numbers = (found.last(key) for key in ("train/return", "test/return", "fps"))
     return Standing(found.last_step(), *numbers)
 
 
 def finished(config: Config) -> bool:
     """Whether the run's newest checkpoint has all its steps, and the evaluation at the end."""
-    for path in Checkpoints.found_in(pathlib.Path(config.logdir) / "checkpoints"):
+    for path in Checkpoints.found_in(RunFolder(config.logdir).checkpoints):
         try:
             at = load_counters(path)
         except (CheckpointError, OSError):  # The run itself falls back to the one before.

@@ -5,10 +5,9 @@ import os
 import pathlib
 from collections.abc import Iterable
 
-from clion_tf.analysis.curves.learning_curves import METRICS_FILE
 from clion_tf.command import UsageError
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
-from clion_tf.logdir.run_folder import FLAGFILE, LogdirError, check_options
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.sweep.sweep_plan import PlannedRun
 
 
@@ -18,14 +17,14 @@ def check_folders(root: pathlib.Path, runs: Iterable[PlannedRun]) -> None:
     Raises:
       UsageError, LogdirError: in one line.
     """
-    if any((root / name).exists() for name in (FLAGFILE, METRICS_FILE)):
+    if RunFolder(root).holds_run():
         raise UsageError(f"--logdir={root}: is a run itself; name a folder of runs")
     above = next(path for path in (root, *root.parents) if path.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
         raise UsageError(f"--logdir={root}: cannot write there")
     for run in runs:
         if run.folder.is_dir():
-            check_options(run.folder, run.config)
+            RunFolder(run.folder).require(run.config)
         elif run.folder.exists():
             raise LogdirError(f"{run.folder}: is no folder")
 

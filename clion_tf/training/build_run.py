@@ -1,32 +1,46 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
+import functools
 import math
-import pathlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 import gymnasium
 import numpy as np
 
 from clion_tf.agents import make_agent
 from clion_tf.agents.base import Learner
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
-from clion_tf.logdir.run_folder import LogdirError, save_task
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.observation_shapes import DTYPES, Shapes, shapes_of
 from clion_tf.replay.replay_buffer import Replay
-from clion_tf.training import hardware
-from clion_tf.training.run_state import Run, Team
+from clion_tf.training import hardware, heldout_diagnostics
+from clion_tf.training.run_state import Run
 
 NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
 
 
+class Team(Protocol):
+    """The processes and devices of a run that has several; see `distributed.processes`."""
+
+    device: str
+
+    def agent(self, action_size: int, discrete: bool, observed: Shapes) -> Learner:
+        """The agent on all replicas."""
+
+    def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
+        """Tells the others of the updates that the chief is about to make."""
+
+
 def assemble(
     config: Config,
-    logdir: pathlib.Path,
+    folder: RunFolder,
     train_envs: SupervisedEnvs,
     test_envs: SupervisedEnvs,
     stopping: Callable[[], bool],
@@ -43,53 +57,51 @@ def assemble(
     size, discrete = action_space(env.action_space)
     _check_exploration(config, discrete)
     observed = shapes_of(env.observation_space)
+    agent: Learner
     if team is None:
         precision, jit, device = hardware.prepare(config)
         agent = make_agent.make(config, size, discrete, precision, jit, observed)
     else:
         agent, device = team.agent(size, discrete, observed), team.device
-    checkpoints = Checkpoints(logdir / "checkpoints", config.keep_checkpoints)
-    found = checkpoints.load_newest()
-    counters = Counters()
+    checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
+    found, counters = checkpoints.load_newest(), Counters()
     if found is not None:
         arrays, counters = found
         restore(agent.named_state(), arrays)
+    replay = _replay(config, folder, agent, counters)
+    code_versions.record(folder, counters.steps)
+    folder.save_task(env.description)
+    logger = Logger(folder, None if found is None else counters.metrics_bytes)
+    progress = Progress(config.steps, counters.steps)
+    rendering = f"; rendering by {env.renderer}" if env.renderer else ""
+    for line in _introduction(config, folder, agent, counters, f"learner on {device}{rendering}"):
+        progress.message(line)
+    run = Run(
+        config, folder, agent, train_envs, test_envs, replay, logger, progress, checkpoints,
+        counters, stopping, hardware.updates_per_call(config),
+    )  # fmt: skip
+    if team is not None:
+        run.announce = team.announce
+    if config.log_images and isinstance(agent, Agent):
+        run.look = functools.partial(heldout_diagnostics.newest_episode, agent, replay, config)
+    return run
+
+
+def _replay(config: Config, folder: RunFolder, agent: Learner, counters: Counters) -> Replay:
     replay = Replay(
-        logdir / "episodes",
+        folder.episodes,
         agent.sequence,
         config.seed,
         config.dataset_balance,
-        {**agent.observed, "action": (size,)},
-        config.replay_capacity // config.action_repeat if config.replay_capacity else None,
+        {**agent.observed, "action": (agent.sizes.action_size,)},
+        config.replay_transitions,
         agent.lead,
     )
     if not replay.load(counters.episodes) and counters.episodes:
         raise LogdirError(
-            f"{logdir}: the checkpoint knows {counters.episodes} episodes, but none can be read"
+            f"{folder}: the checkpoint knows {counters.episodes} episodes, but none can be read"
         )
-    code_versions.record(logdir, counters.steps)
-    save_task(logdir, env.description)
-    logger = Logger(logdir, None if found is None else counters.metrics_bytes)
-    progress = Progress(config.steps, counters.steps)
-    for line in _introduction(config, logdir, agent, counters, device, env.renderer):
-        progress.message(line)
-    run = Run(
-        config,
-        logdir,
-        agent,
-        train_envs,
-        test_envs,
-        replay,
-        logger,
-        progress,
-        checkpoints,
-        counters,
-        stopping,
-        hardware.updates_per_call(config),
-    )
-    if team is not None:
-        run.announce = team.announce
-    return run
+    return replay
 
 
 def action_space(space: gymnasium.Space) -> tuple[int, bool]:
@@ -107,41 +119,34 @@ def action_space(space: gymnasium.Space) -> tuple[int, bool]:
 
 def _check_exploration(config: Config, discrete: bool) -> None:
     """Refuses noise that makes no actions of the task's kind, which only the task tells."""
-    kind, other = ("discrete", "additive_gaussian") if discrete else ("boxes", "epsilon_greedy")
+    kind, fitting, other = "boxes", "additive_gaussian", "epsilon_greedy"
+    if discrete:
+        kind, fitting, other = "discrete", other, fitting
     if config.expl == other:
-        fitting = "epsilon_greedy" if discrete else "additive_gaussian"
         raise ConfigError(
             f"--expl={other}: the actions of {config.task} are {kind}; "
             f"use auto, {fitting} or completely_random"
         )
 
 
-def _introduction(config, logdir, agent, counters, device, renderer) -> list[str]:
-    counts = ", ".join(f"{name} {n:,}" for name, n in agent.parameter_counts().items())
+def _introduction(
+    config: Config, folder: RunFolder, agent: Learner, counters: Counters, learner: str
+) -> Iterator[str]:
     begun = f"going on at {counters.steps} environment steps" if counters.steps else "new run"
-    return [
-        f"{config.task} in {logdir}: {begun}",
-        f"learner on {device}" + (f"; rendering by {renderer}" if renderer else ""),
-        *_remarks(config, agent),
-        f"parameters: {counts}",
-        _disk_use(config, logdir, agent.observed),
-        *agent.summary(config.summary),
-    ]
+    yield f"{config.task} in {folder}: {begun}"
+    yield learner
+    # What follows from the task and not from an option.
+    if agent.world_model and config.pcont == "auto" and config.predicts_discount:
+        yield "the task may terminate: predicting the discount (--pcont=False does not)"
+    if agent.world_model and "image" not in agent.observed and config.beta1 > 0:
+        yield "no images: without the embedding constraint, which rotates them"
+    counts = ", ".join(f"{name} {n:,}" for name, n in agent.parameter_counts().items())
+    yield f"parameters: {counts}"
+    yield _disk_use(config, folder, agent.observed)
+    yield from agent.summary(config.summary)
 
 
-def _remarks(config: Config, agent: Learner) -> list[str]:
-    """What follows from the task and not from an option."""
-    found = []
-    if not agent.world_model:
-        return found
-    if config.pcont == "auto" and config.predicts_discount:
-        found.append("the task may terminate: predicting the discount (--pcont=False does not)")
-    if "image" not in agent.observed and config.beta1 > 0:
-        found.append("no images: without the embedding constraint, which rotates them")
-    return found
-
-
-def _disk_use(config: Config, logdir: pathlib.Path, observed: Shapes) -> str:
+def _disk_use(config: Config, folder: RunFolder, observed: Shapes) -> str:
     """What the replay will take on disk, and a warning if that is more than there is."""
     steps = config.steps
     if config.replay_capacity:
@@ -153,6 +158,6 @@ def _disk_use(config: Config, logdir: pathlib.Path, observed: Shapes) -> str:
         math.prod(shape) * np.dtype(DTYPES[key]).itemsize for key, shape in observed.items()
     )
     need = steps / config.action_repeat * frame / 1e9
-    free = shutil.disk_usage(logdir).free / 1e9
+    free = shutil.disk_usage(folder).free / 1e9
     text = f"replay: up to {need:.1f} GB of episodes, {free:.1f} GB free here"
     return text if need < free else f"{text}; --replay_capacity bounds it"

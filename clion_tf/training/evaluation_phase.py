@@ -1,14 +1,16 @@
 """Evaluations during training: returns, a video, and what the model makes of unseen data."""
 
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clion_tf.files import atomic_write
 from clion_tf.pictures import video_files
-from clion_tf.replay.episode_player import AgentPolicy
-from clion_tf.training import heldout_diagnostics
-from clion_tf.training.run_state import Run, play_episodes
+from clion_tf.training.run_state import Run
+
+if TYPE_CHECKING:
+    from clion_tf.training.heldout_diagnostics import Heldout
 
 FPS = 20  # Of saved videos, in agent steps a second.
 
@@ -34,11 +36,11 @@ def evaluate(run: Run) -> None:
     The counters change only at the end, so that an evaluation that is broken off is made again.
     """
     config, counters = run.config, run.counters
-    policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
+    policy = run.evaluation_policy()
     returns, lengths, first = [], [], counters.test_episodes
     frames, skipped = None, 0
     for number in range(config.eval_episodes):
-        played = play_episodes(run, run.test_envs, policy, first + number + skipped)
+        played = run.play(run.test_envs, policy, first + number + skipped)
         [episode] = played.episodes
         skipped += played.skipped
         returns.append(float(episode["reward"].sum()))
@@ -53,29 +55,28 @@ def evaluate(run: Run) -> None:
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
-    if config.log_images and run.agent.world_model:
-        groups |= _inspect_model(run)
+    if run.look is not None:
+        found = run.look(counters.updates)
+        groups |= found.scalars
+        _save_findings(run, found)
     run.logger.scalars(counters.steps, groups)
     run.progress.note(test=counters.test_return)
     run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
 
 
-def _inspect_model(run: Run) -> dict[str, dict[str, float]]:
-    """Writes pictures and diagnostics of unseen data; returns scalars for the log."""
+def _save_findings(run: Run, found: "Heldout") -> None:
+    """Pictures and diagnostics of unseen data."""
     steps, updates = run.counters.steps, run.counters.updates
-    found = heldout_diagnostics.newest_episode(run.agent, run.replay, run.config, updates)
     for tag, frames in found.pictures.items():
         run.logger.video(steps, tag, frames, FPS)
-    folder = run.logdir / "diagnostics"
-    folder.mkdir(exist_ok=True)
-    with atomic_write(folder / f"{steps:09d}.json") as file:
+    run.folder.diagnostics.mkdir(exist_ok=True)
+    with atomic_write(run.folder.diagnostics_file(steps)) as file:
         line = {"steps": steps, "updates": updates, **found.diagnostics}
         file.write(json.dumps(line).encode() + b"\n")
-    return found.scalars
 
 
 def _save_video(run: Run, frames: np.ndarray) -> None:
-    run.logger.video(run.counters.steps, "test/video", frames, FPS)
-    if run.config.video != "none":
-        path = run.logdir / "videos" / f"test-{run.counters.steps:09d}.{run.config.video}"
-        video_files.save_video(path, frames, FPS)
+    steps, suffix = run.counters.steps, run.config.video
+    run.logger.video(steps, "test/video", frames, FPS)
+    if suffix != "none":
+        video_files.save_video(run.folder.video_file(steps, suffix), frames, FPS)

@@ -3,20 +3,27 @@
 Called before the newest episode enters any batch, so the numbers are of held-out data.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.base import Tensors
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.learning import (
-    constraints,
+    augmentation,
+    behaviour,
+    evaluator,
     evaluator_diagnostics,
-    losses,
     reconstruction,
     update_metrics,
+    world_model,
 )
 from clion_tf.learning import noise as noises
+from clion_tf.learning.losses import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.models import Models
 from clion_tf.pictures import video_files
 from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
@@ -39,32 +46,31 @@ class Heldout(NamedTuple):
 
     scalars: dict[str, dict[str, float]]
     pictures: dict[str, np.ndarray]
-    diagnostics: dict
+    diagnostics: dict[str, Any]
 
 
-def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldout:
+def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) -> Heldout:
     """The world model and the evaluator on SEQUENCES sequences of the newest episode."""
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
     models, settings = agent.models, agent.settings
-    out = losses.world_model(models, settings, data, noise)
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-    losses_of = (*agent.observed, "reward")
-    scalars = {"model": {f"heldout_{k}_loss": -float(out[f"log_prob_{k}"]) for k in losses_of}}
+    world = world_model.loss(models, settings, data, noise)
+    post, losses_of = world.post, (*agent.observed, "reward")
+    scalars = {"model": {f"heldout_{key}_loss": float(world.terms[key]) for key in losses_of}}
     diagnosed: dict = {}
     if models.evaluator is not None:
-        judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
+        judged = evaluator.loss(models, settings, post, data["action"], noise)
         found = update_metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
         diagnosed |= _of_evaluator(models, settings, post, judged, noise)
     if "image" not in agent.observed:
         return Heldout(scalars, {}, diagnosed)
-    errors = reconstruction.errors_of(models, post, data, noise, SIGMAS)
+    errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
-    sigma = settings.sigma_h * constraints.memory_unit(post["deter"], settings.sigma_units)
+    sigma = settings.sigma_h * augmentation.memory_unit(post["deter"], settings.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
         "model/openloop": _strip(truth, predicted),
@@ -73,13 +79,14 @@ def newest_episode(agent, replay: Replay, config: Config, update: int) -> Heldou
     return Heldout(scalars, pictures, diagnosed)
 
 
-def _of_evaluator(models, settings, post, judged, noise) -> dict:
+def _of_evaluator(
+    models: Models, settings: Settings, post: Tensors, judged: Tensors, noise: Noise
+) -> dict[str, Any]:
     """Of the transitions imagined from here, and of those that it was asked about."""
-    imagined = losses.behaviour_losses(models, settings, post, noise)
-    originals = imagined["action_entropy"].shape[0]
-    scored = judged["real_logit"], judged["fake_logit"], settings.overshoot_steps
+    imagined = behaviour.losses(models, settings, post, noise)
+    scored = judged.real_logit, judged.fake_logit, settings.overshoot_steps
     first = 0 if settings.from_start else 1
-    weighted = imagined["weight"], imagined["evaluator_logit"], originals, first
+    weighted = imagined.weight, imagined.logit, imagined.originals, first
     return {
         "weights": evaluator_diagnostics.weights(*weighted),
         "scores": evaluator_diagnostics.scores(*scored),

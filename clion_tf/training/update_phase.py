@@ -4,19 +4,10 @@ import contextlib
 import itertools
 import time
 
-import numpy as np
-
-from clion_tf.config import to_flagfile
-from clion_tf.files import atomic_write
-from clion_tf.logdir.checkpoints import restore
 from clion_tf.replay.replay_buffer import Batch, prefetch
-from clion_tf.training.run_state import Run, check_stop
+from clion_tf.training.run_state import BadNumbers, Run
 
 SKIPPED = "model/skipped"  # The metric that says that an update was not made.
-
-
-class BadNumbers(Exception):
-    """Too many updates in a row were skipped; the message is one line."""
 
 
 def update_if_due(run: Run) -> None:
@@ -54,15 +45,13 @@ def _update(run: Run) -> None:
                 due = list(itertools.islice(batches, each))
             if not due:
                 return
-            check_stop(run)
+            run.check_stop()
             with run.watch("update"):
                 run.announce(run, [number for number, _ in due], numbers[-1])
                 rows = _train(run, due)
             for (number, _), metrics in zip(due, rows, strict=True):
-                counters.updates += 1
-                counters.updates_due -= 1
                 named = dict(zip(run.agent.metric_names, metrics, strict=True))
-                _add_metrics(run, named, number)
+                _count(run, named, number)
             done = counters.updates + (counters.rollbacks << 32) - first
             speed = done / (time.perf_counter() - start)
             run.progress.note(train=counters.train_return, updates_per_second=speed)
@@ -76,13 +65,14 @@ def _train(run: Run, due: list[tuple[int, Batch]]) -> list[list[float]]:
     return [run.agent.train(batch, number).numpy().tolist() for number, batch in due]
 
 
-def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
+def _count(run: Run, metrics: dict[str, float], number: int) -> None:
+    """Notes that an update was made, or skipped."""
     counters = run.counters
+    counters.updates += 1
+    counters.updates_due -= 1
     if not metrics.pop(SKIPPED):
         counters.bad_run = 0
-        counters.sums_count += 1
-        for name, value in metrics.items():
-            counters.sums[name] = counters.sums.get(name, 0.0) + value
+        run.gathered.add(metrics)
         return
     counters.skipped += 1
     counters.bad_run += 1
@@ -92,25 +82,3 @@ def _add_metrics(run: Run, metrics: dict[str, float], number: int) -> None:
             f"(update {number & 0xFFFFFFFF})",
             number,
         )
-
-
-def go_back(run: Run, error: BadNumbers) -> None:
-    """Once, to the newest checkpoint, to go on with other batches; then give up with a dump.
-
-    Not to one that a stop made: an outcome must not depend on stops.
-    """
-    text, number = error.args
-    found = run.checkpoints.load_newest(stops=False)
-    if run.counters.rollbacks or found is None:
-        path = run.logdir / f"bad-update-{number & 0xFFFFFFFF:09d}.npz"
-        batch = run.replay.sample(run.config.batch_size, number)
-        with atomic_write(path) as file:
-            np.savez(file, options=np.array(to_flagfile(run.config)), **batch)
-        raise BadNumbers(f"{text}; its batch and the options are in {path}") from error
-    arrays, counters = found
-    restore(run.agent.named_state(), arrays)
-    vars(run.counters).update(vars(counters), rollbacks=1)
-    run.replay.load(counters.episodes)
-    run.logger.rewind(counters.metrics_bytes)
-    run.progress.advance(counters.steps)
-    run.progress.message(f"{text}; going back to {counters.steps} environment steps, once")

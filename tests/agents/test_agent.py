@@ -1,8 +1,11 @@
 """The agent: who trains whom, what each switch reduces to, compiled = plain, precisions."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 from small_agents import (
     RecordedNoise,
     seeded,
@@ -14,8 +17,10 @@ from small_agents import (
 )
 
 from clion_tf.config import DREAMER
-from clion_tf.learning import losses, update_metrics
-from clion_tf.learning.noise import GivenNoise
+from clion_tf.learning import update_metrics
+from clion_tf.learning.noise import GivenNoise, SeededNoise, key
+from clion_tf.learning.preprocessing import preprocess_image
+from clion_tf.logdir import checkpoints
 
 OWNERS = {
     "model": {"encoder", "rssm", "decoder", "reward", "pcont"},
@@ -25,9 +30,14 @@ OWNERS = {
 }
 
 
-def outputs(agent, noise=None, batch_options=None):
-    batch = tiny_batch(tiny_config(**(batch_options or {})))
-    return agent.gradients(tensors(batch), seeded() if noise is None else noise)
+def outputs(agent, noise=None):
+    return agent.gradients(tensors(tiny_batch(tiny_config())), noise or seeded())
+
+
+@functools.cache
+def computed(**options):
+    """The gradients and quantities of a new agent, for tests that change neither."""
+    return outputs(tiny_agent(**options))
 
 
 @pytest.mark.parametrize("loss", OWNERS)
@@ -63,32 +73,32 @@ def test_losses_do_not_see_the_step_of_another():
 
 def test_model_gradient_is_untouched_by_behaviour_and_evaluator():
     """What imagination does never flows back into the world model."""
-    full, _ = outputs(tiny_agent())
-    alone, _ = outputs(tiny_agent(evaluator=False, augmentations=0))
+    full, _ = computed()
+    alone, _ = computed(evaluator=False, augmentations=0)
     for a, b in zip(full["model"], alone["model"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-7)
 
 
 def test_constraints_off_leave_dreamers_model_loss():
-    _, off = outputs(tiny_agent(**DREAMER))
-    _, on = outputs(tiny_agent())
-    constraints = 0.01 * on["embedding_constraint"] + 0.5 * on["decoding_constraint"]
-    expected = on["model_loss"] - constraints
-    assert float(off["model_loss"]) == pytest.approx(float(expected), rel=1e-6)
-    assert "embedding_constraint" not in off and "image_from_noisy_memory" not in off
+    _, off = computed(**DREAMER)
+    _, on = computed()
+    constraints = 0.01 * on.world.embedding.loss + 0.5 * on.world.decoding.loss
+    expected = on.world.loss - constraints
+    assert float(off.world.loss) == pytest.approx(float(expected), rel=1e-6)
+    assert off.world.embedding is None and off.world.decoding is None
 
 
 def test_decoding_constraint_without_noise_is_the_image_error():
-    _, out = outputs(tiny_agent(sigma_h=0.0, decoding_target="observation"))
+    _, out = computed(sigma_h=0.0, decoding_target="observation")
     constant = 64 * 64 * 3 * np.log(2 * np.pi)
-    squared = -2 * float(out["log_prob_image"]) - constant
-    assert float(out["decoding_constraint"]) == pytest.approx(squared, rel=1e-3)
+    squared = 2 * float(out.world.terms["image"]) - constant
+    assert float(out.world.decoding.loss) == pytest.approx(squared, rel=1e-3)
 
 
 @pytest.mark.parametrize("norm", ["squared", "euclidean"])
 def test_reconstruction_as_target_is_zero_without_noise(norm):
-    grads, out = outputs(tiny_agent(sigma_h=0.0, constraint_norm=norm))
-    assert float(out["decoding_constraint"]) == 0.0
+    grads, out = computed(sigma_h=0.0, constraint_norm=norm)
+    assert float(out.world.decoding.loss) == 0.0
     assert all(np.isfinite(gradient).all() for gradient in grads["model"])
 
 
@@ -118,36 +128,39 @@ def test_clipped_updates_are_counted(clip, clipped):
 
 def test_the_start_is_one_more_row_and_changes_no_other():
     """What is imagined is the same; from_start adds z_0 in front, its reward and its value."""
-    _, later = outputs(tiny_agent(from_start=False))
-    _, first = outputs(tiny_agent(from_start=True))
-    for name in ("imagined_feat", "imagined_reward", "imagined_value"):
-        np.testing.assert_allclose(first[name][1:], later[name], rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(first["lambda_return"][1:], later["lambda_return"], rtol=1e-5)
-    np.testing.assert_allclose(first["evaluator_logit"][1:], later["evaluator_logit"], atol=1e-5)
-    np.testing.assert_allclose(first["imagined_action"], later["imagined_action"])
+    _, later = computed(from_start=False)
+    _, first = computed(from_start=True)
+    first, later = first.imagined, later.imagined
+    np.testing.assert_allclose(first.feat[1:], later.feat, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.reward[1:], later.reward, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.value[1:], later.value, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(first.returns[1:], later.returns, rtol=1e-5)
+    np.testing.assert_allclose(first.logit[1:], later.logit, atol=1e-5)
+    np.testing.assert_allclose(first.action, later.action)
 
 
 def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
     """The augmented h is an input of both with from_start, and of neither without."""
     far, near = ({"sigma1": sigma, "horizon": 2} for sigma in (100.0, 0.0))
-    _, moved = outputs(tiny_agent(**far))
-    _, still = outputs(tiny_agent(**near))
-    originals = moved["action_entropy"].shape[0]
-    for name in ("imagined_value", "evaluator_logit"):
-        change = np.abs(moved[name][0] - still[name][0])
+    _, moved = computed(**far)
+    _, still = computed(**near)
+    moved, still = moved.imagined, still.imagined
+    originals = moved.originals
+    for name in ("value", "logit"):
+        change = np.abs(getattr(moved, name)[0] - getattr(still, name)[0])
         assert np.all(change[:originals] == 0) and np.mean(change[originals:]) > 1, name
 
 
 def test_embedding_gradient_option_changes_gradients_only():
-    both, out = outputs(tiny_agent(beta1=10.0))
-    one, out_one = outputs(tiny_agent(beta1=10.0, embedding_gradient="rotated"))
-    assert float(out["model_loss"]) == pytest.approx(float(out_one["model_loss"]))
+    both, out = computed(beta1=10.0)
+    one, out_one = computed(beta1=10.0, embedding_gradient="rotated")
+    assert float(out.world.loss) == pytest.approx(float(out_one.world.loss))
     assert not np.allclose(both["model"][0], one["model"][0])
 
 
 def test_no_rotation_means_no_embedding_distance():
-    _, out = outputs(tiny_agent(constraint_degrees=0.0))
-    assert float(out["embedding_constraint"]) == pytest.approx(0.0, abs=1e-9)
+    _, out = computed(constraint_degrees=0.0)
+    assert float(out.world.embedding.loss) == pytest.approx(0.0, abs=1e-9)
 
 
 def test_uniform_scores_give_dreamers_losses():
@@ -155,10 +168,11 @@ def test_uniform_scores_give_dreamers_losses():
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     grads, out = outputs(agent)
-    plain_grads, plain = outputs(tiny_agent(evaluator=False))
-    np.testing.assert_allclose(out["weight"], 1.0, rtol=1e-6)
+    plain_grads, plain = computed(evaluator=False)
+    np.testing.assert_allclose(out.imagined.weight, 1.0, rtol=1e-6)
     for loss in ("actor", "value"):
-        assert float(out[f"{loss}_loss"]) == pytest.approx(float(plain[f"{loss}_loss"]), rel=1e-6)
+        found, expected = (float(losses.minimised()[loss]) for losses in (out, plain))
+        assert found == pytest.approx(expected, rel=1e-6)
         for a, b in zip(grads[loss], plain_grads[loss], strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
 
@@ -166,13 +180,14 @@ def test_uniform_scores_give_dreamers_losses():
 def test_copies_without_noise_count_as_the_originals():
     _, copied = outputs(tiny_agent(evaluator=False), noise=GivenNoise())
     _, plain = outputs(tiny_agent(evaluator=False, augmentations=0), noise=GivenNoise())
-    for loss in ("actor_loss", "value_loss"):
-        assert float(copied[loss]) == pytest.approx(float(plain[loss]), rel=1e-5)
+    for loss in ("actor", "value"):
+        found, expected = (float(losses.minimised()[loss]) for losses in (copied, plain))
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_weight_gradient_reaches_the_actor_only_when_asked():
-    through, _ = outputs(tiny_agent(weight_gradient=True))
-    stopped, _ = outputs(tiny_agent())
+    through, _ = computed(weight_gradient=True)
+    stopped, _ = computed()
     assert not np.allclose(through["actor"][0], stopped["actor"][0])
     for a, b in zip(through["value"], stopped["value"], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-8)
@@ -180,10 +195,11 @@ def test_weight_gradient_reaches_the_actor_only_when_asked():
 
 def test_discount_head_leaves_out_last_states():
     config = tiny_config(pcont="True")
-    _, out = outputs(tiny_agent(pcont="True"))
+    _, out = computed(pcont="True")
     starts = config.batch_size * (config.batch_length - 1)
-    assert out["imagined_feat"].shape[1] == (1 + config.augmentations) * starts
-    assert float(tf.reduce_min(out["discount"])) < 0.99**3 or out["discount"].shape[0] < 3
+    assert out.imagined.feat.shape[1] == (1 + config.augmentations) * starts
+    discount = out.imagined.discount
+    assert float(tf.reduce_min(discount)) < 0.99**3 or discount.shape[0] < 3
 
 
 @pytest.mark.parametrize("pcont", [False, True])
@@ -192,7 +208,7 @@ def test_share_of_weight_on_augmented_trajectories(pcont):
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     _, out = outputs(agent)
-    share = update_metrics.evaluator(out)["evaluator/weight_augmented"]
+    share = update_metrics.evaluator(out.judged, out.imagined)["evaluator/weight_augmented"]
     assert float(share) == pytest.approx(3 / 4)
 
 
@@ -200,7 +216,7 @@ def test_discrete_actions_are_one_hot_all_through():
     agent = tiny_agent(discrete=True)
     config = tiny_config()
     _, out = agent.gradients(tensors(tiny_batch(config, discrete=True)), seeded())
-    action = out["imagined_action"].numpy()
+    action = out.imagined.action.numpy()
     np.testing.assert_allclose(np.sort(action, -1)[..., -1], 1.0, atol=1e-6)
     np.testing.assert_allclose(action.sum(-1), 1.0, atol=1e-6)
 
@@ -229,28 +245,55 @@ def test_compiled_by_xla_equals_plain_with_the_same_noise():
 
 
 def test_train_traces_once_and_repeats_itself():
-    first, second = tiny_agent(**SHORT), tiny_agent(**SHORT)
-    other, config = tiny_agent(**SHORT, seed=1), tiny_config(**SHORT)
-    for agent in (first, second, other):
-        for update in range(2):
-            vector = agent.train(tiny_batch(config, update), update)
-        assert np.isfinite(vector.numpy()).all()
-        assert len(agent.metric_names) == len(vector)
-        assert agent._train.experimental_get_tracing_count() == 1
-    for name, weight in weights(first).items():
-        assert np.array_equal(weight, weights(second)[name]), name
-    kernels = [weights(agent)["encoder/h1/kernel"] for agent in (first, other)]
+    agent, again, other = tiny_agent(**SHORT), tiny_agent(**SHORT), tiny_agent(**SHORT, seed=1)
+    begun = {name: v.numpy() for name, v in again.named_state().items()}
+
+    def train():
+        """Two updates of a new agent, by one graph."""
+        checkpoints.restore(agent.named_state(), begun)
+        rows = [
+            agent.train(tiny_batch(tiny_config(**SHORT), update), update).numpy()
+            for update in range(2)
+        ]
+        assert np.isfinite(rows).all() and len(agent.metric_names) == len(rows[0])
+        return rows, {name: v.numpy() for name, v in agent.named_state().items()}
+
+    for name, value in agent.named_state().items():
+        assert np.array_equal(value.numpy(), begun[name]), name
+    (rows, first), (same_rows, second) = train(), train()
+    assert np.array_equal(rows, same_rows) and not np.array_equal(rows[0], rows[1])
+    for name, value in first.items():
+        assert np.array_equal(value, second[name]), name
+    assert agent._train.experimental_get_tracing_count() == 1
+    kernels = [weights(one)["encoder/h1/kernel"] for one in (again, other)]
     assert not np.array_equal(*kernels)
+
+
+def test_the_seed_and_the_number_of_an_update_name_its_noise(eagerly):
+    agent, seen = tiny_agent(**SHORT, seed=3), []
+    agent.update = lambda data, noise: (
+        seen.append(noise.normal("posterior", [5]).numpy()) or {"group/name": tf.constant(0.0)}
+    )
+    batch = tiny_batch(tiny_config(**SHORT))
+    for update in (7, 7, 8):
+        agent.train(batch, update)
+    expected = [SeededNoise(key(3, "update", n)).normal("posterior", [5]) for n in (7, 7, 8)]
+    np.testing.assert_array_equal(seen, expected)
+    assert not np.array_equal(seen[0], seen[2])
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.05), ("16", 0.02)])
 def test_low_precision_trains_on_float32_weights(precision, tolerance):
     agent = tiny_agent(precision)
-    _, expected = outputs(tiny_agent())
+    _, expected = computed()
     scalars = agent.update(tensors(tiny_batch(tiny_config())), seeded())
-    for name in ("model/model_loss", "model/image_loss", "behaviour/value_loss"):
-        reference = float(expected[name.split("/")[1].replace("image_loss", "log_prob_image")])
-        assert abs(float(scalars[name])) == pytest.approx(abs(reference), rel=tolerance), name
+    references = {
+        "model/model_loss": expected.world.loss,
+        "model/image_loss": expected.world.terms["image"],
+        "behaviour/value_loss": expected.imagined.value_loss,
+    }
+    for name, reference in references.items():
+        assert float(scalars[name]) == pytest.approx(float(reference), rel=tolerance), name
     for name, value in agent.named_state().items():
         assert "float16" not in str(value.dtype), name
     if precision == "16":  # A first step that overflows is skipped and halves the scale.
@@ -279,8 +322,14 @@ class TestPolicy:
     IMAGES = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
     def act(self, training=True, step=(0, 0), amount=0.3, images=IMAGES, **options):
-        agent = tiny_agent(**options)
+        agent = self.agent(**options)
         return agent.policy({"image": images}, agent.initial(len(images)), step, training, amount)
+
+    @staticmethod
+    @functools.cache
+    def agent(**options):
+        """Acting changes nothing in it."""
+        return tiny_agent(**options)
 
     def test_actions_are_in_range_and_repeat(self):
         action, state = self.act()
@@ -290,15 +339,28 @@ class TestPolicy:
         assert np.array_equal(action, again)
         assert np.array_equal(action, state["action"])  # The model hears of the explored action.
 
-    def test_noise_depends_on_episode_step_and_mode(self):
-        base, _ = self.act(step=(2, 5))
-        for other in ({"step": (2, 6)}, {"step": (3, 5)}, {"step": (2, 5), "training": False}):
-            assert not np.allclose(base, self.act(**other)[0])
+    @pytest.mark.parametrize("training", [True, False], ids=["train", "test"])
+    def test_noise_depends_on_episode_and_step(self, training):
+        options = {"training": training, "amount": 0.0, "eval_action": "sample"}
+        base, _ = self.act(step=(2, 5), **options)
+        assert np.array_equal(base, self.act(step=(2, 5), **options)[0])
+        for other in ((2, 6), (3, 5), (5, 2)):
+            assert not np.allclose(base, self.act(step=other, **options)[0])
 
-    def test_amount_zero_adds_no_exploration(self):
-        quiet, _ = self.act(amount=0.0)
-        loud, _ = self.act(amount=0.3)
-        assert not np.allclose(quiet, loud)
+    def test_training_and_testing_have_noise_of_their_own(self):
+        """Both sample the same policy here, so only the noise can tell them apart."""
+        train, test = (
+            self.act(training, (2, 5), 0.0, eval_action="sample")[0] for training in (True, False)
+        )
+        assert not np.allclose(train, test)
+        # With the same noise they are the same.
+        agent = self.agent(eval_action="sample")
+        seen = {"image": tf.constant(self.IMAGES)}
+        same = [
+            agent.policy_step(seen, agent.initial(3), seeded(), training, 0.0)[0].numpy()
+            for training in (True, False)
+        ]
+        np.testing.assert_allclose(*same, rtol=1e-5)
 
     @pytest.mark.parametrize("how", ["densest", "mean", "sample"])
     def test_evaluation_policies(self, how):
@@ -306,6 +368,25 @@ class TestPolicy:
         mean, _ = self.act(training=False, amount=0.0, eval_action="mean")
         assert np.abs(action).max() <= 1
         assert np.allclose(action, mean) == (how == "mean")
+
+    def explored(self, amount, discrete=False, **options):
+        """Actions [400, A] without and with exploration, which nothing else tells apart."""
+        agent = self.agent(discrete=discrete, **options)
+        seen, state = {"image": np.repeat(self.IMAGES[:1], 400, 0)}, agent.initial(400)
+        return [agent.policy(seen, state, (0, 0), False, a)[0] for a in (0.0, amount)]
+
+    @pytest.mark.parametrize("amount", [0.1, 0.2])
+    def test_gaussian_exploration_has_the_standard_deviation_asked_for(self, amount):
+        quiet, loud = self.explored(amount, eval_action="mean")
+        assert np.abs(quiet).max() < 0.2  # So nothing is clipped within 4 of them.
+        added = np.float64(loud) - quiet
+        # Of 800 draws, the standard deviation has an error of 2.5 %.
+        assert added.std() == pytest.approx(amount, rel=0.1)
+        assert abs(added.mean()) < 0.15 * amount
+
+    def test_explored_actions_are_clipped(self):
+        _, loud = self.explored(5.0, eval_action="mean")
+        assert np.abs(loud).max() == 1 and np.mean(np.abs(loud) == 1) > 0.5
 
     def test_rows_do_not_mix(self):
         """One environment's action does not depend on the images of the others."""
@@ -316,26 +397,27 @@ class TestPolicy:
         np.testing.assert_allclose(a[0], b[0], atol=1e-5)
 
     def test_epsilon_greedy_turns_some_actions(self):
-        agent = tiny_agent(discrete=True)
-        images = np.repeat(self.IMAGES[:1], 400, 0)
-        greedy, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.0)
-        some, _ = agent.policy({"image": images}, agent.initial(400), (0, 0), False, 0.4)
+        greedy, some = self.explored(0.4, discrete=True)
         assert np.array_equal(greedy.sum(-1), np.ones(400))
         changed = np.mean(np.any(greedy != some, -1))
         assert changed == pytest.approx(0.4 / 2, abs=0.08)  # Half of the turns keep the action.
 
     @pytest.mark.parametrize("discrete", [False, True])
     def test_completely_random_is_for_training(self, discrete):
-        agents = [tiny_agent(discrete=discrete, expl=how) for how in ("completely_random", "auto")]
-        acts = {
-            amount: [
-                a.policy({"image": self.IMAGES}, a.initial(3), (0, 0), False, amount)[0]
-                for a in agents
-            ]
-            for amount in (0.0, 0.3)
-        }
-        assert np.array_equal(*acts[0.0])
-        assert not np.array_equal(*acts[0.3])
+        quiet, random = self.explored(0.3, discrete, expl="completely_random")
+        plain, _ = self.explored(0.3, discrete)
+        assert np.array_equal(quiet, plain)
+        assert not np.array_equal(quiet, random)
+
+    def test_completely_random_actions_are_uniform(self):
+        """Whatever the amount, and however the actor has it."""
+        for amount in (0.01, 0.3):
+            _, box = self.explored(amount, expl="completely_random")
+            assert stats.kstest(box.ravel(), stats.uniform(-1, 2).cdf).pvalue > 0.01
+        _, chosen = self.explored(0.3, discrete=True, expl="completely_random")
+        assert np.array_equal(np.unique(chosen), [0, 1])
+        counts = chosen.sum(0)
+        assert counts.sum() == 400 and stats.chisquare(counts).pvalue > 0.01
 
     def test_traces_once(self):
         agent = tiny_agent()
@@ -347,5 +429,5 @@ class TestPolicy:
 
 def test_preprocess_spans_minus_half_to_half():
     pixels = tf.constant([0, 255] * 6, tf.uint8)
-    found = losses.preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
-    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 1, 1, 12]))
+    found = preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
+    np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 2, 2, 3]))

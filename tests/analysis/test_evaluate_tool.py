@@ -1,7 +1,6 @@
 """tools/evaluate.py as a user meets it."""
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import shutil
@@ -9,8 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from test_evaluation import ACTING
-from test_loading import save_run
+from places import FAKES
+from tool_modules import tool as module
+from trained import save_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
@@ -18,22 +18,12 @@ from clion_tf.analysis.curves import noise_evaluations
 from clion_tf.config import ConfigError
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools" / "evaluate.py"
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location("evaluate_tool", SCRIPT)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
-
-
-tool = load_tool()
+tool = module("evaluate")
 
 
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("evaluate")
-    (folder / "acting.py").write_text(ACTING)
     save_run(
         folder / "run",
         (1000, 2000),
@@ -42,7 +32,7 @@ def logdir(tmp_path_factory):
         test_blank_frames=0.25,
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder))
+        patch.setenv("PYTHONPATH", FAKES)
         yield folder / "run"
 
 

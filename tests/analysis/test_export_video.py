@@ -3,8 +3,6 @@
 import dataclasses
 import os
 import shutil
-import subprocess
-import sys
 
 import imageio.v3 as imageio
 import imageio_ffmpeg
@@ -12,7 +10,9 @@ import numpy as np
 import pytest
 from loop_fakes import CountingEnv
 from PIL import Image
-from trained import FAKES, ROOT, save_tiny_run, tool
+from places import FAKES
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
@@ -276,14 +276,10 @@ def test_numbers_that_make_no_sense(run, tmp_path, word):
     assert caught.value.code == 2
 
 
-def test_as_a_script(run, tmp_path):
+def test_a_gif_of_an_episode(run, tmp_path, capsys):
     out = tmp_path / "a b.gif"
-    words = [ROOT / "tools" / "export_video.py", f"--logdir={run}", f"--out={out}", "--size=64"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{FAKES}"}
-    result = subprocess.run(
-        [sys.executable, *words], env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert result.returncode == 0 and result.stderr == "", result.stderr
+    assert export(f"--logdir={run}", f"--out={out}", "--size=64") == 0
+    assert capsys.readouterr().err == ""
     assert decoded(out).shape == (FRAMES, 64, 64, 3)
 
 

@@ -86,7 +86,7 @@ def test_relative_noise_is_absolute_times_the_spread_so_far():
     assert np.abs(actions[1] - given(agent)[0][1]).max() > 1e-4
 
 
-def test_the_scale_is_that_of_memory_without_noise():
+def test_the_scale_is_that_of_memory_without_noise(eagerly):
     """However large the noise: of the frames seen and the actions done, as if there were none."""
     agent = tiny_agent()
     state = agent.initial(2)
@@ -100,12 +100,12 @@ def test_the_scale_is_that_of_memory_without_noise():
 
 @pytest.mark.parametrize("relative", [True, False])
 @pytest.mark.parametrize("options", [{}, {"eval_action": "sample"}])
-def test_no_noise_is_the_agent_itself(relative, options):
+def test_no_noise_is_the_agent_itself(relative, options, eagerly):
     agent = tiny_agent(**options)
     np.testing.assert_array_equal(play(noisy(0.0, relative, agent, **options))[0], play(agent)[0])
 
 
-def test_noise_follows_episode_and_step_and_seed():
+def test_noise_follows_episode_and_step_and_seed(eagerly):
     agent = tiny_agent()
     first, again = (play(noisy(0.5, agent=agent), 1)[0] for _ in range(2))
     np.testing.assert_array_equal(first, again)
@@ -123,7 +123,7 @@ def test_noise_follows_episode_and_step_and_seed():
         assert np.abs(base - other).max() > 0.1
 
 
-def test_in_sixteen_bits():
+def test_in_sixteen_bits(eagerly):
     agent = tiny_agent("bf16")
     _, states = play(NoisyMemory(tiny_config(), agent, 0.5))
     assert states[-1]["noisy"]["deter"].dtype == tf.bfloat16

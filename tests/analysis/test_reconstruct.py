@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from places import FAKES, ROOT
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
-from trained import FAKES, ROOT, save_tiny_run, tool
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
 from clion_tf.analysis.videos import memory_figure, memory_study
-from clion_tf.learning import augmentation, losses, reconstruction
+from clion_tf.learning import augmentation, reconstruction, world_model
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.pictures import picture_rows
 from clion_tf.training import heldout_diagnostics
@@ -35,21 +37,21 @@ def data():
 
 
 def test_error_without_noise_is_that_of_the_image_loss(agent, data):
-    out = losses.world_model(agent.models, agent.settings, tensors(data), seeded())
+    out = world_model.loss(agent.models, agent.settings, tensors(data), seeded())
     constant = 64 * 64 * 3 * np.log(2 * np.pi)
-    expected = -2 * float(out["log_prob_image"]) - constant
+    expected = 2 * float(out.terms["image"]) - constant
     found = reconstruction.errors(agent.models, data, seeded(), [0.0])
     np.testing.assert_allclose(found, [expected], rtol=1e-4)
 
 
 def test_error_is_what_the_decoding_constraint_bounds(agent, data):
-    out = losses.world_model(agent.models, agent.settings, tensors(data), seeded())
+    out = world_model.loss(agent.models, agent.settings, tensors(data), seeded())
     found = reconstruction.errors(agent.models, data, seeded(), [0.0, SIGMA])
     assert found.shape == (2,) and found.dtype == np.float64
-    np.testing.assert_allclose(found[1], out["decoding_constraint"], rtol=1e-5)
+    np.testing.assert_allclose(found[1], out.decoding.loss, rtol=1e-5)
     assert abs(found[0] - found[1]) > 1e-3
     images = reconstruction.images(agent.models, data, seeded(), SIGMA)
-    np.testing.assert_allclose(images, out["image_from_noisy_memory"], atol=1e-5)
+    np.testing.assert_allclose(images, out.decoding.augmented["image"].mode(), atol=1e-5)
     truth = reconstruction.observed(data).numpy()
     np.testing.assert_allclose(((images - truth) ** 2).sum((2, 3, 4)).mean(), found[1], rtol=1e-5)
 

@@ -6,6 +6,7 @@ import pytest
 
 from clion_tf import run
 from clion_tf.config import Config, ConfigError
+from clion_tf.console import REFUSED
 from clion_tf.distributed import tf_config
 from clion_tf.distributed.tf_config import Task
 
@@ -66,7 +67,7 @@ def test_refused(environ, part, tmp_path, capfd, monkeypatch):
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     folder = tmp_path / "new"
-    assert run.main([f"--logdir={folder}", "--strategy=multiworker"]) == run.REFUSED
+    assert run.main([f"--logdir={folder}", "--strategy=multiworker"]) == REFUSED
     assert part in capfd.readouterr().err and not folder.exists()
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import signal
 import socket
 import subprocess
@@ -10,12 +9,11 @@ import sys
 
 import numpy as np
 import pytest
+from places import PATHS, ROOT
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATHS = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
     "--prefill=120", "--steps=300", "--train_every=30", "--train_steps=1", "--pretrain=2",

@@ -1,6 +1,5 @@
 """tools/compare_dreamer.py: checkpoint, episodes and curves, as a user calls them."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -13,15 +12,17 @@ import dreamer_pickles
 import matplotlib.image
 import numpy as np
 import pytest
+from places import ROOT
+from tool_modules import tool as module
 
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config, parse, to_flagfile
 from clion_tf.dreamer import original_episodes
-from clion_tf.logdir import checkpoints, run_folder
+from clion_tf.logdir import checkpoints
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_files import save_episode
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "compare_dreamer.py"
 
 # What is used of the original's tools.py: functions of the same names and arguments.
@@ -55,10 +56,7 @@ def save_episodes(directory, episodes):
 @pytest.fixture
 def tool():
     """The tool's module."""
-    spec = importlib.util.spec_from_file_location("compare_dreamer", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return module("compare_dreamer")
 
 
 @pytest.fixture
@@ -110,7 +108,7 @@ def test_checkpoint_of_default_sizes(full_size, call, tmp_path):
         "a run begins with seed episodes, up to 5000 environment steps",
     ]
     dreamer = parse([f"--flagfile={ROOT}/flags/dreamer.flags", *words[1:]])
-    assert run_folder.saved_options(folder) == dreamer
+    assert RunFolder(folder).options() == dreamer
     trained = trained_agent.load(folder)
     for name, variable in trained.agent.models.named_weights().items():
         np.testing.assert_array_equal(variable.numpy(), weights[name])

@@ -18,10 +18,10 @@ from clion_tf.config import DREAMER, Config
 from clion_tf.dreamer import checkpoint_conversion
 from clion_tf.dreamer.array_pickles import PickleError, read_arrays
 from clion_tf.envs import SupervisedEnvs
-from clion_tf.learning.losses import preprocess_image
-from clion_tf.logdir import checkpoints, run_folder
+from clion_tf.learning.preprocessing import preprocess_image
+from clion_tf.logdir import checkpoints
 from clion_tf.logdir.checkpoints import CheckpointError
-from clion_tf.models.packing import unpack
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.training import build_run, loop
 
 GOLDEN = pathlib.Path(__file__).parents[1] / "golden" / "dreamer_tf22_variables"
@@ -54,7 +54,7 @@ def test_outputs_are_those_of_the_original(tmp_path):
     policy = models.actor(tf.reshape(feat, [-1, feat.shape[-1]]))
     found = {f"post_{key}": value for key, value in post.items()}
     found |= {f"prior_{key}": prior[key] for key in ("mean", "std", "deter")}
-    found |= {"embed": embed, "image_mean": unpack(models.decoder(feat).mode())[:, :, ::8, ::8]}
+    found |= {"embed": embed, "image_mean": models.decoder(feat).mode()[:, :, ::8, ::8]}
     found |= {"reward_mean": models.reward(feat).mode()}
     found |= {"value_mean": models.value(feat).mode()}
     before_tanh = policy.distribution
@@ -86,7 +86,7 @@ def test_arrays_are_found_again_whatever_it_measured(metrics, weights, tmp_path)
     assert all(np.array_equal(found[name], weights[name]) for name in weights)
     moments = [a for n, a in arrays.items() if "momentum" in n or "velocity" in n]
     assert len(moments) == 2 * 55 and not any(array.any() for array in moments)
-    assert run_folder.saved_options(tmp_path / "run") == small(tmp_path / "run")
+    assert RunFolder(tmp_path / "run").options() == small(tmp_path / "run")
     assert sorted(os.listdir(tmp_path / "run")) == ["checkpoints", "run.flags"]
 
 
@@ -122,11 +122,11 @@ def assembled(folder, **options):
     env = CountingEnv()
     config = small(folder, **{**RUN, **options})
     envs, test_envs = SupervisedEnvs(lambda: env, 0), SupervisedEnvs(CountingEnv, 0)
-    run = build_run.assemble(config, folder, envs, test_envs, lambda: False)
+    run = build_run.assemble(config, RunFolder(folder), envs, test_envs, lambda: False)
     return run, env
 
 
-def test_run_goes_on_with_its_episodes(tmp_path, capsys):
+def test_run_goes_on_with_its_episodes(tmp_path, capsys, eagerly):
     source = its_episodes(tmp_path / "its", episode(11), episode(13), episode(9))
     config = small(tmp_path / "run", **RUN)
     made = checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"), source)
@@ -147,7 +147,7 @@ def test_run_goes_on_with_its_episodes(tmp_path, capsys):
     assert "going on at 7000 environment steps" in capsys.readouterr().err
 
 
-def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path):
+def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path, eagerly):
     config = small(tmp_path / "run", **RUN)
     checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"))
     # An interruption in between changes nothing.
@@ -249,7 +249,7 @@ def test_bad_episodes_leave_nothing(tmp_path):
 
 def test_existing_logdirs_stay_as_they_are(tmp_path):
     (tmp_path / "notes.txt").write_text("mine\n")
-    with pytest.raises(run_folder.LogdirError, match="exists"):
+    with pytest.raises(LogdirError, match="exists"):
         checkpoint_conversion.convert(small(tmp_path), GOLDEN.with_suffix(".pkl"))
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "empty").mkdir()

@@ -1,19 +1,15 @@
 """The numbers of the original Dreamer, and of CLION as computed elsewhere, come out."""
 
-import importlib.util
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from places import ROOT
+from tool_modules import tool as module
 
 from clion_tf.dreamer import parity
 from clion_tf.learning.noise import GivenNoise
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-TOOL = ROOT / "tools" / "compare_dreamer.py"
 GOLDEN = ROOT / "tests" / "golden"
 # Arrays to compare in each, counted in the files as they came.
 COUNTS = {
@@ -30,10 +26,7 @@ def tool(monkeypatch):
     """The tool's `main`, run in this process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # As the tool sets it, and undone.
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
-    spec = importlib.util.spec_from_file_location("compare_dreamer", TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.main
+    return module("compare_dreamer").main
 
 
 @pytest.fixture
@@ -124,7 +117,8 @@ def ours_at_other_sizes(path, name, sizes, seed=0):
     arrays["noise/decoding"] = random.normal(size=[*size, meta["deter"]]).astype(np.float32)
     data = {n.removeprefix("input/"): a for n, a in arrays.items() if n.startswith("input/")}
     noise = {"decoding": arrays["noise/decoding"]}
-    _, out = agent.gradients(data, GivenNoise(noise))
+    _, losses = agent.gradients(data, GivenNoise(noise))
+    out = parity.outputs(losses)
     names = ("embed", "decoding_constraint", "lambda_return", "weight", "real_logit", "actor_loss")
     arrays |= {f"output/{key}": out[key].numpy() for key in names}
     np.savez(path, meta=np.array(json.dumps(meta)), **arrays)
@@ -141,19 +135,14 @@ def test_files_of_other_sizes(tmp_path, tool, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("all hold: 6 of 6 ")
 
 
-def test_tool_on_a_golden_file(tmp_path):
-    """The command itself, from another folder, with a file named relative to it."""
+def test_tool_on_a_golden_file(tmp_path, tool, capsys, monkeypatch):
+    """From another folder, with a file named relative to it."""
     (tmp_path / "golden.npz").symlink_to(GOLDEN / "clion_e.npz")
-    result = subprocess.run(
-        [sys.executable, TOOL, "parity", "--golden=golden.npz"],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": ""},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    lines = result.stdout.splitlines()
-    assert (result.returncode, result.stderr) == (0, "")
+    monkeypatch.chdir(tmp_path)
+    assert tool(["parity", "--golden=golden.npz"]) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert err == ""
     assert lines[1].split() == ["quantity", "difference", "tolerance", "verdict"]
     assert len(lines) == 2 + COUNTS["clion_e"] + 1
     assert all(len(line.split()) == 4 and line.endswith(" ok") for line in lines[2:-1])

@@ -5,14 +5,11 @@ does so in a worker or in `run_python`.
 """
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import pytest
-
-FOLDER = pathlib.Path(__file__).resolve().parent
-PATHS = os.pathsep.join([str(FOLDER.parents[1]), str(FOLDER)])
+from places import PATHS
 
 
 @pytest.fixture(autouse=True)

@@ -1,28 +1,17 @@
 """The checker of environments, and its command line."""
 
-import importlib.util
-
 import gymnasium
 import numpy as np
 import pytest
-from conftest import FOLDER
 from PIL import Image
+from tool_modules import tool
 
 from clion_tf import command
 from clion_tf.analysis.videos import contact_sheet
 from clion_tf.envs import EnvSpec, env_checker
 from clion_tf.envs.env_checker import Frame
 
-
-def load_tool():
-    path = FOLDER.parents[1] / "tools" / "check_env.py"
-    spec = importlib.util.spec_from_file_location("tool_check_env", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-TOOL = load_tool()
+TOOL = tool("check_env")
 
 
 def run(capsys, *words):

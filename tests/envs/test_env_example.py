@@ -5,11 +5,9 @@ import re
 
 import numpy as np
 import pytest
-from conftest import FOLDER, PATHS
+from places import PATHS, ROOT
 
 from clion_tf.envs import EnvSpec, env_checker
-
-ROOT = FOLDER.parents[1]
 
 
 def blocks(name):
@@ -31,8 +29,8 @@ def shown(tmp_path, monkeypatch):
     return write
 
 
-def test_readme_in_ten_lines(shown):
-    code = shown("README.md")
+def test_the_tutorials_in_ten_lines(shown):
+    code = shown("docs/tutorial.md")
     body = code.split("class ")[1].split("\n\n\n")[0]
     assert len([line for line in body.splitlines() if line]) <= 10
     report = env_checker.examine(EnvSpec("my_env:make", time_limit=60, observe="vector"))

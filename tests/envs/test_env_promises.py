@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import FOLDER
+from places import ROOT
 
 from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, env_checker, make, step_checks
 from clion_tf.envs.worker import Session, _failure
@@ -155,7 +155,5 @@ assert [type(part).__module__.split(".")[0] for part in found] == (
 assert found[-3] == {"discount": 1.0, "steps": 2} and type(found[1]["vector"]) is np.ndarray
 assert not {"odd_returns", "env_fakes"} & set(sys.modules)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=FOLDER.parents[1]
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert (done.returncode, done.stderr) == (0, "")

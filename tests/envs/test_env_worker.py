@@ -10,10 +10,11 @@ import time
 import gymnasium
 import numpy as np
 import pytest
+from places import ROOT
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote_env
+from clion_tf.envs.worker import Session, _failure
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 ZERO = np.zeros(2, np.float32)
 
 
@@ -100,20 +101,17 @@ def test_several_workers_at_once():
             first.receive_step()
 
 
-@pytest.mark.parametrize(
-    "action, message",
-    [
-        (np.array([np.nan, 0]), "action is not finite"),
-        (np.array([0, -np.inf]), "action is not finite"),
-        (np.zeros(3), r"an action has shape \(2,\), not \(3,\)"),
-        (np.array([0, 1.01]), r"an action lies in \[-1, 1\], not \[0"),
-    ],
-)
-def test_bad_action_never_reaches_the_environment(action, message):
+def test_bad_action_never_reaches_the_environment():
     with RemoteEnv(fake()) as env:
         env.reset(0)
-        with pytest.raises(EnvError, match=message):
-            env.step(action)
+        for action, message in (
+            (np.array([np.nan, 0]), "action is not finite"),
+            (np.array([0, -np.inf]), "action is not finite"),
+            (np.zeros(3), r"an action has shape \(2,\), not \(3,\)"),
+            (np.array([0, 1.01]), r"an action lies in \[-1, 1\], not \[0"),
+        ):
+            with pytest.raises(EnvError, match=message):
+                env.step(action)
         assert env.step(ZERO)[1] == 1 + 2  # its first two control steps
 
 
@@ -306,30 +304,55 @@ def line_of(mark):
     raise AssertionError(mark)
 
 
+def broken(name, **options):
+    return EnvSpec(f"failing_envs:{name}", **{"observe": "vector", "size": (8, 8), **options})
+
+
+def assert_told(message, name, text, mark):
+    assert f"environment failing_envs:{name} {text}" in message and "\n" not in message
+    assert line_of(mark) in message and message.endswith(")")
+
+
 @pytest.mark.parametrize(
     "name, text, mark",
     [
         ("plain", "failed in construction: KeyError: 'x'", "plain"),
-        ("library", "failed in reset: JSONDecodeError: Expecting property name", "library"),
         ("helper", "failed in step: ZeroDivisionError: integer division", "helper"),
-        ("numpy", "failed in step: LinAlgError: Singular matrix", "numpy"),
-        ("render", "failed in reset: ZeroDivisionError: integer division", "helper"),
         # Neither `sys.exit` in an environment nor an error without a text ends the worker.
         ("exit", "failed in step: SystemExit: 7", "plain"),
         ("mute", "failed in step: Mute (", "plain"),
-        ("long", f"failed in step: ValueError: {'x' * 288}… (", "plain"),
     ],
 )
-def test_an_error_names_the_users_own_line(name, text, mark):
-    observe = "image" if name == "render" else "vector"
-    with RemoteEnv(EnvSpec(f"failing_envs:{name}", observe=observe, size=(8, 8))) as env:
-        for _ in range(1 if name == "plain" else 2):  # The worker can go on.
+def test_a_worker_goes_on_after_an_error(name, text, mark):
+    with RemoteEnv(broken(name)) as env:
+        for _ in range(1 if name == "plain" else 2):
             with pytest.raises(WorkerError) as caught:
                 env.reset(0)
                 env.step(ZERO)
-            message = str(caught.value)
-            assert f"environment failing_envs:{name} {text}" in message and "\n" not in message
-            assert line_of(mark) in message and message.endswith(")")
+            assert_told(str(caught.value), name, text, mark)
+
+
+@pytest.mark.parametrize(
+    "name, text, mark",
+    [
+        ("library", "failed in reset: JSONDecodeError: Expecting property name", "library"),
+        ("numpy", "failed in step: LinAlgError: Singular matrix", "numpy"),
+        ("render", "failed in reset: ZeroDivisionError: integer division", "helper"),
+        ("long", f"failed in step: ValueError: {'x' * 288}… (", "plain"),
+    ],
+)
+def test_an_error_names_the_users_own_line(name, text, mark, monkeypatch):
+    """As a worker says it, but in this process: there are many of them."""
+    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
+    spec = broken(name, **({"observe": "image"} if name == "render" else {}))
+    session = Session(spec)
+    for _ in range(2):
+        doing = "reset"
+        with pytest.raises(Exception) as caught:
+            session.reset(0)
+            doing = "step"
+            session.step(ZERO)
+        assert_told(_failure(caught.value, spec, doing)[2], name, text, mark)
 
 
 @pytest.mark.parametrize("name, mark", [("close", "helper"), ("close_os", "plain")])

@@ -1,9 +1,10 @@
 """Start points of imagination: flattened posteriors and augmented copies of them (eq. 3)."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from clion_tf.learning.augmentation import augment, flatten
+from clion_tf.learning.augmentation import augment, flatten, memory_unit, noisy_memory
 from clion_tf.learning.noise import SeededNoise
 
 STOCH, DETER = 2, 3
@@ -132,3 +133,69 @@ def test_relative_noise_is_in_units_of_the_starts_deviation():
     absolute = augment(start, 2, deter_noise, stoch_noise, 0.5 * unit, -1.0)
     for key, value in absolute.items():
         np.testing.assert_allclose(relative[key], value, rtol=1e-5)
+
+
+# Noise on the memory alone, and its units.
+
+
+def state(batch=2, length=3, dtype=tf.float32):
+    """A posterior with other numbers in every part: [batch, length, ...]."""
+    rng = np.random.default_rng(0)
+    sizes = {"mean": 4, "std": 4, "stoch": 4, "deter": 5}
+    parts = {k: rng.normal(size=(batch, length, n)) for k, n in sizes.items()}
+    return {k: tf.constant(v, dtype if k == "deter" else tf.float32) for k, v in parts.items()}
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_noisy_memory_moves_h_only(dtype):
+    post = state(dtype=dtype)
+    noise = tf.random.stateless_normal(post["deter"].shape, [0, 1])
+    noisy = noisy_memory(post, noise, 0.25)
+    assert noisy.keys() == post.keys()
+    for key in ("mean", "std", "stoch"):
+        np.testing.assert_array_equal(noisy[key], post[key])
+    assert noisy["deter"].dtype == dtype
+    expected = tf.cast(post["deter"], tf.float32) + 0.25 * noise
+    tolerance = 1e-6 if dtype == tf.float32 else 0.02
+    np.testing.assert_allclose(tf.cast(noisy["deter"], tf.float32), expected, atol=tolerance)
+
+
+def test_noisy_memory_of_scale_0_changes_nothing():
+    post = state()
+    noisy = noisy_memory(post, tf.ones_like(post["deter"]), 0.0)
+    for key, value in post.items():
+        np.testing.assert_array_equal(noisy[key], value)
+
+
+def test_noisy_memory_leaves_its_argument_as_it_was():
+    post = state()
+    before = dict(post)
+    noisy_memory(post, tf.ones_like(post["deter"]), 1.0)
+    assert all(post[key] is value for key, value in before.items())
+
+
+def test_the_unit_of_memory_by_hand():
+    # Units' variances 1 and 9 about their own means 5 and -3: root of their mean, 5.
+    deter = tf.constant([[[6.0, 0.0], [4.0, -6.0]]])
+    assert float(memory_unit(deter, "relative")) == pytest.approx(np.sqrt(5.0))
+    assert memory_unit(deter, "absolute") == 1.0
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
+def test_relative_to_a_deviation_of_1_is_absolute(dtype):
+    deter = tf.constant([[[1.0, -1.0]], [[-1.0, 1.0]]], dtype)
+    post = {**state(2, 1), "deter": deter}
+    noise = tf.random.stateless_normal([2, 1, 2], [0, 1])
+    relative, absolute = (
+        noisy_memory(post, noise, 0.5 * memory_unit(deter, u)) for u in ("relative", "absolute")
+    )
+    np.testing.assert_array_equal(relative["deter"], absolute["deter"])
+
+
+def test_the_unit_carries_no_gradient():
+    deter = state()["deter"]
+    with tf.GradientTape() as tape:
+        tape.watch(deter)
+        unit = memory_unit(deter, "relative")
+        noisy = noisy_memory({"deter": deter}, tf.ones_like(deter), 2.0 * unit)
+    np.testing.assert_array_equal(tape.gradient(noisy["deter"], deter), tf.ones_like(deter))

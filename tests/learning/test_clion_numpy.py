@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config, weights
 
+from clion_tf.dreamer.parity import outputs
+
 OPTIONS = {"delta1": 0.15, "delta2": 22.0, "sigma1": 0.3, "sigma_h": 0.2, "beta1": 0.7}
 # Two sets of readings that have none in common.
 READINGS = {
@@ -24,8 +26,8 @@ def case(request):
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(3.0 * variable)  # Scores that differ, so that weights do.
     batch = tiny_batch(config)
-    _, out = agent.gradients(tensors(batch), seeded())
-    out = {name: np.asarray(value, np.float64) for name, value in out.items()}
+    _, losses = agent.gradients(tensors(batch), seeded())
+    out = {name: np.asarray(value, np.float64) for name, value in outputs(losses).items()}
     return config, agent, batch, out
 
 

@@ -1,64 +1,133 @@
-"""Distances, margin and noisy memory of the constrained RSSM (eq. 2)."""
+"""The constrained RSSM's two constraints: distances, margins, gradients (eq. 2)."""
+
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from clion_tf.learning.augmentation import memory_unit, noisy_memory
 from clion_tf.learning.constraints import (
-    decoding_distance,
-    embedding_distance,
+    decoding_constraint,
+    embedding_constraint,
     excess,
     hinge,
-    memory_unit,
-    noisy_memory,
 )
+from clion_tf.learning.loss_settings import Settings
+from clion_tf.learning.noise import GivenNoise
+from clion_tf.models.decoder import ImageNormal
+from clion_tf.models.packing import pack
+from clion_tf.models.unit_normal import UnitNormal, squared_distance
+
+# Two frames of one sequence: 3^2 + 4^2 = 25 and 0.5^2 = 0.25 apart, a sum over features.
+EMBED = tf.constant([[[1.0, 2.0], [0.0, 0.0]]])
+ROTATED = tf.constant([[[4.0, -2.0], [0.5, 0.0]]])
 
 
-def state(batch=2, length=3, dtype=tf.float32):
-    """A posterior with other numbers in every part: [batch, length, ...]."""
-    rng = np.random.default_rng(0)
-    sizes = {"mean": 4, "std": 4, "stoch": 4, "deter": 5}
-    parts = {k: rng.normal(size=(batch, length, n)) for k, n in sizes.items()}
-    return {k: tf.constant(v, dtype if k == "deter" else tf.float32) for k, v in parts.items()}
+def embedding(embed, rotated, **settings):
+    """The constraint, where the rotated frames' encoding is `rotated`."""
+    models = types.SimpleNamespace(encoder=Fixed(rotated))
+    data = {"image_transformed": tf.zeros([*embed.shape[:2], 64, 64, 3], tf.uint8)}
+    return embedding_constraint(models, Settings(**settings), data, embed, GivenNoise())
 
 
-def test_embedding_distance_by_hand():
-    embed = tf.constant([[[1.0, 2.0], [0.0, 0.0]]])
-    rotated = tf.constant([[[4.0, -2.0], [0.5, 0.0]]])
-    # 3^2 + 4^2 = 25 and 0.5^2 = 0.25: a sum over features, one number for each image.
-    np.testing.assert_array_equal(embedding_distance(embed, rotated), [[25.0, 0.25]])
+class Fixed:
+    """An encoder that says the same of everything."""
+
+    def __init__(self, embedding):
+        self._embedding, self.size = embedding, embedding.shape[-1]
+
+    def __call__(self, image):
+        return self._embedding
 
 
-def test_embedding_distance_of_bfloat16_is_summed_in_float32():
+def test_embedding_constraint_by_hand():
+    found = embedding(EMBED, ROTATED)
+    np.testing.assert_array_equal(found.distance, [[25.0, 0.25]])
+    assert float(found.loss) == 12.625 and found.augmented is ROTATED
+    assert float(embedding(EMBED, ROTATED, delta1=3.0).loss) == 8.0  # (25 - 9 + 0) / 2
+    assert float(embedding(EMBED, ROTATED, delta1=3.0, constraint_norm="euclidean").loss) == 1.0
+
+
+def test_embedding_constraint_is_of_the_images_part():
+    """What follows it in e is a vector's, and does not turn."""
+    found = embedding(tf.concat([EMBED, 7.0 * tf.ones([1, 2, 3])], -1), ROTATED)
+    np.testing.assert_array_equal(found.distance, [[25.0, 0.25]])
+
+
+def test_embedding_constraint_of_bfloat16_is_summed_in_float32():
     # 301 ones: bfloat16 knows 300 and 302 only.
     zero = tf.zeros([1, 1, 301], tf.bfloat16)
-    distance = embedding_distance(zero, zero + 1)
-    assert distance.dtype == tf.float32
-    assert float(distance[0, 0]) == 301.0
+    found = embedding(zero, zero + 1)
+    assert found.distance.dtype == tf.float32
+    assert float(found.distance[0, 0]) == 301.0
 
 
-def test_embedding_distance_moves_both_embeddings():
-    embed, rotated = tf.constant([[[1.0, 2.0]]]), tf.constant([[[4.0, 1.0]]])
+@pytest.mark.parametrize("moved", ["both", "rotated"])
+def test_embedding_constraint_moves_both_embeddings_or_one(moved):
     with tf.GradientTape() as tape:
-        tape.watch([embed, rotated])
-        distance = embedding_distance(embed, rotated)
-    gradients = tape.gradient(distance, [embed, rotated])
-    np.testing.assert_array_equal(gradients[0], [[[-6.0, 2.0]]])
-    np.testing.assert_array_equal(gradients[1], [[[6.0, -2.0]]])
+        tape.watch([EMBED, ROTATED])
+        loss = embedding(EMBED, ROTATED, embedding_gradient=moved).loss
+    of_embed, of_rotated = tape.gradient(loss, [EMBED, ROTATED])
+    np.testing.assert_array_equal(of_rotated, [[[3.0, -4.0], [0.5, 0.0]]])
+    if moved == "both":
+        np.testing.assert_array_equal(of_embed, -of_rotated)
+    else:
+        assert of_embed is None
 
 
-def test_decoding_distance_by_hand():
+def test_frames_are_rotated_by_the_noise_times_the_degrees():
+    image = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 2, 64, 64, 3)), tf.uint8)
+    shown = []
+
+    def encoder(frames):
+        shown.append(frames)
+        return frames[..., 0, 0, :]
+
+    encoder.size = 3
+    models = types.SimpleNamespace(encoder=encoder)
+    noise = GivenNoise({"rotation": tf.constant([0.0, 1.0])})
+    settings = Settings(constraint_degrees=180.0)
+    embedding_constraint(models, settings, {"image": image}, tf.zeros([1, 2, 3]), noise)
+    seen = tf.cast(image, tf.float32) / 255 - 0.5
+    np.testing.assert_allclose(shown[0][0, 0], seen[0, 0], atol=1e-6)
+    np.testing.assert_allclose(shown[0][0, 1], seen[0, 1, ::-1, ::-1], atol=1e-3)
+
+
+def images():
+    """Two frames and what is decoded of them, in numbers apart 12 * 0.25 = 3 and 4."""
     target = np.zeros([1, 2, 2, 2, 3], np.float32)
     image = target.copy()
-    image[0, 0] = 0.5  # All 12 numbers of the first image: 12 * 0.25 = 3.
-    image[0, 1, 1, 0, 2] = -2.0  # One number of the second: 4.
-    found = decoding_distance(tf.constant(image), tf.constant(target))
-    np.testing.assert_array_equal(found, [[3.0, 4.0]])
+    image[0, 0] = 0.5  # All 12 numbers of the first image.
+    image[0, 1, 1, 0, 2] = -2.0  # One number of the second.
+    return tf.constant(image), tf.constant(target)
 
 
-def test_decoding_distance_keeps_batch_and_time_apart():
-    image = tf.random.stateless_normal([2, 3, 4, 5, 3], [0, 1])
-    found = decoding_distance(image, tf.zeros_like(image))
+@pytest.mark.parametrize("of", ["observed", "decoded"])
+def test_decoding_constraint_by_hand(of):
+    image, target = images()
+
+    def distribution(mean):
+        return ImageNormal(pack(mean))
+
+    models = types.SimpleNamespace(
+        decode=lambda feat: {"image": distribution(image), "vector": UnitNormal(feat, 1)},
+        rssm=types.SimpleNamespace(get_feat=lambda state: state["deter"]),
+    )
+    post = {"deter": tf.zeros([1, 2, 1])}
+    noise = GivenNoise({"decoding": tf.constant([[[1.0], [-2.0]]])})
+    targets = {"image": target if of == "observed" else distribution(target)}
+    targets["vector"] = tf.zeros([1, 2, 1])
+    settings = Settings(sigma_h=0.5, delta2=2.0)
+    found = decoding_constraint(models, settings, post, targets, noise)
+    # The vector is the memory itself, moved by 0.5 and -1.
+    np.testing.assert_array_equal(found.distance, [[3.25, 5.0]])
+    assert float(found.loss) == 0.5  # [3.25 - 4]_+ = 0 and 1.
+
+
+def test_distance_of_images_keeps_batch_and_time_apart():
+    image = tf.random.stateless_normal([2, 3, 4, 6, 3], [0, 1])
+    found = ImageNormal(pack(image)).squared_distance(tf.zeros_like(image))
     assert found.shape == (2, 3)
     np.testing.assert_allclose(found[1, 2], np.sum(image[1, 2].numpy() ** 2), rtol=1e-6)
 
@@ -80,34 +149,6 @@ def test_margin_0_is_the_mean():
     assert float(hinge(tf.constant([[1.0, 9.0], [2.0, 0.0]]), 0.0)) == 3.0
 
 
-@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_noisy_memory_moves_h_only(dtype):
-    post = state(dtype=dtype)
-    noise = tf.random.stateless_normal(post["deter"].shape, [0, 1])
-    noisy = noisy_memory(post, noise, 0.25)
-    assert noisy.keys() == post.keys()
-    for key in ("mean", "std", "stoch"):
-        np.testing.assert_array_equal(noisy[key], post[key])
-    assert noisy["deter"].dtype == dtype
-    expected = tf.cast(post["deter"], tf.float32) + 0.25 * noise
-    tolerance = 1e-6 if dtype == tf.float32 else 0.02
-    np.testing.assert_allclose(tf.cast(noisy["deter"], tf.float32), expected, atol=tolerance)
-
-
-def test_noisy_memory_of_scale_0_changes_nothing():
-    post = state()
-    noisy = noisy_memory(post, tf.ones_like(post["deter"]), 0.0)
-    for key, value in post.items():
-        np.testing.assert_array_equal(noisy[key], value)
-
-
-def test_noisy_memory_leaves_its_argument_as_it_was():
-    post = state()
-    before = dict(post)
-    noisy_memory(post, tf.ones_like(post["deter"]), 1.0)
-    assert all(post[key] is value for key, value in before.items())
-
-
 # The distance itself instead of its square.
 
 
@@ -122,7 +163,8 @@ def test_the_euclidean_gradient_has_length_1_at_any_distance():
     embed = tf.constant([[[3.0, 4.0], [0.03, 0.04], [0.0, 0.0]]])
     with tf.GradientTape() as tape:
         tape.watch(embed)
-        loss = tf.reduce_sum(excess(embedding_distance(embed, tf.zeros([1, 3, 2])), 0, "euclidean"))
+        distance = squared_distance(embed, tf.zeros([1, 3, 2]), 1)
+        loss = tf.reduce_sum(excess(distance, 0, "euclidean"))
     gradient = tape.gradient(loss, embed)
     # d / |d|; where there is no distance there is no direction.
     np.testing.assert_allclose(gradient, [[[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]], rtol=1e-5)
@@ -134,39 +176,13 @@ def test_both_norms_agree_on_what_lies_within_the_margin():
     np.testing.assert_array_equal(*inside)
 
 
-# Units of the noise on h.
-
-
-def test_the_unit_of_memory_by_hand():
-    # Units' variances 1 and 9 about their own means 5 and -3: root of their mean, 5.
-    deter = tf.constant([[[6.0, 0.0], [4.0, -6.0]]])
-    assert float(memory_unit(deter, "relative")) == pytest.approx(np.sqrt(5.0))
-    assert memory_unit(deter, "absolute") == 1.0
-
-
-@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16])
-def test_relative_to_a_deviation_of_1_is_absolute(dtype):
-    deter = tf.constant([[[1.0, -1.0]], [[-1.0, 1.0]]], dtype)
-    post = {**state(2, 1), "deter": deter}
-    noise = tf.random.stateless_normal([2, 1, 2], [0, 1])
-    relative, absolute = (noisy_memory(post, noise, 0.5, u) for u in ("relative", "absolute"))
-    np.testing.assert_array_equal(relative["deter"], absolute["deter"])
-
-
-def test_the_unit_carries_no_gradient():
-    deter = state()["deter"]
-    with tf.GradientTape() as tape:
-        tape.watch(deter)
-        noisy = noisy_memory({"deter": deter}, tf.ones_like(deter), 2.0, "relative")
-    np.testing.assert_array_equal(tape.gradient(noisy["deter"], deter), tf.ones_like(deter))
-
-
 @pytest.mark.parametrize("norm", ["squared", "euclidean"])
 def test_compiled_by_xla_the_constraint_is_the_same(norm):
     def constrained(deter, noise):
-        noisy = noisy_memory({"deter": deter}, noise, 0.7, "relative")["deter"]
-        return hinge(embedding_distance(noisy, deter), 0.4, norm)
+        sigma = 0.7 * memory_unit(deter, "relative")
+        noisy = noisy_memory({"deter": deter}, noise, sigma)["deter"]
+        return hinge(squared_distance(noisy, deter, 1), 0.4, norm)
 
-    deter, noise = state()["deter"], tf.random.stateless_normal([2, 3, 5], [0, 1])
+    deter, noise = (tf.random.stateless_normal([2, 3, 5], [0, seed]) for seed in (1, 2))
     compiled = tf.function(constrained, jit_compile=True, autograph=False)
     np.testing.assert_allclose(compiled(deter, noise), constrained(deter, noise), rtol=1e-5)

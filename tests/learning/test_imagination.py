@@ -5,9 +5,8 @@ import pytest
 import tensorflow as tf
 
 from clion_tf.learning.imagination import imagine
-from clion_tf.learning.losses import watching
 from clion_tf.models.heads import ActionHead
-from clion_tf.models.layers import ACTIVATIONS
+from clion_tf.models.layers import ACTIVATIONS, watching
 from clion_tf.models.rssm import RSSM
 
 HORIZON, COUNT, ACTIONS, STOCH, DETER = 4, 5, 2, 3, 6

@@ -2,21 +2,19 @@
 
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from places import PATHS, ROOT
 from small_agents import seeded
 
 from clion_tf import run
+from clion_tf.console import REFUSED
 from clion_tf.learning import replica_sums
 from clion_tf.logdir import checkpoints
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-PATHS = os.pathsep.join(str(ROOT / part) for part in ("", "tests", "tests/envs"))
 
 
 def two_devices(*words):
@@ -24,7 +22,7 @@ def two_devices(*words):
     return subprocess.run(
         [sys.executable, ROOT / "tests" / "two_devices.py", *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": PATHS},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([PATHS, str(ROOT / "tests")])},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -32,16 +30,31 @@ def two_devices(*words):
     )
 
 
-def cases(*names):
-    result = two_devices(*names)
+def cases(result):
     assert result.returncode == 0, result.stderr
-    found = [json.loads(line) for line in result.stdout.splitlines()]
-    assert [line.pop("case") for line in found] == list(names)
-    return found
+    return {line.pop("case"): line for line in map(json.loads, result.stdout.splitlines())}
 
 
-def test_two_replicas_are_one():
-    (found,) = cases("clion")
+WORDS = [
+    f"--flagfile={ROOT}/flags/debug.flags", f"--flagfile={ROOT}/flags/dreamer.flags",
+    "--task=env_fakes:counting", "--time_limit=60", "--prefill=60", "--train_every=60",
+    "--train_steps=2", "--pretrain=2", "--batch_length=3", "--horizon=2", "--batch_size=4",
+    "--eval_every=9999", "--video=none", "--nolog_images", "--log_every=60",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory):
+    """A process, which takes long to begin, for all: (its end, the folder of its runs)."""
+    folder = tmp_path_factory.mktemp("replicas")
+    words = [*WORDS, "--strategy=mirrored"]
+    run = ["run", *words, f"--logdir={folder}/run", "--steps=120"]
+    refused = ["run", *words, f"--logdir={folder}/new", "--steps=180", "--batch_size=5"]
+    return two_devices("clion", *run, *refused), folder
+
+
+def test_two_replicas_are_one(once):
+    found = cases(once[0])["clion"]
     assert found["metrics"] < 1e-4 and found["state"] < 1e-4
     assert max(found["several"]) < 1e-4
     assert found["poisoned"] == [True, True]
@@ -51,33 +64,30 @@ def test_two_replicas_are_one():
 @pytest.mark.slow
 def test_two_replicas_are_one_with_every_option():
     names = ("ratio", "weight_gradient", "pcont", "discrete", "dreamer", "clipped", "bf16", "16")
-    for name, found in zip(names, cases(*names), strict=True):
+    every = cases(two_devices(*names))
+    assert list(every) == list(names)
+    for name, found in every.items():
         # In 16 bits each replica's gradients are rounded by themselves, and Adam's first steps of a
         # weight near zero are of the size of the weight.
         metrics, state = (0.02, 0.5) if name in ("bf16", "16") else (1e-4, 1e-4)
         assert found["metrics"] < metrics and found["state"] < state, (name, found)
 
 
-def test_a_run_of_two_replicas_is_continued_by_one(tmp_path, monkeypatch, capfd):
-    folder = tmp_path / "run"
-    words = [
-        f"--flagfile={ROOT}/flags/debug.flags", f"--flagfile={ROOT}/flags/dreamer.flags",
-        f"--logdir={folder}", "--task=env_fakes:counting", "--time_limit=60", "--prefill=60",
-        "--train_every=60", "--train_steps=2", "--pretrain=2", "--batch_length=3", "--horizon=2",
-        "--batch_size=4", "--eval_every=9999", "--video=none", "--nolog_images", "--log_every=60",
-    ]  # fmt: skip
-    result = two_devices("run", *words, "--strategy=mirrored", "--steps=120")
-    assert result.returncode == 0, result.stderr
+def test_a_run_of_two_replicas_is_continued_by_one(once, monkeypatch, capfd):
+    result, folder = once
+    assert cases(result)[f"{folder}/run"] == {"code": 0}, result.stderr
     assert "learner on CPU, precision 32, XLA off, 2 replicas" in result.stderr
     monkeypatch.setenv("PYTHONPATH", PATHS)
-    assert run.main([*words, "--steps=180"]) == 0
+    assert run.main([*WORDS, f"--logdir={folder}/run", "--steps=180"]) == 0
     assert "going on at 120 environment steps" in capfd.readouterr().err
-    _, counters = checkpoints.load(folder / "checkpoints" / "000000180.npz")
+    _, counters = checkpoints.load(folder / "run" / "checkpoints" / "000000180.npz")
     assert (counters.steps, counters.updates, counters.skipped) == (180, 4, 0)
-    # Refused before anything is made.
-    words[2] = f"--logdir={tmp_path}/new"
-    result = two_devices("run", *words, "--strategy=mirrored", "--batch_size=5")
-    assert result.returncode == run.REFUSED and not (tmp_path / "new").exists()
+
+
+def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(once):
+    result, folder = once
+    assert cases(result)[f"{folder}/new"] == {"code": REFUSED}
+    assert not (folder / "new").exists()
     line = result.stderr.splitlines()[-1]
     assert line.endswith("--batch_size=5: not divisible by the 2 replicas (--strategy=mirrored)")
 

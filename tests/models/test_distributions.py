@@ -12,10 +12,11 @@ from tensorflow_probability import distributions as tfd
 
 from clion_tf.learning.noise import SeededNoise
 from clion_tf.models.decoder import Decoder, ImageNormal
-from clion_tf.models.distance import squared_distance
 from clion_tf.models.distributions import OneHot, TanhNormal
 from clion_tf.models.heads import ActionHead, DenseHead
+from clion_tf.models.packing import pack
 from clion_tf.models.rssm import RSSM
+from clion_tf.models.unit_normal import UnitNormal, squared_distance
 from clion_tf.models.vector_networks import VectorDecoder
 
 
@@ -46,7 +47,7 @@ FEAT = tf.constant(draw(2, 3, 8, seed=1))
     [
         (lambda dtype: DenseHead("a", 8, 2, 4, dtype=dtype), tfd.Normal, [2, 3], []),
         (lambda dtype: DenseHead("b", 8, 2, 4, "binary", dtype=dtype), tfd.Bernoulli, [2, 3], []),
-        (lambda dtype: Decoder(8, 2, dtype=dtype), tfd.Independent, [2, 3], [32, 32, 12]),
+        (lambda dtype: Decoder(8, 2, dtype=dtype), tfd.Independent, [2, 3], [64, 64, 3]),
         (lambda dtype: VectorDecoder(8, 4, 5, dtype=dtype), tfd.Independent, [2, 3], [5]),
         (lambda dtype: ActionHead(8, 2, 4, dtype=dtype), tfd.TransformedDistribution, [6], [2]),
         (lambda dtype: ActionHead(8, 3, 4, True, dtype=dtype), tfd.OneHotCategorical, [6], [3]),
@@ -106,19 +107,24 @@ def of_images(dist, image, mean):
     return found, *tape.gradient(found, [image, mean], output_gradients=upstream)
 
 
-def test_density_of_images_is_tensorflow_probabilitys():
-    image, mean = (tf.constant(draw(2, 3, 6, 5, 4, seed=seed)) for seed in (1, 2))
+def image_normal(mean):
+    return ImageNormal(pack(mean))
+
+
+@pytest.mark.parametrize("ours", [image_normal, lambda mean: UnitNormal(mean, 3)])
+def test_density_of_images_is_tensorflow_probabilitys(ours):
+    image, mean = (tf.constant(draw(2, 3, 6, 4, 3, seed=seed)) for seed in (1, 2))
     expected = of_images(lambda m: tfd.Independent(tfd.Normal(m, 1.0), 3), image, mean)
     np.testing.assert_allclose(
         expected[0], scipy.stats.norm.logpdf(image, mean).sum((2, 3, 4)), rtol=1e-5
     )
-    for one, other in zip(of_images(ImageNormal, image, mean), expected, strict=True):
+    for one, other in zip(of_images(ours, image, mean), expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5)
 
 
 def test_density_of_images_in_half_precision_is_float32():
     mean = tf.zeros([1, 1, 1, 1])
-    found = ImageNormal(mean).log_prob(tf.cast(tf.fill([1, 1, 1, 1], 0.001), tf.float32))
+    found = UnitNormal(mean, 3).log_prob(tf.cast(tf.fill([1, 1, 1, 1], 0.001), tf.float32))
     assert found.dtype == tf.float32
     np.testing.assert_allclose(found, scipy.stats.norm.logpdf([0.001]), rtol=1e-6)
 
@@ -352,7 +358,7 @@ def quantities(mean, std, mean2, logits, noise, gumbel):
         "kl": tfd.kl_divergence(normal, other),
         "normal log_prob": normal.log_prob(noise),
         "normal entropy": normal.entropy(),
-        "images": ImageNormal(tf.reshape(mean, [2, 2, 3, 1])).log_prob(tf.ones([2, 2, 3, 1])),
+        "images": ImageNormal(tf.reshape(mean, [1, 1, 1, 12])).log_prob(tf.ones([1, 2, 2, 3])),
         "bernoulli": bernoulli.log_prob(tf.fill([4, 3], 0.99)),
         "tanh sample": tanh.sample_from(noise),
         "tanh entropy": tanh.entropy_from(noise),

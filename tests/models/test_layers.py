@@ -113,7 +113,7 @@ def bias_gradients(make, inputs, dtype):
     [
         (lambda dtype: DenseHead("value", 8, 3, 16, dtype=dtype), [8000, 8]),
         (lambda dtype: Decoder(8, 4, dtype=dtype), [64, 8]),
-        (lambda dtype: Encoder(4, dtype=dtype), [64, 32, 32, 12]),
+        (lambda dtype: Encoder(4, dtype=dtype), [64, 64, 64, 3]),
     ],
     ids=["head", "decoder", "encoder"],
 )

@@ -34,12 +34,12 @@ NETWORKS = {
     ],
     "drq": ["encoder", "actor", "critic", "temperature", "target_encoder", "target_critic"],
 }
-PLACES = [(agent, part) for agent, parts in NETWORKS.items() for part in ("whole", *parts)]
 
 
-def place(agent, part, seed=0):
+def places(agent, seed=0):
+    """The agent's networks by name, and the whole of them."""
     models = MAKE[agent](seed)
-    return models if part == "whole" else getattr(models, part)
+    return {"whole": models} | {part: getattr(models, part) for part in NETWORKS[agent]}
 
 
 def draw(*shape, seed=0):
@@ -61,22 +61,24 @@ def test_all_weights_are_in_the_whole_by_their_names(agent):
         assert {v.path.split("/")[0] for v in network.weights} == {network.name}
 
 
-@pytest.mark.parametrize(("agent", "part"), PLACES)
-def test_weights_to_a_file_and_back(agent, part, tmp_path):
+@pytest.mark.parametrize("agent", MAKE)
+def test_weights_to_a_file_and_back(agent, tmp_path):
     """By Keras, into networks of other first weights; everything comes back."""
-    saved, other = place(agent, part, 0), place(agent, part, 1)
-    shuffle(saved, 10)
-    expected = {v.path: v.numpy() for v in saved.weights}
-    assert len(expected) == len(saved.get_weights()) > 0
-    path = tmp_path / "x.weights.h5"
-    saved.save_weights(path)
-    other.load_weights(path)
-    for variable in other.weights:
-        np.testing.assert_array_equal(variable.numpy(), expected[variable.path])
-    shuffle(other, 50)
-    other.set_weights(saved.get_weights())
-    for variable in other.weights:
-        np.testing.assert_array_equal(variable.numpy(), expected[variable.path])
+    both = places(agent, 0), places(agent, 1)
+    for number, part in enumerate(both[0]):
+        saved, other = (models[part] for models in both)
+        shuffle(saved, 100 * number)
+        expected = {v.path: v.numpy() for v in saved.weights}
+        assert len(expected) == len(saved.get_weights()) > 0
+        path = tmp_path / f"{part}.weights.h5"
+        saved.save_weights(path)
+        other.load_weights(path)
+        for variable in other.weights:
+            np.testing.assert_array_equal(variable.numpy(), expected[variable.path])
+        shuffle(other, 50)
+        other.set_weights(saved.get_weights())
+        for variable in other.weights:
+            np.testing.assert_array_equal(variable.numpy(), expected[variable.path])
 
 
 def test_weights_of_other_sizes_are_refused(tmp_path):
@@ -85,23 +87,24 @@ def test_weights_of_other_sizes_are_refused(tmp_path):
         clion(vector_size=6).load_weights(tmp_path / "x.weights.h5")
 
 
-@pytest.mark.parametrize(("agent", "part"), PLACES)
-def test_summary_has_every_layer_with_its_shape_and_parameters(agent, part):
-    model, found = place(agent, part), []
-    model.summary(print_fn=found.append, expand_nested=True)
-    text = "\n".join(found)
-    count = sum(int(np.prod(v.shape)) for v in model.weights)
-    assert model.count_params() == count and f"Total params: {count:,}" in text
-    rows = [line for line in text.splitlines() if line.startswith("│")]
-    layers = model.layers
-    if part == "whole":
-        layers = [layer for network in layers for layer in (network, *network.layers)]
-    assert len(rows) == len(layers)
-    for row, layer in zip(rows, layers, strict=True):
-        name, shape, parameters = row.strip("│").split("│")
-        assert name.split()[-2:] == [layer.name, f"({type(layer).__name__})"]
-        assert shape.strip().startswith("(None") and "?" not in shape
-        assert parameters.strip() == f"{layer.count_params():,}"
+@pytest.mark.parametrize("agent", MAKE)
+def test_summary_has_every_layer_with_its_shape_and_parameters(agent):
+    for part, model in places(agent).items():
+        found = []
+        model.summary(print_fn=found.append, expand_nested=True)
+        text = "\n".join(found)
+        count = sum(int(np.prod(v.shape)) for v in model.weights)
+        assert model.count_params() == count and f"Total params: {count:,}" in text
+        rows = [line for line in text.splitlines() if line.startswith("│")]
+        layers = model.layers
+        if part == "whole":
+            layers = [layer for network in layers for layer in (network, *network.layers)]
+        assert len(rows) == len(layers)
+        for row, layer in zip(rows, layers, strict=True):
+            name, shape, parameters = row.strip("│").split("│")
+            assert name.split()[-2:] == [layer.name, f"({type(layer).__name__})"]
+            assert shape.strip().startswith("(None") and "?" not in shape
+            assert parameters.strip() == f"{layer.count_params():,}"
 
 
 def test_parameters_of_the_papers_sizes():
@@ -119,10 +122,12 @@ def event(output):
     return output.event_shape if isinstance(output, tfd.Distribution) else output.shape[1:]
 
 
-@pytest.mark.parametrize("name", [n for n in NETWORKS["clion"] if n != "rssm"])
-def test_shapes_are_those_of_calls(name):
-    network = getattr(clion(), name)
-    assert event(network(tf.zeros([3, *network.input_shape[1:]]))) == network.output_shape[1:]
+def test_shapes_are_those_of_calls():
+    networks = [network for network in clion().layers if network.name != "rssm"]
+    assert len(networks) == 9
+    for network in networks:
+        output = network(tf.zeros([3, *network.input_shape[1:]]))
+        assert event(output) == network.output_shape[1:], network.name
 
 
 def test_shapes_of_the_rssm():
@@ -209,7 +214,7 @@ def test_a_narrow_terminal_is_wide_enough(monkeypatch):
 @pytest.mark.parametrize(
     ("agent", "line"),
     [
-        (tiny_agent, "encoder 32x32x12 -> 64 "),
+        (tiny_agent, "encoder 64x64x3 -> 64 "),
         (
             lambda: DrQ(Config(agent="drq", drq_image_size=19), 2),
             "encoder 19x19x9 -> 288 ",

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.models.decoder import LastDeconvolution
+from clion_tf.models.decoder import ImageNormal, LastDeconvolution
 from clion_tf.models.encoder import FirstConvolution, LastConvolution
 from clion_tf.models.packing import pack, unpack
 
@@ -86,3 +86,14 @@ def test_layer_is_kerass_in_values_and_gradients(name):
     assert ours.compute_output_shape(before(x).shape) == ours(before(x)).shape
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5 * np.max(np.abs(other)))
+
+
+def test_a_decoders_images_are_ordinary_ones():
+    """Mode, event, and distances from images and from another's means."""
+    image, other = (tf.constant(draw(2, 3, 4, 6, 3, seed=seed)) for seed in (1, 2))
+    dist = ImageNormal(pack(image))
+    assert dist.batch_shape == (2, 3) and dist.event_shape == (4, 6, 3)
+    np.testing.assert_array_equal(dist.mode(), image)
+    expected = np.sum((image - other).numpy() ** 2, (2, 3, 4))
+    for found in (other, ImageNormal(pack(other))):
+        np.testing.assert_allclose(dist.squared_distance(found), expected, rtol=1e-5)

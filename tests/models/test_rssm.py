@@ -188,10 +188,10 @@ def test_parameter_counts_are_the_original_dreamers():
 
 def test_networks_keep_batch_and_time():
     models = Models(SMALL)
-    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))  # Packed images.
+    embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
     assert embed.shape == (2, 3, models.encoder.size)
     feat = tf.zeros([2, 3, models.rssm.feat_size])
-    assert models.decoder(feat).mode().shape == (2, 3, 32, 32, 12)
+    assert models.decoder(feat).mode().shape == (2, 3, 64, 64, 3)
     assert models.reward(feat).mode().shape == (2, 3)
 
 
@@ -239,7 +239,7 @@ def test_layers_of_one_shape_have_their_own_first_weights():
 def test_mixed_bfloat16_keeps_float32_weights_and_outputs():
     models = Models(Sizes(**{**vars(SMALL), "evaluator": True, "pcont": True}), 0, "mixed_bfloat16")
     assert all(v.numpy().dtype == np.float32 for v in models.named_weights().values())
-    embed = models.encoder(tf.zeros([2, 3, 32, 32, 12]))
+    embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
     post, prior = models.rssm.observe(embed, tf.zeros([2, 3, 2]), tf.zeros([2, 3, 4]))
     feat = models.rssm.get_feat(post)
     # It does compute in bfloat16 …

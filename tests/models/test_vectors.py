@@ -6,7 +6,8 @@ from scipy import stats
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config, weights
 
 from clion_tf.agents.clion import Agent
-from clion_tf.learning import losses
+from clion_tf.learning import world_model
+from clion_tf.learning.preprocessing import preprocess
 from clion_tf.replay.observation_shapes import PIXELS, check, shapes_of
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import heldout_diagnostics
@@ -30,7 +31,7 @@ def batch(observed, seed=0):
 
 
 @pytest.mark.parametrize(("kind", "precision"), [("vector", "32"), ("both", "bf16")])
-def test_updates(kind, precision):
+def test_updates(kind, precision, eagerly):
     one = agent(KINDS[kind], precision, free_nats=0.0)  # Below them the prior has no gradient.
     before = weights(one)
     values = one.train(batch(KINDS[kind]), 0).numpy()
@@ -52,27 +53,27 @@ def test_parts_that_there_are():
 
 def test_density_of_a_vector_is_a_unit_gaussians():
     one, data = agent(VECTOR, beta2=0.0), tensors(batch(VECTOR))
-    out = losses.world_model(one.models, one.settings, data, seeded())
-    mean = one.models.decode(out["feat"])["vector"].mode().numpy()
+    out = world_model.loss(one.models, one.settings, data, seeded())
+    mean = out.decoded["vector"].mode().numpy()
     expected = stats.norm.logpdf(data["vector"].numpy(), mean).sum(-1).mean()
-    np.testing.assert_allclose(out["log_prob_vector"], expected, rtol=1e-5)
-    total = out["kl"] - expected - out["log_prob_reward"]
-    np.testing.assert_allclose(out["model_loss"], total, rtol=1e-5)
+    np.testing.assert_allclose(out.terms["vector"], -expected, rtol=1e-5)
+    total = out.clipped_kl - expected + out.terms["reward"]
+    np.testing.assert_allclose(out.loss, total, rtol=1e-5)
 
 
 def test_decoding_constraint_covers_all_that_is_observed():
     one = agent(BOTH, beta1=0.0, decoding_target="observation")
     data = tensors(batch(BOTH))
-    out = losses.world_model(one.models, one.settings, data, seeded())
-    noise = seeded().normal("decoding", out["post_deter"].shape)
-    state = {"stoch": out["post_stoch"], "deter": out["post_deter"] + 0.1 * noise}
+    out = world_model.loss(one.models, one.settings, data, seeded())
+    noise = seeded().normal("decoding", out.post["deter"].shape)
+    state = {"stoch": out.post["stoch"], "deter": out.post["deter"] + 0.1 * noise}
     found = one.models.decode(one.models.rssm.get_feat(state))
-    seen = losses.preprocess(data)
+    seen = preprocess(data)
     expected = sum(
         ((found[key].mode() - seen[key]).numpy().astype("f8") ** 2).reshape(2, 6, -1).sum(-1)
         for key in ("image", "vector")
     )
-    np.testing.assert_allclose(out["decoding_constraint_each"], expected, rtol=1e-5)
+    np.testing.assert_allclose(out.decoding.distance, expected, rtol=1e-5)
 
 
 def test_embedding_constraint_is_of_the_images_only():
@@ -81,13 +82,13 @@ def test_embedding_constraint_is_of_the_images_only():
         data = batch(BOTH)
         data["vector"] += change
         one = agent(BOTH)
-        out[name] = losses.world_model(one.models, one.settings, tensors(data), seeded())
-    distances = (out[name]["embedding_constraint_each"] for name in out)
+        out[name] = world_model.loss(one.models, one.settings, tensors(data), seeded())
+    distances = (one.embedding.distance for one in out.values())
     np.testing.assert_allclose(*distances, rtol=1e-6)
-    assert not np.allclose(out["plain"]["embed"], out["moved"]["embed"])
+    assert not np.allclose(out["plain"].embed, out["moved"].embed)
     blind = agent(VECTOR)
-    found = losses.world_model(blind.models, blind.settings, tensors(batch(VECTOR)), seeded())
-    assert "embedding_constraint" not in found and "decoding_constraint" in found
+    found = world_model.loss(blind.models, blind.settings, tensors(batch(VECTOR)), seeded())
+    assert found.embedding is None and found.decoding is not None
 
 
 @pytest.mark.parametrize("kind", KINDS)

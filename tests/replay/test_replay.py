@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clion_tf.replay import episode_files
 from clion_tf.replay import replay_buffer as replay_module
 from clion_tf.replay.episode_files import EpisodeBuilder, save_episode
 from clion_tf.replay.observation_shapes import PIXELS
@@ -156,6 +157,33 @@ def test_what_is_no_episode_is_not_saved(tmp_path, change, message):
         memory.add({**make(), **change})
     assert "\n" not in str(caught.value)
     assert len(memory) == 0 and names(tmp_path) == []
+
+
+def counted(monkeypatch, name):
+    """The calls of a function of `episode_files` from now on, in a list that grows."""
+    real, calls = getattr(episode_files, name), []
+
+    def count(*arguments):
+        calls.append(arguments)
+        return real(*arguments)
+
+    for module in (episode_files, replay_module):
+        monkeypatch.setattr(module, name, count, raising=module is episode_files)
+    return calls
+
+
+def test_an_episode_is_checked_once_on_each_side_of_the_disk(tmp_path, monkeypatch):
+    checks, reads = counted(monkeypatch, "_check_finite"), counted(monkeypatch, "read")
+    builder, memory = EpisodeBuilder(), Replay(tmp_path, 2)
+    builder.first({"image": np.zeros((64, 64, 3), np.uint8)}, 2)
+    builder.add({"image": np.zeros((64, 64, 3), np.uint8)}, np.zeros(2), 1.0, 1.0)
+    episode = builder.finish()
+    path = memory.add(episode)
+    assert len(checks) == 1 and not reads
+    memory.load()
+    assert len(checks) == 2 and len(reads) == 1
+    assert same(episode_files.load_episode(path), episode)
+    assert len(checks) == 3 and len(reads) == 2
 
 
 # Sampling

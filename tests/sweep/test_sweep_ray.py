@@ -10,17 +10,17 @@ import threading
 import time
 
 import pytest
+from places import PATHS, ROOT
 
 from clion_tf.command import UsageError
 from clion_tf.sweep.ray_cluster import RayCluster
 
 ray = pytest.importorskip("ray")
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TASK, FOLDER = "env_fakes:counting", "env_fakes_counting"
 TINY = [
     "--time_limit=60", "--train_every=60", "--train_steps=3", "--pretrain=3", "--eval_every=240",
-    "--log_every=120", "--video=none", "--nolog_images", "--batch_length=4", "--horizon=3",
+    "--log_every=120", "--video=none", "--nolog_images", "--batch_length=3", "--horizon=2",
 ]  # fmt: skip
 WITHIN = 240  # Seconds, on a machine that is busy otherwise.
 
@@ -29,7 +29,6 @@ class Sweep:
     """The tool in a process of its own; its lines on stderr are collected."""
 
     def __init__(self, folder, *words, options=()):
-        paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
         command = [
             sys.executable, ROOT / "tools" / "sweep.py", f"--logdir={folder}", f"--tasks={TASK}",
             f"--flagfile={ROOT}/flags/debug.flags", "--cpus=1", *words, "--", *TINY, *options,
@@ -37,7 +36,7 @@ class Sweep:
         self.process = subprocess.Popen(
             list(map(str, command)),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": paths},
+            env={**os.environ, "PYTHONPATH": PATHS},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

@@ -1,23 +1,19 @@
 """What the tool does without Ray: refusals, what is left to do, gathering."""
 
-import importlib.util
 import json
-import pathlib
 import sys
 
 import numpy as np
 import pytest
 from runs import make_run, options
+from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.sweep import run_progress
 from clion_tf.sweep.run_progress import Standing
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-_spec = importlib.util.spec_from_file_location("sweep_tool", ROOT / "tools" / "sweep.py")
-sweep = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(sweep)
+sweep = module("sweep")
 
 
 @pytest.fixture

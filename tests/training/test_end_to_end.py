@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import pathlib
 import signal
 import subprocess
 import sys
@@ -11,11 +10,13 @@ import sys
 import imageio_ffmpeg
 import numpy as np
 import pytest
+from places import ROOT
 from tensorboard.backend.event_processing import event_accumulator
 
-from clion_tf.logdir import checkpoints, code_versions, run_folder
+from clion_tf import run
+from clion_tf.logdir import checkpoints, code_versions
+from clion_tf.logdir.run_folder import RunFolder
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
 DEBUG = (f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10")
 FRAMES = 51  # Of an episode of 500 environment steps.
@@ -120,7 +121,7 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
     assert [path.name for path in episodes] == [f"{n:06d}-{FRAMES}.npz" for n in range(6)]
     with np.load(episodes[-1]) as file:
         assert file["image"].shape == (FRAMES, 64, 64, 3) and file["image"].std() > 5
-    saved = run_folder.saved_options(folder)
+    saved = RunFolder(folder).options()
     assert (saved.steps, saved.batch_size, saved.task) == (3000, 4, "walker_walk")
     (made_with,) = code_versions.read(folder)
     assert made_with["step"] == 0 and {"python", "tensorflow", "mujoco"} < made_with.keys()
@@ -164,7 +165,7 @@ def test_debug_run_leaves_tensorboard_events(debug):
     assert [event.step for event in events.Scalars("test/return")] == [2000, 3000]
 
 
-def test_more_steps_and_ctrl_c(debug):
+def test_more_steps_and_ctrl_c(debug, capfd):
     """After the tests above, which look at the finished run."""
     folder, _ = debug
     before = metrics(folder)
@@ -174,7 +175,9 @@ def test_more_steps_and_ctrl_c(debug):
     assert lines[0] == f"walker_walk in {folder}: going on at 3000 environment steps"
     assert lines[-1].startswith("stopped; the same command goes on")
     assert not any("Traceback" in line or "error" in line for line in lines)
-    lines = finish(*words)
+    # In this process, which loads TensorFlow no other time.
+    assert run.main(words) == 0
+    lines = capfd.readouterr().err.splitlines()
     assert lines[0] == f"walker_walk in {folder}: going on at 3500 environment steps"
     assert lines[-1] == f"done: 4000 environment steps in {folder}"
     # No step twice and none left out.

@@ -1,16 +1,15 @@
 """Resident memory does not grow with the replay."""
 
 import os
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from places import ROOT
 
 from clion_tf.replay.episode_files import save_episode
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 MEASURE = """
 import pathlib, sys
 from clion_tf.replay.replay_buffer import Replay

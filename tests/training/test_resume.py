@@ -1,4 +1,7 @@
-"""Runs that are killed and continued end exactly as one that never was: real processes."""
+"""Runs that are killed and continued end exactly as one that never was.
+
+What is killed is a process of its own; what ends by itself runs in this one.
+"""
 
 import json
 import os
@@ -11,27 +14,27 @@ import sys
 import time
 
 import pytest
+from places import PATHS, ROOT
 
+from clion_tf import run
 from clion_tf.logdir import checkpoints
 from clion_tf.replay.stopwatch import PARTS
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
     "--prefill=120", "--steps=600", "--train_every=60", "--train_steps=3", "--pretrain=3",
-    "--eval_every=240", "--log_every=120", "--video=none", "--nolog_images", "--batch_length=4",
-    "--horizon=3", "--seed=5", "--save_every=100",  # Two episodes.
+    "--eval_every=240", "--log_every=120", "--video=none", "--nolog_images", "--batch_length=3",
+    "--horizon=2", "--seed=5", "--save_every=100",  # Two episodes.
     "--rotation_degrees=5", "--rotation_per=episode", "--blank_frames=0.3",
 ]  # fmt: skip
 
 
 def start(folder, *words, **kwargs):
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "envs")])
     return subprocess.Popen(
         [sys.executable, "-m", "clion_tf.run", *WORDS, f"--logdir={folder}", *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": PATHS},
         stdin=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
@@ -39,10 +42,11 @@ def start(folder, *words, **kwargs):
     )
 
 
-def finish(process):
-    _, errors = process.communicate(timeout=280)
-    assert process.returncode == 0, errors
-    return errors
+def finish(folder, *words):
+    """The same to its end, in this process; the exit code."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", PATHS)
+        return run.main([*WORDS, f"--logdir={folder}", *words])
 
 
 def children(pid):
@@ -70,7 +74,7 @@ def outcome(folder):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "run"
-    finish(start(folder))
+    assert finish(folder) == 0
     return outcome(folder)
 
 
@@ -101,41 +105,48 @@ def test_killed_at_random_moments_and_continued(whole, tmp_path):
         while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not any(alive(pid) for pid in workers)
-    finish(start(tmp_path / "run"))
+    assert finish(tmp_path / "run") == 0
     digest, counters, episodes, rows = outcome(tmp_path / "run")
     assert rows == whole[3]
     assert episodes == whole[2]
     assert (digest, counters) == whole[:2]
 
 
-def failure(process, code):
-    """The one line that a run failed with."""
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == code and "Traceback" not in errors
-    return errors.splitlines()[-1]
-
-
-def test_files_that_cannot_be_written_or_are_gone(tmp_path):
-    # The two seed episodes.
-    finish(start(tmp_path / "run", "--steps=120"))
-    newest = checkpoints.Checkpoints.found_in(tmp_path / "run" / "checkpoints")[0]
+def test_files_that_cannot_be_written_or_are_gone(tmp_path, capfd):
+    # Seed episodes throughout: a checkpoint after the second, none after the third.
+    seeding, folder = "--prefill=600", tmp_path / "run"
+    assert finish(folder, seeding, "--steps=120") == 0
+    newest = checkpoints.Checkpoints.found_in(folder / "checkpoints")[0]
     before = newest.read_bytes()
 
     def limit():  # Stands for a full disk: an episode has room, a checkpoint has not.
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, len(before) // 2))
 
-    line = failure(start(tmp_path / "run", preexec_fn=limit), 1)
-    assert line.startswith("clion_tf: error: no room to write")
+    process = start(folder, seeding, "--save_every=1", preexec_fn=limit)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("clion_tf: error: no room to write")
     assert checkpoints.Checkpoints.found_in(newest.parent)[0] == newest
     assert newest.read_bytes() == before
-    assert not list((tmp_path / "run").rglob("*.tmp"))
-    for path in (tmp_path / "run" / "episodes").glob("*.npz"):
+    assert not list(folder.rglob("*.tmp"))
+    assert len(list((folder / "episodes").glob("*.npz"))) == 3
+    for path in (folder / "episodes").glob("*.npz"):
         path.unlink()
-    line = failure(start(tmp_path / "run"), 2)
+    capfd.readouterr()
+    assert finish(folder, seeding) == 2
+    line = capfd.readouterr().err.splitlines()[-1]
     assert line.endswith("the checkpoint knows 2 episodes, but none can be read")
 
 
 def test_another_seed_is_another_run(whole, tmp_path):
-    finish(start(tmp_path / "run", "--seed=6"))
-    digest, _, _, rows = outcome(tmp_path / "run")
-    assert digest != whole[0] and rows != whole[3]
+    """In its seed episodes and its first weights; for its updates' noise see test_agent.py."""
+    same, other = tmp_path / "same", tmp_path / "other"
+    for folder, seed in ((same, 5), (other, 6)):
+        assert finish(folder, "--steps=120", f"--seed={seed}") == 0
+    (digest, _, episodes, rows), (others, _, other_episodes, _) = map(outcome, (same, other))
+    assert len(episodes) == 2 and episodes.items() <= whole[2].items()
+    assert [row for row in rows if "train/return" in row] == [
+        row for row in whole[3][:2] if "train/return" in row
+    ]
+    assert digest != others and episodes.keys() == other_episodes.keys()
+    assert not set(episodes.values()) & set(other_episodes.values())

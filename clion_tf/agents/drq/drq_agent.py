@@ -1,5 +1,6 @@
 """DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,14 +8,15 @@ import tensorflow as tf
 
 from clion_tf.agents.base import DTYPES, Learner, Tensors
 from clion_tf.agents.drq import drq_losses, drq_metrics, frame_stacks
-from clion_tf.agents.drq.drq_losses import Settings
+from clion_tf.agents.drq.drq_losses import ActorLosses, CriticLoss, Settings
 from clion_tf.agents.drq.drq_models import Acting, Models, Sizes
 from clion_tf.agents.drq.drq_policy import act
 from clion_tf.agents.drq.random_shifts import views
 from clion_tf.config import Config, ConfigError
-from clion_tf.learning.losses import watching
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.optimizer import Optimizer, step_all
+from clion_tf.learning.shape_checks import expect
+from clion_tf.models.layers import watching
 from clion_tf.replay.observation_shapes import Shapes
 
 ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
@@ -121,15 +123,16 @@ class DrQ(Learner):
         Returns:
           scalars by `group/name`, float32.
         """
+        expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", "reward": "B 4"})
         settings = self.settings
         obs, next_obs = frame_stacks.transition(data, self._turned)
         obs = views(obs, settings.online, settings.pad, noise, "shift")
         next_obs = views(next_obs, settings.targets, settings.pad, noise, "next_shift")
-        gradients, out = self.critic_gradients(data, obs, next_obs, noise)
+        gradients, critic = self.critic_gradients(data, obs, next_obs, noise)
         norms, taken = step_all(
             {"critic": self.optimizers["critic"]},
             {"critic": gradients},
-            {"critic": out["critic_loss"]},
+            {"critic": critic.loss},
         )
         # As in the reference the actor learns from the first of the augmentations.
         first = obs[: data["reward"].shape[0]]
@@ -144,24 +147,24 @@ class DrQ(Learner):
             lambda: tf.constant(False),
         )
         every = self._config.drq_actor_every
-        return drq_metrics.training(out, norms["critic"], taken, actor, every)
+        return drq_metrics.training(critic, norms["critic"], taken, actor, every)
 
     def critic_gradients(
         self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
-    ) -> tuple[list[tf.Tensor], Tensors]:
-        """The gradients of the critic's loss, and every quantity by name.
+    ) -> tuple[list[tf.Tensor], CriticLoss]:
+        """The gradients of the critic's loss, and that loss.
 
         Args:
           data: see `update`.
           obs, next_obs: the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9].
         """
         models, settings = self.models, self.settings
-        out = drq_losses.target(models, settings, data, next_obs, noise)
+        target = drq_losses.target(models, settings, data, next_obs, noise)
         with watching(models.trained_by()["critic"]) as tape:
-            out |= drq_losses.critic(models, settings, data["action"][:, -1], obs, out["target"])
-        return self.optimizers["critic"].gradients(tape, out["critic_loss"]), out
+            critic = drq_losses.critic(models, settings, data["action"][:, -1], obs, target)
+        return self.optimizers["critic"].gradients(tape, critic.loss), critic
 
-    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], Tensors]:
+    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], ActorLosses]:
         """The gradients of the actor's and the temperature's loss, and both losses.
 
         Args:
@@ -169,22 +172,20 @@ class DrQ(Learner):
         """
         owners = self.models.trained_by()
         with watching(owners["actor"]) as tape, watching(owners["temperature"]) as alpha_tape:
-            out = drq_losses.actor(self.models, obs, noise)
+            losses = drq_losses.actor(self.models, obs, noise)
         gradients = {
-            "actor": self.optimizers["actor"].gradients(tape, out["actor_loss"]),
-            "temperature": self.optimizers["temperature"].gradients(
-                alpha_tape, out["temperature_loss"]
-            ),
+            "actor": self.optimizers["actor"].gradients(tape, losses.actor),
+            "temperature": self.optimizers["temperature"].gradients(alpha_tape, losses.temperature),
         }
-        return gradients, out
+        return gradients, losses
 
     def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
-        gradients, out = self.actor_gradients(obs, noise)
-        found = {name: out[f"{name}_loss"] for name in gradients}
-        norms, taken = step_all({n: self.optimizers[n] for n in gradients}, gradients, found)
+        gradients, losses = self.actor_gradients(obs, noise)
+        optimizers = {name: self.optimizers[name] for name in gradients}
+        norms, taken = step_all(optimizers, gradients, dataclasses.asdict(losses))
         skipped = 1.0 - tf.cast(taken, tf.float32)
-        values = {**out, "actor_grad_norm": norms["actor"], "skipped": skipped}
-        return {name: values[name] for name in drq_metrics.OF_THE_ACTOR}
+        values = (losses.actor, losses.temperature, norms["actor"], skipped)
+        return dict(zip(drq_metrics.OF_THE_ACTOR, values, strict=True))
 
     def _target_step(self) -> tf.Tensor:
         self.models.follow(self._config.drq_tau)

@@ -1,4 +1,4 @@
-"""The three losses of an update from networks, stacks and noise; the equations are in soft_actor_critic.py."""
+"""The losses of an update from networks, stacks and noise; equations: soft_actor_critic.py."""
 
 import dataclasses
 
@@ -20,17 +20,46 @@ class Settings:
     online: int = 2
 
 
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """What the critics are to say of a batch; float32.
+
+    Attributes:
+      value: y [B].
+      log_prob: [K * B], of the policy's actions in the next observations.
+      alpha: scalar, the temperature.
+    """
+
+    value: tf.Tensor
+    log_prob: tf.Tensor
+    alpha: tf.Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class CriticLoss:
+    """`loss`, a scalar; what the first critic says, q1 [M, B]; the target of both."""
+
+    loss: tf.Tensor
+    q1: tf.Tensor
+    target: Target
+
+
+@dataclasses.dataclass(frozen=True)
+class ActorLosses:
+    """Scalars, by the names of who minimises them."""
+
+    actor: tf.Tensor
+    temperature: tf.Tensor
+
+
 def target(
     models: Models, settings: Settings, data: Tensors, next_obs: tf.Tensor, noise: Noise
-) -> Tensors:
+) -> Target:
     """What the critics are to say of a batch. Nothing is trained through it.
 
     Args:
       data: reward and discount [B, 4]; those of the last frame are the transition's.
       next_obs: uint8 [K * B, S, S, 9].
-
-    Returns:
-      target [B]; next_log_prob [K * B], of the policy's actions there; alpha, the temperature.
     """
     policy = models.actor(models.encoder(next_obs))
     eps = noise.normal("next_action", policy.batch_shape + policy.event_shape)
@@ -43,36 +72,29 @@ def target(
         settings.discount * data["discount"][:, -1],
         tf.reshape(value, [settings.targets, -1]),
     )
-    return {"target": y, "next_log_prob": log_prob, "alpha": alpha}
+    return Target(y, log_prob, alpha)
 
 
 def critic(
-    models: Models, settings: Settings, action: tf.Tensor, obs: tf.Tensor, y: tf.Tensor
-) -> Tensors:
+    models: Models, settings: Settings, action: tf.Tensor, obs: tf.Tensor, target: Target
+) -> CriticLoss:
     """The critic's loss, which moves the encoder too.
 
     Args:
       action: [B, A].
       obs: uint8 [M * B, S, S, 9], all augmentations in one pass of the encoder.
-      y: [B].
-
-    Returns:
-      critic_loss, and q1 [M, B].
     """
     copies = settings.online
     q1, q2 = models.critic(models.encoder(obs), tf.tile(action, [copies, 1]))
     q1, q2 = tf.reshape(q1, [copies, -1]), tf.reshape(q2, [copies, -1])
-    return {"critic_loss": soft_actor_critic.critic_loss(q1, q2, y), "q1": q1}
+    return CriticLoss(soft_actor_critic.critic_loss(q1, q2, target.value), q1, target)
 
 
-def actor(models: Models, obs: tf.Tensor, noise: Noise) -> Tensors:
-    """The losses of actor and temperature.
+def actor(models: Models, obs: tf.Tensor, noise: Noise) -> ActorLosses:
+    """The losses of actor and temperature, for a target entropy of -A.
 
     Args:
       obs: uint8 [B, S, S, 9].
-
-    Returns:
-      actor_loss, and temperature_loss for a target entropy of -A.
     """
     # The encoder is the critic's to train. Actor and critic share it, so one pass serves both.
     features = tf.stop_gradient(models.encoder(obs))
@@ -80,7 +102,7 @@ def actor(models: Models, obs: tf.Tensor, noise: Noise) -> Tensors:
     eps = noise.normal("action", policy.batch_shape + policy.event_shape)
     log_prob = -policy.entropy_from(eps)
     q1, q2 = models.critic(features, policy.sample_from(eps))
-    return {
-        "actor_loss": soft_actor_critic.actor_loss(q1, q2, log_prob, alpha),
-        "temperature_loss": soft_actor_critic.temperature_loss(alpha, log_prob, -eps.shape[-1]),
-    }
+    return ActorLosses(
+        soft_actor_critic.actor_loss(q1, q2, log_prob, alpha),
+        soft_actor_critic.temperature_loss(alpha, log_prob, -eps.shape[-1]),
+    )

@@ -23,7 +23,7 @@ from clion_tf.analysis.curves.metrics_files import Points
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import CheckpointError
-from clion_tf.logdir.run_folder import FLAGFILE, LogdirError, saved_options
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +32,6 @@ T, P = TypeVar("T"), TypeVar("P")
 # What is wrong with one run or file among others; the message names it.
 UNREADABLE = (UsageError, LogdirError, CheckpointError, OSError)
 METRICS = ("test", "train")
-METRICS_FILE = "metrics.jsonl"
 DEPTH = 3  # Folders below a named one in which runs are looked for.
 
 
@@ -115,8 +114,9 @@ def read_run(folder: pathlib.Path, metric: str = "test", label: Label | None = N
       UsageError: if there are no options and no such names.
       LogdirError: if the options cannot be read.
     """
-    config = saved_options(folder)
-    xs, ys = read_metrics(folder / METRICS_FILE, f"{metric}/return")
+    run = RunFolder(folder)
+    config = run.options()
+    xs, ys = read_metrics(run.metrics_file, f"{metric}/return")
     if config is None:
         label = label if label and label.task else _folder_names(folder, label)
         return Curve(label.task, label.method, label.seed, xs, ys, str(folder), ORIGINAL)
@@ -153,8 +153,8 @@ def _folder_names(folder: pathlib.Path, label: Label | None) -> Label:
     task, method, seed = ("", "", "", *folder.absolute().parts)[-3:]
     if not re.fullmatch(r"(dmc|atari)_\w+|[a-z]+_[a-z_]+", task):
         raise UsageError(
-            f"{folder}: no {FLAGFILE}, and its path does not end as in dmc_walker_walk/dreamer/0; "
-            f"say --label={folder}=walker_walk/Dreamer/0"
+            f"{folder}: no {RunFolder(folder).options_file.name}, and its path does not end as in "
+            f"dmc_walker_walk/dreamer/0; say --label={folder}=walker_walk/Dreamer/0"
         )
     return Label(label.method if label else method, plain_task(task), seed)
 
@@ -215,7 +215,7 @@ def _inside(path: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _runs(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
-    if (folder / METRICS_FILE).is_file() or (folder / FLAGFILE).is_file():
+    if RunFolder(folder).holds_run():
         yield folder
     elif depth:
         for below in sorted(folder.iterdir()):

@@ -10,6 +10,7 @@ import pathlib
 from collections.abc import Sequence
 
 from clion_tf.files import atomic_write
+from clion_tf.logdir.run_folder import RunFolder
 
 LINES = 1000
 
@@ -27,13 +28,14 @@ def save(logdir: pathlib.Path, path: pathlib.Path) -> list[pathlib.Path]:
     Raises:
       OSError: if a log cannot be read or a file not be written.
     """
-    metrics = logdir / "metrics.jsonl"
+    folder = RunFolder(logdir)
+    metrics = folder.metrics_file
     found = {
         "metrics": thinned(metrics.read_bytes().splitlines()) if metrics.is_file() else [],
         "diagnostics": [
             # As one line; what is damaged is as good there.
             b" ".join(each.read_bytes().split(b"\n"))
-            for each in sorted((logdir / "diagnostics").glob("*.json"), key=_step)
+            for each in folder.diagnostics_files()
         ],
     }
     written = []
@@ -55,7 +57,3 @@ def thinned(lines: Sequence[bytes], most: int = LINES) -> list[bytes]:
     room = max(0, most - len(kept))
     kept |= {others[i * len(others) // room] for i in range(room)} if room else set()
     return [line for number, line in enumerate(lines) if number in kept]
-
-
-def _step(path: pathlib.Path) -> int:
-    return int(path.stem) if path.stem.isdecimal() else -1

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from clion_tf.logdir.run_folder import RunFolder
+
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 NUMBER, LIST = "number", "list"
 OVER_STEPS = {"mean": LIST, "quantiles": dict.fromkeys(QUANTILES, LIST), "score?": LIST}
@@ -30,14 +32,14 @@ class DamageError(ValueError):
     """A file that is no diagnostics; the message is one line."""
 
 
-def newest(folder: pathlib.Path) -> tuple[int, dict[str, Any], list[str]] | None:
+def newest(logdir: pathlib.Path) -> tuple[int, dict[str, Any], list[str]] | None:
     """(environment steps, {part: its arrays}, damage) of the newest file that can be read.
 
     Each part is as in the file with float64 arrays for lists, NaN for null; parts that are damaged
     are left out and named in a line. None if no file can be read.
     """
     damage = []
-    for path in reversed(_files(folder)):
+    for path in reversed(RunFolder(logdir).diagnostics_files()):
         try:
             entry = _read(path)
         except DamageError as error:
@@ -54,10 +56,10 @@ def newest(folder: pathlib.Path) -> tuple[int, dict[str, Any], list[str]] | None
     return (0, {}, damage) if damage else None
 
 
-def augmented_shares(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+def augmented_shares(logdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     """(environment steps [N], share of weight on augmented trajectories [N]) of all files."""
     pairs = []
-    for path in _files(folder):
+    for path in RunFolder(logdir).diagnostics_files():
         try:
             entry = _read(path)
             pairs.append((entry["steps"], _part(entry, "weights")["augmented_share"]))
@@ -65,11 +67,6 @@ def augmented_shares(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
             continue  # `newest` names what matters.
     xs, ys = np.array(pairs, np.float64).reshape(-1, 2).T
     return xs[np.isfinite(ys)], ys[np.isfinite(ys)]
-
-
-def _files(folder: pathlib.Path) -> list[pathlib.Path]:
-    paths = (path for path in folder.glob("*.json") if path.stem.isdecimal())
-    return sorted(paths, key=lambda path: int(path.stem))
 
 
 def _read(path: pathlib.Path) -> dict:

@@ -6,7 +6,7 @@ import logging
 import pathlib
 
 from clion_tf.analysis.curves import metrics_files
-from clion_tf.analysis.curves.learning_curves import METRICS, METRICS_FILE
+from clion_tf.analysis.curves.learning_curves import METRICS
 from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.curves.series import Panel
 from clion_tf.analysis.report import (
@@ -21,7 +21,7 @@ from clion_tf.analysis.report.small_figures import Picture
 from clion_tf.config import Config, different
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, load_counters
-from clion_tf.logdir.run_folder import LogdirError, saved_options
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.stopwatch import PARTS
 
 _log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def read(run: FoundRun, with_media: bool = True) -> Section:
     """Reads and draws what there is; what is not, or is damaged, becomes a problem's line."""
     problems = [run.problem] if run.problem else []
     config = _options(run.folder)
-    logged = _metrics(run.folder / METRICS_FILE, problems)
+    logged = _metrics(RunFolder(run.folder).metrics_file, problems)
     counters = _counters(run.folder)
     steps = max(logged.last_step(), counters.steps if counters else 0)
     clips = _clips(run.folder, problems) if with_media else []
@@ -138,7 +138,7 @@ def _title(run: FoundRun) -> str:
 
 def _options(folder: pathlib.Path) -> Config | None:
     try:
-        return saved_options(folder)
+        return RunFolder(folder).options()
     except LogdirError:
         return None  # A problem of the run already, see `clion_tf.analysis.report.report_sources`.
 
@@ -158,7 +158,7 @@ def _metrics(path: pathlib.Path, problems: list[str]) -> Metrics:
 
 def _counters(folder: pathlib.Path) -> Counters | None:
     """Of the newest checkpoint that can be read; without reading its weights."""
-    for path in Checkpoints.found_in(folder / "checkpoints"):
+    for path in Checkpoints.found_in(RunFolder(folder).checkpoints):
         try:
             return load_counters(path)
         except (CheckpointError, OSError) as error:
@@ -184,7 +184,7 @@ def _facts(
         ("last training return", _text(logged.last("train/return"), ".1f")),
         ("environment steps per second", _text(logged.last("fps"), ".1f")),
         ("updates per second", _text(logged.last("updates_per_second"), ".2f")),
-        ("last written", _written(run.folder / METRICS_FILE)),
+        ("last written", _written(RunFolder(run.folder).metrics_file)),
     ]
     # The counter of skipped updates begins anew with each line of the log.
     skipped = logged.total("skipped_updates") + (counters.skipped if counters else 0)
@@ -210,10 +210,10 @@ def _written(path: pathlib.Path) -> str:
 
 def _clips(folder: pathlib.Path, problems: list[str]) -> list[Clip]:
     pictures, damage = tensorboard_events.newest(
-        folder / "tensorboard", (VIDEO_TAG, *ROWS), data_uris.is_gif
+        RunFolder(folder).tensorboard, (VIDEO_TAG, *ROWS), data_uris.is_gif
     )
     problems += damage
-    clips = [_video(folder / "videos", pictures.get(VIDEO_TAG))]
+    clips = [_video(RunFolder(folder).videos, pictures.get(VIDEO_TAG))]
     for tag, (title, rows) in ROWS.items():
         if tag in pictures:
             shown = pictures[tag]
@@ -243,7 +243,7 @@ def _diagnostics(
     folder: pathlib.Path, config: Config | None, logged: Metrics, problems: list[str]
 ) -> tuple[list[Picture], int | None]:
     """Figures, and the environment steps they are from."""
-    found = recorded_diagnostics.newest(folder / "diagnostics")
+    found = recorded_diagnostics.newest(folder)
     steps, parts, damage = found or (None, {}, [])
     problems += damage
     figures = weighting_figures.figures(parts, config.sigma_h if config and config.beta2 else None)
@@ -251,7 +251,7 @@ def _diagnostics(
     if config is None or config.augmentations:
         share = weighting_figures.share(
             logged.points.get("weight_augmented"),
-            recorded_diagnostics.augmented_shares(folder / "diagnostics"),
+            recorded_diagnostics.augmented_shares(folder),
             expected,
         )
         figures += [share] if share else []

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 from clion_tf.agents.clion import Agent
-from clion_tf.learning import losses
-from clion_tf.learning.losses import Settings
+from clion_tf.learning import world_model
 from clion_tf.learning.noise import Noise
+from clion_tf.models.layers import watching
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -26,16 +26,15 @@ def of_terms(agent: Agent, data: Tensors, noise: Noise) -> dict[str, float]:
       1 if both ask for the same change.
     """
     networks = agent.models.trained_by()["model"]
-    with losses.watching(networks, persistent=True) as tape:
-        out = losses.world_model(agent.models, agent.settings, data, noise)
-        terms = _terms(agent.settings, out)
+    with watching(networks, persistent=True) as tape:
+        terms = world_model.loss(agent.models, agent.settings, data, noise).terms
     weights = [variable.value for network in networks for variable in network.trainable_variables]
 
     def gradient(loss: tf.Tensor) -> tf.Tensor:
         found = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         return tf.concat([tf.reshape(one, [-1]) for one in found], 0)
 
-    gradients = {name: gradient(loss) for name, loss in terms.items()}
+    gradients = {name: gradient(loss) for name, loss in terms.items() if name != "pcont"}
     found = {f"gradient_{name}": float(tf.norm(each)) for name, each in gradients.items()}
     if "decoding" in terms:
         observed = sum(gradients[key] for key in ("image", "vector") if key in gradients)
@@ -47,14 +46,3 @@ def cosine(a: tf.Tensor, b: tf.Tensor) -> float:
     """Of the angle between two vectors [n]."""
     # Not by a product of matrices: one of a million rows loses a thousandth in float32.
     return float(tf.reduce_sum(tf.math.l2_normalize(a) * tf.math.l2_normalize(b)))
-
-
-def _terms(settings: Settings, out: Tensors) -> dict[str, tf.Tensor]:
-    """The parts of `model_loss` by name; the discount head's is left out."""
-    kinds = ("image", "vector", "reward")
-    terms = {key: -out[f"log_prob_{key}"] for key in kinds if f"log_prob_{key}" in out}
-    terms["kl"] = settings.kl_scale * out["kl"]
-    for name, scale in (("embedding", settings.beta1), ("decoding", settings.beta2)):
-        if f"{name}_constraint" in out:
-            terms[name] = scale * out[f"{name}_constraint"]
-    return terms

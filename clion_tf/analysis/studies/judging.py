@@ -43,17 +43,18 @@ from clion_tf.analysis.studies import gradient_shares
 from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
-    constraints,
-    losses,
+    behaviour,
+    evaluator,
     reconstruction,
     update_metrics,
     weighting,
+    world_model,
 )
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
-from clion_tf.models.packing import unpack
+from clion_tf.learning.world_model import WorldModelLoss
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 VALUE_SIGMAS = (0.0, 0.1, 0.4)
@@ -67,13 +68,13 @@ def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> 
     """All of the above for sequences [N, L, ...]; noise from the run's seed."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "judge", 0)))
-    out = losses.world_model(agent.models, agent.settings, data, noise)
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-    found = {**_losses(out, data), "memory_std": _memory_std(post)}
+    world = world_model.loss(agent.models, agent.settings, data, noise)
+    post = world.post
+    found = {**_losses(world, data), "memory_std": _memory_std(post)}
     batch = {key: value[: config.batch_size] for key, value in data.items()}
     found |= gradient_shares.of_terms(agent, batch, noise)
     if "image" in data:
-        errors = reconstruction.errors_of(agent.models, post, data, noise, SIGMAS)
+        errors = reconstruction.errors(agent.models, data, noise, SIGMAS, post=post)
         found |= {f"decoding_{s:g}": float(e) for s, e in zip(SIGMAS, errors, strict=True)}
         found |= _rotated(agent, config, data, post, noise)
         found |= _open_loop(agent, data, post, noise)
@@ -83,11 +84,10 @@ def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> 
     return found
 
 
-def _losses(out: dict, data: Data) -> dict[str, float]:
-    kinds = ("image", "vector", "reward")
-    found = {f"{k}_loss": -float(out[f"log_prob_{k}"]) for k in kinds if f"log_prob_{k}" in out}
-    found["kl"] = float(out["kl_before_free_nats"])
-    return {**found, "reward_error": _rms(out["reward_mean"] - data["reward"])}
+def _losses(world: WorldModelLoss, data: Data) -> dict[str, float]:
+    found = {f"{key}_loss": float(world.terms[key]) for key in (*world.decoded, "reward")}
+    reward_error = _rms(world.reward.mode() - data["reward"])
+    return {**found, "kl": float(world.kl), "reward_error": reward_error}
 
 
 def _memory_std(post: Data) -> float:
@@ -100,9 +100,9 @@ def _rotated(agent: Agent, config: Config, data: Data, post: Data, noise: Noise)
     degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
     turned = tf.cast(tf.round(rotate(frames, degrees, config.rotation_fill)), tf.uint8)
     turned = {**data, "image": tf.reshape(turned, data["image"].shape)}
-    out = losses.world_model(agent.models, agent.settings, turned, noise)
-    shift = (out["post_mean"] - post["mean"]) / post["std"]
-    named = {f"rotated_{key}": value for key, value in _losses(out, data).items()}
+    world = world_model.loss(agent.models, agent.settings, turned, noise)
+    shift = (world.post["mean"] - post["mean"]) / post["std"]
+    named = {f"rotated_{key}": value for key, value in _losses(world, data).items()}
     return {**named, "rotation_shift": _rms(shift)}
 
 
@@ -147,11 +147,11 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
 
 def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
     models, settings = agent.models, agent.settings
-    judged = losses.evaluator_losses(models, settings, post, data["action"], noise)
-    real, fake = (judged[f"{kind}_logit"].numpy().ravel() for kind in ("real", "fake"))
+    judged = evaluator.loss(models, settings, post, data["action"], noise)
+    real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
     wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
-    imagined = losses.behaviour_losses(models, settings, post, noise)
-    weight, originals = imagined["weight"], imagined["action_entropy"].shape[0]
+    imagined = behaviour.losses(models, settings, post, noise)
+    weight, originals = imagined.weight, imagined.originals
     return {
         "auc": float(wins),
         "accuracy": float(update_metrics.scores(judged)["evaluator_accuracy"]),
@@ -159,19 +159,15 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
         **_augmented_ranks(agent, data, post, noise),
         "ess": float(weighting.effective_sample_size(weight)),
         "weight_max": float(tf.reduce_max(weight)),
-        "augmented_share": _share(weight, originals),
-        "augmented_share_first": _share(weight[:1], originals),
+        "augmented_share": float(weighting.share(weight, originals)),
+        "augmented_share_first": float(weighting.share(weight[:1], originals)),
     }
-
-
-def _share(weight: tf.Tensor, originals: int) -> float:
-    return float(tf.reduce_sum(weight[:, originals:]) / tf.reduce_sum(weight))
 
 
 def _ranks(agent: Agent, data: Data, post: Data, noise: Noise, score: np.ndarray) -> float:
     """Do better scores go to what drifted less? Distance of features after the transition."""
     rssm = agent.models.rssm
-    found = losses.fakes(rssm, agent.settings, post, data["action"], noise)
+    found = evaluator.fakes(rssm, agent.settings, post, data["action"], noise)
     drift = [_drift(rssm, post, after).ravel() for _, after in found]
     return float(stats.spearmanr(score, -np.concatenate(drift)).statistic)
 
@@ -186,13 +182,12 @@ def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict
     """Ranks of scores among transitions of one age that began at augmented starts."""
     models, action = agent.models, data["action"]
     settings = dataclasses.replace(agent.settings, overshoot_from="augmented")
-    [(before, after)] = losses.fakes(models.rssm, settings, post, action, noise)
-    score = models.evaluator(weighting.transitions(before, action[:, 1:], after)).logits.numpy()
+    [(before, after)] = evaluator.fakes(models.rssm, settings, post, action, noise)
+    score = models.evaluator(evaluator.transitions(before, action[:, 1:], after)).logits.numpy()
     errors = {"augmented_rank": _drift(models.rssm, post, after)}
     if "image" in data:
-        decoded = unpack(models.decoder(after).mode())
         truth = reconstruction.observed(data)[:, 1:]
-        distance = constraints.decoding_distance(decoded, truth)
+        distance = models.decoder(after).squared_distance(truth)
         errors["augmented_image_rank"] = distance.numpy()
     age = np.arange(score.shape[1]) % min(settings.overshoot_steps, score.shape[1])
     return {

@@ -14,6 +14,7 @@ from clion_tf.analysis.studies.partial_training import PartialAgent
 from clion_tf.analysis.studies.study_settings import PARTS
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.replay.observation_shapes import Shapes
 from clion_tf.replay.replay_buffer import Replay, ReplayError
@@ -98,7 +99,7 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Recorded, dict]:
       ReplayError: if the run has too few.
       EnvError: if playing fails.
     """
-    config, folder = saved.config, pathlib.Path(saved.config.logdir) / "episodes"
+    config, folder = saved.config, RunFolder(saved.config.logdir).episodes
     replay = Replay(folder, config.batch_length)
     held = replay.load(tidy=False)
     if new:

@@ -44,9 +44,10 @@ from tensorflow_probability import distributions as tfd
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis.theory import bounds as theory
 from clion_tf.command import UsageError
-from clion_tf.learning import losses, weighting
+from clion_tf.learning import evaluator
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import preprocess
 from clion_tf.models import Models
 from clion_tf.models.rssm import State
 from clion_tf.replay.episode_files import DAMAGE, Episode, load_episode
@@ -202,7 +203,7 @@ def observer(models: Models) -> Observe:
     """Posterior and prior [1, T, ...] of observation, action and noise [1, T, ...], compiled."""
 
     def observe(seen: dict, action: tf.Tensor, noise: tf.Tensor) -> tuple[State, State]:
-        return models.rssm.observe(models.encode(losses.preprocess(seen)), action, noise)
+        return models.rssm.observe(models.encode(preprocess(seen)), action, noise)
 
     return tf.function(observe, autograph=False)
 
@@ -253,7 +254,7 @@ def _logit(agent: Agent, feat, action, stoch, deter) -> np.ndarray:
         return tf.repeat(x[None], count, 0)
 
     after = agent.models.rssm.get_feat({"stoch": stoch, "deter": repeat(deter)})
-    rows = weighting.transitions(repeat(feat), repeat(action), after)
+    rows = evaluator.transitions(repeat(feat), repeat(action), after)
     return _float64(agent.models.evaluator(rows).logits)
 
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from drq_agents import ACTIONS, SIZE, tiny_config
-from trained import FAKES, tool
+from places import FAKES
+from small_agents import without_graphs
+from tool_modules import tool
 
 import clion_tf
 from clion_tf import command
@@ -15,6 +17,7 @@ from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import to_flagfile
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, make
 from clion_tf.learning.noise import key
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import loop
 from clion_tf.training.build_run import assemble
@@ -49,7 +52,7 @@ def started(folder, stopping=lambda: False, **options):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.flags").write_text(to_flagfile(config))
     envs = [SupervisedEnvs(lambda spec=spec: RemoteEnv(spec), 0) for spec in specs(config)]
-    return assemble(config, folder, *envs, stopping), envs
+    return assemble(config, RunFolder(folder), *envs, stopping), envs
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +61,8 @@ def logdir(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", FAKES)
         run, envs = started(folder)
-        loop.train(run)
+        with without_graphs():
+            loop.train(run)
         run.logger.close()
         for env in envs:
             env.close()
@@ -135,7 +139,7 @@ def test_it_is_exported(logdir, tmp_path):
     }  # fmt: skip
 
 
-def test_a_run_goes_on_as_if_it_had_not_stopped(logdir, tmp_path):
+def test_a_run_goes_on_as_if_it_had_not_stopped(logdir, tmp_path, eagerly):
     for steps in (60, 120):
         run, envs = started(tmp_path / "cut", steps=steps)
         loop.train(run)
@@ -150,7 +154,7 @@ def test_a_run_goes_on_as_if_it_had_not_stopped(logdir, tmp_path):
             np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
 
 
-def test_angles_are_told_and_stored(tmp_path):
+def test_angles_are_told_and_stored(tmp_path, eagerly):
     run, envs = started(
         tmp_path / "same", stack_rotation="same", rotation_degrees=5.0, steps=60, log_images=False
     )

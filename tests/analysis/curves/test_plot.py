@@ -1,24 +1,15 @@
 """tools/plot.py and its figures."""
 
-import importlib.util
 import json
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from plots import MAGIC, legend, plot, tool
 from runs import make_run, options
 
-from clion_tf import command
 from clion_tf.analysis.curves import curve_plots, learning_curves, method_names, palette
 from clion_tf.command import UsageError
 
-TOOL = pathlib.Path(__file__).resolve().parents[3] / "tools" / "plot.py"
-spec = importlib.util.spec_from_file_location("plot_tool", TOOL)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
-MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 FLAGFILES = {
     method_names.CONSTRAINTS: "ablation_constraints",
     method_names.EVALUATOR: "ablation_evaluator",
@@ -27,10 +18,6 @@ FLAGFILES = {
     method_names.DOUBLED: "doubled_dreamer",
     method_names.DREAMER: "dreamer",
 }
-
-
-def plot(*arguments):
-    return command.run("plot", tool.main, [str(word) for word in arguments])
 
 
 @pytest.fixture
@@ -50,10 +37,6 @@ def peers(tmp_path):
     tasks = ("dmc_walker_walk", "dmc_cup_catch")
     path.write_text(json.dumps([{"task": task} | other for task in tasks]))
     return path
-
-
-def legend(figure):
-    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def lines(ax, color):
@@ -226,12 +209,3 @@ def test_tool_offers_what_there_is():
     choices = {action.dest: action.choices for action in tool._parser()._actions}
     assert choices["layout"] == curve_plots.LAYOUTS and choices["spread"] == curve_plots.SPREADS
     assert tool.SUFFIXES == curve_plots.SUFFIXES
-
-
-def test_as_a_command():
-    result = subprocess.run(
-        [sys.executable, TOOL, "--help"],
-        capture_output=True, text=True, timeout=60, cwd=TOOL.parents[1],
-        env={"PYTHONPATH": str(TOOL.parents[1])},
-    )  # fmt: skip
-    assert result.returncode == 0 and "--logdirs" in result.stdout

@@ -6,9 +6,9 @@ import logging
 
 import numpy as np
 import pytest
+from plots import MAGIC, legend, plot
+from report_pages import Content, report
 from runs import make_run, options
-from test_plot import MAGIC, legend, plot
-from test_webpage import Content, report
 
 from clion_tf.analysis import evaluation
 from clion_tf.analysis.curves import (

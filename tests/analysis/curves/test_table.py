@@ -1,12 +1,11 @@
 """tools/table.py and its tables."""
 
 import csv
-import importlib.util
 import io
-import pathlib
 
 import pytest
 from runs import make_run, options
+from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.analysis.curves import (
@@ -21,10 +20,7 @@ from clion_tf.analysis.curves.scores import Score, means_between
 from clion_tf.analysis.curves.series import panels
 from clion_tf.command import UsageError
 
-TOOL = pathlib.Path(__file__).resolve().parents[3] / "tools" / "table.py"
-spec = importlib.util.spec_from_file_location("table_tool", TOOL)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = module("table")
 
 
 def table(*arguments):

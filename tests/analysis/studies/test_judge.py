@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from places import FAKES
 from small_agents import tiny_config
-from trained import FAKES, save_tiny_run, tool
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.config import to_flagfile

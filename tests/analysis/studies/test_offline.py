@@ -6,20 +6,23 @@ import numpy as np
 import pytest
 import scipy.stats
 import tensorflow as tf
+from places import FAKES
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow_probability import distributions as tfd
-from trained import FAKES, save_tiny_run, tool
+from tool_modules import tool
+from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
 from clion_tf.analysis.studies import judging, study_tables, study_training
 from clion_tf.analysis.studies.partial_training import PartialAgent
 from clion_tf.analysis.studies.study_settings import PARTS, variant
-from clion_tf.learning import losses
+from clion_tf.learning import evaluator, world_model
 from clion_tf.logdir.checkpoints import CheckpointError, load, restore
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
 FRAMES = 12
+pytestmark = pytest.mark.usefixtures("eagerly")
 
 
 def fill(folder, count=4, seed=0):
@@ -377,10 +380,9 @@ def test_variant_takes_values_as_the_command_line_does():
 
 @pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
 def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
-    answers = {"real_logit": tf.constant([1.0, 2.0]), "fake_logit": tf.constant([-1.0, 0.0])}
-    answers = {key: sign * value for key, value in answers.items()}
-    answers |= {"evaluator_loss": tf.constant(0.0)}
-    monkeypatch.setattr(losses, "evaluator_losses", lambda *_: answers)
+    zero, real, fake = tf.constant(0.0), tf.constant([1.0, 2.0]), tf.constant([-1.0, 0.0])
+    answers = evaluator.EvaluatorLoss(zero, zero, zero, sign * real, sign * fake)
+    monkeypatch.setattr(evaluator, "loss", lambda *_: answers)
     for ranks, none in (("_ranks", 0.0), ("_augmented_ranks", {})):
         monkeypatch.setattr(judging, ranks, lambda *_, none=none: none)
     agent, config = tiny_agent(), tiny_config()
@@ -390,8 +392,7 @@ def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
 
 def test_rank_correlation_of_scores_that_are_the_drift():
     agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    out = losses.world_model(agent.models, agent.settings, data, seeded())
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
     random = np.random.default_rng(0).normal(size=10)
     assert abs(judging._ranks(agent, data, post, seeded(), random)) < 0.9
     # A score that falls as the drift grows is in the best order; its negative in the worst.
@@ -416,8 +417,7 @@ def test_rank_correlation_of_scores_that_are_the_drift():
 def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, sign):
     """It scores what it is shown by how near the prediction is to the posterior, age by age."""
     agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    out = losses.world_model(agent.models, agent.settings, data, seeded())
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
+    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
     feat = agent.models.rssm.get_feat(post)[:, 1:]
     age = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0]])  # Overshoot is 2; L - 1 is 5.
 

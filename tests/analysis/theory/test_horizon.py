@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from places import ROOT
 from scipy import stats
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_config
-from trained import ROOT, tool
+from tool_modules import tool
 
 from clion_tf import command
 from clion_tf.agents.clion import Agent
@@ -20,7 +21,7 @@ from clion_tf.analysis.theory import bounds as theory
 from clion_tf.analysis.theory import horizon_errors
 from clion_tf.command import UsageError
 from clion_tf.config import to_flagfile
-from clion_tf.learning import losses
+from clion_tf.learning import evaluator, world_model
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.replay.episode_files import save_episode
@@ -90,17 +91,14 @@ def test_transitions_are_those_of_the_losses(agent):
     """Without noise every sample is a mean, and fakes are the priors after one step."""
     data = episode(0, frames=6)
     batch = tensors({key: value[None] for key, value in data.items()})
-    out = losses.world_model(agent.models, agent.settings, batch, GivenNoise())
-    post = {key: out[f"post_{key}"] for key in ("mean", "std", "stoch", "deter")}
-    judged = losses.evaluator_losses(
-        agent.models, agent.settings, post, batch["action"], GivenNoise()
-    )
+    out = world_model.loss(agent.models, agent.settings, batch, GivenNoise())
+    judged = evaluator.loss(agent.models, agent.settings, out.post, batch["action"], GivenNoise())
     mean, std, prior_mean, prior_std = (
-        out[f"{kind}_{key}"][0, 1:].numpy() for kind in ("post", "prior") for key in ("mean", "std")
+        state[key][0, 1:].numpy() for state in (out.post, out.prior) for key in ("mean", "std")
     )
     found = look(agent, data, GivenNoise(), samples=1)
-    np.testing.assert_allclose(found.real_logit, judged["real_logit"], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(found.fake_logit, judged["fake_logit"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.real_logit, judged.real_logit, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found.fake_logit, judged.fake_logit, rtol=1e-4, atol=1e-6)
     ratio = stats.norm.logpdf(mean, prior_mean, prior_std) - stats.norm.logpdf(mean, mean, std)
     np.testing.assert_allclose(found.log_ratio[0], ratio.sum(-1), rtol=1e-4, atol=1e-5)
     each = np.log(prior_std / std) + (std**2 + (mean - prior_mean) ** 2) / (2 * prior_std**2) - 0.5

@@ -5,31 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
-from small_agents import tiny_config
+from trained import frames, save_run
 
 import clion_tf
-from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
-from clion_tf.config import ConfigError, to_flagfile
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters
+from clion_tf.config import ConfigError
+from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.replay.episode_player import AgentPolicy
-
-STEPS = (1000, 2000, 3000)
-
-
-def save_run(folder, steps=STEPS, actions=2, discrete=False, precision="32", **options):
-    """A run's folder as far as others look, and the agent of its newest checkpoint."""
-    config = tiny_config(logdir=str(folder), precision=precision, **options)
-    checkpoints = Checkpoints(folder / "checkpoints", keep=len(steps))
-    (folder / "run.flags").write_text(to_flagfile(config))
-    agent = Agent(config, actions, discrete, precision)
-    for step in steps:
-        for variable in agent.models.named_weights().values():
-            variable.assign(variable.value * 1.1)  # Each checkpoint has weights of its own.
-        state = {name: variable.numpy() for name, variable in agent.named_state().items()}
-        checkpoints.save(state, Counters(steps=step))
-    return agent
 
 
 def contents(folder):
@@ -41,11 +24,6 @@ def contents(folder):
         )
         for path in sorted(folder.rglob("*"))
     }
-
-
-def frames(count, seed=0):
-    random = np.random.default_rng(seed)
-    return random.integers(0, 256, (count, 64, 64, 3), np.uint8)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +62,7 @@ def test_acts_as_the_training_loop_does(tmp_path, options):
             )
 
 
-def test_begins_with_episode_0_and_repeats_it_after_reset(run):
+def test_begins_with_episode_0_and_repeats_it_after_reset(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu", eval_action="sample")
     first, second = trained.act(frames(1)[0]), trained.act(frames(1)[0])
     trained.reset()
@@ -94,7 +72,7 @@ def test_begins_with_episode_0_and_repeats_it_after_reset(run):
     assert not np.array_equal(trained.act(frames(1)[0]), first)
 
 
-def test_policies_have_states_of_their_own(run):
+def test_policies_have_states_of_their_own(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu")
     one, two = trained.policy(), trained.policy()
     one.begin([0])
@@ -105,7 +83,7 @@ def test_policies_have_states_of_their_own(run):
     assert np.array_equal(two.act(seen), first)
 
 
-def test_loading_changes_nothing_in_the_folder(own):
+def test_loading_changes_nothing_in_the_folder(own, eagerly):
     (own / "checkpoints" / "000003000.npz").write_bytes(b"half a checkpoint")
     before = contents(own)
     clion_tf.load(own, device="cpu").act(frames(1)[0])
@@ -209,7 +187,7 @@ def test_stderr_stays_the_callers(run, monkeypatch):
         assert trained_agent.load(run[0], device="cpu").counters.steps == 3000
 
 
-def test_another_seed_is_other_noise(run):
+def test_another_seed_is_other_noise(run, eagerly):
     one, other = (
         clion_tf.load(run[0], device="cpu", eval_action="sample", seed=seed) for seed in (0, 1)
     )
@@ -217,7 +195,7 @@ def test_another_seed_is_other_noise(run):
     assert not np.array_equal(one.act(frames(1)[0]), other.act(frames(1)[0]))
 
 
-def test_what_is_no_image(run):
+def test_what_is_no_image(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu", eval_action="sample")
     expected = trained.act(frames(1)[0])
     trained.reset()

@@ -1,17 +1,15 @@
 """tools/show_run.py: what a logdir holds, and whether it is whole."""
 
-import pathlib
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from test_train import start
+from loop_runs import start
+from places import ROOT
 
 from clion_tf.config import to_flagfile
 from clion_tf.training import loop
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 def tool(folder):
@@ -23,12 +21,12 @@ def tool(folder):
 def run(tmp_path):
     run = start(tmp_path / "r ü n")
     loop.train(run)
-    (run.logdir / "run.flags").write_text(to_flagfile(run.config))
+    (run.folder.path / "run.flags").write_text(to_flagfile(run.config))
     return run
 
 
 def test_says_what_there_is(run):
-    result = tool(run.logdir)
+    result = tool(run.folder.path)
     assert result.returncode == 0 and result.stderr == ""
     lines = result.stdout.splitlines()
     assert "  --train_steps=3" in lines and not any("--seed" in line for line in lines)
@@ -41,11 +39,11 @@ def test_says_what_there_is(run):
 
 
 def test_names_what_is_damaged(run):
-    episode = sorted((run.logdir / "episodes").iterdir())[2]
+    episode = sorted((run.folder.path / "episodes").iterdir())[2]
     episode.write_bytes(episode.read_bytes()[:1000])
     newest = run.checkpoints.paths()[0]
     newest.write_bytes(b"nothing")
-    result = tool(run.logdir)
+    result = tool(run.folder.path)
     assert result.returncode == 1
     assert episode.name in result.stderr and newest.name in result.stderr
     assert len(result.stderr.splitlines()) == 2

@@ -1,8 +1,6 @@
-"""tools/report.py and its page, without a browser; test_browser.py looks at it with one."""
+"""tools/report.py and its page, without a browser; test_report_in_browser.py has one."""
 
 import base64
-import html.parser
-import importlib.util
 import io
 import json
 import os
@@ -14,9 +12,20 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from places import ROOT
+from report_pages import (
+    HORIZON,
+    Content,
+    add_diagnostics,
+    add_line,
+    diagnostics,
+    frames,
+    full_run,
+    report,
+    tool,
+)
 from runs import make_run, options
 
-from clion_tf import command
 from clion_tf.analysis.curves import metrics_files
 from clion_tf.analysis.report import (
     data_uris,
@@ -31,101 +40,6 @@ from clion_tf.analysis.report.report_sources import find
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.logdir.metrics_log import Logger
 from clion_tf.pictures.video_files import encode_gif, save_video
-from clion_tf.replay.stopwatch import PARTS
-
-ROOT = pathlib.Path(__file__).resolve().parents[3]
-TOOL = ROOT / "tools" / "report.py"
-spec = importlib.util.spec_from_file_location("report_tool", TOOL)
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
-HORIZON = 15
-
-
-def report(*arguments):
-    return command.run("report", tool.main, [str(word) for word in arguments])
-
-
-def frames(seed, count=5, height=64, width=64):
-    return np.random.default_rng(seed).integers(0, 256, (count, height, width, 3), np.uint8)
-
-
-def diagnostics(steps=10_000):
-    """As an evaluation writes them."""
-    over = {
-        "mean": [1.0] * (HORIZON - 1),
-        "quantiles": {
-            name: [float(name)] * (HORIZON - 1) for name in recorded_diagnostics.QUANTILES
-        },
-        "score": [0.5] * (HORIZON - 1),
-    }
-    score = {"mean": 0.6, "share": [0.05] * 20, "by_age": [0.5, 0.6, 0.7]}
-    return {
-        "steps": steps,
-        "updates": 500,
-        "weights": {
-            "original": over, "augmented": over, "effective_sample_size": 0.5, "largest": 3.0,
-            "augmented_share": 0.25, "first_step": 0,
-            "augmented_share_by_step": [0.25] * (HORIZON - 1),
-        },
-        "scores": {"bins": np.linspace(0, 1, 21).tolist(), "real": score, "fake": score},
-        "decoding": {"sigma": [0.0, 0.05, 0.1, 0.2, 0.4], "error": [1.0, 2.0, 3.0, 4.0, 5.0]},
-    }  # fmt: skip
-
-
-def add_line(folder, **entry):
-    with (folder / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps(entry) + "\n")
-
-
-def add_diagnostics(folder, entry):
-    path = folder / "diagnostics" / f"{entry['steps']:09d}.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(entry))
-    return path
-
-
-def full_run(folder, **flags):
-    """A run that has all that a page can show."""
-    returns = {5000: 10.0, 15_000: 20.5}
-    make_run(folder, returns, {1000: 1.0, 16_000: 33.25}, options(**flags))
-    logged = {"image_loss": 11_300.0, "kl": 3.0, "evaluator_real": 0.6, "weight_augmented": 0.4}
-    times = {f"{part}_seconds": 10.0 for part in PARTS}
-    for step in (6000, 16_000):
-        add_line(
-            folder, step=step, updates=step // 10, fps=8.5, loop_seconds=80.0, **logged, **times
-        )
-    for step, entry in ((5000, diagnostics(5000)), (15_000, diagnostics(15_000))):
-        add_diagnostics(folder, entry)
-        save_video(folder / "videos" / f"test-{step:09d}.mp4", frames(step), 20)
-    (folder / "metrics.jsonl").rename(folder / "kept")
-    logger = Logger(folder)
-    for step in (5000, 15_000):
-        for i, tag in enumerate(run_section.ROWS):
-            logger.video(step, tag, frames(step + i, 3, 192, 384), 20)
-    logger.close()
-    (folder / "kept").replace(folder / "metrics.jsonl")
-    counters = Counters(steps=16_000, episodes=17, updates=1610)
-    Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters)
-    return folder
-
-
-class Content(html.parser.HTMLParser):
-    """Tags, the text that is shown, and all addresses."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts, self.sources = [], [], [], []
-        self.feed(text)
-        self.text = " ".join(" ".join(self.texts).split())
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name) for name, _ in attrs]
-        self.sources += [(tag, v) for k, v in attrs if k in ("src", "href", "poster", "srcset")]
-
-    def handle_data(self, data):
-        if self.tags[-1:] != ["style"]:
-            self.texts.append(data)
 
 
 def decoded(uri):
@@ -510,7 +424,7 @@ def test_as_a_command_without_tensorflow(tmp_path):
 import runpy, sys
 sys.argv = ["report.py", "--logdirs", {str(folder)!r}, "--out", {str(tmp_path / "a.html")!r}]
 try:
-    runpy.run_path({str(TOOL)!r}, run_name="__main__")
+    runpy.run_path({str(ROOT / "tools" / "report.py")!r}, run_name="__main__")
 except SystemExit as end:
     sys.exit(end.code or (3 if "tensorflow" in sys.modules else 0))
 """

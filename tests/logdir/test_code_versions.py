@@ -11,7 +11,7 @@ from clion_tf.logdir import code_versions
 
 
 def lines(folder):
-    return (folder / code_versions.FILE).read_text().splitlines()
+    return (folder / "versions.jsonl").read_text().splitlines()
 
 
 def test_the_installed_packages_and_the_commit():
@@ -47,7 +47,7 @@ def test_what_is_known_is_told(found, text):
 
 def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
     assert code_versions.read(tmp_path) == [] and code_versions.of_run(tmp_path) is None
-    (tmp_path / code_versions.FILE).write_text('{"step": 0, "clion_tf": "0.1.0"}\n{"step": 5, "cl')
+    (tmp_path / "versions.jsonl").write_text('{"step": 0, "clion_tf": "0.1.0"}\n{"step": 5, "cl')
     assert code_versions.of_run(tmp_path) == "0.1.0"
     assert "damaged" in caplog.text
     code_versions.record(tmp_path, 7)

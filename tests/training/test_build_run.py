@@ -6,13 +6,13 @@ import gymnasium
 import pytest
 from loop_fakes import CountingEnv
 
-from clion_tf import run
 from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import RandomPolicy
-from clion_tf.training import build_run
-from clion_tf.training.env_specs import specs
+from clion_tf.training import build_run, env_specs
+from clion_tf.training.env_specs import specs, supervised
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def test_exploration_that_makes_no_actions_of_the_task(space, expl, text, tmp_pa
     env.action_space = space
     envs = SupervisedEnvs(lambda: env, 0)
     with pytest.raises(ConfigError, match=f"^--expl={expl}: the actions of walker_walk {text}"):
-        build_run.assemble(Config(expl=expl), tmp_path, envs, envs, lambda: False)
+        build_run.assemble(Config(expl=expl), RunFolder(tmp_path), envs, envs, lambda: False)
     assert not list(tmp_path.iterdir())
 
 
@@ -51,14 +51,14 @@ def made(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(run, "RemoteEnv", Made)
+    monkeypatch.setattr(env_specs, "RemoteEnv", Made)
     return specs
 
 
 def test_each_environment_of_a_run_has_its_own_number_and_keeps_it(made):
     config = Config(envs=3)
     train_spec, test_spec = specs(config)
-    group, other = run._supervised(train_spec, config, 3), run._supervised(test_spec, config)
+    group, other = supervised(train_spec, config, 3), supervised(test_spec, config)
     group._restart()
     other._restart()
     assert [spec.index for spec in made] == [0, 1, 2, 3, 0, 1, 2, 3]

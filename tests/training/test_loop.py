@@ -1,102 +1,14 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
-import itertools
-import json
-
 import numpy as np
 import pytest
-from loop_fakes import CheckingAgent, CountingEnv
+from loop_fakes import CountingEnv
+from loop_runs import SHAPES, lines, result, start
 
 from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnvs, WorkerError
-from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
-from clion_tf.logdir.metrics_log import Logger, Progress
-from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay
-from clion_tf.replay.stopwatch import PARTS
 from clion_tf.training import loop, run_state, update_phase
-
-OPTIONS = {
-    "steps": 140,
-    "save_every": 1,  # After every episode.
-    "prefill": 40,
-    "time_limit": 20,
-    "eval_every": 40,
-    "log_every": 40,
-    "train_every": 20,
-    "train_steps": 3,
-    "pretrain": 5,
-    "batch_size": 2,
-    "batch_length": 4,
-    "video": "none",
-    "log_images": False,
-}
-SHAPES = {**PIXELS, "action": (2,)}
-TIMING = {
-    "fps",
-    "updates_per_second",
-    "loop_seconds",
-    *(f"{part}_seconds" for part in PARTS),
-}
-
-
-def start(
-    folder,
-    stopping=lambda: False,
-    length=10,
-    fails=(),
-    skips=lambda update: False,
-    broken=(),
-    broken_tests=(),
-    **options,
-):
-    """A run in the folder, from its newest checkpoint if it has one (as assemble does).
-
-    The environment fails once in each of the episodes `fails` and always in `broken`, that of
-    evaluations in `broken_tests`; the agent skips updates.
-    """
-    config, agent = Config(**{**OPTIONS, **options}), CheckingAgent(skips)
-    # With one environment always the same object, which remembers what it was asked for.
-    fails, test_env = list(fails), CountingEnv(length, broken=broken_tests)
-    first, alone = CountingEnv(length, fails, broken), config.envs == 1
-    envs = (first if alone else CountingEnv(length, fails, broken) for _ in itertools.count())
-    checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
-    found, counters = checkpoints.load_newest(), Counters()
-    if found is not None:
-        arrays, counters = found
-        restore(agent.named_state(), arrays)
-    replay = Replay(folder / "episodes", config.batch_length, config.seed, shapes=SHAPES)
-    replay.load(counters.episodes)
-    return run_state.Run(
-        config,
-        folder,
-        agent,
-        SupervisedEnvs(
-            lambda: next(envs),
-            config.env_restarts,
-            count=config.envs,
-            same_way=config.episode_failures,
-        ),
-        SupervisedEnvs(lambda: test_env, config.env_restarts, same_way=config.episode_failures),
-        replay,
-        Logger(folder, counters.metrics_bytes),
-        Progress(config.steps),
-        checkpoints,
-        counters,
-        stopping,
-        max(1, config.updates_per_call),
-    )
-
-
-def lines(folder):
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if k not in TIMING} for row in rows]
-
-
-def result(run):
-    """Everything that must not depend on interruptions."""
-    episodes = {p.name: p.read_bytes() for p in (run.logdir / "episodes").glob("*.npz")}
-    return run.agent.named_state()["weights/digest"].numpy().tobytes(), episodes, lines(run.logdir)
 
 
 def test_schedule(tmp_path):
@@ -112,6 +24,21 @@ def test_schedule(tmp_path):
     trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
     assert trains == list(range(20, 141, 20))
     assert {training for training, *_ in run.agent.acted} == {True, False}
+
+
+def test_exploration_is_of_the_amounts_that_the_options_say(tmp_path):
+    given = {"expl_amount": 0.4, "expl_decay": 100.0, "expl_min": 0.15, "eval_noise": 0.05}
+    run = start(tmp_path, **given)
+    loop.train(run)
+    amounts = {}
+    for training, number, _, amount in run.agent.acted:
+        amounts.setdefault((training, number), set()).add(amount)
+    # Episode 2 begins at 40 environment steps, each one takes 20.
+    train = [amounts[True, number] for number in range(2, 7)]
+    expected = [max(0.15, 0.4 * 0.5 ** (steps / 100)) for steps in range(40, 140, 20)]
+    assert train == [{amount} for amount in expected] and expected[-1] < expected[0]
+    assert [amounts[False, number] for number in range(4)] == [{0.05}] * 4
+    assert len(amounts) == 5 + 4
 
 
 def test_metrics_are_means_over_the_updates_since_the_last_line(tmp_path):
@@ -255,7 +182,7 @@ def test_or_every_so_many_seconds(tmp_path, monkeypatch, every, seconds, expecte
     """Each episode takes ten seconds here."""
     run = start(tmp_path, save_every=every, save_seconds=seconds)
     run.saved_time = 0.0
-    monkeypatch.setattr(loop.time, "monotonic", lambda: run.counters.steps / 2)
+    monkeypatch.setattr(run_state.time, "monotonic", lambda: run.counters.steps / 2)
     at = saves(run, monkeypatch)
     loop.train(run)
     assert at == expected
@@ -341,7 +268,7 @@ def test_a_failed_episode_is_done_again_with_the_same_outcome(tmp_path):
     assert run.train_envs.envs[0].episodes == [0, 1, 1, 2, 3, 3, 3, 4, 5, 6]
     assert run.counters.env_failures == 3
     assert result(run)[:2] == result(whole)[:2]
-    counted = [row["env_failures"] for row in lines(run.logdir) if "env_failures" in row]
+    counted = [row["env_failures"] for row in lines(run.folder) if "env_failures" in row]
     assert counted == [0, 1, 1, 3, 3, 3, 3]
 
 
@@ -518,7 +445,7 @@ def test_evaluations_do_not_lag_behind_long_rounds(tmp_path):
 
 def test_exploration_decays_to_its_minimum():
     config = Config(expl_amount=0.4, expl_decay=100.0, expl_min=0.05)
-    assert loop.exploration(config, 0) == 0.4
-    assert loop.exploration(config, 100) == pytest.approx(0.2)
-    assert loop.exploration(config, 10**6) == 0.05
-    assert loop.exploration(Config(), 10**6) == 0.3
+    assert config.exploration(0) == 0.4
+    assert config.exploration(100) == pytest.approx(0.2)
+    assert config.exploration(10**6) == 0.05
+    assert Config().exploration(10**6) == 0.3

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from report_pages import full_run, report
 from runs import make_run, options
-from test_webpage import full_run, report
 
 SIZES = {"desk": (1280, 900), "phone": (390, 844)}
 PROGRAMS = ("chromium", "chromedriver")

@@ -16,16 +16,19 @@ SIZES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("written_out", [16, 0], ids=["written out", "loops"])
+CLION = {"augmentations": 2, "horizon": 5}
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "written_out"),
     [
-        DREAMER,
-        {"augmentations": 2, "horizon": 5},
-        {"from_start": False, "overshoot_from": "both"},
-        {**DREAMER, "pcont": "True"},
+        ({**DREAMER, "pcont": "True"}, 16),
+        (CLION, 16),
+        (CLION, 0),
+        ({"from_start": False, "overshoot_from": "both"}, 0),
+        (DREAMER, 0),
     ],
-    ids=["dreamer", "clion", "later start, more fakes", "pcont"],
+    ids=["pcont", "clion", "clion in loops", "later start, more fakes, in loops", "dreamer, loops"],
 )
 def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):
     monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", written_out)

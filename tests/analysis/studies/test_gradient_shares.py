@@ -6,7 +6,7 @@ from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_
 
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis.studies import gradient_shares
-from clion_tf.learning import losses
+from clion_tf.learning import world_model
 
 
 def found(**options):
@@ -35,10 +35,9 @@ def test_norms_are_of_the_terms_as_they_stand_in_the_loss():
 
 def test_terms_add_up_to_the_loss():
     agent, data = tiny_agent(beta1=0.3), tensors(tiny_batch(tiny_config()))
-    out = losses.world_model(agent.models, agent.settings, data, seeded())
-    terms = gradient_shares._terms(agent.settings, out)
-    assert set(terms) == {"image", "reward", "kl", "embedding", "decoding"}
-    assert float(sum(terms.values())) == pytest.approx(float(out["model_loss"]), rel=1e-6)
+    out = world_model.loss(agent.models, agent.settings, data, seeded())
+    assert set(out.terms) == {"image", "reward", "kl", "embedding", "decoding"}
+    assert float(sum(out.terms.values())) == pytest.approx(float(out.loss), rel=1e-6)
     # What is off is no term.
     off = found(beta1=0.0, beta2=0.0)
     assert set(off) == {"gradient_image", "gradient_reward", "gradient_kl"}

@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 from loop_fakes import CheckingAgent, CountingEnv
-from test_train import OPTIONS, lines, result, start
+from loop_runs import OPTIONS, lines, result, start
+from scipy import stats
 
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import EnvError, EnvSpec, WorkerError
@@ -83,6 +84,22 @@ def test_random_episodes_do_not_depend_on_how_many_play_at_once():
     together = run_episodes([CountingEnv(5) for _ in range(3)], policy(), [2, 3, 4], ignore)
     for number, episode in enumerate(together, start=2):
         assert equal(run_episode(CountingEnv(5), policy(), number, ignore), episode)
+
+
+def test_random_actions_are_uniform_and_named_by_seed_and_episode():
+    def actions(discrete, seed=3, episodes=(0, 1), steps=400):
+        policy = RandomPolicy(2, discrete, seed)
+        policy.begin(episodes)
+        return np.stack([policy.act([{}, {}]) for _ in range(steps)])  # [T, N, A]
+
+    box, chosen = actions(False), actions(True)
+    assert stats.kstest(box.ravel(), stats.uniform(-1, 2).cdf).pvalue > 0.01
+    assert np.array_equal(chosen.sum(-1), np.ones((400, 2)))
+    assert stats.chisquare(chosen.sum((0, 1))).pvalue > 0.01
+    columns = np.concatenate([box, actions(False, seed=4), actions(False, episodes=(1, 2))], 1)
+    np.testing.assert_array_equal(columns[:, 4], columns[:, 1])  # Episode 1 both times.
+    others = np.delete(columns, 4, 1).reshape(400, -1)
+    np.testing.assert_allclose(np.corrcoef(others.T), np.eye(others.shape[1]), atol=0.2)
 
 
 def test_who_has_ended_waits_and_is_not_stepped():

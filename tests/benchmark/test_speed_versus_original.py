@@ -1,6 +1,5 @@
 """tools/compare_dreamer.py speed: the measurement, on a small stand-in for the original."""
 
-import importlib.util
 import json
 import os
 import pathlib
@@ -10,11 +9,12 @@ import textwrap
 import time
 
 import pytest
+from places import ROOT
+from tool_modules import tool
 
 from clion_tf.benchmark import speed_versus_original
 from clion_tf.config import Config, parse
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = ROOT / "tools" / "compare_dreamer.py"
 TINY = [
     "--batch_size=2", "--batch_length=6", "--horizon=2", "--cnn_depth=2", "--num_units=4",
@@ -100,13 +100,10 @@ def checkout(tmp_path):
 @pytest.fixture
 def refused(capsys):
     """Function that runs the tool in this process; the line by which it refuses."""
-    spec = importlib.util.spec_from_file_location("compare_dreamer", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
 
     def run(folder, *words, python=sys.executable):
         words = [f"--dreamer_dir={folder}", f"--dreamer_python={python}", *TINY, *words]
-        assert tool.main(["speed", *words]) == 2
+        assert tool("compare_dreamer").main(["speed", *words]) == 2
         out, err = capsys.readouterr()
         assert out == "" and err.startswith("compare_dreamer: error: ")
         assert len(err.splitlines()) == 1, err

@@ -1,0 +1,151 @@
+"""The trajectory evaluator's loss: real transitions against predicted ones (eq. 4).
+
+Transitions are rows [z_t, a_t, z_{t+1}] with z = [s, h]; recorded action[t+1] leads from z_t to
+z_{t+1}.
+"""
+
+import dataclasses
+
+import tensorflow as tf
+
+from clion_tf.learning.augmentation import memory_unit, noised
+from clion_tf.learning.loss_settings import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.learning.shape_checks import POSTERIOR, expect
+from clion_tf.models import Models
+from clion_tf.models.rssm import RSSM, State, time_major
+from clion_tf.models.scan import scan
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluatorLoss:
+    """How well real and predicted transitions are told apart; everything is float32.
+
+    Attributes:
+      loss: scalar, minimised: one of the next two.
+      difference, bce: scalars, see `evaluator_difference` and `evaluator_bce`.
+      real_logit: [B, L-1].
+      fake_logit: the same, or with both kinds of starts [2B, L-1], posterior states' first.
+    """
+
+    loss: tf.Tensor
+    difference: tf.Tensor
+    bce: tf.Tensor
+    real_logit: tf.Tensor
+    fake_logit: tf.Tensor
+
+
+def loss(
+    models: Models, settings: Settings, post: State, action: tf.Tensor, noise: Noise
+) -> EvaluatorLoss:
+    """Real transitions against open-loop predictions of the same steps.
+
+    Args:
+      post: posterior states [B, L, ...]; no gradient flows back into them.
+      action: [B, L, A].
+    """
+    expect("posterior", {**post, "action": action}, {**POSTERIOR, "action": "B L A"})
+    # It judges the model; the model is not to fool it.
+    post = {key: tf.stop_gradient(value) for key, value in post.items()}
+    feat = models.rssm.get_feat(post)
+    real = transitions(feat[:, :-1], action[:, 1:], feat[:, 1:])
+    real_logit = models.evaluator(tf.stop_gradient(real)).logits
+    fake = [
+        transitions(before, action[:, 1:], after)
+        for before, after in fakes(models.rssm, settings, post, action, noise)
+    ]
+    fake_logit = models.evaluator(tf.stop_gradient(tf.concat(fake, 0))).logits
+    difference = evaluator_difference(real_logit, fake_logit)
+    bce = evaluator_bce(real_logit, fake_logit)
+    chosen = bce if settings.evaluator_objective == "bce" else difference
+    return EvaluatorLoss(chosen, difference, bce, real_logit, fake_logit)
+
+
+def evaluator_difference(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """-(mean EVA(real) - mean EVA(fake)), eq. 4 as a loss; logits [...] -> scalar."""
+    return tf.reduce_mean(tf.sigmoid(fake)) - tf.reduce_mean(tf.sigmoid(real))
+
+
+def evaluator_bce(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:
+    """Binary cross-entropy, mean over real plus mean over fake (ours: GAN's usual loss)."""
+    return tf.reduce_mean(tf.nn.softplus(-real)) + tf.reduce_mean(tf.nn.softplus(fake))
+
+
+def transitions(feat: tf.Tensor, action: tf.Tensor, next_feat: tf.Tensor) -> tf.Tensor:
+    """The evaluator's input, [..., 2 F + A]."""
+    return tf.concat([feat, tf.cast(action, feat.dtype), next_feat], -1)
+
+
+def fakes(
+    rssm: RSSM, settings: Settings, post: State, action: tf.Tensor, noise: Noise
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
+    """Features [B, L-1, F] before and after each fake transition, for each kind of start.
+
+    Rolls begin at posterior states, or at these moved as augmented starts are (`overshoot_from`);
+    with both kinds, the transitions' noise is the same.
+    """
+    steps = min(settings.overshoot_steps, action.shape[1] - 1)
+    start = roll_starts(post, steps)
+    shape = [*start["deter"].shape[:2]]
+    starts = []
+    if settings.overshoot_from in ("posterior", "both"):
+        starts.append(start)
+    if settings.overshoot_from in ("augmented", "both"):
+        moved = noised(
+            start,
+            noise.normal("overshoot_start_deter", [*shape, rssm.deter]),
+            noise.normal("overshoot_start_stoch", [*shape, rssm.stoch]),
+            settings.sigma1 * memory_unit(post["deter"], settings.sigma_units),
+            settings.sigma2,
+        )
+        starts.append(moved)
+    eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
+    return [overshoot(rssm, one, action, eps, steps) for one in starts]
+
+
+def roll_starts(post: State, steps: int) -> State:
+    """The posterior states [B, ceil((L-1)/K), ...] at 0, K, 2K, ... of [B, L, ...]."""
+    return {key: value[:, :-1:steps] for key, value in post.items()}
+
+
+def overshoot(
+    rssm: RSSM, start: State, action: tf.Tensor, noise: tf.Tensor, steps: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Features of the fakes: what the model predicts when it is left alone for `steps`.
+
+        posterior   z_0 --a_1--> z_1 --a_2--> z_2 --a_3--> z_3 --a_4--> z_4
+        steps = 2   z_0 --a_1--> ^z_1 -a_2--> ^z_2
+                                              z_2 --a_3--> ^z_3 -a_4--> ^z_4
+
+    Rolls start from the states at 0, K, 2K, ... and see only recorded actions (spec of eq. 4: the
+    same drift as imagination has).
+
+    Args:
+      start: see `roll_starts`; with noise or without.
+      action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
+
+    Returns:
+      features before and after each transition, [B, L-1, F].
+    """
+    batch, length = action.shape[0], action.shape[1]
+    rolls = -(-(length - 1) // steps)
+    padding = rolls * steps - (length - 1)
+    actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])
+    actions = tf.reshape(actions, [batch * rolls, steps, action.shape[-1]])
+    state = {key: tf.reshape(x, [batch * rolls, x.shape[-1]]) for key, x in start.items()}
+
+    def step(state, action_t, eps_t):
+        state = rssm.img_step(state, action_t, eps_t)
+        return state, {"feat": rssm.get_feat(state)}
+
+    count = batch * rolls
+    inputs = [time_major(actions), tf.reshape(noise, [steps, count, rssm.stoch])]
+    spec = {"feat": (state["deter"].dtype, [count, rssm.feat_size])}
+    after = scan(step, state, inputs, spec)["feat"]
+    before = tf.concat([rssm.get_feat(state)[None], after[:-1]], 0)
+
+    def in_time(feat: tf.Tensor) -> tf.Tensor:
+        rows = tf.reshape(time_major(feat), [batch, rolls * steps, rssm.feat_size])
+        return rows[:, : length - 1]
+
+    return in_time(before), in_time(after)

@@ -1,0 +1,95 @@
+"""The world model's loss: eq. 1, and the constraints of eq. 2 where they are on."""
+
+import dataclasses
+
+import tensorflow as tf
+from tensorflow_probability import distributions as tfd
+
+from clion_tf.learning import replica_sums
+from clion_tf.learning.constraints import Constraint, decoding_constraint, embedding_constraint
+from clion_tf.learning.loss_settings import Settings
+from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import Tensors, check_batch, preprocess
+from clion_tf.models import Models
+from clion_tf.models.rssm import State
+from clion_tf.models.unit_normal import UnitNormal
+
+
+@dataclasses.dataclass(frozen=True)
+class WorldModelLoss:
+    """The world model on a batch [B, L]; scalars are float32, log-probabilities in nats.
+
+    Attributes:
+      loss: scalar, the sum of `terms`, which is minimised.
+      terms: scalars as they stand in the loss, scales included: of what is decoded the negative
+        log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding` and
+        `decoding`. Only those that there are.
+      kl: scalar, mean KL of posterior and prior before the free nats, over all replicas.
+      clipped_kl: scalar, at least the free nats.
+      embed: e [B, L, E] in the compute type.
+      post, prior: states [B, L, ...]; the prior's `stoch` is its mean.
+      feat: [s, h] of the posterior, [B, L, S + D] in the compute type.
+      decoded: q(o | h, s) by `image` and `vector`, [B, L] over [64, 64, 3] and [n].
+      reward: q(r | s, h), [B, L] over numbers.
+      pcont: the discount head's, [B, L] over numbers in [0, 1]; None without one.
+      embedding, decoding: eq. 2's constraints; None where they are off.
+    """
+
+    loss: tf.Tensor
+    terms: Tensors
+    kl: tf.Tensor
+    clipped_kl: tf.Tensor
+    embed: tf.Tensor
+    post: State
+    prior: State
+    feat: tf.Tensor
+    decoded: dict[str, UnitNormal]
+    reward: tfd.Normal
+    pcont: tfd.Bernoulli | None
+    embedding: Constraint | None
+    decoding: Constraint | None
+
+
+def loss(models: Models, settings: Settings, data: Tensors, noise: Noise) -> WorldModelLoss:
+    """-(log q(o | h, s) + log q(r | s, h)) + max(KL[p || q], free nats) + constraints (eq. 2).
+
+        o_0      o_1      o_2
+         |        |        |         a_t led to o_t; a_0 and r_0 of an episode are zeros
+        z_0 -a1- z_1 -a2- z_2
+
+    All are means over batch and time. The KL is clipped after its mean, as Dreamer's code does.
+
+    Args:
+      data: see `preprocessing.BATCH`; an image, a vector or both.
+    """
+    check_batch(data)
+    observed = preprocess(data)
+    embed = models.encode(observed)
+    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
+    post, prior = models.rssm.observe(embed, data["action"], eps)
+    feat = models.rssm.get_feat(post)
+    decoded, reward = models.decode(feat), models.reward(feat)
+    log_prob = {key: dist.log_prob(observed[key]) for key, dist in decoded.items()}
+    log_prob["reward"] = reward.log_prob(data["reward"])
+    terms = {key: -tf.reduce_mean(value) for key, value in log_prob.items()}
+    pcont = embedding = decoding = None
+    if models.pcont is not None:
+        pcont = models.pcont(feat)
+        target = settings.discount * data["discount"]
+        terms["pcont"] = -settings.pcont_scale * tf.reduce_mean(pcont.log_prob(target))
+    kl = tfd.kl_divergence(models.rssm.get_dist(post), models.rssm.get_dist(prior))
+    kl = replica_sums.mean(tf.reduce_mean(kl))
+    clipped_kl = tf.maximum(kl, settings.free_nats)
+    terms["kl"] = settings.kl_scale * clipped_kl
+    if settings.beta1 > 0 and "image" in observed:  # It is about rotated images.
+        embedding = embedding_constraint(models, settings, data, embed, noise)
+        terms["embedding"] = settings.beta1 * embedding.loss
+    if settings.beta2 > 0:
+        target = decoded if settings.decoding_target == "reconstruction" else observed
+        decoding = decoding_constraint(models, settings, post, target, noise)
+        terms["decoding"] = settings.beta2 * decoding.loss
+    return WorldModelLoss(
+        loss=tf.add_n(list(terms.values())), terms=terms, kl=kl, clipped_kl=clipped_kl,
+        embed=embed, post=post, prior=prior, feat=feat, decoded=decoded, reward=reward,
+        pcont=pcont, embedding=embedding, decoding=decoding,
+    )  # fmt: skip
