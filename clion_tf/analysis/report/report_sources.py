@@ -5,9 +5,9 @@ import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from clion_tf.analysis.curves import curve_files, learning_curves, noise_evaluations
+from clion_tf.analysis.curves import learning_curves, noise_evaluations
 from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.learning_curves import METRICS
+from clion_tf.analysis.curves.learning_curves import METRICS, Labels
 from clion_tf.analysis.curves.noise_evaluations import Evaluation
 from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import LogdirError
@@ -69,12 +69,13 @@ def find(
     """
     patterns = list(patterns)
     paths = list(learning_curves.expand(patterns))
-    files = [path for path in paths if path.is_file()]
+    labels = learning_curves.parse_labels(labels)
     runs = [_run(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
-    files = learning_curves.each(files, _checked)
-    others = {metric: _of_files(files, metric, labels) for metric in METRICS}
+    files = [path for path in paths if path.is_file()]
+    read = learning_curves.each(files, lambda path: _by_metric(path, labels))
+    others = {metric: [c for found in read for c in found[metric]] for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
     named = {os.path.realpath(one.source): one for one in noise_evaluations.find(evaluations)}
@@ -90,31 +91,17 @@ def _seed(run: FoundRun) -> tuple[int, str]:
     return int(text) if text.isdecimal() else 0, text
 
 
-def _run(folder: pathlib.Path, labels: Mapping[str, str]) -> FoundRun:
+def _run(folder: pathlib.Path, labels: Labels) -> FoundRun:
+    label = learning_curves.label_of(folder, labels)
     try:
-        found = {metric: _curves(folder, metric, labels) for metric in METRICS}
-        own = {metric: curves_[0] for metric, curves_ in found.items() if curves_}
-        curve = next(iter(own.values())) if own else learning_curves.read_run(folder)
+        found = {name: learning_curves.read_run(folder, name, label) for name in METRICS}
     except (UsageError, LogdirError, OSError) as error:
         return FoundRun(folder, None, {}, str(error))
-    return FoundRun(folder, curve, own)
+    returns = {metric: curve for metric, curve in found.items() if curve.xs.size}
+    return FoundRun(folder, found["test"], returns)
 
 
-def _curves(path: pathlib.Path, metric: str, labels: Mapping[str, str]) -> list[Curve]:
-    """Those with returns of the metric; none for a run that has not got so far."""
-    try:
-        return learning_curves.find([path], metric, labels)
-    except UsageError as error:
-        if str(error).startswith(f"no {metric} return"):
-            return []
-        raise
-
-
-def _checked(path: pathlib.Path) -> pathlib.Path:
-    """The path of a curve file, which can be read."""
-    curve_files.load(path)
-    return path
-
-
-def _of_files(files: list[pathlib.Path], metric: str, labels: Mapping[str, str]) -> list[Curve]:
-    return [curve for path in files for curve in _curves(path, metric, labels)]
+def _by_metric(path: pathlib.Path, labels: Labels) -> dict[str, list[Curve]]:
+    """The curves of a file."""
+    label = learning_curves.label_of(path, labels)
+    return {metric: learning_curves.curves_at(path, metric, label) for metric in METRICS}
