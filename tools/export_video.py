@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "policy":
         spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
     returns: list[float] = []
-    films = noting(filming.of_agent(trained, spec, options.episodes), returns)
+    films = noting(filming.film_agent(trained, spec, options.episodes), returns)
     if options.what == "policy":
         clips = policy_clips(films, options.episodes)
     else:
@@ -94,21 +94,21 @@ def listed(returns: Sequence[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in returns)
 
 
-def noting(films: Iterable[filming.Take], returns: list[float]) -> Iterator[filming.Take]:
+def noting(films: Iterable[filming.Film], returns: list[float]) -> Iterator[filming.Film]:
     """The same films; their returns are appended to the list as they come."""
     for film in films:
         returns.append(float(film.episode["reward"].sum()))
         yield film
 
 
-def policy_clips(films: Iterable[filming.Take], count: int) -> Iterator[np.ndarray]:
+def policy_clips(films: Iterable[filming.Film], count: int) -> Iterator[np.ndarray]:
     """Episodes with return and step drawn in."""
     for number, film in enumerate(films, start=1):
         title = f"episode {number}" if count > 1 else ""
         yield filming.captioned(film, title)
 
 
-def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.ndarray]:
+def model_clips(trained, films: Iterable[filming.Film], options) -> Iterator[np.ndarray]:
     """What the world model makes of the episodes."""
     from clion_tf.analysis.videos import model_videos
     from clion_tf.learning import noise

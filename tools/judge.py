@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
-from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.studies.study_tables import table
 from clion_tf.analysis.trained_agent import Saved
 from clion_tf.command import UsageError
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     saved = runs(options.logdirs)
     with quiet_import():
         from clion_tf.analysis.studies import judging, study_training
-    trained = dict(each(saved.items(), lambda named: (named[0], trained_agent.build(named[1]))))
+    built = read_each(saved.items(), lambda named: (named[0], trained_agent.build(named[1])))
+    trained = dict(built)
     unseen = {name: study_training.played(one, options.episodes) for name, one in trained.items()}
     found = {
         f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])

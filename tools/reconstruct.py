@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
-from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.videos import filming
 from clion_tf.console import quiet_import
 
@@ -63,12 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return named[0], trained
 
     command.load_tensorflow()
-    runs = dict(each(saved.items(), build))
+    runs = dict(read_each(saved.items(), build))
     with quiet_import():
         from clion_tf.analysis.videos import memory_figure, memory_study
     first = next(iter(runs.values()))
     spec = evaluation.spec(first.config, options.rotation)
-    films = list(filming.of_agent(first, spec, options.episodes))
+    films = list(filming.film_agent(first, spec, options.episodes))
     resample = options.state == "hs"
     result = memory_study.measure(runs, films, options.sigmas, resample)
     blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)

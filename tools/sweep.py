@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.gather:
         _gather(root)
         return command.OK
-    runs = sweep_plan.expand(
+    runs = sweep_plan.plan_runs(
         root,
         *(_names(options, name) for name in ("tasks", "methods")),
         _seeds(options.seeds),
@@ -92,9 +92,9 @@ def _gather(root: pathlib.Path) -> None:
 def _describe(jobs: Sequence[schedule.Job]) -> None:
     """What would be done: a line and a command for each run."""
     for job in jobs:
-        print(f"# {job.run.name}: {job.state}, {job.standing.steps:,} environment steps")
+        print(f"# {job.run.name}: {job.state}, {job.status.steps:,} environment steps")
         print(shlex.join(["python", "-m", "clion_tf.run", *job.run.words]))
-    steps = sum(job.run.config.steps - job.standing.steps for job in jobs)
+    steps = sum(job.run.config.steps - job.status.steps for job in jobs)
     done = sum(job.state == schedule.DONE for job in jobs)
     print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
 

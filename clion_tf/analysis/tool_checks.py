@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clion_tf.analysis import trained_agent
-from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.command import UsageError
 from clion_tf.config import Config
@@ -69,7 +69,7 @@ def runs_with_world_models(
         world_model(saved.config)
         return logdir, saved
 
-    return dict(each(logdirs, read))
+    return dict(read_each(logdirs, read))
 
 
 def sees_images(trained: TrainedAgent) -> None:

@@ -49,7 +49,7 @@ class PlannedRun:
         return [f"--{name}={value}" for name, (_, value) in differing]
 
 
-def expand(
+def plan_runs(
     folder: str | os.PathLike,
     tasks: Sequence[str],
     methods: Sequence[str],

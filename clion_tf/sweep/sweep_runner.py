@@ -29,7 +29,7 @@ def jobs_of(runs: Sequence[PlannedRun]) -> list[Job]:
     for run in runs:
         now = run_progress.read(run.folder)
         state = DONE if run_progress.finished(run.config) else WAITING
-        jobs.append(Job(run, state, standing=now, best=now.steps))
+        jobs.append(Job(run, state, status=now, best=now.steps))
     return jobs
 
 

@@ -17,7 +17,7 @@ from trained import save_tiny_run
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.videos import filming, model_videos
-from clion_tf.analysis.videos.filming import Take
+from clion_tf.analysis.videos.filming import Film
 from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import GivenNoise
@@ -70,7 +70,7 @@ def film(frames, seed=0):
         "reward": np.arange(frames, dtype=np.float32),
     }
     shown = random.integers(0, 256, (frames, 80, 80, 3), np.uint8)
-    return Take(episode, shown, 2 * np.arange(frames))
+    return Film(episode, shown, 2 * np.arange(frames))
 
 
 def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, capsys):
@@ -95,7 +95,7 @@ def test_filming_changes_nothing_of_what_the_agent_does(run):
     with RemoteEnv(plain) as env:
         expected = run_episode(env, policy, 1, lambda step: None)
     spec = dataclasses.replace(plain, picture_size=(80, 80))
-    _, filmed = filming.takes(policy, spec, 2, lambda number, step: None)
+    _, filmed = filming.film_episodes(policy, spec, 2, lambda number, step: None)
     for key, value in expected.items():
         np.testing.assert_array_equal(filmed.episode[key], value, err_msg=key)
     assert filmed.pictures.shape == (FRAMES, 80, 80, 3)
@@ -120,7 +120,8 @@ def test_a_failed_attempt_is_not_in_the_film(monkeypatch):
     seen = []
     policy = RandomPolicy(2, False, seed=0)
     spec = evaluation.spec(trained_agent.Config(), 0.0)
-    (take,) = filming.takes(policy, spec, 1, lambda number, step: seen.append((number, step)))
+    note = lambda number, step: seen.append((number, step))  # noqa: E731
+    (take,) = filming.film_episodes(policy, spec, 1, note)
     assert env.episodes == [0, 0]  # It broke at its fourth step, and played again.
     assert take.pictures[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert take.steps.tolist() == [0, 3, 6, 9, 12, 15]
@@ -159,14 +160,14 @@ def test_open_loop_is_predicted_anew_in_each_sequence(run):
         range(0, 32, 2)
     )
     np.testing.assert_array_equal(column.rows[:, 0], one.episode["image"][:16])
-    second = Take({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
+    second = Film({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
     again = model_videos.open_loop(models, second, 8, GivenNoise())
     np.testing.assert_allclose(column.rows[8:].astype(int), again.rows, atol=1)
     # Images after the context are never seen, those of the context are.
     for frame, changes in ((7, False), (4, True)):
         other = {key: value.copy() for key, value in one.episode.items()}
         other["image"][frame] = 255 - other["image"][frame]
-        changed = model_videos.open_loop(models, Take(other, None, one.steps), 8, GivenNoise())
+        changed = model_videos.open_loop(models, Film(other, None, one.steps), 8, GivenNoise())
         assert (changed.rows[:, 1] != column.rows[:, 1]).any() == changes
 
 
@@ -290,7 +291,7 @@ def test_a_seed_is_that_of_episodes_and_policy(run, tmp_path, monkeypatch):
         seen.append((trained.config.seed, spec.seed, spec.rotation_degrees))
         raise command.UsageError("enough")
 
-    monkeypatch.setattr(filming, "of_agent", of_agent)
+    monkeypatch.setattr(filming, "film_agent", of_agent)
     for words in ([], ["--seed=9", "--rotation=3"]):
         assert export(f"--logdir={run}", f"--out={tmp_path}/a.mp4", *words) == 2
     assert seen == [(0, 0, 0.0), (9, 9, 3.0)]

@@ -59,7 +59,7 @@ def parse_label(text: str) -> tuple[str, str]:
 def warnings(curves: Iterable[Curve]) -> list[str]:
     """What someone who looks at averages of these curves should be told, a line each."""
     curves = list(curves)
-    lines = series.doubts(curves)
+    lines = series.repeated_seeds(curves)
     different = series.setups(curves)
     if len(different) > 1:
         lines.append(f"runs differ in more than the method: {'; '.join(different)}")

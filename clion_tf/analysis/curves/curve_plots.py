@@ -21,7 +21,7 @@ from clion_tf.analysis.curves import method_names, palette
 from clion_tf.analysis.curves.curve import PUBLISHED, Curve
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.analysis.curves.score_tables import short
-from clion_tf.analysis.curves.series import Panel, Series, panels, rank, setups, smoothed, until
+from clion_tf.analysis.curves.series import Panel, Series, cut_at, panels, rank, setups, smoothed
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -75,7 +75,7 @@ def learning_curves(
     """
     curves = list(curves)
     end = steps or _end(curves)
-    curves = until([smoothed(curve, smooth) for curve in curves], end)
+    curves = cut_at([smoothed(curve, smooth) for curve in curves], end)
     found = _shown(panels(curves))
     if layout == "ablation":
         found = _ablation(found)

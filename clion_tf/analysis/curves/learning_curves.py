@@ -68,10 +68,10 @@ def find(
     """
     named = parse_labels(labels or {})
     patterns = list(patterns)
-    paths = list(expand(patterns))
+    paths = list(paths_of_runs(patterns))
     found = [
         curve
-        for curves in each(paths, lambda path: curves_at(path, metric, label_of(path, named)))
+        for curves in read_each(paths, lambda path: curves_at(path, metric, label_of(path, named)))
         for curve in curves
     ]
     if not found:
@@ -79,7 +79,7 @@ def find(
     return found
 
 
-def each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
+def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
     """What `read` makes of each run or file; one that cannot be read is left out with a warning.
 
     Raises:
@@ -187,7 +187,7 @@ def curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Curv
     return [curve for curve in found if curve.xs.size]
 
 
-def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
+def paths_of_runs(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
     """Runs and curve files that the patterns name, each once.
 
     Raises:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from clion_tf.analysis.curves.curve import PUBLISHED, Curve
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, Experiment
 from clion_tf.analysis.curves.scores import Cell, Score, mean_between, scores_of
-from clion_tf.analysis.curves.series import Panel, Series, doubts, panels, setups
+from clion_tf.analysis.curves.series import Panel, Series, panels, repeated_seeds, setups
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -184,7 +184,7 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> T
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
-        *doubts(curves),
+        *repeated_seeds(curves),
     )
     return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
@@ -247,7 +247,7 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
-    return (*notes, *doubts(curves))
+    return (*notes, *repeated_seeds(curves))
 
 
 def _csv_row(cell: Cell) -> list:

@@ -14,7 +14,7 @@ from clion_tf.logdir.run_folder import LogdirError
 
 
 @dataclasses.dataclass(frozen=True)
-class FoundRun:
+class ReportedRun:
     """A run's folder.
 
     Attributes:
@@ -40,10 +40,10 @@ class FoundRun:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Sources:
     """Runs in the order of the page, curves of others by metric, and evaluations under noise."""
 
-    runs: list[FoundRun]
+    runs: list[ReportedRun]
     others: Mapping[str, list[Curve]]
     evaluations: list[Evaluation]
 
@@ -55,7 +55,7 @@ class Found:
 
 def find(
     patterns: Iterable[str], labels: Mapping[str, str], evaluations: Iterable[str] = ()
-) -> Found:
+) -> Sources:
     """All runs that the patterns name, damaged ones and those without returns too.
 
     Evaluations under noise are those named, and those that are in the runs' folders.
@@ -68,13 +68,13 @@ def find(
       UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
     """
     patterns = list(patterns)
-    paths = list(learning_curves.expand(patterns))
+    paths = list(learning_curves.paths_of_runs(patterns))
     labels = learning_curves.parse_labels(labels)
     runs = [_run(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
     files = [path for path in paths if path.is_file()]
-    read = learning_curves.each(files, lambda path: _by_metric(path, labels))
+    read = learning_curves.read_each(files, lambda path: _by_metric(path, labels))
     others = {metric: [c for found in read for c in found[metric]] for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
@@ -82,23 +82,23 @@ def find(
     own = (one for run in runs for one in noise_evaluations.inside(run.folder))
     named |= {os.path.realpath(one.source): one for one in own}
     runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
-    return Found(runs, others, list(named.values()))
+    return Sources(runs, others, list(named.values()))
 
 
-def _seed(run: FoundRun) -> tuple[int, str]:
+def _seed(run: ReportedRun) -> tuple[int, str]:
     """Sorts 10 after 9."""
     text = run.curve.seed if run.curve else ""
     return int(text) if text.isdecimal() else 0, text
 
 
-def _run(folder: pathlib.Path, labels: Labels) -> FoundRun:
+def _run(folder: pathlib.Path, labels: Labels) -> ReportedRun:
     label = learning_curves.label_of(folder, labels)
     try:
         found = {name: learning_curves.read_run(folder, name, label) for name in METRICS}
     except (UsageError, LogdirError, OSError) as error:
-        return FoundRun(folder, None, {}, str(error))
+        return ReportedRun(folder, None, {}, str(error))
     returns = {metric: curve for metric, curve in found.items() if curve.xs.size}
-    return FoundRun(folder, found["test"], returns)
+    return ReportedRun(folder, found["test"], returns)
 
 
 def _by_metric(path: pathlib.Path, labels: Labels) -> dict[str, list[Curve]]:
