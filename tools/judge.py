@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
-from clion_tf.analysis.studies.study_tables import table
+from clion_tf.analysis.studies.study_settings import table
 from clion_tf.analysis.trained_agent import Saved
 from clion_tf.command import UsageError
 from clion_tf.console import quiet_import

@@ -34,8 +34,14 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
-from clion_tf.analysis.studies.study_settings import MODEL_SIZES, PARTS, variant
-from clion_tf.analysis.studies.study_tables import gain, mean, table
+from clion_tf.analysis.studies.study_settings import (
+    MODEL_SIZES,
+    PARTS,
+    gain,
+    mean,
+    table,
+    variant,
+)
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import load

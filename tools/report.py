@@ -67,13 +67,12 @@ def _title(found: Sources) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("report", __doc__)
     add_arguments(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="the page, .html")
-    parser.add_argument(
-        "--robustness", nargs="+", default=[], metavar="FILE",
-        help="files of evaluate.py --json, folders of them, or globs; those in logdirs are found",
-    )  # fmt: skip
-    parser.add_argument("--title", metavar="TEXT", help="by default the tasks")
-    parser.add_argument("--media", choices=MEDIA, default="all", help="default all")
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", help="the page, .html")
+    text = "files of evaluate.py --json, folders of them, or globs; those in logdirs are found"
+    add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
+    add("--title", metavar="TEXT", help="by default the tasks")
+    add("--media", choices=MEDIA, default="all", help="default all")
     return parser
 
 

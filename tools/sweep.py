@@ -125,39 +125,24 @@ def _seeds(text: str) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("sweep", __doc__, allow_abbrev=False)
-    parser.add_argument("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
-    parser.add_argument("--tasks", metavar="TASK,TASK", help="as --task of a run")
-    parser.add_argument("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
-    parser.add_argument("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
-    parser.add_argument(
-        "--flagfile", action="append", default=[], metavar="FILE", help="of all runs; repeatable"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="--OPTION=VALUE",
-        help="of all runs, as --set=--steps=50000; repeatable; or all of them after --",
-    )  # fmt: skip
-    parser.add_argument(
-        "--address", default="", metavar="auto", help="of a running Ray; default: one of its own"
-    )
-    parser.add_argument(
-        "--cpus",
-        type=tool_checks.more_than_zero,
-        default=2.0,
-        metavar="N",
-        help="of a run, default 2",
-    )
-    parser.add_argument(
-        "--gpus", type=tool_checks.not_negative, default=0.0, metavar="N",
-        help="of a run, default 0; 0.5: two runs share one",
-    )  # fmt: skip
-    parser.add_argument(
-        "--retries", type=tool_checks.count, default=3, metavar="N",
-        help="failures in a row, without getting further, after which a run is given up; default 3",
-    )  # fmt: skip
-    parser.add_argument("--dry_run", action="store_true", help="print the runs and their commands")
-    parser.add_argument(
-        "--gather", action="store_true", help="only gather results of what is there"
-    )
+    add = parser.add_argument
+    some = {"action": "append", "default": []}
+    add("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
+    add("--tasks", metavar="TASK,TASK", help="as --task of a run")
+    add("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
+    add("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
+    add("--flagfile", metavar="FILE", help="of all runs; repeatable", **some)
+    text = "of all runs, as --set=--steps=50000; repeatable; or all of them after --"
+    add("--set", metavar="--OPTION=VALUE", help=text, **some)
+    add("--address", default="", metavar="auto", help="of a running Ray; default: one of its own")
+    amount = tool_checks.more_than_zero
+    add("--cpus", type=amount, default=2.0, metavar="N", help="of a run, default 2")
+    text, amount = "of a run, default 0; 0.5: two runs share one", tool_checks.not_negative
+    add("--gpus", type=amount, default=0.0, metavar="N", help=text)
+    text = "failures in a row, without getting further, after which a run is given up; default 3"
+    add("--retries", type=tool_checks.count, default=3, metavar="N", help=text)
+    add("--dry_run", action="store_true", help="print the runs and their commands")
+    add("--gather", action="store_true", help="only gather results of what is there")
     return parser
 
 

@@ -46,18 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("table", __doc__)
     add_arguments(parser)
-    parser.add_argument("--layout", choices=score_tables.LAYOUTS, default="plain")
-    parser.add_argument(
-        "--steps",
-        type=tool_checks.several(command.positive),
-        metavar="N,N",
-        help="environment steps; the paper's by default",
-    )
-    parser.add_argument("--score", choices=("last", "mean"), default="last", help="default last")
-    parser.add_argument(
-        "--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}"
-    )
-    parser.add_argument("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
+    add, steps = parser.add_argument, tool_checks.several(command.positive)
+    add("--layout", choices=score_tables.LAYOUTS, default="plain")
+    add("--steps", type=steps, metavar="N,N", help="environment steps; the paper's by default")
+    add("--score", choices=("last", "mean"), default="last", help="default last")
+    add("--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}")
+    add("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
     return parser
 
 
