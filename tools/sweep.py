@@ -31,7 +31,7 @@ from clion_tf.command import UsageError
 from clion_tf.console import EXIT_SIGNAL
 from clion_tf.files import user_path
 from clion_tf.sweep import schedule, sweep_plan
-from clion_tf.sweep.sweep_checks import check_folders, check_tasks
+from clion_tf.sweep.sweep_plan import check_folders, check_tasks
 from clion_tf.sweep.sweep_results import FOLDER, gather
 from clion_tf.sweep.sweep_runner import jobs_of, make
 

@@ -13,8 +13,7 @@ from clion_tf.sweep.attempt import Order
 from clion_tf.sweep.progress_table import Progress
 from clion_tf.sweep.ray_cluster import RayCluster
 from clion_tf.sweep.schedule import DONE, WAITING, Job, Schedule
-from clion_tf.sweep.sweep_checks import make_folder
-from clion_tf.sweep.sweep_plan import PlannedRun
+from clion_tf.sweep.sweep_plan import PlannedRun, make_folder
 
 LOGS = "logs"  # Below the sweep's folder: what the runs write to stdout and stderr.
 

@@ -135,7 +135,7 @@ def test_seeds():
 
 
 def test_an_unknown_task(tmp_path, tool):
-    from clion_tf.sweep.sweep_checks import check_tasks
+    from clion_tf.sweep.sweep_plan import check_tasks
 
     code, _, err = tool(f"--logdir={tmp_path}/new", "--tasks=no_module:maze", "--methods=clion",
                         tasks=check_tasks)  # fmt: skip

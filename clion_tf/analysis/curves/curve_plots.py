@@ -4,6 +4,7 @@ Uses matplotlib's objects without pyplot, so nothing global is changed and no di
 """
 
 import io
+import itertools
 import math
 import pathlib
 import textwrap
@@ -17,7 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from clion_tf.analysis.curves import method_names, palette
+from clion_tf.analysis.curves import method_names
 from clion_tf.analysis.curves.curve import PUBLISHED, Curve
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.analysis.curves.score_tables import short
@@ -33,6 +34,18 @@ ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panel
 FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well.
 FEW_SERIES = 3  # In a panel with more of them there is no room for single runs.
 FEW_POINTS = 12  # Up to so many points are marked.
+
+# Okabe and Ito's colours, which colour-blind readers can tell apart; the same for a method always.
+COLORS = {
+    method_names.CLION: "#d55e00",
+    method_names.DREAMER: "#0072b2",
+    method_names.DOUBLED: "#56b4e9",
+    method_names.CONSTRAINTS: "#009e73",
+    method_names.EVALUATOR: "#e69f00",
+    method_names.NO_EVALUATOR: "#cc79a7",
+    method_names.DRQ: "#4d4d4d",
+}
+OTHER_COLORS = ("#332288", "#999933", "#882255", "#44aa99", "#661100", "#6699cc", "#aa4499")
 
 STYLE = {
     "font.size": 9,
@@ -147,7 +160,7 @@ def draw_panels(
     """
     rows, columns = (1 + max(place) for place in zip(*places.values(), strict=True))
     every = [series for panel in found.values() for series in panel]
-    colors = palette.colors(every)
+    colors = colors_of(every)
     at = {place: panel for panel, place in places.items()}
     with matplotlib.rc_context(STYLE):
         width = 5.2 if columns == 1 else 3.2 * columns
@@ -276,3 +289,19 @@ def _caption(found: Iterable[Sequence[Series]], smooth: int, spread: str) -> str
     if len(sizes) == 1 and sizes != ["paper sizes"]:
         parts.append(sizes[0])
     return "; ".join(parts)
+
+
+def colors_of(series: Iterable[Series]) -> dict[str, str]:
+    """A colour for each label: the method's own for the paper's, else one of the others."""
+    chosen: dict[str, str] = {}
+    others = itertools.cycle(OTHER_COLORS)
+    taken = set()
+    for one in sorted({s.label: s for s in series}.values(), key=rank):
+        own = COLORS.get(one.method)
+        # A second of our series of the same method must look different; a published one is dashed.
+        if own and (own, one.published) not in taken:
+            chosen[one.label] = own
+        else:
+            chosen[one.label] = next(others)
+        taken.add((chosen[one.label], one.published))
+    return chosen

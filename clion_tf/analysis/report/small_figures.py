@@ -16,7 +16,7 @@ from clion_tf.analysis.curves.curve_plots import FEW_POINTS, STYLE
 from clion_tf.analysis.curves.score_tables import short
 from clion_tf.analysis.report.data_uris import uri
 
-# Okabe and Ito's, as in `curves.palette`; here they tell quantities apart, not methods.
+# Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.
 FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"
 LEVEL = {"color": "#888888", "linewidth": 0.8, "linestyle": "--"}  # What to compare with.
 SIZE = (3.0, 2.05)  # Inches.

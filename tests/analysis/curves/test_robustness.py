@@ -14,7 +14,6 @@ from clion_tf.analysis import evaluation
 from clion_tf.analysis.curves import (
     curve_plots,
     noise_evaluations,
-    palette,
     robustness_figure,
 )
 from clion_tf.analysis.curves.noise_evaluations import KINDS
@@ -183,7 +182,7 @@ def test_figure(tmp_path):
     assert legend(figure) == ["CLION (3 seeds)", "Dreamer (3 seeds)", "DrQ (1 seed)"]
     assert [ax.get_xlabel() for ax in figure.axes] == [panel.xlabel for panel in found]
     ax, _, rotation = figure.axes
-    color = palette.COLORS["CLION"]
+    color = curve_plots.COLORS["CLION"]
     [mean] = [x for x in ax.lines if x.get_color() == color and x.get_linewidth() > 1]
     assert mean.get_xydata().tolist() == [[0, 1], [0.1, 2], [1, 11]]
     thin = [line for line in ax.lines if line.get_linewidth() < 1]
