@@ -40,6 +40,7 @@ setup(
     package_dir={"clion_tf.tools": "tools", "clion_tf.flags": "flags"},
     package_data={
         "clion_tf.flags": ["*.flags"],
+        "clion_tf.analysis": ["policy_readme.md.jinja"],
         "clion_tf.analysis.report": ["template.html", "style.css"],
     },
     entry_points={

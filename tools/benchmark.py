@@ -17,7 +17,6 @@ what is measured fails, 2 for options that cannot work.
 
 import argparse
 import importlib
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -27,17 +26,22 @@ from clion_tf.analysis import tool_checks
 from clion_tf.benchmark import machine
 from clion_tf.config import parse
 from clion_tf.console import quiet_import
-from clion_tf.files import atomic_write
 
-# Of each command: its own options with defaults, and help.
-OPTIONS = {
-    "train_step": {"count": (5, "updates that are timed")},
-    "profile": {"count": (3, "updates under the profiler")},
-    "env": {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
-    "replay": {"episodes": (20, "episodes on disk"), "count": (40, "batches in each of 5 parts")},
-    "policy": {"count": (200, "actions that are timed")},
-    "growth": {"count": (5, "updates that are timed at each point")},
-    "run": {"count": (2000, "environment steps that are timed")},
+# Of each command: the module, its own options with defaults, and help.
+COMMANDS = {
+    "train_step": ("update_speed", {"count": (5, "updates that are timed")}),
+    "profile": ("op_profile", {"count": (3, "updates under the profiler")}),
+    "env": (
+        "env_speed",
+        {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
+    ),
+    "replay": (
+        "replay_speed",
+        {"episodes": (20, "episodes on disk"), "count": (40, "batches in each of 5 parts")},
+    ),
+    "policy": ("policy_latency", {"count": (200, "actions that are timed")}),
+    "growth": ("update_growth", {"count": (5, "updates that are timed at each point")}),
+    "run": ("loop_speed", {"count": (2000, "environment steps that are timed")}),
 }
 
 
@@ -45,26 +49,26 @@ OPTIONS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     chosen, flags = _parser().parse_known_args(arguments)
-    own = {name: getattr(chosen, name) for name in OPTIONS[chosen.command]}
-    out = tool_checks.output_file(chosen.json, (".json",), "json") if chosen.json else None
+    name, options = COMMANDS[chosen.command]
+    own = {option: getattr(chosen, option) for option in options}
+    out = tool_checks.output_file(chosen.json, (".json",), "json")
     config = parse(flags)
     if chosen.command != "run":
         tool_checks.world_model(config)
     with quiet_import():
-        module = importlib.import_module(f"clion_tf.benchmark.{chosen.command}")
+        module = importlib.import_module(f"clion_tf.benchmark.{name}")
     result = {"machine": machine.describe(), **module.measure(config, **own)}
     _print([("machine", result["machine"]), *module.table(result)])
     if out is not None:
         content = {"command": chosen.command, "flags": flags, **result}
-        with atomic_write(out) as file:
-            file.write(json.dumps(content, indent=1).encode() + b"\n")
+        tool_checks.write_json(out, content)
     return command.OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("benchmark", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, options in OPTIONS.items():
+    for name, (_, options) in COMMANDS.items():
         sub = commands.add_parser(name, help="see above")
         sub.add_argument("--json", metavar="FILE", help="also write the figures to this file")
         for option, (default, text) in options.items():

@@ -31,7 +31,7 @@ from clion_tf.files import atomic_write
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = tool_checks.output_file(options.out, (".png",)) if options.out else None
+    out = tool_checks.output_file(options.out, (".png",))
     if out and options.observe == "vector":
         raise command.UsageError("--out: there is no image with --observe=vector")
     try:
@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--action_repeat", type=command.positive, default=defaults.action_repeat, metavar="N")
     add("--time_limit", type=command.positive, default=defaults.time_limit, metavar="N")
     add("--rotation_degrees", type=tool_checks.rotation, default=0.0, metavar="X")
-    add("--seed", type=tool_checks.seed, default=0, metavar="N")
+    add("--seed", type=tool_checks.count, default=0, metavar="N")
     add("--episodes", type=command.positive, default=1, metavar="N", help="random ones; 1")
     add("--out", metavar="FILE", help="draw frames of the first episode there, .png")
     return parser.parse_args(arguments)

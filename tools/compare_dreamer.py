@@ -26,7 +26,6 @@ Probability 0.10. Exit code 0 if all is well, 1 if something differs or fails, 2
 """
 
 import argparse
-import json
 import os
 import pathlib
 import sys
@@ -41,7 +40,7 @@ from clion_tf.command import UsageError
 from clion_tf.config import DREAMER, parse
 from clion_tf.console import quiet_import
 from clion_tf.dreamer import compare_arguments, episode_exchange, side_by_side_curves
-from clion_tf.files import atomic_write, user_path
+from clion_tf.files import user_path
 from clion_tf.logdir.run_folder import RunFolder
 
 DIFFERENT = 1
@@ -106,8 +105,7 @@ def speed(options: argparse.Namespace) -> int:
     result = speed_versus_original.summary(config, options.updates, figures)
     print("\n".join(speed_versus_original.table(result)))
     if table:
-        with atomic_write(table) as file:
-            file.write(json.dumps(result, indent=2).encode() + b"\n")
+        tool_checks.write_json(table, result, indent=2)
     return command.OK
 
 
@@ -165,11 +163,7 @@ def episodes(options: argparse.Namespace) -> int:
 def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
     out = tool_checks.output_file(options.out, (".png", ".pdf", ".svg"))
-    target = (
-        tool_checks.output_file(options.table, score_tables.SUFFIXES, "table")
-        if options.table
-        else None
-    )
+    target = tool_checks.output_file(options.table, score_tables.SUFFIXES, "table")
     found = side_by_side_curves.read(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")

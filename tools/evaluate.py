@@ -57,9 +57,7 @@ LIMITS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    file = (
-        None if options.json is None else tool_checks.output_file(options.json, (".json",), "json")
-    )
+    file = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
     if any(options.memory_noise) and saved.config.agent != "clion":
         raise command.UsageError(f"--memory_noise: --agent={saved.config.agent} has no memory h")
@@ -87,45 +85,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, checked as far as they can be alone."""
     parser = command.parser("evaluate", __doc__)
-    parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
-    parser.add_argument(
-        "--episodes", type=command.positive, default=10, metavar="N", help="of each line, 10"
-    )
-    parser.add_argument(
-        "--rotations", type=command.numbers, metavar="X,Y", help="degrees; the run's own for tests"
-    )
-    parser.add_argument(
-        "--memory_noise",
-        type=command.numbers,
-        default=[0.0],
-        metavar="X,Y",
-        help="on memory h; none",
-    )
-    parser.add_argument(
-        "--memory_noise_unit", choices=UNITS, default=UNITS[0],
-        help="relative: standard deviations of h over the episode so far",
-    )  # fmt: skip
-    parser.add_argument(
-        "--blank", type=command.numbers, metavar="P,Q",
-        help="probabilities of a grey frame; the run's own for tests",
-    )  # fmt: skip
-    parser.add_argument(
-        "--one_at_a_time", action="store_true",
-        help="vary each list while the others are at their first value; else all combinations",
-    )  # fmt: skip
-    parser.add_argument("--action", choices=ACTIONS, help="policy; as the run's options say")
-    parser.add_argument(
-        "--checkpoint", metavar="STEPS|FILE", help="one that the run keeps, or a file; the newest"
-    )
-    parser.add_argument(
-        "--workers", type=command.positive, default=cores(), metavar="N",
-        help="environments side by side; as many as cores",
-    )  # fmt: skip
-    parser.add_argument(
-        "--seed", type=tool_checks.seed, metavar="N", help="of episodes and policy; the run's"
-    )
-    parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument("--json", metavar="FILE", help="write all returns there")
+    add, numbers = parser.add_argument, {"type": command.numbers}
+    add("--logdir", required=True, metavar="DIR", help="folder of the run")
+    add("--episodes", type=command.positive, default=10, metavar="N", help="of each line, 10")
+    add("--rotations", metavar="X,Y", help="degrees; the run's own for tests", **numbers)
+    add("--memory_noise", default=[0.0], metavar="X,Y", help="on memory h; none", **numbers)
+    text = "relative: standard deviations of h over the episode so far"
+    add("--memory_noise_unit", choices=UNITS, default=UNITS[0], help=text)
+    text = "probabilities of a grey frame; the run's own for tests"
+    add("--blank", metavar="P,Q", help=text, **numbers)
+    text = "vary each list while the others are at their first value; else all combinations"
+    add("--one_at_a_time", action="store_true", help=text)
+    add("--action", choices=ACTIONS, help="policy; as the run's options say")
+    text = "one that the run keeps, or a file; the newest"
+    add("--checkpoint", metavar="STEPS|FILE", help=text)
+    text = "environments side by side; as many as cores"
+    add("--workers", type=command.positive, default=cores(), metavar="N", help=text)
+    add("--seed", type=tool_checks.count, metavar="N", help="of episodes and policy; the run's")
+    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
+    add("--json", metavar="FILE", help="write all returns there")
     options = parser.parse_args(arguments)
     for name, (most, meaning) in LIMITS.items():
         for value in getattr(options, name) or ():

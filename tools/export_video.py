@@ -1,13 +1,17 @@
 """Makes a video of a trained agent.
 
     clion-export-video --logdir=logdir/walker --out=walker.mp4
-    clion-export-video --logdir=logdir/walker --out=model.gif --what=openloop
+    clion-export-video --logdir=logdir/walker --out=model.mp4 --what=openloop
+    clion-export-video --logdir=logdir/walker --out=model.gif --what=openloop --frames=100
 
 --what=policy    episodes with the evaluation policy, drawn by the simulator at --size while the
                  agent sees its 64x64 images; return so far and environment step are written in
 --what=openloop  truth, prediction, error (grey: none): in sequences of the run's batch_length the
                  model sees 5 frames and then predicts from the actions alone; a column an episode
 --what=memory    input, reconstruction from memory with noise, error
+
+A GIF of these two would have 20 MB an episode: it shows the first 75 frames, at half the size. With
+--frames and --size it shows more.
 
 The episodes are played anew, so no agent was trained on them; episode n is the one that evaluations
 of the same seed and rotation play as number n. They need 3 * size * size bytes a frame, one episode
@@ -27,6 +31,9 @@ from clion_tf.analysis.videos import filming
 from clion_tf.pictures import video_files
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
+SIZE = 256
+# Of the world model's GIFs, which have 37 kB a frame and episode at most then: that of noise.
+GIF_SIZE, GIF_FRAMES = 128, 75
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -36,17 +43,22 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--logdir", required=True, metavar="DIR", help="the run's folder")
     add("--out", required=True, metavar="FILE", help=".mp4 or .gif")
     add("--what", choices=("policy", "openloop", "memory"), default="policy")
-    add("--size", type=command.positive, default=256, help="pixels of a picture's side, 256")
+    add("--size", type=command.positive, help="pixels of a picture's side, 256")
     add("--episodes", type=command.positive, default=1, help="how many, 1 by default")
+    add("--frames", type=command.positive, help="openloop, memory: at most so many; all")
     add("--fps", type=tool_checks.more_than_zero, default=20.0, help="agent steps a second, 20")
     add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
     add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
     add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=tool_checks.seed, help="of episodes and policy; the run's by default")
+    add("--seed", type=tool_checks.count, help="of episodes and policy; the run's by default")
     add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    small = options.what != "policy" and options.out.lower().endswith(".gif")
+    options.size = options.size or (GIF_SIZE if small else SIZE)
+    options.frames = options.frames or (GIF_FRAMES if small else sys.maxsize)
+    return options
 
 
 @command.tool("export_video")
@@ -67,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what == "policy":
         spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
     returns: list[float] = []
-    films = noting(filming.of_agent(trained, spec, options.episodes), returns)
+    films = noting(filming.film_agent(trained, spec, options.episodes), returns)
     if options.what == "policy":
         clips = policy_clips(films, options.episodes)
     else:
@@ -82,21 +94,21 @@ def listed(returns: Sequence[float]) -> str:
     return ", ".join(f"{value:.1f}" for value in returns)
 
 
-def noting(films: Iterable[filming.Take], returns: list[float]) -> Iterator[filming.Take]:
+def noting(films: Iterable[filming.Film], returns: list[float]) -> Iterator[filming.Film]:
     """The same films; their returns are appended to the list as they come."""
     for film in films:
         returns.append(float(film.episode["reward"].sum()))
         yield film
 
 
-def policy_clips(films: Iterable[filming.Take], count: int) -> Iterator[np.ndarray]:
+def policy_clips(films: Iterable[filming.Film], count: int) -> Iterator[np.ndarray]:
     """Episodes with return and step drawn in."""
     for number, film in enumerate(films, start=1):
         title = f"episode {number}" if count > 1 else ""
         yield filming.captioned(film, title)
 
 
-def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.ndarray]:
+def model_clips(trained, films: Iterable[filming.Film], options) -> Iterator[np.ndarray]:
     """What the world model makes of the episodes."""
     from clion_tf.analysis.videos import model_videos
     from clion_tf.learning import noise
@@ -118,7 +130,7 @@ def model_clips(trained, films: Iterable[filming.Take], options) -> Iterator[np.
             model_videos.memory(models, film, eps, sigma, resample, config.sigma2)
             for film, eps in zip(films, noises, strict=True)
         ]
-    yield from model_videos.clips(columns, labels, options.size)
+    yield from model_videos.clips(columns, labels, options.size, options.frames)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if th
 
 import argparse
 import dataclasses
-import json
 import math
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,6 @@ from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.theory import bounds as theory
 from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw, steps, value
 from clion_tf.console import quiet_import
-from clion_tf.files import atomic_write
 from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import RunFolder
 
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = tool_checks.output_file(options.out, FIGURES)
-    table = tool_checks.output_file(options.json, (".json",), "json") if options.json else None
+    table = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
     tool_checks.world_model(saved.config)
     if not saved.counters.updates:
@@ -50,9 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("\n".join(report(saved, found, lines, reward_max)))
     draw(out, saved.config, found, lines, reward_max)
     if table is not None:
-        with atomic_write(table) as file:
-            content = as_json(saved, found, lines, reward_max)
-            file.write(json.dumps(content, indent=2, allow_nan=False).encode() + b"\n")
+        tool_checks.write_json(table, as_json(saved, found, lines, reward_max), allow_nan=False)
     return command.OK
 
 

@@ -12,29 +12,29 @@ Exit code 0, 2 for what cannot be, 1 if an environment or the disk fails.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
-from clion_tf.analysis.curves.learning_curves import each
-from clion_tf.analysis.studies.study_tables import table
+from clion_tf.analysis.curves.learning_curves import read_each
+from clion_tf.analysis.studies.study_settings import table
 from clion_tf.analysis.trained_agent import Saved
 from clion_tf.command import UsageError
 from clion_tf.console import quiet_import
-from clion_tf.files import atomic_write, user_path
+from clion_tf.files import user_path
 
 
 @command.tool("judge")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = tool_checks.output_file(options.out, (".json",)) if options.out else None
+    out = tool_checks.output_file(options.out, (".json",))
     saved = runs(options.logdirs)
     with quiet_import():
         from clion_tf.analysis.studies import judging, study_training
-    trained = dict(each(saved.items(), lambda named: (named[0], trained_agent.build(named[1]))))
+    built = read_each(saved.items(), lambda named: (named[0], trained_agent.build(named[1])))
+    trained = dict(built)
     unseen = {name: study_training.played(one, options.episodes) for name, one in trained.items()}
     found = {
         f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
@@ -44,8 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if out is not None:
         steps = {name: one.counters.steps for name, one in trained.items()}
         content = {"steps": steps, "episodes": options.episodes, "found": found}
-        with atomic_write(out) as file:
-            file.write(json.dumps(content, indent=1).encode() + b"\n")
+        tool_checks.write_json(out, content)
     print("\n".join(table("agent", found)))
     return command.OK
 

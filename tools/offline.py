@@ -34,11 +34,16 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
-from clion_tf.analysis.studies.study_settings import MODEL_SIZES, PARTS, variant
-from clion_tf.analysis.studies.study_tables import gain, mean, table
+from clion_tf.analysis.studies.study_settings import (
+    MODEL_SIZES,
+    PARTS,
+    gain,
+    mean,
+    table,
+    variant,
+)
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.console import quiet_import
-from clion_tf.files import atomic_write
 from clion_tf.logdir.checkpoints import load
 
 BASE = "as the run"
@@ -48,7 +53,7 @@ BASE = "as the run"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = tool_checks.output_file(options.out, (".json",)) if options.out else None
+    out = tool_checks.output_file(options.out, (".json",))
     saved = trained_agent.read(options.logdir)
     config = saved.config
     tool_checks.world_model(config)
@@ -80,9 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         entry["trainings"][str(seed)] = result._asdict()
         if out is not None:
-            with atomic_write(out) as file:
-                content = {**about, "settings": found}
-                file.write(json.dumps(content, indent=1).encode() + b"\n")
+            tool_checks.write_json(out, {**about, "settings": found})
     print("\n".join(table("setting", {name: row(found, name, options) for name in settings})))
     return command.OK
 
@@ -100,28 +103,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--learning", type=parts, default=[*PARTS], metavar="PARTS", help=f"some of {kinds}; all")
     add("--anew", type=parts, default=[], metavar="PARTS", help="of these, with --from_checkpoint")
     add("--anew_moments", action="store_true", help="Adam's moments, with --from_checkpoint")
-    add("--play", type=count, default=0, help="evaluation episodes of each setting; 0")
+    add("--play", type=tool_checks.count, default=0, help="evaluation episodes of each setting; 0")
+    seeds = tool_checks.several(tool_checks.count)
     add("--seeds", type=seeds, default=[0], metavar="N[,...]", help="of weights, batches, noise; 0")
     add("--precision", choices=("32", "bf16", "16"), help="the run's by default")
     add("--out", metavar="FILE", help="write all numbers there, .json")
     options = parser.parse_args(arguments)
+    options.seeds = list(dict.fromkeys(options.seeds))
     for name in ("anew", "anew_moments"):
         if getattr(options, name) and not options.from_checkpoint:
             parser.error(f"--{name}: without --from_checkpoint all is new")
     return options
-
-
-def seeds(text: str) -> list[int]:
-    """An argument such as `0,1,2`, each once."""
-    return list(dict.fromkeys(tool_checks.seed(word) for word in text.split(",")))
-
-
-def count(text: str) -> int:
-    """An argument that may be 0."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
 
 
 def parts(text: str) -> list[str]:

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
-    out = tool_checks.output_file(options.out, SUFFIXES) if options.out else None
+    out = tool_checks.output_file(options.out, SUFFIXES)
     if options.robustness:
         return robustness(options, out)
     if options.save and not user_path(options.save).absolute().parent.is_dir():
@@ -105,24 +105,17 @@ def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("plot", __doc__)
     add_arguments(parser)
-    parser.add_argument(
-        "--robustness", nargs="+", default=[], metavar="FILE",
-        help="files of evaluate.py --json, folders of them, or globs",
-    )  # fmt: skip
-    parser.add_argument("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
-    parser.add_argument("--save", metavar="DIR", help="write a curve file for each run there")
-    parser.add_argument("--layout", choices=("tasks", "ablation"), default="tasks")
-    parser.add_argument(
-        "--steps", type=command.positive, metavar="N", help="end of the axis, environment steps"
-    )
-    parser.add_argument(
-        "--smooth", type=command.positive, default=0, metavar="N",
-        help="average each run's returns over the N environment steps up to each",
-    )  # fmt: skip
-    parser.add_argument(
-        "--spread", choices=("std", "range"), default="std",
-        help="bands: standard deviation over runs, or smallest to largest",
-    )  # fmt: skip
+    add = parser.add_argument
+    text = "files of evaluate.py --json, folders of them, or globs"
+    add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
+    add("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
+    add("--save", metavar="DIR", help="write a curve file for each run there")
+    add("--layout", choices=("tasks", "ablation"), default="tasks")
+    add("--steps", type=command.positive, metavar="N", help="end of the axis, environment steps")
+    text = "average each run's returns over the N environment steps up to each"
+    add("--smooth", type=command.positive, default=0, metavar="N", help=text)
+    text = "bands: standard deviation over runs, or smallest to largest"
+    add("--spread", choices=("std", "range"), default="std", help=text)
     return parser
 
 

@@ -13,16 +13,14 @@ Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
-from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.videos import filming
 from clion_tf.console import quiet_import
-from clion_tf.files import atomic_write
 
 FIGURES = (".png", ".pdf", ".svg")
 
@@ -34,6 +32,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--logdirs", nargs="+", required=True, metavar="DIR", help="one run's folder, or two")
     add("--out", required=True, metavar="FILE", help=".png, .pdf or .svg")
     add("--sigma", type=tool_checks.not_negative, default=0.2, help="the figure's, 0.2 by default")
+    noises = tool_checks.several(tool_checks.not_negative)
     add("--sigmas", type=noises, default=[0, 0.05, 0.1, 0.2, 0.4], help="the table's, as 0,0.1")
     add("--state", choices=("h", "hs"), default="h", help="(h', s), the default, or (h', s')")
     add("--columns", type=command.positive, default=8, help="of the figure, 8 by default")
@@ -42,7 +41,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
     add(
         "--seed",
-        type=tool_checks.seed,
+        type=tool_checks.count,
         help="of episodes and policies; by default each run's, the episodes the first's",
     )
     add("--json", metavar="FILE", help="write the table there too")
@@ -50,17 +49,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def noises(text: str) -> list[float]:
-    """Standard deviations such as `0,0.1`."""
-    return [tool_checks.not_negative(word) for word in text.split(",")]
-
-
 @command.tool("reconstruct")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = tool_checks.output_file(options.out, FIGURES)
-    table = tool_checks.output_file(options.json, (".json",), "json") if options.json else None
+    table = tool_checks.output_file(options.json, (".json",), "json")
     saved = read(options)
 
     def build(named: tuple[str, trained_agent.Saved]) -> tuple[str, trained_agent.TrainedAgent]:
@@ -69,19 +63,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return named[0], trained
 
     command.load_tensorflow()
-    runs = dict(each(saved.items(), build))
+    runs = dict(read_each(saved.items(), build))
     with quiet_import():
         from clion_tf.analysis.videos import memory_figure, memory_study
     first = next(iter(runs.values()))
     spec = evaluation.spec(first.config, options.rotation)
-    films = list(filming.of_agent(first, spec, options.episodes))
+    films = list(filming.film_agent(first, spec, options.episodes))
     resample = options.state == "hs"
     result = memory_study.measure(runs, films, options.sigmas, resample)
     blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)
     memory_figure.save(memory_figure.draw(blocks, steps, result["state"]), out)
     if table is not None:
-        with atomic_write(table) as file:
-            file.write(json.dumps(result, indent=2).encode() + b"\n")
+        tool_checks.write_json(table, result, indent=2)
     print("\n".join(memory_study.lines(result)))
     return command.OK
 

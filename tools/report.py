@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves.curve_arguments import add_arguments, parse_label
-from clion_tf.analysis.report.report_sources import Found, find
+from clion_tf.analysis.report.report_sources import Sources, find
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return command.OK
 
 
-def _title(found: Found) -> str:
+def _title(found: Sources) -> str:
     tasks = sorted({run.curve.task for run in found.runs if run.curve})
     return f"CLION: {', '.join(tasks[:3])}{', …' * (len(tasks) > 3)}" if tasks else "CLION"
 
@@ -67,13 +67,12 @@ def _title(found: Found) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("report", __doc__)
     add_arguments(parser)
-    parser.add_argument("--out", required=True, metavar="FILE", help="the page, .html")
-    parser.add_argument(
-        "--robustness", nargs="+", default=[], metavar="FILE",
-        help="files of evaluate.py --json, folders of them, or globs; those in logdirs are found",
-    )  # fmt: skip
-    parser.add_argument("--title", metavar="TEXT", help="by default the tasks")
-    parser.add_argument("--media", choices=MEDIA, default="all", help="default all")
+    add = parser.add_argument
+    add("--out", required=True, metavar="FILE", help="the page, .html")
+    text = "files of evaluate.py --json, folders of them, or globs; those in logdirs are found"
+    add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
+    add("--title", metavar="TEXT", help="by default the tasks")
+    add("--media", choices=MEDIA, default="all", help="default all")
     return parser
 
 

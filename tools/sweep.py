@@ -31,7 +31,7 @@ from clion_tf.command import UsageError
 from clion_tf.console import EXIT_SIGNAL
 from clion_tf.files import user_path
 from clion_tf.sweep import schedule, sweep_plan
-from clion_tf.sweep.sweep_checks import check_folders, check_tasks
+from clion_tf.sweep.sweep_plan import check_folders, check_tasks
 from clion_tf.sweep.sweep_results import FOLDER, gather
 from clion_tf.sweep.sweep_runner import jobs_of, make
 
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.gather:
         _gather(root)
         return command.OK
-    runs = sweep_plan.expand(
+    runs = sweep_plan.plan_runs(
         root,
         *(_names(options, name) for name in ("tasks", "methods")),
         _seeds(options.seeds),
@@ -92,9 +92,9 @@ def _gather(root: pathlib.Path) -> None:
 def _describe(jobs: Sequence[schedule.Job]) -> None:
     """What would be done: a line and a command for each run."""
     for job in jobs:
-        print(f"# {job.run.name}: {job.state}, {job.standing.steps:,} environment steps")
+        print(f"# {job.run.name}: {job.state}, {job.status.steps:,} environment steps")
         print(shlex.join(["python", "-m", "clion_tf.run", *job.run.words]))
-    steps = sum(job.run.config.steps - job.standing.steps for job in jobs)
+    steps = sum(job.run.config.steps - job.status.steps for job in jobs)
     done = sum(job.state == schedule.DONE for job in jobs)
     print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
 
@@ -118,51 +118,32 @@ def _seeds(text: str) -> list[int]:
     try:
         if "," not in text:
             return list(range(command.positive(text)))
-        return [tool_checks.seed(word) for word in text.split(",") if word.strip()]
+        return [tool_checks.count(word) for word in text.split(",") if word.strip()]
     except ValueError as error:
         raise UsageError(f"--seeds={text}: a number of seeds, or seeds such as 0,3,7") from error
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("sweep", __doc__, allow_abbrev=False)
-    parser.add_argument("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
-    parser.add_argument("--tasks", metavar="TASK,TASK", help="as --task of a run")
-    parser.add_argument("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
-    parser.add_argument("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
-    parser.add_argument(
-        "--flagfile", action="append", default=[], metavar="FILE", help="of all runs; repeatable"
-    )
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="--OPTION=VALUE",
-        help="of all runs, as --set=--steps=50000; repeatable; or all of them after --",
-    )  # fmt: skip
-    parser.add_argument(
-        "--address", default="", metavar="auto", help="of a running Ray; default: one of its own"
-    )
-    parser.add_argument(
-        "--cpus",
-        type=tool_checks.more_than_zero,
-        default=2.0,
-        metavar="N",
-        help="of a run, default 2",
-    )
-    parser.add_argument(
-        "--gpus", type=tool_checks.not_negative, default=0.0, metavar="N",
-        help="of a run, default 0; 0.5: two runs share one",
-    )  # fmt: skip
-    parser.add_argument(
-        "--retries", type=_count, default=3, metavar="N",
-        help="failures in a row, without getting further, after which a run is given up; default 3",
-    )  # fmt: skip
-    parser.add_argument("--dry_run", action="store_true", help="print the runs and their commands")
-    parser.add_argument(
-        "--gather", action="store_true", help="only gather results of what is there"
-    )
+    add = parser.add_argument
+    some = {"action": "append", "default": []}
+    add("--logdir", required=True, metavar="FOLDER", help="folder of all runs")
+    add("--tasks", metavar="TASK,TASK", help="as --task of a run")
+    add("--methods", metavar="NAME,NAME", help="presets, or paths of flagfiles")
+    add("--seeds", default="1", metavar="N", help="how many, or which: 0,3,7")
+    add("--flagfile", metavar="FILE", help="of all runs; repeatable", **some)
+    text = "of all runs, as --set=--steps=50000; repeatable; or all of them after --"
+    add("--set", metavar="--OPTION=VALUE", help=text, **some)
+    add("--address", default="", metavar="auto", help="of a running Ray; default: one of its own")
+    amount = tool_checks.more_than_zero
+    add("--cpus", type=amount, default=2.0, metavar="N", help="of a run, default 2")
+    text, amount = "of a run, default 0; 0.5: two runs share one", tool_checks.not_negative
+    add("--gpus", type=amount, default=0.0, metavar="N", help=text)
+    text = "failures in a row, without getting further, after which a run is given up; default 3"
+    add("--retries", type=tool_checks.count, default=3, metavar="N", help=text)
+    add("--dry_run", action="store_true", help="print the runs and their commands")
+    add("--gather", action="store_true", help="only gather results of what is there")
     return parser
-
-
-def _count(text: str) -> int:
-    return int(tool_checks.seed(text))
 
 
 if __name__ == "__main__":

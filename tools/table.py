@@ -33,7 +33,7 @@ from clion_tf.analysis.curves.scores import WINDOW, Score
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
-    out = tool_checks.output_file(options.out, score_tables.SUFFIXES) if options.out else None
+    out = tool_checks.output_file(options.out, score_tables.SUFFIXES)
     score = Score(options.window, options.score == "mean")
     table = score_tables.rows(read(options), options.layout, options.steps, score)
     if out is None:
@@ -46,20 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("table", __doc__)
     add_arguments(parser)
-    parser.add_argument("--layout", choices=score_tables.LAYOUTS, default="plain")
-    parser.add_argument(
-        "--steps", type=_steps, metavar="N,N", help="environment steps; the paper's by default"
-    )
-    parser.add_argument("--score", choices=("last", "mean"), default="last", help="default last")
-    parser.add_argument(
-        "--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}"
-    )
-    parser.add_argument("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
+    add, steps = parser.add_argument, tool_checks.several(command.positive)
+    add("--layout", choices=score_tables.LAYOUTS, default="plain")
+    add("--steps", type=steps, metavar="N,N", help="environment steps; the paper's by default")
+    add("--score", choices=("last", "mean"), default="last", help="default last")
+    add("--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}")
+    add("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
     return parser
-
-
-def _steps(text: str) -> list[int]:
-    return [command.positive(word) for word in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ Importing this loads no TensorFlow, so that a folder can be refused at once.
 """
 
 import contextlib
+import importlib.resources
 import inspect
 import json
 import pathlib
@@ -22,6 +23,8 @@ import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+import jinja2
 
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import DTYPES
@@ -211,93 +214,25 @@ def describe(trained: "TrainedAgent") -> dict:
 
 def readme(about: dict) -> str:
     """How to use an export, in Markdown."""
-    kind = "one-hot" if about["discrete"] else "in [-1, 1]"
-    seen = " and ".join(
-        f"`{key}` {DTYPES[key]} {['B', *shape]}".replace("'", "")
-        for key, shape in about["observed"].items()
-    )
-    text = README.format(
-        **about,
-        action_kind=kind,
-        seen=seen,
-        code=textwrap.indent(code(about["observed"]), "    "),
-        taken=_taken(about),
-        feeding="\n".join(_feeding(about)),
-    )
-    return "\n".join(map(_wrapped, text.split("\n")))
+    source = importlib.resources.files(__package__).joinpath("policy_readme.md.jinja")
+    template = jinja2.Environment(trim_blocks=True).from_string(source.read_text("utf-8"))
+    text = template.render(**about, code=code(about["observed"]), dtypes=DTYPES)
+    return "\n".join(map(_wrapped, text.rstrip().split("\n"))) + "\n"
 
 
 def _wrapped(line: str) -> str:
     """A line of text; code and tables as they are."""
+    if line.startswith(("    ", "  |")):
+        return line
     later = "  " if line.startswith("- ") else ""
-    own = line.startswith(("    ", "  |"))
-    return (
-        line
-        if own
-        else textwrap.fill(
-            line, 100, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
-        )
-    )
-
-
-def _taken(about: dict) -> str:
-    """What `to_environment` gives."""
-    own = about["environment"].get("action")
-    if about["discrete"]:
-        known = "" if own else " (the run does not say where its environment begins to count)"
-        first = own["start"] if own else 0
-        return f"int64 [B], {first} to {first + about['action_size'] - 1}{known}"
-    if not own:
-        return f"the same [B, {about['action_size']}]: the run does not say what its task takes"
-    shape = ", ".join(map(str, ["B", *own["shape"]]))
-    return f"{own['dtype']} [{shape}], where -1 and 1 have become {own['low']} and {own['high']}"
-
-
-def _feeding(about: dict) -> Iterator[str]:
-    """How each kind of observation is made of the environment's own."""
-    own = about["environment"]
-    if "image" in about["observed"]:
-        height, width, _ = about["observed"]["image"]
-        image = own.get("image") or {"name": None}
-        what = f"its `{image['name']}` {image['shape']}" if image["name"] else "its rendering"
-        yield (
-            f"- `image`: {what}, colours last (grey three times), stretched by Pillow: "
-            f"`Image.fromarray(it).resize(({width}, {height}), Image.Resampling.BILINEAR)`."
-        )
-    if "rotation" in about["observed"]:
-        yield "- `rotation`: degrees by which the image and those before it are to be turned; 0."
-    if "vector" in about["observed"]:
-        yield "- `vector`: these parts of its observation, flattened, one after the other:"
-        if "vector" not in own:
-            yield "  the run does not say which; all but the image, in the order of its space."
-            return
-        yield from ("", "  | part | numbers | kind |", "  |---|---|---|")
-        for part in own["vector"]:
-            yield f"  | {part['name']} | {part['size']} | {part['kind']} |"
+    whole = {"break_long_words": False, "break_on_hyphens": False}
+    return textwrap.fill(line, 100, subsequent_indent=later, **whole)
 
 
 def code(observed: Iterable[str]) -> str:
     """How to act with an export that takes these observations, in Python."""
     return CODE.replace("SEEN", ", ".join(f"{key}[None]" for key in observed))
 
-
-README = """\
-# Policy for {task}
-A TensorFlow SavedModel, trained for {environment_steps:,} environment steps; policy `{policy}`.
-
-{code}
-`act` takes {seen}, a seed int32 [2] and the state, and gives the next state; its `action` \
-float32 [B, {action_size}], {action_kind}, is the agent's. `to_environment` makes of it what the \
-environment takes: {taken}. It is held for {action_repeat} control steps of the simulator. \
-`initial` gives the state before an episode.
-
-Seeds made as above give the actions of the agent in its own evaluations; any others will do, if \
-they differ from step to step. `initial` and `act` are there as signatures too.
-
-What is fed, of the environment's own observation:
-
-{feeding}
-"""
 
 CODE = """\
 import json

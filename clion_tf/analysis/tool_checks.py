@@ -1,26 +1,32 @@
 """Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
 
+import json
 import math
 import os
 import pathlib
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from clion_tf.analysis import trained_agent
-from clion_tf.analysis.curves.learning_curves import each
+from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.command import UsageError
 from clion_tf.config import Config
-from clion_tf.files import user_path
+from clion_tf.files import atomic_write, user_path
 from clion_tf.logdir.run_folder import LogdirError
 
 
-def output_file(name: str, suffixes: Sequence[str], option: str = "out") -> pathlib.Path:
-    """The path of a file that can be written and has one of the suffixes.
+def output_file(
+    name: str | None, suffixes: Sequence[str], option: str = "out"
+) -> pathlib.Path | None:
+    """The path of a file that can be written and has one of the suffixes; None for None.
 
     Raises:
       UsageError: if it cannot, or has another.
     """
+    if name is None:
+        return None
     path = user_path(name)
     if path.suffix.lower() not in suffixes:
         raise UsageError(f"--{option}={name}: must end in {', '.join(suffixes)}")
@@ -63,7 +69,7 @@ def runs_with_world_models(
         world_model(saved.config)
         return logdir, saved
 
-    return dict(each(logdirs, read))
+    return dict(read_each(logdirs, read))
 
 
 def sees_images(trained: TrainedAgent) -> None:
@@ -74,6 +80,22 @@ def sees_images(trained: TrainedAgent) -> None:
     """
     if "image" not in trained.observed:
         raise UsageError(f"{trained.config.logdir}: its agent sees no images")
+
+
+def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
+    """Writes a JSON file, whole or not at all; `how` is json.dumps'."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, **{"indent": 1, **how}).encode() + b"\n")
+
+
+def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
+    """An argument of some of a kind, with commas between them."""
+
+    def parse(text: str) -> list:
+        return [kind(word) for word in text.split(",")]
+
+    parse.__name__ = kind.__name__  # For argparse's errors.
+    return parse
 
 
 def not_negative(text: str) -> float:
@@ -100,7 +122,7 @@ def rotation(text: str) -> float:
     return value
 
 
-def seed(text: str) -> int:
+def count(text: str) -> int:
     """An argument that is a whole number, 0 or more."""
     value = int(text)
     if value < 0:

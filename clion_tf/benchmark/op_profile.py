@@ -16,7 +16,6 @@ from clion_tf.benchmark import graph_flops, machine
 from clion_tf.benchmark.original_updates import random_batch
 from clion_tf.benchmark.our_updates import ACTIONS
 from clion_tf.config import Config
-from clion_tf.learning import noise
 from clion_tf.training.hardware import prepare
 
 LARGEST = 12  # Operations, and types of uncounted ones, that are listed.
@@ -52,7 +51,7 @@ def measure(config: Config, count: int) -> dict:
             agent.train(batch, 2 + count + number).numpy()
         tf.profiler.experimental.stop()
         operations = _operations(pathlib.Path(folder))
-    flops = _flops(agent, batch)
+    flops = graph_flops.of_update(agent, batch)
     each = {name: total / count for name, total in operations.items()}
     seconds_of_types = _by_type(each)
     rest = {kind: s for kind, s in seconds_of_types.items() if kind not in graph_flops.KINDS}
@@ -80,12 +79,6 @@ def _operations(folder: pathlib.Path) -> collections.Counter:
                 if re.fullmatch(r"[^: ]+:[^: ]+", name):
                     total[name] += event.duration_ps / 1e12
     return total
-
-
-def _flops(agent: Agent, batch: dict) -> collections.Counter:
-    data = {key: tf.constant(value) for key, value in batch.items()}
-    traced = agent._train.get_concrete_function(data, noise.key(0, "update", 0))
-    return graph_flops.flops(traced.graph)
 
 
 def _by_type(operations: dict[str, float]) -> collections.Counter:

@@ -3,7 +3,7 @@
     PYTHON original_updates.py CHECKOUT OPTIONS
 
 OPTIONS is JSON, {"actions": A, "config": {the original's name of an option: value}}. The protocol,
-which `contender` speaks, too: once the first update is made, a line
+which `our_updates` speaks, too: once the first update is made, a line
 
     {"ready": seconds since the process started, "tensorflow": version, "device": a line}
 

@@ -1,6 +1,6 @@
 """Makes updates of ours: `python -m clion_tf.benchmark.our_updates FLAGS`.
 
-The protocol is that of `original`, whose code speaks it for both, so that both are timed alike.
+The protocol is that of `original_updates`, whose code speaks it for both, so both are timed alike.
 """
 
 import itertools

@@ -1,7 +1,7 @@
 """The original Dreamer against ours: seconds of an update, measured in turn in one run.
 
-Every contender is a child process (`original` or `contender`). Only one of them works at a time,
-the others wait for a line on their stdin, and each round asks all of them.
+Every contender is a child process (`original_updates` or `our_updates`). Only one of them works at
+a time, the others wait for a line on their stdin, and each round asks all of them.
 """
 
 import contextlib
@@ -30,7 +30,6 @@ SHARED = (
     "dense_act", "cnn_act", "pcont", "pcont_scale", "free_nats", "kl_scale", "discount", "disclam",
     "action_init_std", "model_lr", "value_lr", "actor_lr", "grad_clip",
 )  # fmt: skip
-# flags/dreamer.flags.
 
 _GRACE = 5.0  # Seconds that a child without a stdout gets to end by itself.
 _PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]

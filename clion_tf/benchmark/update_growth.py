@@ -1,15 +1,14 @@
 """How an update's time and memory grow with batch, horizon and augmented copies."""
 
-import json
-import pathlib
-import subprocess
-import sys
-import tempfile
+import concurrent.futures
+import dataclasses
+import multiprocessing
 
 import numpy as np
 
 from clion_tf.command import Failure
-from clion_tf.config import Config, to_flagfile
+from clion_tf.config import Config
+from clion_tf.console import quiet_import
 
 # What is varied, by which factors of (B L), H and 1 + A.
 AXES = {
@@ -41,15 +40,10 @@ def _along(config: Config, name: str, factors: tuple, count: int) -> dict:
         # Augmented copies come beside the originals, so 1 + A is what grows.
         extra = 1 if name == "augmentations" else 0
         value = round((getattr(config, name) + extra) * factor) - extra
-        result = _one(config, name, value, count)
-        points.append(
-            {
-                "value": value,
-                "size": value + extra,
-                "seconds": result["update"]["median"],
-                "memory": result["memory"],
-            }
-        )
+        result = _alone(dataclasses.replace(config, **{name: value}), count)
+        seconds, memory = result["update"]["median"], result["memory"]
+        size = value + extra
+        points.append({"value": value, "size": size, "seconds": seconds, "memory": memory})
     sizes = np.log([point["size"] for point in points])
     exponents = {
         key: float(np.polyfit(sizes, np.log([point[key] for point in points]), 1)[0])
@@ -58,28 +52,20 @@ def _along(config: Config, name: str, factors: tuple, count: int) -> dict:
     return {"points": points, "exponents": exponents}
 
 
-def _one(config: Config, name: str, value: int, count: int) -> dict:
-    with tempfile.TemporaryDirectory() as folder:
-        flags, figures = pathlib.Path(folder, "flags"), pathlib.Path(folder, "figures")
-        flags.write_text(to_flagfile(config))
-        code = (
-            "import sys; from clion_tf.benchmark.update_growth import child; child(*sys.argv[1:])"
-        )
-        words = [str(flags), str(figures), f"--{name}={value}", str(count)]
-        command = [sys.executable, "-c", code, *words]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise Failure(f"--{name}={value}: {done.stderr.strip().splitlines()[-1]}")
-        return json.loads(figures.read_text())
+def _alone(config: Config, count: int) -> dict:
+    """What `update_speed` finds in a process of its own."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
+        try:
+            return pool.submit(_measured, config, count).result()
+        except Exception as error:  # Whatever ends it; the memory may be too little.
+            raise Failure(f"{type(error).__name__}: {error}") from error
 
 
-def child(flags: str, figures: str, word: str, count: str) -> None:
-    """Measures one point and writes the figures to a file."""
-    from clion_tf.benchmark import update_speed
-    from clion_tf.config import parse
-
-    result = update_speed.measure(parse([f"--flagfile={flags}", word]), int(count))
-    pathlib.Path(figures).write_text(json.dumps(result))
+def _measured(config: Config, count: int) -> dict:
+    with quiet_import():
+        from clion_tf.benchmark import update_speed
+    return update_speed.measure(config, count)
 
 
 def table(result: dict) -> list[tuple[str, str]]:

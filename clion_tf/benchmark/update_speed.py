@@ -5,10 +5,9 @@ import time
 import numpy as np
 
 from clion_tf.agents.clion import DTYPES, Agent
-from clion_tf.benchmark import machine, update_memory
+from clion_tf.benchmark import graph_flops, machine, update_memory
 from clion_tf.benchmark.original_updates import memory, random_batch, seconds_since_start
 from clion_tf.benchmark.our_updates import ACTIONS
-from clion_tf.benchmark.update_flops import update_flops
 from clion_tf.config import Config
 from clion_tf.training.hardware import prepare
 
@@ -18,7 +17,7 @@ def measure(config: Config, count: int) -> dict:
 
     Returns:
       seconds (`update`, each spread as median, min, max), `rate` and `matrix_rate` in FLOP/s,
-      `share` (median of the paired ratios), `flops` by part, `first_update` in seconds since the
+      `share` (median of the paired ratios), `flops` by kind, `first_update` in seconds since the
       process was started, `memory` (peak resident bytes) and the device; of a compiled update
       also `xla_memory`, see `update_memory.of_each_precision`.
     """
@@ -27,8 +26,8 @@ def measure(config: Config, count: int) -> dict:
     batch = random_batch(config.batch_size, config.batch_length, ACTIONS)
     agent.train(batch, 0).numpy()
     first = seconds_since_start()
-    parts = update_flops(config, ACTIONS)
-    flops = sum(parts.values())
+    kinds = graph_flops.of_update(agent, batch)
+    flops = kinds.total()
     agent.train(batch, 1).numpy()
     peak = memory()
     product = machine.MatrixProduct(DTYPES[precision].removeprefix("mixed_"))
@@ -42,7 +41,7 @@ def measure(config: Config, count: int) -> dict:
     return {
         "device": device,
         "update": machine.spread(seconds),
-        "flops": {**parts, "all": flops},
+        "flops": {**kinds, "all": flops},
         "rate": flops / float(np.median(seconds)),
         "matrix_rate": machine.spread(rates),
         "share": float(np.median(shares)),

@@ -69,7 +69,7 @@ def state(job: Job) -> str:
 
 def row(job: Job) -> tuple[str, ...]:
     """A line of the table, as `COLUMNS`."""
-    now = job.standing
+    now = job.status
     going = job.state == RUNNING
     return (
         job.run.name,
@@ -88,10 +88,10 @@ def line(job: Job) -> str:
     text = f"{job.run.name}: {state(job)}"
     if job.state == RUNNING:
         text += f" on {job.node}"
-    if job.standing.steps:
-        text += f", {job.standing.steps:,} of {job.run.config.steps:,} steps"
-    if job.state == DONE and job.standing.test is not None:
-        text += f", test return {job.standing.test:.1f}"
+    if job.status.steps:
+        text += f", {job.status.steps:,} of {job.run.config.steps:,} steps"
+    if job.state == DONE and job.status.test is not None:
+        text += f", test return {job.status.test:.1f}"
     if job.problem and job.state in (WAITING, FAILED):
         text += f" (last failure: {job.problem})"
     return text
@@ -101,16 +101,16 @@ def summary(jobs: Sequence[Job]) -> str:
     """`2 running, 3 waiting, 1 done; 30,000 of 120,000 steps, about 2:10 left`."""
     counts = {name: sum(job.state == name for job in jobs) for name in ORDER}
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    made = sum(min(job.standing.steps, job.run.config.steps) for job in jobs)
+    made = sum(min(job.status.steps, job.run.config.steps) for job in jobs)
     text += f"; {made:,} of {sum(job.run.config.steps for job in jobs):,} steps"
-    speed = sum(job.standing.speed or 0.0 for job in jobs if job.state == RUNNING)
+    speed = sum(job.status.speed or 0.0 for job in jobs if job.state == RUNNING)
     left = sum(remaining(job) for job in jobs if job.state in (RUNNING, WAITING))
     return text + (f", about {duration(left / speed)} left" if speed and left else "")
 
 
 def remaining(job: Job) -> int:
     """Environment steps."""
-    return max(0, job.run.config.steps - job.standing.steps)
+    return max(0, job.run.config.steps - job.status.steps)
 
 
 def duration(seconds: float) -> str:

@@ -61,7 +61,7 @@ class RayCluster:
                 logging_level=logging.ERROR,
                 **({} if address else local),
             )
-        except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+        except Exception as error:  # Among them bare ones, when Ray's own processes do not start.
             reason = " ".join(str(error).split())
             if address:
                 hint = "if it has a token, set RAY_AUTH_MODE=token"

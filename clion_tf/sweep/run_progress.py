@@ -10,7 +10,7 @@ from clion_tf.logdir.run_folder import RunFolder
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """What a run has logged last.
 
     Attributes:
@@ -25,10 +25,10 @@ class Standing:
     speed: float | None = None
 
 
-NOWHERE = Standing()
+NOT_BEGUN = RunStatus()
 
 
-def read(folder: pathlib.Path) -> Standing:
+def read(folder: pathlib.Path) -> RunStatus:
     """Of a run's logdir; all zero where there is no run.
 
     Raises:
@@ -36,7 +36,7 @@ def read(folder: pathlib.Path) -> Standing:
     """
     found = metrics_files.read(RunFolder(folder).metrics_file)
     numbers = (found.last(key) for key in ("train/return", "test/return", "fps"))
-    return Standing(found.last_step(), *numbers)
+    return RunStatus(found.last_step(), *numbers)
 
 
 def finished(config: Config) -> bool:

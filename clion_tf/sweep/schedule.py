@@ -12,7 +12,7 @@ from typing import Any
 from clion_tf.console import REFUSED
 from clion_tf.sweep import run_progress
 from clion_tf.sweep.attempt import Ended, Order, node_of
-from clion_tf.sweep.run_progress import NOWHERE, Standing
+from clion_tf.sweep.run_progress import NOT_BEGUN, RunStatus
 from clion_tf.sweep.sweep_plan import PlannedRun
 
 WAITING, RUNNING, DONE, FAILED, STOPPED = "waiting", "running", "done", "failed", "stopped"
@@ -42,7 +42,7 @@ class Job:
 
     run: PlannedRun
     state: str = WAITING
-    standing: Standing = NOWHERE
+    status: RunStatus = NOT_BEGUN
     order: Order | None = None
     node: str = ""
     best: int = 0
@@ -130,8 +130,8 @@ class Schedule:
             return
         job.problem = ended.line
         # A machine may be lost any number of times, if only the run gets further in between.
-        further = job.standing.steps > job.best
-        job.best = max(job.best, job.standing.steps)
+        further = job.status.steps > job.best
+        job.best = max(job.best, job.status.steps)
         job.retries = 1 if further else job.retries + 1
         job.due = self._clock() + (job.retries - 1) * RETRY_DELAY
         if job.retries > self._retries or ended.code == REFUSED:
@@ -141,6 +141,6 @@ class Schedule:
 def _read(job: Job) -> None:
     """Where its run stands now; as before, while a file server is away for a moment."""
     try:
-        job.standing = run_progress.read(job.run.folder)
+        job.status = run_progress.read(job.run.folder)
     except OSError:
         return

@@ -1,4 +1,4 @@
-"""Which runs a sweep is made of: tasks x methods x seeds, each with all its options.
+"""Which runs a sweep is made of: tasks x methods x seeds, each with all its options; and checks.
 
 A method is a flagfile that says what of CLION is on. Sizes and lengths come from the sweep's own
 flagfiles and options. They are read first and the method last, so that `dreamer` stays Dreamer
@@ -6,6 +6,7 @@ whatever is said for all runs. A method's batch size is relative to the paper's 
 which says 100, gets twice the batch of the sizes that it is combined with (docs/scale.md).
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,7 +18,9 @@ from clion_tf.analysis.curves.curve import plain_task
 from clion_tf.analysis.curves.method_names import describe
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, different, parse
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
 from clion_tf.files import user_path
+from clion_tf.logdir.run_folder import LogdirError, RunFolder
 
 OWN = ("task", "seed", "logdir")  # What the sweep itself says for each run.
 
@@ -49,7 +52,7 @@ class PlannedRun:
         return [f"--{name}={value}" for name, (_, value) in differing]
 
 
-def expand(
+def plan_runs(
     folder: str | os.PathLike,
     tasks: Sequence[str],
     methods: Sequence[str],
@@ -140,3 +143,52 @@ def _check_distinct(runs: Iterable[PlannedRun]) -> None:
         for other in (seen.setdefault(key, run), seen.setdefault((run.name,), run)):
             if other is not run:
                 raise UsageError(f"{other.name} and {run.name} would be the same run")
+
+
+def check_folders(root: pathlib.Path, runs: Iterable[PlannedRun]) -> None:
+    """Refuses folders that hold something else, or runs of other options.
+
+    Raises:
+      UsageError, LogdirError: in one line.
+    """
+    if RunFolder(root).holds_run():
+        raise UsageError(f"--logdir={root}: is a run itself; name a folder of runs")
+    above = next(path for path in (root, *root.parents) if path.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError(f"--logdir={root}: cannot write there")
+    for run in runs:
+        if run.folder.is_dir():
+            RunFolder(run.folder).require(run.config)
+        elif run.folder.exists():
+            raise LogdirError(f"{run.folder}: is no folder")
+
+
+def make_folder(root: pathlib.Path) -> None:
+    """The sweep's folder, here: that a machine has none shows that it does not share it.
+
+    Raises:
+      UsageError: if it cannot be made.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--logdir={root}: cannot write there ({error.strerror})") from error
+
+
+def check_tasks(tasks: Iterable[str]) -> None:
+    """Refuses tasks that do not exist, all asked at once in processes of their own.
+
+    Raises:
+      UnknownTaskError: with the nearest names.
+    """
+    with contextlib.ExitStack() as stack:
+        environments = [RemoteEnv(EnvSpec(task)) for task in tasks]
+        for environment in environments:
+            stack.callback(environment.close)
+        for environment in environments:
+            try:
+                environment.wait_ready()
+            except UnknownTaskError:
+                raise
+            except EnvError:  # Rendering, say, that is missing here and not where the runs are.
+                continue

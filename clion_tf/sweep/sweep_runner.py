@@ -13,8 +13,7 @@ from clion_tf.sweep.attempt import Order
 from clion_tf.sweep.progress_table import Progress
 from clion_tf.sweep.ray_cluster import RayCluster
 from clion_tf.sweep.schedule import DONE, WAITING, Job, Schedule
-from clion_tf.sweep.sweep_checks import make_folder
-from clion_tf.sweep.sweep_plan import PlannedRun
+from clion_tf.sweep.sweep_plan import PlannedRun, make_folder
 
 LOGS = "logs"  # Below the sweep's folder: what the runs write to stdout and stderr.
 
@@ -29,7 +28,7 @@ def jobs_of(runs: Sequence[PlannedRun]) -> list[Job]:
     for run in runs:
         now = run_progress.read(run.folder)
         state = DONE if run_progress.finished(run.config) else WAITING
-        jobs.append(Job(run, state, standing=now, best=now.steps))
+        jobs.append(Job(run, state, status=now, best=now.steps))
     return jobs
 
 

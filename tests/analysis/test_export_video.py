@@ -17,11 +17,11 @@ from trained import save_tiny_run
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.videos import filming, model_videos
-from clion_tf.analysis.videos.filming import Take
+from clion_tf.analysis.videos.filming import Film
 from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import GivenNoise
-from clion_tf.pictures import picture_rows
+from clion_tf.pictures import picture_rows, video_files
 from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episode
 
 FRAMES = 21
@@ -70,7 +70,7 @@ def film(frames, seed=0):
         "reward": np.arange(frames, dtype=np.float32),
     }
     shown = random.integers(0, 256, (frames, 80, 80, 3), np.uint8)
-    return Take(episode, shown, 2 * np.arange(frames))
+    return Film(episode, shown, 2 * np.arange(frames))
 
 
 def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, capsys):
@@ -95,7 +95,7 @@ def test_filming_changes_nothing_of_what_the_agent_does(run):
     with RemoteEnv(plain) as env:
         expected = run_episode(env, policy, 1, lambda step: None)
     spec = dataclasses.replace(plain, picture_size=(80, 80))
-    _, filmed = filming.takes(policy, spec, 2, lambda number, step: None)
+    _, filmed = filming.film_episodes(policy, spec, 2, lambda number, step: None)
     for key, value in expected.items():
         np.testing.assert_array_equal(filmed.episode[key], value, err_msg=key)
     assert filmed.pictures.shape == (FRAMES, 80, 80, 3)
@@ -120,7 +120,8 @@ def test_a_failed_attempt_is_not_in_the_film(monkeypatch):
     seen = []
     policy = RandomPolicy(2, False, seed=0)
     spec = evaluation.spec(trained_agent.Config(), 0.0)
-    (take,) = filming.takes(policy, spec, 1, lambda number, step: seen.append((number, step)))
+    note = lambda number, step: seen.append((number, step))  # noqa: E731
+    (take,) = filming.film_episodes(policy, spec, 1, note)
     assert env.episodes == [0, 0]  # It broke at its fourth step, and played again.
     assert take.pictures[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert take.steps.tolist() == [0, 3, 6, 9, 12, 15]
@@ -159,14 +160,14 @@ def test_open_loop_is_predicted_anew_in_each_sequence(run):
         range(0, 32, 2)
     )
     np.testing.assert_array_equal(column.rows[:, 0], one.episode["image"][:16])
-    second = Take({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
+    second = Film({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
     again = model_videos.open_loop(models, second, 8, GivenNoise())
     np.testing.assert_allclose(column.rows[8:].astype(int), again.rows, atol=1)
     # Images after the context are never seen, those of the context are.
     for frame, changes in ((7, False), (4, True)):
         other = {key: value.copy() for key, value in one.episode.items()}
         other["image"][frame] = 255 - other["image"][frame]
-        changed = model_videos.open_loop(models, Take(other, None, one.steps), 8, GivenNoise())
+        changed = model_videos.open_loop(models, Film(other, None, one.steps), 8, GivenNoise())
         assert (changed.rows[:, 1] != column.rows[:, 1]).any() == changes
 
 
@@ -185,12 +186,33 @@ def test_columns_stand_side_by_side_and_the_shorter_waits():
     ]
     for column in columns:
         column.rows[-1, :, 32:, 32:] = 200
-    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, length=2))
+    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 9, length=2))
     assert [clip.shape for clip in clips] == [(2, 384, 256, 3), (1, 384, 256, 3)]
     frames = np.concatenate(clips)
     # The lower right quarter of each cell, which has no words.
     quarters = frames.reshape(3, 3, 128, 2, 128, 3)[:, :, 65:, :, 65:].mean((1, 2, 4, 5))
     assert quarters.tolist() == [[100, 150], [200, 150], [200, 200]]
+    cut = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 1))
+    np.testing.assert_array_equal(cut[0], frames[:1])
+
+
+def test_a_gif_of_the_model_stays_small(tmp_path):
+    """Noise costs more than anything that a model could show; an MP4 has all frames."""
+    parse = tool("export_video").parse
+    chosen = parse(["--logdir=x", "--out=a.GIF", "--what=openloop"])
+    random = np.random.default_rng(0)
+    column = model_videos.Column(
+        random.integers(0, 256, (500, 3, 64, 64, 3), np.uint8), np.arange(500)
+    )
+    labels = model_videos.open_loop_labels(50)
+    clips = model_videos.clips([column], labels, chosen.size, chosen.frames)
+    path = video_files.save_clips(tmp_path / "a.gif", clips, chosen.fps)
+    assert len(decoded(path)) == chosen.frames >= 50 and path.stat().st_size < 3e6
+    chosen = parse(["--logdir=x", "--out=a.gif", "--what=memory", "--frames=500", "--size=256"])
+    assert (chosen.size, chosen.frames) == (256, 500)
+    for words in (["--out=a.mp4", "--what=openloop"], ["--out=a.gif"]):
+        chosen = parse(["--logdir=x", *words])
+        assert chosen.size == 256 and chosen.frames > 1e6
 
 
 @pytest.mark.parametrize(
@@ -269,7 +291,7 @@ def test_a_seed_is_that_of_episodes_and_policy(run, tmp_path, monkeypatch):
         seen.append((trained.config.seed, spec.seed, spec.rotation_degrees))
         raise command.UsageError("enough")
 
-    monkeypatch.setattr(filming, "of_agent", of_agent)
+    monkeypatch.setattr(filming, "film_agent", of_agent)
     for words in ([], ["--seed=9", "--rotation=3"]):
         assert export(f"--logdir={run}", f"--out={tmp_path}/a.mp4", *words) == 2
     assert seen == [(0, 0, 0.0), (9, 9, 3.0)]

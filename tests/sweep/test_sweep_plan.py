@@ -7,7 +7,7 @@ import pytest
 from clion_tf.analysis.curves.method_names import describe
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, parse
-from clion_tf.sweep.sweep_plan import expand
+from clion_tf.sweep.sweep_plan import plan_runs
 
 CPU = "cpu"
 METHODS = [
@@ -17,7 +17,7 @@ METHODS = [
 
 
 def plan(tasks=("walker_walk",), methods=("clion",), seeds=(0,), flagfiles=(), options=()):
-    return expand("/sweeps/one", tasks, methods, seeds, flagfiles, options)
+    return plan_runs("/sweeps/one", tasks, methods, seeds, flagfiles, options)
 
 
 def test_every_combination_once_and_whole_seeds_first():

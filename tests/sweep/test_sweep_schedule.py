@@ -9,9 +9,9 @@ import pytest
 from clion_tf.sweep import progress_table, run_progress, schedule
 from clion_tf.sweep.attempt import Ended, Order
 from clion_tf.sweep.progress_table import Progress, duration, line, row, state, summary
-from clion_tf.sweep.run_progress import Standing
+from clion_tf.sweep.run_progress import RunStatus
 from clion_tf.sweep.schedule import Job, Schedule
-from clion_tf.sweep.sweep_plan import expand
+from clion_tf.sweep.sweep_plan import plan_runs
 
 
 class FakeCluster:
@@ -45,7 +45,8 @@ class FakeCluster:
 
 def jobs(count=1, steps=1000):
     options = [f"--steps={steps}"]
-    return [Job(run) for run in expand("/s", ["walker_walk"], ["clion"], range(count), [], options)]
+    runs = plan_runs("/s", ["walker_walk"], ["clion"], range(count), [], options)
+    return [Job(run) for run in runs]
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def play(monkeypatch, tmp_path):
             log = tmp_path / f"{number}.log"
             job.order = Order((str(number),), pathlib.Path("/s"), job.run.folder, log)
             names[job.run.folder] = str(number)
-        read = lambda folder: cluster.standing.get(names[folder], Standing())  # noqa: E731
+        read = lambda folder: cluster.standing.get(names[folder], RunStatus())  # noqa: E731
         monkeypatch.setattr(schedule, "run_progress", types.SimpleNamespace(read=read))
         show = lambda jobs: None  # noqa: E731
         Schedule(made, cluster, retries, show, stopping, lambda: cluster.now).run()
@@ -70,10 +71,10 @@ def play(monkeypatch, tmp_path):
 
 
 def failed(steps=0, code=1, line="broke"):
-    return Ended(code, line), Standing(steps)
+    return Ended(code, line), RunStatus(steps)
 
 
-DONE = Ended(0, "done"), Standing(1000)
+DONE = Ended(0, "done"), RunStatus(1000)
 
 
 def test_done_at_once_and_after_failures(play):
@@ -121,7 +122,7 @@ def test_what_is_done_already_is_not_made(play):
 def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
     looks = iter([False] * 2)
     made, cluster = play(
-        [[(Ended(143, "saved"), Standing(300))], [], [failed()]],
+        [[(Ended(143, "saved"), RunStatus(300))], [], [failed()]],
         stopping=lambda: next(looks, True),
     )
     assert [job.state for job in made] == ["stopped"] * 3
@@ -152,8 +153,8 @@ def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
             return DONE[0]
 
     cluster = Slow([])
-    monkeypatch.setattr(run_progress, "read", lambda folder: Standing(int(cluster.now)))
-    show = lambda made: seen.append((job.state, job.node, job.standing.steps))  # noqa: E731
+    monkeypatch.setattr(run_progress, "read", lambda folder: RunStatus(int(cluster.now)))
+    show = lambda made: seen.append((job.state, job.node, job.status.steps))  # noqa: E731
     Schedule([job], cluster, 3, show, lambda: False, lambda: cluster.now).run()
     assert seen == [
         ("waiting", "", 0), ("running", "new/2", 20), ("running", "new/2", 30), ("done", "", 40),
@@ -173,8 +174,8 @@ def test_state(state, retries, shown):
 def running():
     going, waiting, over = jobs(3, steps=100_000)
     going.state, going.node = schedule.RUNNING, "host/1"
-    going.standing = Standing(28_000, 51.26, 80.04, 10.0)
-    over.state, over.standing = schedule.DONE, Standing(100_000, 1.0, 900.04, 9.0)
+    going.status = RunStatus(28_000, 51.26, 80.04, 10.0)
+    over.state, over.status = schedule.DONE, RunStatus(100_000, 1.0, 900.04, 9.0)
     return [going, waiting, over]
 
 

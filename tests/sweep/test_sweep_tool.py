@@ -11,7 +11,7 @@ from tool_modules import tool as module
 from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.sweep import run_progress
-from clion_tf.sweep.run_progress import Standing
+from clion_tf.sweep.run_progress import RunStatus
 
 sweep = module("sweep")
 
@@ -34,9 +34,9 @@ def counters(folder, **given):
 
 def test_where_a_run_stands(tmp_path):
     config = options("cpu", logdir=tmp_path / "run", steps=2000)
-    assert run_progress.read(tmp_path / "run") == Standing() and not run_progress.finished(config)
+    assert run_progress.read(tmp_path / "run") == RunStatus() and not run_progress.finished(config)
     folder = make_run(tmp_path / "run", {1000: 5.0}, {1000: 3.0, 2000: 4.0}, config)
-    assert run_progress.read(folder) == Standing(2000, 4.0, 5.0, None)
+    assert run_progress.read(folder) == RunStatus(2000, 4.0, 5.0, None)
     assert not run_progress.finished(config)
     counters(folder, steps=2000, updates=7, evaluated_at=1000)
     assert not run_progress.finished(config)  # The evaluation at the end is missing.
@@ -135,7 +135,7 @@ def test_seeds():
 
 
 def test_an_unknown_task(tmp_path, tool):
-    from clion_tf.sweep.sweep_checks import check_tasks
+    from clion_tf.sweep.sweep_plan import check_tasks
 
     code, _, err = tool(f"--logdir={tmp_path}/new", "--tasks=no_module:maze", "--methods=clion",
                         tasks=check_tasks)  # fmt: skip

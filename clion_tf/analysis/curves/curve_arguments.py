@@ -12,22 +12,13 @@ from clion_tf.command import UsageError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds --logdirs, --curves, --label and --metric."""
-    parser.add_argument(
-        "--logdirs", nargs="+", default=[], metavar="DIR", help="runs, folders of runs, or globs"
-    )
-    parser.add_argument(
-        "--curves", nargs="+", default=[], metavar="FILE", help="curve files (.json) of others"
-    )
-    parser.add_argument(
-        "--label",
-        action="append",
-        default=[],
-        metavar="DIR=NAME",
-        help="what to call the method of runs there; DIR=TASK/NAME/SEED for a run of the original",
-    )
-    parser.add_argument(
-        "--metric", choices=METRICS, default="test", help="returns of evaluations, or of training"
-    )
+    add = parser.add_argument
+    add("--logdirs", nargs="+", default=[], metavar="DIR", help="runs, folders of runs, or globs")
+    add("--curves", nargs="+", default=[], metavar="FILE", help="curve files (.json) of others")
+    text = "what to call the method of runs there; DIR=TASK/NAME/SEED for a run of the original"
+    add("--label", action="append", default=[], metavar="DIR=NAME", help=text)
+    text = "returns of evaluations, or of training"
+    add("--metric", choices=METRICS, default="test", help=text)
 
 
 def read(options: argparse.Namespace, metric: str | None = None) -> list[Curve]:
@@ -59,7 +50,7 @@ def parse_label(text: str) -> tuple[str, str]:
 def warnings(curves: Iterable[Curve]) -> list[str]:
     """What someone who looks at averages of these curves should be told, a line each."""
     curves = list(curves)
-    lines = series.doubts(curves)
+    lines = series.repeated_seeds(curves)
     different = series.setups(curves)
     if len(different) > 1:
         lines.append(f"runs differ in more than the method: {'; '.join(different)}")

@@ -44,6 +44,9 @@ class Label:
     seed: str | None = None
 
 
+Labels = Mapping[str, Label]  # By the real path of a folder, for all below it.
+
+
 def find(
     patterns: Iterable[str | os.PathLike],
     metric: str = "test",
@@ -63,12 +66,12 @@ def find(
       UsageError: if a pattern names nothing, or nothing holds a curve.
       UsageError, LogdirError, OSError: if the only run or file cannot be read.
     """
-    labels = {os.path.realpath(key): parse_label(name) for key, name in (labels or {}).items()}
+    named = parse_labels(labels or {})
     patterns = list(patterns)
-    paths = list(expand(patterns))
+    paths = list(paths_of_runs(patterns))
     found = [
         curve
-        for curves in each(paths, lambda path: _curves_at(path, metric, _label(path, labels)))
+        for curves in read_each(paths, lambda path: curves_at(path, metric, label_of(path, named)))
         for curve in curves
     ]
     if not found:
@@ -76,7 +79,7 @@ def find(
     return found
 
 
-def each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
+def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
     """What `read` makes of each run or file; one that cannot be read is left out with a warning.
 
     Raises:
@@ -94,6 +97,11 @@ def each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
     for problem in problems:
         _log.warning("left out: %s", problem)
     return found
+
+
+def parse_labels(labels: Mapping[str, str]) -> Labels:
+    """Of {folder: "NAME" or "TASK/NAME/SEED"}."""
+    return {os.path.realpath(folder): parse_label(name) for folder, name in labels.items()}
 
 
 def parse_label(text: str) -> Label:
@@ -159,13 +167,14 @@ def _folder_names(folder: pathlib.Path, label: Label | None) -> Label:
     return Label(label.method if label else method, plain_task(task), seed)
 
 
-def _label(path: pathlib.Path, labels: Mapping[str, Label]) -> Label | None:
+def label_of(path: pathlib.Path, labels: Labels) -> Label | None:
     """That of the folder itself or of the nearest one above."""
     real = pathlib.Path(os.path.realpath(path))
     return next((labels[str(p)] for p in (real, *real.parents) if str(p) in labels), None)
 
 
-def _curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Curve]:
+def curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Curve]:
+    """Of a run or a file, those that have returns of the metric; one without is warned about."""
     if path.suffix == ".json":
         found = curve_files.load(path, metric)
         if label:
@@ -178,7 +187,7 @@ def _curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Cur
     return [curve for curve in found if curve.xs.size]
 
 
-def expand(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
+def paths_of_runs(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
     """Runs and curve files that the patterns name, each once.
 
     Raises:

@@ -3,11 +3,13 @@
 Runs of one name and one setup may be averaged, others not.
 """
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clion_tf.config import FIELDS, Config, different
+from clion_tf import presets
+from clion_tf.config import FIELDS, Config, different, parse
 
 CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
@@ -49,32 +51,9 @@ JUDGING = ("eval_action", "eval_noise", "replay_capacity", "envs")
 # Named elsewhere: by the task, the seed, and the panel that a curve is drawn in.
 ELSEWHERE = ("task", "seed", "rotation_degrees", "test_rotation_degrees")
 
-# Sizes that have a name: flags/cpu.flags and flags/debug.flags.
-SIZES: dict[str, dict[str, Any]] = {
-    "cpu": {
-        "batch_size": 16, "batch_length": 32, "cnn_depth": 16, "num_units": 200,
-        "evaluator_units": 200,
-    },
-    "debug": {
-        "time_limit": 500, "action_repeat": 4, "prefill": 2000, "train_every": 500,
-        "train_steps": 5, "pretrain": 5, "batch_size": 4, "batch_length": 10, "horizon": 5,
-        "deter_size": 20, "stoch_size": 8, "hidden_size": 20, "num_units": 32, "cnn_depth": 4,
-        "evaluator_units": 32,
-    },
-}  # fmt: skip
-
-
-# What flags/drq.flags sets besides, and flags/drq_cpu.flags after it.
-DRQ_OPTIONS = {
-    "agent": "drq", "batch_size": 512, "prefill": 2000, "pretrain": 0, "train_steps": 500,
-    "expl_amount": 0.0, "eval_action": "mean", "replay_capacity": 200_000,
-}  # fmt: skip
-DRQ_SIZES = {
-    "": DRQ_OPTIONS,
-    "cpu": {
-        **DRQ_OPTIONS, "batch_size": 64, "train_steps": 250, "drq_filters": 16, "drq_units": 256,
-    },
-}  # fmt: skip
+# Presets that are names of sizes, of CLION's and of DrQ's; "" is the paper's.
+SIZES = {"": (), "cpu": ("cpu",), "debug": ("debug",)}
+DRQ_SIZES = {"": ("drq",), "cpu": ("drq", "drq_cpu")}
 # Of all agents' options those that it reads.
 DRQ_READS = (
     "agent", "stack_rotation", "rotation_fill", "rotation_per", "blank_frames",
@@ -94,8 +73,8 @@ def describe(config: Config) -> tuple[str, str]:
     """
     differs = _relevant(config)
     if config.agent == "drq":
-        return _of_drq(differs)
-    sizes, rest = _nearest_sizes(config, differs)
+        return _of_drq(config, differs)
+    sizes, rest = _nearest_sizes(SIZES, config, differs)
     method = {name: rest.pop(name) for name in METHOD_OPTIONS if name in rest}
     constrained = {config.beta1 > 0, config.beta2 > 0}
     key = (config.beta1 > 0, config.augmentations > 0, config.evaluator)
@@ -112,18 +91,12 @@ def describe(config: Config) -> tuple[str, str]:
     return _bracket(name, method), _join(sizes, rest)
 
 
-def _of_drq(differs: Mapping[str, Any]) -> tuple[str, str]:
+def _of_drq(config: Config, differs: Mapping[str, Any]) -> tuple[str, str]:
     """The same for DrQ, which reads fewer options."""
     differs = {k: v for k, v in differs.items() if k in DRQ_READS or k.startswith("drq_")}
-    found: dict[str, dict[str, Any]] = {}
-    for name, sizes in DRQ_SIZES.items():
-        rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
-        rest |= {k: FIELDS[k].default for k in sizes if k not in differs}
-        found[name] = rest
-    best = min(found, key=lambda name: len(found[name]))
-    rest = found[best]
+    sizes, rest = _nearest_sizes(DRQ_SIZES, config, differs)
     method = {"stack_rotation": rest.pop("stack_rotation")} if "stack_rotation" in rest else {}
-    return _bracket(DRQ, method), _join(best, rest)
+    return _bracket(DRQ, method), _join(sizes, rest)
 
 
 def _relevant(config: Config) -> dict[str, Any]:
@@ -155,10 +128,13 @@ def _relevant(config: Config) -> dict[str, Any]:
     }
 
 
-def _nearest_sizes(config: Config, differs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The named sizes that leave the fewest options to name, "" for the paper's, and those."""
-    options = {"": dict(differs)}
-    for name, sizes in SIZES.items():
+def _nearest_sizes(
+    named: Mapping[str, Sequence[str]], config: Config, differs: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The named sizes that leave the fewest options to name, and those."""
+    options = {}
+    for name, files in named.items():
+        sizes = _options_of(*files)
         rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
         rest |= {
             k: getattr(config, k)
@@ -170,8 +146,14 @@ def _nearest_sizes(config: Config, differs: Mapping[str, Any]) -> tuple[str, dic
     return best, options[best]
 
 
+@functools.cache
+def _options_of(*files: str) -> dict[str, Any]:
+    """What presets set that has an effect."""
+    return _relevant(parse([f"--flagfile={presets.FOLDER / name}.flags" for name in files]))
+
+
 def _batch_size(sizes: str) -> int:
-    return SIZES.get(sizes, {}).get("batch_size", Config().batch_size)
+    return _options_of(*SIZES[sizes]).get("batch_size", Config().batch_size)
 
 
 def _bracket(name: str, options: Mapping[str, Any]) -> str:

@@ -20,9 +20,10 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clion_tf.analysis.curves.curve import OURS
-from clion_tf.analysis.curves.return_statistics import Summary, summary
-from clion_tf.analysis.curves.series import rank
+import numpy as np
+
+from clion_tf.analysis.curves.curve import OURS, Curve
+from clion_tf.analysis.curves.series import Series, rank
 from clion_tf.command import UsageError
 
 _log = logging.getLogger(__name__)
@@ -95,31 +96,13 @@ class Panel:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Line:
-    """Trainings that differ in their seed only.
+class NoiseCurve(Curve):
+    """Mean returns of one training (ys) against the amount of one kind of noise (xs).
 
-    Attributes:
-      label: what tells it from the other lines.
-      method, setup, rotation: of the trainings.
-      amounts: of the noise, rising: those at which all seeds were evaluated.
-      means: of each seed's returns, [seeds][amounts].
-      episodes: how many a mean is of, smallest and largest.
+    episodes: how many a mean is of, smallest and largest.
     """
 
-    label: str
-    method: str
-    setup: str
-    rotation: float
-    amounts: tuple[float, ...]
-    means: tuple[tuple[float, ...], ...]
-    episodes: tuple[int, int]
-    kind: str = OURS
-    published: bool = False
-
-    @property
-    def summaries(self) -> list[Summary]:
-        """Over seeds, at each amount: one training's episodes say nothing of other trainings."""
-        return [summary(column) for column in zip(*self.means, strict=True)]
+    episodes: tuple[int, int] = (0, 0)
 
 
 def load(path: str | pathlib.Path) -> Evaluation:
@@ -191,25 +174,28 @@ def inside(folder: pathlib.Path) -> list[Evaluation]:
     return found
 
 
-def panels(evaluations: Iterable[Evaluation]) -> dict[Panel, list[Line]]:
-    """Lines by panel: panels by task and kind of noise, lines in the paper's order of methods.
+def panels(evaluations: Iterable[Evaluation]) -> dict[Panel, list[Series]]:
+    """Series of `NoiseCurve` by panel: panels by task and kind of noise, series by the method.
+
+    A series has trainings that differ in their seed only, at the amounts that all of them have.
 
     Raises:
       UsageError: if a training is there twice, or nothing was evaluated at two amounts.
     """
     groups: dict[Panel, dict[tuple, list[Evaluation]]] = collections.defaultdict(dict)
-    evaluations = list(evaluations)
     for one in evaluations:
         for panel in _panels_of(one):
             groups[panel].setdefault(_key(one), []).append(one)
     labels = _labels({key for found in groups.values() for key in found})
-    lines = {
-        panel: sorted((_line(panel, labels[key], found) for key, found in keyed.items()), key=rank)
-        for panel, keyed in groups.items()
-    }
-    lines = {panel: [line for line in found if line.amounts] for panel, found in lines.items()}
-    order = sorted(lines, key=lambda p: (p.task, p.first, list(KINDS).index(p.kind), p.unit))
-    shown = {panel: lines[panel] for panel in order if lines[panel]}
+    shown = {}
+    for panel in sorted(groups, key=lambda p: (p.task, p.first, list(KINDS).index(p.kind), p.unit)):
+        found = [
+            Series(labels[key], method, OURS, setup, _curves(panel, labels[key], trainings))
+            for key, trainings in groups[panel].items()
+            for method, setup in [key[:2]]
+        ]
+        if found := [series for series in found if series.curves]:
+            shown[panel] = sorted(found, key=rank)
     if not shown:
         raise UsageError("no kind of noise was evaluated at two amounts or more")
     return shown
@@ -255,8 +241,8 @@ def _labels(keys: Iterable[tuple]) -> dict[tuple, str]:
     return labels
 
 
-def _line(panel: Panel, label: str, found: Sequence[Evaluation]) -> Line:
-    """Of the amounts that all have: means over other seeds at each amount would be no line."""
+def _curves(panel: Panel, label: str, found: Sequence[Evaluation]) -> tuple[NoiseCurve, ...]:
+    """At the amounts that all have: means over other seeds at each amount would be no line."""
     seeds: dict[str, Evaluation] = {}
     for one in found:
         if seeds.setdefault(one.seed, one) is not one:
@@ -264,19 +250,26 @@ def _line(panel: Panel, label: str, found: Sequence[Evaluation]) -> Line:
                 f"{seeds[one.seed].source} and {one.source} are of one training ({label}, "
                 f"seed {one.seed}); give one of them"
             )
-    points = [_points(one, panel.kind) for one in seeds.values()]
+    points = [_points(one, panel.kind) for one in found]
     amounts = sorted(set.intersection(*map(set, points)))
-    dropped = sorted(set().union(*points) - set(amounts))
-    if dropped:
+    if dropped := sorted(set().union(*points) - set(amounts)):
         listed = ", ".join(f"{amount:g}" for amount in dropped)
         _log.warning(
             "%s, %s, %s: left out, as not all seeds have it: %s",
             panel.title, label, KINDS[panel.kind], listed,
         )  # fmt: skip
     if len(amounts) < 2:
-        amounts = []
-    means = tuple(tuple(sum(p[a]) / len(p[a]) for a in amounts) for p in points)
-    counts = [len(p[a]) for p in points for a in amounts] or [0]
-    method, setup, rotation, *_ = _key(found[0])
-    episodes = min(counts), max(counts)
-    return Line(label, method, setup, rotation, tuple(amounts), means, episodes)
+        return ()
+    return tuple(
+        _curve(one, amounts, [p[a] for a in amounts]) for one, p in zip(found, points, strict=True)
+    )
+
+
+def _curve(
+    one: Evaluation, amounts: Sequence[float], returns: Sequence[Sequence[float]]
+) -> NoiseCurve:
+    counts = [len(each) for each in returns]
+    return NoiseCurve(
+        one.task, one.method, one.seed, np.array(amounts), np.array([*map(np.mean, returns)]),
+        one.source, setup=one.setup, rotation=one.rotation, episodes=(min(counts), max(counts)),
+    )  # fmt: skip

@@ -7,9 +7,10 @@ Edge of the Statistical Precipice"), which is not a dependency.
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from scipy import special
+import scipy  # Its parts load when they are used.
 
 LEVEL = 0.95  # Confidence of all intervals.
 
@@ -43,26 +44,25 @@ def summary(values: Sequence[float]) -> Summary:
     if count == 1:
         return Summary(1, mean, None, None, None)
     std = float(values.std(ddof=1))
-    half = float(special.stdtrit(count - 1, (1 + LEVEL) / 2)) * std / math.sqrt(count)
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, count - 1)) * std / math.sqrt(count)
     return Summary(count, mean, std, mean - half, mean + half)
 
 
-def interquartile_mean(values: Sequence[float] | np.ndarray) -> float:
-    """Mean of the middle half of all values, of any shape; a quarter goes on each side.
+def interquartile_mean(values: Sequence[float] | np.ndarray, axis: int | None = None) -> Any:
+    """Mean of the middle half of all values, or of those along an axis; a quarter off each side.
 
     The number cut on each side is rounded down, so up to three values give the plain mean.
 
     Raises:
       ValueError: for no values, or values that are not finite.
     """
-    values = np.sort(_finite(values))
-    cut = len(values) // 4
-    return float(values[cut : len(values) - cut].mean())
+    _finite(values)
+    return scipy.stats.trim_mean(values, 0.25, axis)
 
 
 def bootstrap_interval(
     scores: Sequence[Sequence[float]] | np.ndarray,
-    statistic: Callable[[np.ndarray], float] = interquartile_mean,
+    statistic: Callable[..., Any] = interquartile_mean,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> tuple[float, float] | None:
@@ -73,7 +73,7 @@ def bootstrap_interval(
 
     Args:
       scores: one sequence of runs' scores for each task; their lengths may differ.
-      statistic: a function of all scores, float64 [runs of all tasks].
+      statistic: a function of all scores, float64 [..., runs of all tasks], and the axis -1.
 
     Returns:
       (low, high); None if a task has one run only, as resampling it would show no spread.
@@ -86,12 +86,15 @@ def bootstrap_interval(
         raise ValueError("no scores")
     if min(map(len, tasks)) < 2:
         return None
-    random = np.random.default_rng(seed)
-    drawn = [task[random.integers(len(task), size=(resamples, len(task)))] for task in tasks]
-    values = [statistic(row) for row in np.concatenate(drawn, axis=1)]
-    tail = 50 * (1 - LEVEL)
-    low, high = np.percentile(values, [tail, 100 - tail])
-    return float(low), float(high)
+
+    def of_all(*drawn: np.ndarray, axis: int) -> np.ndarray:
+        return statistic(np.concatenate(drawn, axis=-1), axis=-1)
+
+    found = scipy.stats.bootstrap(
+        tasks, of_all, n_resamples=resamples, vectorized=True, confidence_level=LEVEL,
+        method="percentile", rng=np.random.default_rng(seed),
+    )  # fmt: skip
+    return tuple(map(float, found.confidence_interval))
 
 
 def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from clion_tf.analysis.curves.curve import PUBLISHED, Curve
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, Experiment
-from clion_tf.analysis.curves.scores import Cell, Score, means_between, scores_at
-from clion_tf.analysis.curves.series import Panel, Series, doubts, panels, setups
+from clion_tf.analysis.curves.scores import Cell, Score, mean_between, scores_of
+from clion_tf.analysis.curves.series import Panel, Series, panels, repeated_seeds, setups
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -122,10 +123,10 @@ def _experiment(
                 series = [s for s in found.get(task, []) if s.label == label]
                 paper = experiment.score(task, method, step)
                 where = Panel(task, rotation, rotation)
-                scores = scores_at(series, step, score)
-                column.append(Cell(where, label, method, setup, step, scores, paper, score.window))
+                scores = scores_of(series, functools.partial(score.of, step=step))
+                column.append(Cell(where, label, setup, step, scores, score.window, paper))
             together = sum((cell.scores for cell in column), ())
-            column.append(Cell(None, label, method, setup, step, together, window=score.window))
+            column.append(Cell(None, label, setup, step, together, score.window))
             names.append(f"{label} {short(step)}")
             columns.append([_ours(cell) for cell in column])
             cells += column
@@ -140,7 +141,16 @@ def _experiment(
 
 
 def _plain(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Table:
-    cells = list(_plain_cells(curves, steps, score))
+    cells = [
+        Cell(
+            panel, one.label, one.setup, step,
+            scores_of([one], functools.partial(score.of, step=step)), score.window,
+            None if one.published else _printed(panel, one.method, step),
+        )
+        for panel, found in panels(curves).items()
+        for one in found
+        for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]
+    ]  # fmt: skip
     header = ("task", "method", "steps", "seeds", "mean ± std", "95 % interval of the mean")
     header += ("interquartile mean", "paper")
     lines = tuple(
@@ -151,18 +161,6 @@ def _plain(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Ta
         for cell in cells
     )  # fmt: skip
     return Table("Scores", header, lines, _notes(curves, score, 0), tuple(cells))
-
-
-def _plain_cells(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Iterator[Cell]:
-    for panel, found in panels(curves).items():
-        for series in found:
-            for step in steps or [int(min(curve.xs[-1] for curve in series.curves))]:
-                scores = scores_at([series], step, score)
-                yield Cell(
-                    panel, series.label, series.method, series.setup, step, scores,
-                    None if series.published else _printed(panel, series.method, step),
-                    score.window,
-                )  # fmt: skip
 
 
 def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> Table:
@@ -176,19 +174,17 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> T
     for panel, found in panels(curves).items():
         for one in found:
             row = [
-                Cell(
-                    panel, one.label, one.method, one.setup, end,
-                    means_between([one], begin, end), window=end - begin,
-                )
+                Cell(panel, one.label, one.setup, end, scores_of([one], mean), end - begin)
                 for begin, end in [*periods, (first, last)]
-            ]  # fmt: skip
+                for mean in [functools.partial(mean_between, begin=begin, end=end)]
+            ]
             means = (MISSING if c.summary is None else f"{c.summary.mean:.0f}" for c in row[:-1])
             lines.append((panel.title, one.label, *means, _ours(row[-1])))
             cells += row
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
-        *doubts(curves),
+        *repeated_seeds(curves),
     )
     return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
@@ -251,7 +247,7 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
-    return (*notes, *doubts(curves))
+    return (*notes, *repeated_seeds(curves))
 
 
 def _csv_row(cell: Cell) -> list:

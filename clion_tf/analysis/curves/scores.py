@@ -1,4 +1,4 @@
-"""Scores of runs at given environment steps.
+"""Scores of runs at given environment steps, or over a period.
 
 The score of a run at a step is its last evaluation in (step - window, step], as the paper's
 "performance at 105K steps" reads; or, to smooth single evaluations, the mean of those in that span.
@@ -6,7 +6,7 @@ A run without an evaluation there has no score: nothing is interpolated or carri
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -36,13 +36,23 @@ class Score:
 
     def of(self, curve: Curve, step: float) -> float | None:
         """The score, None if there is none."""
-        inside = (curve.xs > step - self.window) & (curve.xs <= step)
-        ys = curve.ys[inside]
+        ys = curve.ys[(curve.xs > step - self.window) & (curve.xs <= step)]
         # A run that ended long before would be judged by what it was then.
         reached = curve.xs[-1] > step - min(self.window, WINDOW)
         if not ys.size or not reached:
             return None
         return float(ys.mean() if self.mean else ys[-1])
+
+
+def mean_between(curve: Curve, begin: float, end: float) -> float | None:
+    """Mean return in (begin, end].
+
+    None of a run that ended before, so that its next return would still have been inside.
+    """
+    ys = curve.ys[(curve.xs > begin) & (curve.xs <= end)]
+    last, gap = curve.xs[-1], np.diff(curve.xs).max(initial=0)
+    unfinished = last < end and last + gap <= end
+    return None if unfinished or not ys.size else float(ys.mean())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,21 +61,20 @@ class Cell:
 
     Attributes:
       panel: None for several tasks.
-      label, method, setup: of the series.
+      label, setup: of the series.
       step: environment steps.
       scores: one tuple of runs' scores for each task that has any.
-      paper: (mean, std) as printed, None where nothing is.
       window: of the score, environment steps.
+      paper: (mean, std) as printed, None where nothing is.
     """
 
     panel: Panel | None
     label: str
-    method: str
     setup: str
     step: int
     scores: tuple[tuple[float, ...], ...]
+    window: int
     paper: tuple[float, float] | None = None
-    window: int = WINDOW
 
     @property
     def all(self) -> tuple[float, ...]:
@@ -85,26 +94,10 @@ class Cell:
         return interquartile_mean(self.all), bootstrap_interval(self.scores)
 
 
-def scores_at(series: Iterable[Series], step: int, score: Score) -> tuple[tuple[float, ...], ...]:
+def scores_of(
+    series: Iterable[Series], score: Callable[[Curve], float | None]
+) -> tuple[tuple[float, ...], ...]:
     """Scores of one task's runs, as `Cell.scores`: one tuple, or none where no run has a score."""
-    return _without_missing(score.of(curve, step) for one in series for curve in one.curves)
-
-
-def means_between(series: Iterable[Series], begin: int, end: int) -> tuple[tuple[float, ...], ...]:
-    """Mean returns of one task's runs in (begin, end], as `Cell.scores`.
-
-    A run that ended before, so that its next return would still have been inside, has none.
-    """
-    return _without_missing(_mean(c, begin, end) for one in series for c in one.curves)
-
-
-def _mean(curve: Curve, begin: int, end: int) -> float | None:
-    ys = curve.ys[(curve.xs > begin) & (curve.xs <= end)]
-    last, gap = curve.xs[-1], np.diff(curve.xs).max(initial=0)
-    unfinished = last < end and last + gap <= end
-    return None if unfinished or not ys.size else float(ys.mean())
-
-
-def _without_missing(values: Iterable[float | None]) -> tuple[tuple[float, ...], ...]:
-    scores = tuple(value for value in values if value is not None)
+    found = (score(curve) for one in series for curve in one.curves)
+    scores = tuple(value for value in found if value is not None)
     return (scores,) if scores else ()

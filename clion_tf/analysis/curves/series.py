@@ -23,6 +23,8 @@ class Panel:
     rotation: float
     test_rotation: float
 
+    xlabel = "environment steps"
+
     @property
     def title(self) -> str:
         """The task, and the rotation where there is one."""
@@ -86,7 +88,7 @@ def rank(series: Series) -> tuple:
     return series.published, known, series.method, series.kind, series.setup
 
 
-def doubts(curves: Iterable[Curve]) -> list[str]:
+def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
     """What a reader of averages should know: seeds that count more than once."""
     lines = []
     for panel, found in panels(curves).items():
@@ -113,7 +115,7 @@ def smoothed(curve: Curve, steps: float) -> Curve:
     return dataclasses.replace(curve, ys=(total[end] - total[start]) / (end - start))
 
 
-def until(curves: Iterable[Curve], steps: float) -> list[Curve]:
+def cut_at(curves: Iterable[Curve], steps: float) -> list[Curve]:
     """The curves up to these environment steps; those that begin later are left out.
 
     Published curves keep one point more, so that a line between their rare points is not lost.

@@ -6,7 +6,6 @@ What the numbers are: `learning.evaluator_diagnostics`, whose parts they have as
 
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,19 @@ import numpy as np
 from clion_tf.logdir.run_folder import RunFolder
 
 QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
+NUMBER, LIST = "number", "list"
+OVER_STEPS = {"mean": LIST, "quantiles": dict.fromkeys(QUANTILES, LIST), "score?": LIST}
+OF_KIND = {"mean": NUMBER, "share": LIST, "by_age": LIST}
+# What a file holds, by part; "?": may be missing.
+PARTS = {
+    "weights": {
+        "original": OVER_STEPS, "augmented?": OVER_STEPS, "effective_sample_size": NUMBER,
+        "largest": NUMBER, "augmented_share": NUMBER, "augmented_share_by_step?": LIST,
+        "first_step?": NUMBER,
+    },
+    "scores": {"bins": LIST, "real": OF_KIND, "fake": OF_KIND},
+    "decoding": {"sigma": LIST, "error": LIST},
+}  # fmt: skip
 
 
 class DamageError(ValueError):
@@ -34,10 +46,10 @@ def newest(logdir: pathlib.Path) -> tuple[int, dict[str, Any], list[str]] | None
             damage.append(str(error))
             continue
         found = {}
-        for part, check in PARTS.items():
+        for part in PARTS:
             try:
                 if entry.get(part) is not None:
-                    found[part] = check(entry[part])
+                    found[part] = _part(entry, part)
             except DamageError as error:
                 damage.append(f"{path.name}: {part}: {error}")
         return entry["steps"], found, damage
@@ -50,9 +62,7 @@ def augmented_shares(logdir: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     for path in RunFolder(logdir).diagnostics_files():
         try:
             entry = _read(path)
-            pairs.append(
-                (entry["steps"], _number(_weights(entry.get("weights")), "augmented_share"))
-            )
+            pairs.append((entry["steps"], _part(entry, "weights")["augmented_share"]))
         except DamageError:
             continue  # `newest` names what matters.
     xs, ys = np.array(pairs, np.float64).reshape(-1, 2).T
@@ -69,84 +79,52 @@ def _read(path: pathlib.Path) -> dict:
     return entry
 
 
-def _weights(value: Any) -> dict[str, Any]:
-    entry = _object(value)
-    found: dict[str, Any] = {
-        name: _over_steps(entry[name])
-        for name in ("original", "augmented")
-        if entry.get(name) is not None
-    }
-    if "original" not in found:
-        raise DamageError("no original trajectories")
-    if len({one["mean"].shape for one in found.values()}) > 1:
-        raise DamageError("original and augmented differ in length")
-    names = ("effective_sample_size", "largest", "augmented_share")
-    found |= {name: _number(entry, name) for name in names}
-    # Diagnostics of earlier versions began at step 1 and had no shares by step.
-    found["first_step"] = _number(entry, "first_step") if "first_step" in entry else 1.0
-    if "augmented" in found and "augmented_share_by_step" in entry:
-        steps = found["original"]["mean"].size
-        found["share_by_step"] = _array(entry["augmented_share_by_step"], steps)
+def _part(entry: dict, part: str) -> dict[str, Any]:
+    """A part as `PARTS` has it, its lists as long as each other."""
+    found = _parsed(entry.get(part), PARTS[part], part)
+    if part == "weights":
+        # Diagnostics of earlier versions began at step 1 and had no shares by step.
+        found = {"first_step": 1.0, **found}
+        _check_sizes(found, found["original"]["mean"].size)
+    elif part == "scores":
+        for name in ("real", "fake"):
+            _check_sizes(found[name]["share"], found["bins"].size - 1)
+            _check_sizes(found[name]["by_age"], found["real"]["by_age"].size)
+    else:
+        _check_sizes(found, found["sigma"].size)
     return found
 
 
-def _over_steps(value: Any) -> dict[str, Any]:
-    entry = _object(value)
-    quantiles = _object(entry.get("quantiles"))
-    mean = _array(entry.get("mean"))
-    found = {name: _array(quantiles.get(name), mean.size) for name in QUANTILES}
-    result = {"mean": mean, "quantiles": found}
-    if "score" in entry:
-        result["score"] = _array(entry["score"], mean.size)
-    return result
-
-
-def _scores(value: Any) -> dict[str, Any]:
-    entry = _object(value)
-    bins = _array(entry.get("bins"))
-    found: dict[str, Any] = {"bins": bins}
-    for name in ("real", "fake"):
-        one = _object(entry.get(name))
-        found[name] = {
-            "mean": _number(one, "mean"),
-            "share": _array(one.get("share"), bins.size - 1),
-            "by_age": _array(one.get("by_age")),
-        }
-    if found["real"]["by_age"].size != found["fake"]["by_age"].size:
-        raise DamageError("real and fake differ in length")
-    return found
-
-
-def _decoding(value: Any) -> dict[str, Any]:
-    entry = _object(value)
-    sigma = _array(entry.get("sigma"))
-    return {"sigma": sigma, "error": _array(entry.get("error"), sigma.size)}
-
-
-def _object(value: Any) -> Mapping[str, Any]:
+def _parsed(value: Any, form: Any, name: str) -> Any:
+    """Objects as dicts, lists as float64 [N], null as NaN."""
+    if form == LIST:
+        return _array(value)
+    if form == NUMBER:
+        if isinstance(value, bool) or not isinstance(value, int | float | None):
+            raise DamageError(f"{name} is no number")
+        return float("nan") if value is None else float(value)
     if not isinstance(value, dict):
-        raise DamageError("not an object")
-    return value
+        raise DamageError(f"no {name}" if value is None else "not an object")
+    return {
+        key.removesuffix("?"): _parsed(value.get(key.removesuffix("?")), inner, key)
+        for key, inner in form.items()
+        if not key.endswith("?") or value.get(key[:-1]) is not None
+    }
 
 
-def _array(value: Any, size: int | None = None) -> np.ndarray:
-    """float64 [size], [1 or more] without a size; NaN for null."""
-    if not isinstance(value, Sequence) or isinstance(value, str) or not len(value):
-        raise DamageError("not a list of numbers")
+def _array(value: Any) -> np.ndarray:
     try:
         array = np.array(value, np.float64)
     except (TypeError, ValueError) as error:
         raise DamageError("not a list of numbers") from error
-    if array.ndim != 1 or (size is not None and array.size != size):
-        raise DamageError(f"a list of shape {list(array.shape)}, not [{size or 'N'}]")
+    if array.ndim != 1 or not array.size:
+        raise DamageError("not a list of numbers")
     return np.where(np.isfinite(array), array, np.nan)
 
 
-def _number(entry: Mapping[str, Any], name: str) -> float:
-    value = entry.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float | None):
-        raise DamageError(f"{name} is no number")
-    return float("nan") if value is None else float(value)
-
-
-PARTS = {"weights": _weights, "scores": _scores, "decoding": _decoding}
+def _check_sizes(found: Any, size: int) -> None:
+    if isinstance(found, dict):
+        for inner in found.values():
+            _check_sizes(inner, size)
+    elif isinstance(found, np.ndarray) and found.size != size:
+        raise DamageError(f"a list of shape [{found.size}], not [{size}]")

@@ -17,7 +17,7 @@ from clion_tf.analysis.curves import (
 )
 from clion_tf.analysis.curves.learning_curves import METRICS
 from clion_tf.analysis.report import run_section
-from clion_tf.analysis.report.report_sources import Found, FoundRun
+from clion_tf.analysis.report.report_sources import ReportedRun, Sources
 from clion_tf.analysis.report.small_figures import Picture, png
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
@@ -29,7 +29,7 @@ METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
 
 
 def build(
-    found: Found,
+    found: Sources,
     title: str,
     metric: str = "test",
     media: str = "all",
@@ -69,13 +69,13 @@ def build(
     )
 
 
-def _with_media(runs: Sequence[FoundRun], media: str) -> list[FoundRun]:
+def _with_media(runs: Sequence[ReportedRun], media: str) -> list[ReportedRun]:
     if media == "one":
         return list({run.key: run for run in reversed(runs)}.values())
     return list(runs) if media == "all" else []
 
 
-def _curve_figures(found: Found, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
+def _curve_figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
     """([(title, panels in a row, figure)], what to know about them); none without returns."""
     figures, notes = [], []
     for one in sorted(METRICS, key=lambda name: name != metric):
@@ -94,7 +94,7 @@ def _curve_figures(found: Found, metric: str) -> tuple[list[tuple[str, int, Pict
     return figures, notes
 
 
-def _robustness(found: Found) -> tuple[list[tuple[int, Picture]], list[str]]:
+def _robustness(found: Sources) -> tuple[list[tuple[int, Picture]], list[str]]:
     """([(panels in a row, figure)] of evaluations under noise, what to know); none without any."""
     if not found.evaluations:
         return [], []

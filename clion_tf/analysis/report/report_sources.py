@@ -5,16 +5,16 @@ import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
-from clion_tf.analysis.curves import curve_files, learning_curves, noise_evaluations
+from clion_tf.analysis.curves import learning_curves, noise_evaluations
 from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.learning_curves import METRICS
+from clion_tf.analysis.curves.learning_curves import METRICS, Labels
 from clion_tf.analysis.curves.noise_evaluations import Evaluation
 from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import LogdirError
 
 
 @dataclasses.dataclass(frozen=True)
-class FoundRun:
+class ReportedRun:
     """A run's folder.
 
     Attributes:
@@ -40,10 +40,10 @@ class FoundRun:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class Sources:
     """Runs in the order of the page, curves of others by metric, and evaluations under noise."""
 
-    runs: list[FoundRun]
+    runs: list[ReportedRun]
     others: Mapping[str, list[Curve]]
     evaluations: list[Evaluation]
 
@@ -55,7 +55,7 @@ class Found:
 
 def find(
     patterns: Iterable[str], labels: Mapping[str, str], evaluations: Iterable[str] = ()
-) -> Found:
+) -> Sources:
     """All runs that the patterns name, damaged ones and those without returns too.
 
     Evaluations under noise are those named, and those that are in the runs' folders.
@@ -68,53 +68,40 @@ def find(
       UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
     """
     patterns = list(patterns)
-    paths = list(learning_curves.expand(patterns))
-    files = [path for path in paths if path.is_file()]
+    paths = list(learning_curves.paths_of_runs(patterns))
+    labels = learning_curves.parse_labels(labels)
     runs = [_run(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
-    files = learning_curves.each(files, _checked)
-    others = {metric: _of_files(files, metric, labels) for metric in METRICS}
+    files = [path for path in paths if path.is_file()]
+    read = learning_curves.read_each(files, lambda path: _by_metric(path, labels))
+    others = {metric: [c for found in read for c in found[metric]] for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
     named = {os.path.realpath(one.source): one for one in noise_evaluations.find(evaluations)}
     own = (one for run in runs for one in noise_evaluations.inside(run.folder))
     named |= {os.path.realpath(one.source): one for one in own}
     runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
-    return Found(runs, others, list(named.values()))
+    return Sources(runs, others, list(named.values()))
 
 
-def _seed(run: FoundRun) -> tuple[int, str]:
+def _seed(run: ReportedRun) -> tuple[int, str]:
     """Sorts 10 after 9."""
     text = run.curve.seed if run.curve else ""
     return int(text) if text.isdecimal() else 0, text
 
 
-def _run(folder: pathlib.Path, labels: Mapping[str, str]) -> FoundRun:
+def _run(folder: pathlib.Path, labels: Labels) -> ReportedRun:
+    label = learning_curves.label_of(folder, labels)
     try:
-        found = {metric: _curves(folder, metric, labels) for metric in METRICS}
-        own = {metric: curves_[0] for metric, curves_ in found.items() if curves_}
-        curve = next(iter(own.values())) if own else learning_curves.read_run(folder)
+        found = {name: learning_curves.read_run(folder, name, label) for name in METRICS}
     except (UsageError, LogdirError, OSError) as error:
-        return FoundRun(folder, None, {}, str(error))
-    return FoundRun(folder, curve, own)
+        return ReportedRun(folder, None, {}, str(error))
+    returns = {metric: curve for metric, curve in found.items() if curve.xs.size}
+    return ReportedRun(folder, found["test"], returns)
 
 
-def _curves(path: pathlib.Path, metric: str, labels: Mapping[str, str]) -> list[Curve]:
-    """Those with returns of the metric; none for a run that has not got so far."""
-    try:
-        return learning_curves.find([path], metric, labels)
-    except UsageError as error:
-        if str(error).startswith(f"no {metric} return"):
-            return []
-        raise
-
-
-def _checked(path: pathlib.Path) -> pathlib.Path:
-    """The path of a curve file, which can be read."""
-    curve_files.load(path)
-    return path
-
-
-def _of_files(files: list[pathlib.Path], metric: str, labels: Mapping[str, str]) -> list[Curve]:
-    return [curve for path in files for curve in _curves(path, metric, labels)]
+def _by_metric(path: pathlib.Path, labels: Labels) -> dict[str, list[Curve]]:
+    """The curves of a file."""
+    label = learning_curves.label_of(path, labels)
+    return {metric: learning_curves.curves_at(path, metric, label) for metric in METRICS}

@@ -16,7 +16,7 @@ from clion_tf.analysis.report import (
     training_figures,
     weighting_figures,
 )
-from clion_tf.analysis.report.report_sources import FoundRun
+from clion_tf.analysis.report.report_sources import ReportedRun
 from clion_tf.analysis.report.small_figures import Picture
 from clion_tf.config import Config, different
 from clion_tf.logdir import code_versions
@@ -87,7 +87,7 @@ class Section:
     problems: list[str]
 
 
-def read(run: FoundRun, with_media: bool = True) -> Section:
+def read(run: ReportedRun, with_media: bool = True) -> Section:
     """Reads and draws what there is; what is not, or is damaged, becomes a problem's line."""
     problems = [run.problem] if run.problem else []
     config = _options(run.folder)
@@ -128,7 +128,7 @@ def time_shares(logged: Metrics) -> list[tuple[str, float]]:
     return [(part, share) for part, share in (*shares, ("other", rest)) if share > 0.0005]
 
 
-def _title(run: FoundRun) -> str:
+def _title(run: ReportedRun) -> str:
     if run.curve is None:
         return run.folder.name or str(run.folder)
     c = run.curve
@@ -167,7 +167,7 @@ def _counters(folder: pathlib.Path) -> Counters | None:
 
 
 def _facts(
-    run: FoundRun, config: Config | None, logged: Metrics, counters: Counters | None, steps: int
+    run: ReportedRun, config: Config | None, logged: Metrics, counters: Counters | None, steps: int
 ) -> list[tuple[str, str]]:
     def count(name: str, key: str) -> str:
         own = getattr(counters, name) if counters else None

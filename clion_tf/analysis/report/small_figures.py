@@ -2,7 +2,8 @@
 
 import dataclasses
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -15,8 +16,9 @@ from clion_tf.analysis.curves.curve_plots import FEW_POINTS, STYLE
 from clion_tf.analysis.curves.score_tables import short
 from clion_tf.analysis.report.data_uris import uri
 
-# Okabe and Ito's, as in `curves.palette`; here they tell quantities apart, not methods.
+# Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.
 FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"
+LEVEL = {"color": "#888888", "linewidth": 0.8, "linestyle": "--"}  # What to compare with.
 SIZE = (3.0, 2.05)  # Inches.
 # Of the panel in its figure: laid out by hand, it is drawn in half the time.
 PLACE = (0.165, 0.205, 0.805, 0.68)
@@ -65,11 +67,37 @@ def png(figure: Figure, alt: str, dpi: int = DPI) -> Picture:
     return Picture(uri(content.getvalue(), "image/png"), *size, alt)
 
 
-def line(ax: Axes, xs: np.ndarray, ys: np.ndarray, color: str, label: str = "") -> None:
+class Line(NamedTuple):
+    """Points xs, ys, float [N] each, NaN for gaps."""
+
+    xs: np.ndarray
+    ys: np.ndarray
+    color: str
+    label: str = ""
+
+
+def shares(title: str, lines: Iterable[Line], xlabel: str) -> Picture:
+    """Lines between 0 and 1 over whole numbers."""
+
+    def draw(ax: Axes) -> None:
+        for one in lines:
+            line(ax, one)
+        ax.set_ylim(0, 1)
+        over_whole_numbers(ax)
+
+    return panel(title, draw, xlabel)
+
+
+def line(ax: Axes, one: Line) -> None:
     """A line whose points are marked while they are few; nothing if none is finite."""
-    if np.isfinite(ys).any():
-        marker = "o" if len(xs) <= FEW_POINTS else ""
-        ax.plot(xs, ys, color=color, marker=marker, markersize=3, linewidth=1.4, label=label)
+    if np.isfinite(one.ys).any():
+        style = {"marker": "o" if len(one.xs) <= FEW_POINTS else "", "markersize": 3}
+        ax.plot(one.xs, one.ys, color=one.color, label=one.label, linewidth=1.4, **style)
+
+
+def over_whole_numbers(ax: Axes) -> None:
+    """Whole numbers along the bottom."""
+    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
 
 
 def over_steps(ax: Axes) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.report import small_figures
-from clion_tf.analysis.report.small_figures import FIRST, SECOND, THIRD, Picture
+from clion_tf.analysis.report.small_figures import FIRST, SECOND, THIRD, Line, Picture
 
 COLORS = (FIRST, SECOND, THIRD)
 # Of a normal density with standard deviation 1, which Dreamer takes for images and rewards.
@@ -101,7 +101,7 @@ def _figure(panel: Panel, metrics: Metrics) -> Picture:
         for color, (key, label) in zip(COLORS, panel.lines.items(), strict=False):
             if key in metrics.points:
                 xs, ys = metrics.points[key]
-                small_figures.line(ax, xs, ys - panel.constant, color, label)
+                small_figures.line(ax, Line(xs, ys - panel.constant, color, label))
                 smallest = min(smallest, float(np.min(ys - panel.constant)))
         if panel.log and smallest > 0:
             small_figures.logarithmic(ax)
@@ -109,7 +109,7 @@ def _figure(panel: Panel, metrics: Metrics) -> Picture:
             low, high = panel.limits
             ax.set_ylim(low, None if math.isnan(high) else high)
         if panel.level is not None:
-            ax.axhline(panel.level, color="#888888", linewidth=0.8, linestyle="--")
+            ax.axhline(panel.level, **small_figures.LEVEL)
         small_figures.over_steps(ax)
 
     return small_figures.panel(panel.title, draw, "environment steps")

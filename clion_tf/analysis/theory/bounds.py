@@ -82,39 +82,6 @@ def returns_error_bound(
     return shift + model_rollout_bound(k, model_error, discount, reward_max)
 
 
-def weighted_returns_error_bound(
-    k: ArrayLike, policy_error: ArrayLike, weight_error: ArrayLike, slope: ArrayLike,
-    discount: ArrayLike, reward_max: ArrayLike,
-) -> np.ndarray:  # fmt: skip
-    """Eqs. 13 and 23: eq. 10 for the reweighted model, eps'_w in the place of eps'_m.
-
-    Args:
-      policy_error: eps_pi.
-      weight_error: eps_w of the data's policy, 0 or more, see `weight_error`; above 1 the bound
-        still holds and says nothing.
-      slope: d eps'_w / d eps_pi, see `error_under_new_policy`; 0 if weight_error is eps'_w.
-    """
-    k, discount, reward_max = _setting(k, discount, reward_max)
-    error = error_under_new_policy(weight_error, policy_error, slope)
-    shift = policy_shift_bound(k, policy_error, discount, reward_max)
-    return shift + 2 * reward_max * k * error / (1 - discount)
-
-
-def summed_returns_error_bound(
-    k: ArrayLike, policy_error: ArrayLike, model_error: ArrayLike,
-    discount: ArrayLike, reward_max: ArrayLike,
-) -> np.ndarray:  # fmt: skip
-    """Eq. 10 with its model term summed over time (ours: docs/theory.md, "How loose it is").
-
-    k is replaced by gamma (1 - gamma^k) / (1 - gamma) <= k. What is left falls with k wherever
-    gamma model_error < policy_error, so it has no finite best length.
-    """
-    k, discount, reward_max = _setting(k, discount, reward_max)
-    shift = discount**k * _total_variation("policy_error", policy_error)
-    rolled = discount * (1 - discount**k) * _total_variation("model_error", model_error)
-    return 2 * reward_max * (shift + rolled) / (1 - discount) ** 2
-
-
 def largest_returns_error(discount: ArrayLike, reward_max: ArrayLike) -> np.ndarray:
     """2 r_max / (1 - gamma): no two returns are further apart, so larger bounds are vacuous."""
     _, discount, reward_max = _setting(0, discount, reward_max)
@@ -153,63 +120,6 @@ def best_rollout_length(
     # Rounding can put a tie on either side: k* is the first with gamma^k eps_pi <= eps'.
     k = k - ((k > 0) & (discount ** np.maximum(k - 1, 0) * policy <= model))
     return k + (discount**k * policy > model)
-
-
-# Errors.
-
-
-def error_under_new_policy(
-    error: ArrayLike, policy_error: ArrayLike, slope: ArrayLike
-) -> np.ndarray:
-    """eps'_m = eps_m + eps_pi d eps'_m / d eps_pi (section 3.3), and the same of eps'_w (eq. 13).
-
-    Args:
-      error: eps_m or eps_w, on the data's policy, 0 or more.
-      slope: how fast it grows as the policy moves away from the data's.
-
-    Raises:
-      ValueError: also if the result is negative, which no error is.
-    """
-    error = _number("error", error, 0.0)
-    shifted = error + _total_variation("policy_error", policy_error) * _number("slope", slope)
-    return _number("error + policy_error * slope", shifted, 0.0)
-
-
-def total_variation(p: ArrayLike, q: ArrayLike) -> np.ndarray:
-    """1/2 sum |p - q| of distributions [..., S] -> [...]."""
-    return np.abs(_distribution("p", p) - _distribution("q", q)).sum(-1) / 2
-
-
-def reweighted(model: ArrayLike, weight: ArrayLike) -> np.ndarray:
-    """The distribution in proportion to w p_theta, [..., S] (ours: w p_theta adds up to 1 rarely).
-
-    Args:
-      model: p_theta(. | s, a), distributions [..., S]; weight: w >= 0, [..., S].
-    """
-    mass = _number("weight", weight, 0.0) * _distribution("model", model)
-    total = mass.sum(-1, keepdims=True)
-    if not np.all(total > 0):
-        raise ValueError("weight: every next state that the model expects has weight 0")
-    return mass / total
-
-
-def weight_error(world: ArrayLike, model: ArrayLike, weight: ArrayLike) -> np.ndarray:
-    """eps_w of eqs. 11 and 16: the largest |w - p / p_theta| over next states.
-
-    It bounds eq. 12's integral of |p - w p_theta|, and TV(p, `reweighted`).
-
-    Args:
-      world: p(. | s, a), distributions [..., S]; model: p_theta; weight: w >= 0, all [..., S].
-
-    Returns:
-      [...]; infinite where the world goes to a state that the model excludes.
-    """
-    world, model = _distribution("world", world), _distribution("model", model)
-    weight = _number("weight", weight, 0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        # Where neither goes, w does not matter.
-        ratio = np.where((world == 0) & (model == 0), weight, world / model)
-    return np.abs(weight - ratio).max(-1)
 
 
 # Errors, from samples.
@@ -291,11 +201,4 @@ def _number(name: str, value: ArrayLike, low: float = -np.inf, high: float = np.
     if not np.all(np.isfinite(array) & (array >= low) & (array <= high)):
         text = " ".join(str(array).split())
         raise ValueError(f"{name} must be finite and in [{low:g}, {high:g}], not {text}")
-    return array
-
-
-def _distribution(name: str, value: ArrayLike) -> np.ndarray:
-    array = _number(name, value, 0.0)
-    if array.ndim < 1 or not np.allclose(array.sum(-1), 1.0):
-        raise ValueError(f"{name} must add up to 1 over its last axis")
     return array

@@ -18,7 +18,7 @@ from clion_tf.replay.observation_shapes import DTYPES
 OnStep = Callable[[int, int], None]
 
 
-class Take(NamedTuple):
+class Film(NamedTuple):
     """One episode of T frames.
 
     pictures: uint8 [T, H, W, 3] of `EnvSpec.picture_size`, None where the spec has none.
@@ -60,22 +60,22 @@ class _Filmed:
             self.pictures.append(observation["picture"])
 
 
-def take(env: RemoteEnv, policy: Policy, number: int, on_step: OnStep) -> Take:
+def film_episode(env: RemoteEnv, policy: Policy, number: int, on_step: OnStep) -> Film:
     """Plays and films the episode of that number."""
     filmed = _Filmed(env)
     episode = run_episode(filmed, policy, number, functools.partial(on_step, number))
     shown = np.stack(filmed.pictures) if filmed.pictures else None
-    return Take(episode, shown, np.array(filmed.steps))
+    return Film(episode, shown, np.array(filmed.steps))
 
 
-def takes(
+def film_episodes(
     policy: Policy,
     spec: EnvSpec,
     count: int,
     on_step: OnStep,
     timeout: float = 120.0,
     restarts: int = 10,
-) -> Iterator[Take]:
+) -> Iterator[Film]:
     """Films episodes 0 ... count - 1, one after the other.
 
     Args:
@@ -87,11 +87,11 @@ def takes(
     with SupervisedEnvs(lambda: RemoteEnv(spec, timeout), restarts) as envs:
         envs.wait_ready()  # One that cannot be made at all is not tried again.
         for number in range(count):
-            one = functools.partial(take, policy=policy, number=number, on_step=on_step)
+            one = functools.partial(film_episode, policy=policy, number=number, on_step=on_step)
             yield envs.attempt(lambda each, one=one: one(each[0]), lambda: None)
 
 
-def of_agent(trained, spec: EnvSpec, count: int) -> Iterator[Take]:
+def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
     """Films the evaluation policy of a `loading.TrainedAgent`, with a bar on a terminal."""
     config = trained.config
     length = -(-spec.time_limit // spec.action_repeat)
@@ -100,12 +100,12 @@ def of_agent(trained, spec: EnvSpec, count: int) -> Iterator[Take]:
         def on_step(number: int, step: int) -> None:
             bar.update(number * length + step - bar.n)
 
-        yield from takes(
+        yield from film_episodes(
             trained.policy(), spec, count, on_step, config.worker_timeout, config.env_restarts
         )
 
 
-def captioned(film: Take, title: str = "") -> np.ndarray:
+def captioned(film: Film, title: str = "") -> np.ndarray:
     """The pictures with the return so far and the environment step, and a title, drawn in."""
     returns = np.cumsum(film.episode["reward"], dtype=np.float64)
     frames = []

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from clion_tf.analysis.trained_agent import TrainedAgent
-from clion_tf.analysis.videos.filming import Take
+from clion_tf.analysis.videos.filming import Film
 from clion_tf.analysis.videos.memory_figure import Block
 from clion_tf.config import Config
 from clion_tf.learning import noise, reconstruction
@@ -17,7 +17,7 @@ STATES = {False: "(h', s)", True: "(h', s')"}  # By whether s is drawn anew.
 Runs = Mapping[str, TrainedAgent]
 
 
-def measure(runs: Runs, films: Sequence[Take], sigmas: Sequence[float], resample: bool) -> dict:
+def measure(runs: Runs, films: Sequence[Film], sigmas: Sequence[float], resample: bool) -> dict:
     """Each run's mean error over all frames, by sigma; see `reconstruction.errors`.
 
     Args:
@@ -61,7 +61,7 @@ def _errors(run: TrainedAgent, films, sigmas, resample) -> list[float]:
 
 
 def blocks(
-    runs: Runs, film: Take, columns: int, sigma: float, resample: bool
+    runs: Runs, film: Film, columns: int, sigma: float, resample: bool
 ) -> tuple[list[Block], list[int]]:
     """Fig. 3's blocks for frames evenly spread over the first film, and their steps."""
     at = np.linspace(0, len(film.steps) - 1, min(columns, len(film.steps))).round().astype(int)
@@ -101,7 +101,7 @@ def _title(logdir: str, run: TrainedAgent, sigma: float) -> str:
     return f"{label(run.config)} ({scales}): {name}, {steps:,} steps, σ = {sigma:g}"
 
 
-def _data(film: Take) -> dict[str, np.ndarray]:
+def _data(film: Film) -> dict[str, np.ndarray]:
     """The episode as one sequence [1, T, ...]."""
     return {key: film.episode[key][None] for key in film.seen}
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.analysis.videos.filming import Take
+from clion_tf.analysis.videos.filming import Film
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import Noise
 from clion_tf.models import Models
@@ -23,7 +23,7 @@ class Column(NamedTuple):
     steps: np.ndarray
 
 
-def open_loop(models: Models, film: Take, length: int, noise: Noise) -> Column:
+def open_loop(models: Models, film: Film, length: int, noise: Noise) -> Column:
     """Sequences of `length` frames, one after the other, predicted after CONTEXT frames each.
 
     Frames that fill no sequence at an episode's end are left out.
@@ -42,7 +42,7 @@ def open_loop(models: Models, film: Take, length: int, noise: Noise) -> Column:
 
 
 def memory(
-    models: Models, film: Take, noise: Noise, sigma: float, resample: bool, sigma2: float
+    models: Models, film: Film, noise: Noise, sigma: float, resample: bool, sigma2: float
 ) -> Column:
     """The whole episode, reconstructed from augmented memory."""
     data = {key: film.episode[key][None] for key in film.seen}
@@ -73,7 +73,7 @@ def memory_labels(sigma: float, resample: bool) -> Labels:
 
 
 def clips(
-    columns: Sequence[Column], labels: Labels, size: int, length: int = 50
+    columns: Sequence[Column], labels: Labels, size: int, most: int, length: int = 50
 ) -> Iterator[np.ndarray]:
     """Columns side by side in pieces of at most `length` frames, uint8 [T, 3 * size, N * size, 3].
 
@@ -81,8 +81,9 @@ def clips(
 
     Args:
       size: of each picture in pixels.
+      most: frames in all; later ones are left out.
     """
-    total = max(len(column.steps) for column in columns)
+    total = min(most, max(len(column.steps) for column in columns))
     for start in range(0, total, length):
         frames = range(start, min(start + length, total))
         yield np.stack([_frame(columns, frame, labels(frame), size) for frame in frames])

@@ -110,12 +110,6 @@ def test_options_that_are_off_do_not_tell_runs_apart():
     assert method_names.describe(options("dreamer", device="cpu", steps=9)) == ("Dreamer", "")
 
 
-@pytest.mark.parametrize("name", method_names.SIZES)
-def test_named_sizes_are_the_flagfiles(name):
-    differs = method_names._relevant(options(name))
-    assert differs == method_names.SIZES[name]
-
-
 def test_every_method_option_exists():
     known = {field.name for field in dataclasses.fields(Config)}
     dependent = {name for names in method_names.DEPENDENT.values() for name in names}

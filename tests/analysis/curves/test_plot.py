@@ -7,7 +7,7 @@ import pytest
 from plots import MAGIC, legend, plot, tool
 from runs import make_run, options
 
-from clion_tf.analysis.curves import curve_plots, learning_curves, method_names, palette
+from clion_tf.analysis.curves import curve_plots, learning_curves, method_names
 from clion_tf.command import UsageError
 
 FLAGFILES = {
@@ -50,7 +50,7 @@ def test_figure_shows_mean_and_spread(logdirs):
     (ax,) = figure.axes
     assert ax.get_title() == "walker_walk"
     assert legend(figure) == ["CLION (2 runs)", "Dreamer (1 run)"]
-    pale, full = lines(ax, palette.COLORS[method_names.CLION])
+    pale, full = lines(ax, curve_plots.COLORS[method_names.CLION])
     assert pale[0] == full[0] == [0, 10_000, 20_000]
     np.testing.assert_array_equal(pale[1], [10, 200, 400])
     np.testing.assert_array_equal(full[1], [10, 200, np.nan])  # There one run has ended.

@@ -11,7 +11,11 @@ from report_pages import Content, report
 from runs import make_run, options
 
 from clion_tf.analysis import evaluation
-from clion_tf.analysis.curves import noise_evaluations, palette, robustness_figure
+from clion_tf.analysis.curves import (
+    curve_plots,
+    noise_evaluations,
+    robustness_figure,
+)
 from clion_tf.analysis.curves.noise_evaluations import KINDS
 from clion_tf.command import UsageError
 
@@ -35,6 +39,16 @@ def write(folder, seed=0, method="CLION", cells=ONE_AT_A_TIME, returns=None, **o
     return path
 
 
+def amounts(line):
+    (amounts,) = {tuple(curve.xs.tolist()) for curve in line.curves}
+    return amounts
+
+
+def means(line):
+    """Of each seed's returns."""
+    return tuple(tuple(curve.ys.tolist()) for curve in line.curves)
+
+
 def panels(folder):
     return noise_evaluations.panels(noise_evaluations.find([folder]))
 
@@ -45,10 +59,10 @@ def test_a_line_over_each_kind_of_noise(tmp_path):
     assert [panel.kind for panel in found] == list(KINDS)
     assert {panel.title for panel in found} == {"walker_walk"}
     lines = {panel.kind: line for panel, [line] in found.items()}
-    assert lines["memory_noise"].amounts == (0, 0.1, 1)
-    assert lines["memory_noise"].means == ((0.0, 1.0, 10.0),)
-    assert lines["blank_frames"].amounts == (0, 0.5)
-    assert lines["rotation_degrees"].amounts == (0, 5)
+    assert amounts(lines["memory_noise"]) == (0, 0.1, 1)
+    assert means(lines["memory_noise"]) == ((0.0, 1.0, 10.0),)
+    assert amounts(lines["blank_frames"]) == (0, 0.5)
+    assert amounts(lines["rotation_degrees"]) == (0, 5)
     labels = [panel.xlabel for panel in found]
     assert labels[0] == "noise on memory h (standard deviations of h)"
 
@@ -60,20 +74,20 @@ def test_of_all_combinations_those_that_differ_from_the_first_in_one_thing(tmp_p
 
     write(tmp_path, cells=PRODUCT, returns=returns)
     lines = {panel.kind: line for panel, [line] in panels(tmp_path).items()}
-    assert lines["memory_noise"].means == ((0.0, 0.1, 1.0),)
-    assert max(map(max, (line.means[0] for line in lines.values()))) == 1.0
+    assert means(lines["memory_noise"]) == ((0.0, 0.1, 1.0),)
+    assert max(map(max, (means(line)[0] for line in lines.values()))) == 1.0
 
 
 def test_mean_and_interval_are_over_trainings(tmp_path):
     for seed in (0, 1, 5):
         write(tmp_path, seed)
     [line] = next(iter(panels(tmp_path).values()))
-    assert line.means == ((0.0, 1.0, 10.0), (1.0, 2.0, 11.0), (5.0, 6.0, 15.0))
-    first = line.summaries[0]
+    assert means(line) == ((0.0, 1.0, 10.0), (1.0, 2.0, 11.0), (5.0, 6.0, 15.0))
     # Of 0, 1, 5 with 2 degrees of freedom, t = 4.3027; episodes are 1 apart from each mean.
     half = 4.302653 * np.std([0, 1, 5], ddof=1) / np.sqrt(3)
-    assert (first.count, first.mean) == (3, 2.0)
-    assert (first.low, first.high) == pytest.approx((2 - half, 2 + half))
+    low, high = curve_plots._band(line.grid()[1], np.zeros(3), curve_plots.INTERVAL)
+    assert (low[0], high[0]) == pytest.approx((2 - half, 2 + half))
+    assert line.curves[0].episodes == (2, 2)
 
 
 def test_trainings_that_differ_are_never_averaged(tmp_path):
@@ -84,7 +98,7 @@ def test_trainings_that_differ_are_never_averaged(tmp_path):
     for i, others in enumerate([{}, *different]):
         write(tmp_path / str(i), **others)
     lines = next(iter(noise_evaluations.panels(noise_evaluations.find([tmp_path / "*"])).values()))
-    assert [len(line.means) for line in lines] == [1] * 7
+    assert [len(means(line)) for line in lines] == [1] * 7
     assert len({line.label for line in lines}) == 7
     assert "CLION, paper sizes, trained at ±5°, 50,000 steps, densest" in {x.label for x in lines}
 
@@ -110,9 +124,9 @@ def test_amounts_that_a_seed_lacks_are_left_out(tmp_path, caplog):
     write(tmp_path, 1, cells=evaluation.grid([0], [0, 1], [0]))
     with caplog.at_level(logging.WARNING):
         found = {panel.kind: line for panel, [line] in panels(tmp_path).items()}
-    assert found["memory_noise"].amounts == (0, 1) and len(found["memory_noise"].means) == 2
+    assert amounts(found["memory_noise"]) == (0, 1) and len(means(found["memory_noise"])) == 2
     assert "left out, as not all seeds have it: 0.1" in caplog.text
-    assert len(found["rotation_degrees"].means) == 1
+    assert len(means(found["rotation_degrees"])) == 1
 
 
 def test_one_training_counts_once(tmp_path):
@@ -168,7 +182,7 @@ def test_figure(tmp_path):
     assert legend(figure) == ["CLION (3 seeds)", "Dreamer (3 seeds)", "DrQ (1 seed)"]
     assert [ax.get_xlabel() for ax in figure.axes] == [panel.xlabel for panel in found]
     ax, _, rotation = figure.axes
-    color = palette.COLORS["CLION"]
+    color = curve_plots.COLORS["CLION"]
     [mean] = [x for x in ax.lines if x.get_color() == color and x.get_linewidth() > 1]
     assert mean.get_xydata().tolist() == [[0, 1], [0.1, 2], [1, 11]]
     thin = [line for line in ax.lines if line.get_linewidth() < 1]

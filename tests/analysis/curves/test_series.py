@@ -49,8 +49,8 @@ def test_one_setup_is_not_in_the_names():
 
 
 def test_a_seed_that_counts_twice_is_told():
-    assert series.doubts([a_curve(), a_curve(seed="1")]) == []
-    (line,) = series.doubts([a_curve(source="p"), a_curve(source="q")])
+    assert series.repeated_seeds([a_curve(), a_curve(seed="1")]) == []
+    (line,) = series.repeated_seeds([a_curve(source="p"), a_curve(source="q")])
     assert "seed 0 counts 2 times (p, q)" in line
 
 
@@ -73,5 +73,5 @@ def test_smoothing_averages_backwards():
 def test_cutting():
     short, late = a_curve(xs=[1, 2, 3], ys=[1, 2, 3]), a_curve(xs=[9], ys=[9])
     published = dataclasses.replace(short, kind=PUBLISHED)
-    cut = series.until([short, late, published], 1.5)
+    cut = series.cut_at([short, late, published], 1.5)
     assert [c.xs.tolist() for c in cut] == [[1], [1, 2]]

@@ -16,8 +16,7 @@ from clion_tf.analysis.curves import (
     score_tables,
 )
 from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.scores import Score, means_between
-from clion_tf.analysis.curves.series import panels
+from clion_tf.analysis.curves.scores import Score, mean_between
 from clion_tf.command import UsageError
 
 tool = module("table")
@@ -225,8 +224,7 @@ def test_periods(seeds, tmp_path):
 )
 def test_what_counts_in_a_period(begin, end, expected):
     curve = curve_of({10_000: 1.0, 20_000: 2.0, 30_000: 3.0})
-    (series,) = next(iter(panels([curve]).values()))
-    assert means_between([series], begin, end) == (((expected,),) if expected else ())
+    assert mean_between(curve, begin, end) == expected
 
 
 @pytest.mark.parametrize(

@@ -377,7 +377,7 @@ def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
     add_diagnostics(tmp_path, entry)
     _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
     assert damage == [] and len(weighting_figures.figures(parts)) == 5
-    np.testing.assert_array_equal(weighting_figures._steps(parts["weights"])[:2], [1, 2])
+    np.testing.assert_array_equal(weighting_figures.steps_of(parts["weights"])[:2], [1, 2])
 
 
 def test_evaluator_off_has_no_weights(tmp_path):

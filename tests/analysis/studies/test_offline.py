@@ -14,7 +14,7 @@ from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
-from clion_tf.analysis.studies import judging, study_tables, study_training
+from clion_tf.analysis.studies import judging, study_settings, study_training
 from clion_tf.analysis.studies.partial_training import PartialAgent
 from clion_tf.analysis.studies.study_settings import PARTS, variant
 from clion_tf.learning import evaluator, world_model
@@ -326,10 +326,10 @@ def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
 
 
 def test_gains_are_paired():
-    found = study_tables.gain([10.0, 200.0, 90.0], [13.0, 203.0, 96.0])
+    found = study_settings.gain([10.0, 200.0, 90.0], [13.0, 203.0, 96.0])
     assert found["gain"] == pytest.approx(4.0)
     assert found["gain_error"] == pytest.approx(scipy.stats.sem([3.0, 3.0, 6.0]))
-    assert study_tables.gain([10.0], [13.0]) == {"gain": 3.0}  # One difference has no spread.
+    assert study_settings.gain([10.0], [13.0]) == {"gain": 3.0}  # One difference has no spread.
 
 
 def test_settings_gain_over_the_runs_own():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import theory_of_weights as weights
 from scipy import stats
 
 from clion_tf.analysis.theory import bounds as theory
@@ -43,14 +44,14 @@ def test_eqs_10_21_and_22_by_hand():
 
 def test_eq_13_by_hand():
     # eps'_w = 0.03 + 0.1 * 0.2 = 0.05, the rest as above.
-    assert theory.error_under_new_policy(0.03, 0.1, 0.2) == pytest.approx(0.05)
-    found = theory.weighted_returns_error_bound(2, 0.1, 0.03, 0.2, 0.5, 1.0)
+    assert weights.error_under_new_policy(0.03, 0.1, 0.2) == pytest.approx(0.05)
+    found = weights.weighted_returns_error_bound(2, 0.1, 0.03, 0.2, 0.5, 1.0)
     assert found == pytest.approx(0.6)
 
 
 def test_summed_and_largest_by_hand():
     # 2 * (1/4 * 0.1 + 1/2 * 3/4 * 0.05) / (1/4) = 8 * 0.04375
-    assert theory.summed_returns_error_bound(2, 0.1, 0.05, 0.5, 1.0) == pytest.approx(0.35)
+    assert weights.summed_returns_error_bound(2, 0.1, 0.05, 0.5, 1.0) == pytest.approx(0.35)
     assert theory.largest_returns_error(0.5, 3.0) == pytest.approx(12.0)
 
 
@@ -64,10 +65,10 @@ def test_eq_14_by_hand():
 def test_weights_by_hand():
     # p = (1/2, 1/2), p_theta = (0.6, 0.4): ratios 5/6 and 5/4, TV 0.1.
     world, model = [0.5, 0.5], [0.6, 0.4]
-    assert theory.total_variation(world, model) == pytest.approx(0.1)
-    assert theory.weight_error(world, model, [1.0, 1.0]) == pytest.approx(0.25)
-    assert theory.weight_error(world, model, [5 / 6, 5 / 4]) == pytest.approx(0.0, abs=1e-12)
-    np.testing.assert_allclose(theory.reweighted(model, [1.0, 3.0]), [1 / 3, 2 / 3])
+    assert weights.total_variation(world, model) == pytest.approx(0.1)
+    assert weights.weight_error(world, model, [1.0, 1.0]) == pytest.approx(0.25)
+    assert weights.weight_error(world, model, [5 / 6, 5 / 4]) == pytest.approx(0.0, abs=1e-12)
+    np.testing.assert_allclose(weights.reweighted(model, [1.0, 3.0]), [1 / 3, 2 / 3])
 
 
 # Properties.
@@ -90,9 +91,11 @@ def test_eq_13_reduces_to_eq_10():
     policy, model, gamma = random_errors(50)
     expected = theory.returns_error_bound(K[:, None], policy, model, gamma, 2.0)
     slope = 0.25 * model / policy  # So that eps_w + eps_pi * slope = eps'_m.
-    found = theory.weighted_returns_error_bound(K[:, None], policy, 0.75 * model, slope, gamma, 2.0)
+    found = weights.weighted_returns_error_bound(
+        K[:, None], policy, 0.75 * model, slope, gamma, 2.0
+    )
     np.testing.assert_allclose(found, expected)
-    assert np.all(expected[1:] < theory.weighted_returns_error_bound(
+    assert np.all(expected[1:] < weights.weighted_returns_error_bound(
         K[1:, None], policy, 1.01 * model, 0.0, gamma, 2.0
     ))  # fmt: skip
 
@@ -112,7 +115,7 @@ def test_monotone_in_each_error(name, k):
 def test_the_summed_bound_is_the_smaller_one_and_falls_or_rises_for_ever():
     policy, model, gamma = random_errors(200)
     loose = theory.returns_error_bound(K[:, None], policy, model, gamma, 1.0)
-    summed = theory.summed_returns_error_bound(K[:, None], policy, model, gamma, 1.0)
+    summed = weights.summed_returns_error_bound(K[:, None], policy, model, gamma, 1.0)
     assert np.all(summed <= loose * (1 + 1e-12))
     assert np.all(summed[2:] < loose[2:])
     falls = gamma * model < policy
@@ -208,7 +211,7 @@ def branched_return(start, reward, gamma, before, after, k):
 
 
 def worst(p, q):
-    return theory.total_variation(p, q).max()
+    return weights.total_variation(p, q).max()
 
 
 def random_mdp(rng):
@@ -232,7 +235,7 @@ def test_eqs_10_and_15_hold_on_random_mdps():
         for k in (0, 1, 2, 5, 20):
             imagined = branched_return(start, reward, gamma, (world, old), (model, new), k)
             arguments = (k, policy_error, model_error, gamma, 1.0)
-            summed = theory.summed_returns_error_bound(*arguments)
+            summed = weights.summed_returns_error_bound(*arguments)
             assert abs(imagined - true) <= summed
             assert summed <= theory.returns_error_bound(*arguments) * (1 + 1e-12)
             tightest = max(tightest, abs(imagined - true) / summed)
@@ -257,7 +260,7 @@ def test_the_bounds_are_reached():
     for k in (1, 2, 15):
         # The model's errors: all of eq. 10's second part, once it is summed over time.
         imagined = branched_return(start, reward, gamma, (stays, new), (leaks, new), k)
-        bound = theory.summed_returns_error_bound(k, 0.0, tiny, gamma, 1.0)
+        bound = weights.summed_returns_error_bound(k, 0.0, tiny, gamma, 1.0)
         assert true - imagined == pytest.approx(bound, rel=1e-4)
         # The policy's errors: eq. 21 but for one factor gamma.
         imagined = branched_return(start, reward, gamma, (stays, old), (stays, new), k)
@@ -271,13 +274,13 @@ def test_eq_13_holds_for_the_reweighted_model():
         start, reward, (world, model), (old, new) = random_mdp(rng)
         ratio = world / model
         weight = np.maximum(ratio + rng.uniform(-0.3, 0.3, ratio.shape), 0.0)
-        error = theory.weight_error(world, model, weight).max()
-        better = theory.reweighted(model, weight)
+        error = weights.weight_error(world, model, weight).max()
+        better = weights.reweighted(model, weight)
         assert worst(world, better) <= error <= 0.3 + 1e-9
         true = branched_return(start, reward, 0.9, (world, new), (world, new), 0)
         for k in (0, 1, 5):
             imagined = branched_return(start, reward, 0.9, (world, old), (better, new), k)
-            bound = theory.weighted_returns_error_bound(k, worst(old, new), error, 0.0, 0.9, 1.0)
+            bound = weights.weighted_returns_error_bound(k, worst(old, new), error, 0.0, 0.9, 1.0)
             assert abs(imagined - true) <= bound
 
 
@@ -285,8 +288,8 @@ def test_weights_of_one_give_a_bound_that_is_no_smaller_than_eq_10():
     """Without an evaluator eps_w is at least twice eps_m."""
     rng = np.random.default_rng(0)
     world, model = distributions(rng, 500, STATES), distributions(rng, 500, STATES)
-    error = theory.weight_error(world, model, np.ones_like(model))
-    assert np.all(error >= 2 * theory.total_variation(world, model) - 1e-12)
+    error = weights.weight_error(world, model, np.ones_like(model))
+    assert np.all(error >= 2 * weights.total_variation(world, model) - 1e-12)
 
 
 # Where the print goes wrong.
@@ -312,9 +315,9 @@ def test_a_small_weight_error_says_nothing_about_the_model_itself():
     """ "eps_m could be bounded by eps_w" (A.1): with the exact ratio eps_w is 0, eps_m is not."""
     world, model = np.array([0.9, 0.1]), np.array([0.1, 0.9])
     weight = world / model
-    assert theory.weight_error(world, model, weight) == pytest.approx(0.0, abs=1e-12)
-    assert theory.total_variation(world, model) == pytest.approx(0.8)
-    np.testing.assert_allclose(theory.reweighted(model, weight), world)
+    assert weights.weight_error(world, model, weight) == pytest.approx(0.0, abs=1e-12)
+    assert weights.total_variation(world, model) == pytest.approx(0.8)
+    np.testing.assert_allclose(weights.reweighted(model, weight), world)
 
 
 def test_the_best_evaluator_of_eq_4_can_make_the_model_worse():
@@ -323,17 +326,17 @@ def test_the_best_evaluator_of_eq_4_can_make_the_model_worse():
     scores = np.stack(np.meshgrid(*[np.linspace(0, 1, 11)] * 2), -1).reshape(-1, 2)
     best = scores[np.argmax(scores @ (world - model))]
     np.testing.assert_array_equal(best, [0.0, 1.0])
-    assert theory.total_variation(world, theory.reweighted(model, best)) == pytest.approx(0.5)
+    assert weights.total_variation(world, weights.reweighted(model, best)) == pytest.approx(0.5)
     # The optimum of binary cross-entropy, D = p / (p + p_theta), gives the ratio D / (1 - D).
     d = world / (world + model)
-    np.testing.assert_allclose(theory.reweighted(model, d / (1 - d)), world)
+    np.testing.assert_allclose(weights.reweighted(model, d / (1 - d)), world)
 
 
 def test_weights_of_the_first_state_alone_change_nothing():
     """w(s) as printed: one factor for all next states, which normalising takes away."""
     model = distributions(np.random.default_rng(1), 5, STATES)
     weight = np.array([0.1, 0.5, 1.0, 2.0, 7.0])[:, None] * np.ones(STATES)
-    np.testing.assert_allclose(theory.reweighted(model, weight), model)
+    np.testing.assert_allclose(weights.reweighted(model, weight), model)
 
 
 # Errors from samples.
@@ -394,7 +397,7 @@ GOOD = {"k": 3, "policy_error": 0.1, "model_error": 0.1, "discount": 0.9, "rewar
     ],
 )  # fmt: skip
 def test_outside_the_domain(name, value):
-    for function in (theory.returns_error_bound, theory.summed_returns_error_bound):
+    for function in (theory.returns_error_bound, weights.summed_returns_error_bound):
         function(**GOOD)
         with pytest.raises(ValueError, match=name.split("_")[0]) as error:
             function(**{**GOOD, name: value})
@@ -406,17 +409,17 @@ def test_outside_the_domain_of_the_others():
         lambda: theory.best_rollout_length(0.1, -0.1, 0.9),
         lambda: theory.best_rollout_length(2.0, 0.1, 0.9),
         lambda: theory.best_rollout_length(0.1, 0.1, 1.0),
-        lambda: theory.error_under_new_policy(0.1, 0.5, -1.0),
-        lambda: theory.weighted_returns_error_bound(1, 0.1, np.inf, 0.0, 0.9, 1.0),
-        lambda: theory.total_variation([0.5, 0.6], [0.5, 0.5]),
-        lambda: theory.total_variation(1.0, 1.0),
-        lambda: theory.reweighted([1.0, 0.0], [0.0, 1.0]),
-        lambda: theory.weight_error([1.0, 0.0], [0.5, 0.5], [-1.0, 1.0]),
+        lambda: weights.error_under_new_policy(0.1, 0.5, -1.0),
+        lambda: weights.weighted_returns_error_bound(1, 0.1, np.inf, 0.0, 0.9, 1.0),
+        lambda: weights.total_variation([0.5, 0.6], [0.5, 0.5]),
+        lambda: weights.total_variation(1.0, 1.0),
+        lambda: weights.reweighted([1.0, 0.0], [0.0, 1.0]),
+        lambda: weights.weight_error([1.0, 0.0], [0.5, 0.5], [-1.0, 1.0]),
     ):
         with pytest.raises(ValueError):
             bad()
 
 
 def test_a_model_that_excludes_what_happens():
-    assert theory.weight_error([0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]) == np.inf
-    assert theory.weight_error([1.0, 0.0], [1.0, 0.0], [1.0, 5.0]) == 0
+    assert weights.weight_error([0.5, 0.5, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 1.0]) == np.inf
+    assert weights.weight_error([1.0, 0.0], [1.0, 0.0], [1.0, 5.0]) == 0

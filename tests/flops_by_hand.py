@@ -1,4 +1,4 @@
-"""How much arithmetic an update needs.
+"""How much arithmetic an update needs, from the sizes of its layers alone.
 
 Counted are the multiplications and additions (two operations for each pair) of matrix products
 and convolutions, with the gradients that the losses need and no others; elementwise work, Adam,
