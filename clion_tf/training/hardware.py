@@ -1,6 +1,8 @@
 """Where the learner runs and in which precision."""
 
 import logging
+from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -25,8 +27,9 @@ def prepare(config: Config) -> tuple[str, bool, str]:
     Raises:
       ConfigError: if a GPU is asked for and none can be used.
     """
+    gpus: list[Any] = []
+    why = ""
     if config.device == "cpu":
-        gpus, why = [], ""
         _set(tf.config.set_visible_devices, [], "GPU")
     else:
         gpus, why = _usable(config)
@@ -87,7 +90,7 @@ def _told(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def _set(function, *arguments) -> None:
+def _set(function: Callable[..., None], *arguments: Any) -> None:
     """Sets something about devices, which stays as it is where TensorFlow runs already."""
     try:
         function(*arguments)
@@ -95,7 +98,7 @@ def _set(function, *arguments) -> None:
         _log.debug("TensorFlow runs already: %s stays", function.__name__)
 
 
-def _named(gpu) -> str:
+def _named(gpu: Any) -> str:
     name = tf.config.experimental.get_device_details(gpu).get("device_name", "")
     return f" ({name})" if name else ""
 
