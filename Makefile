@@ -31,7 +31,7 @@ define apt_install
 	fi
 endef
 
-.PHONY: help install opengl browser train lint test test-slow clean
+.PHONY: help install opengl browser train lint test test-slow mutation clean
 
 help:
 	@echo 'make train    set up, then train CLION (continues where it stopped)'
@@ -40,6 +40,7 @@ help:
 	@echo '                here FLAGS is $(FLAGS) by default'
 	@echo 'make test     set up, then run the tests; ARGS="tests/test_cli.py -k task" for some'
 	@echo 'make test-slow  set up, then see that CLION, Dreamer and DrQ learn a cheap task (minutes)'
+	@echo 'make mutation  set up, then try changes of the learning that no test notices (20 minutes)'
 	@echo 'make lint     set up, then check the code with ruff, the types with mypy'
 	@echo 'make install  make $(VENV) with the tested versions, PYTHON=python3.12 to choose another'
 	@echo 'make opengl   see that pictures can be rendered without a display'
@@ -97,6 +98,10 @@ test: $(INSTALLED) opengl browser
 
 test-slow: $(INSTALLED)
 	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest -m slow $(ARGS)
+
+mutation: $(INSTALLED)
+	$(VENV)/bin/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[mutation]'
+	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python tests/mutation.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -98,5 +98,7 @@ setup(
             "ruff>=0.15",
             "mypy>=2.4,<3",
         ],
+        # For `make mutation` only.
+        "mutation": ["cosmic-ray>=8.7,<9"],
     },
 )

@@ -131,16 +131,16 @@ class Config:
 
     option = functools.partial(_option, "Memory augmentation (eq. 3)")
     augmentations: int = option(1, "Augmented copies A of each start state; 0 is off.", "ours")
-    sigma1: float = option(0.1, "Augmentation: standard deviation of the noise on h.", "ours")
+    sigma1: float = option(0.2, "Augmentation: standard deviation of the noise on h.", "ours")
     sigma2: float = option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
 
     option = functools.partial(_option, "Evaluator and reliability weights (eqs. 4 and 5)")
     evaluator: bool = option(True, "Weight imagined transitions by how real they look.", "CLION")
     evaluator_layers: int = option(3, "Hidden layers of the evaluator.", "ours")
     evaluator_units: int = option(400, "Units of a hidden layer of the evaluator.", "ours")
-    evaluator_objective: str = option("difference", "eq. 4's difference of probabilities, or binary cross-entropy.", "CLION", ("difference", "bce"))
+    evaluator_objective: str = option("bce", "Binary cross-entropy, or eq. 4's difference of probabilities.", "ours", ("bce", "difference"), earlier="difference")
     overshoot: int = option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
-    overshoot_from: str = option("posterior", "Where the fakes start: at posterior states, at these with augmentation's noise, or one of each.", "CLION", ("posterior", "augmented", "both"))
+    overshoot_from: str = option("augmented", "Where the fakes start: at posterior states with augmentation's noise, without it, or one of each; without it if there are no augmented copies.", "ours", ("augmented", "posterior", "both"), earlier="posterior")
     weighting: str = option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
     weight_gradient: bool = option(False, "Let the actor's gradient flow through the weights.", "ours")
 
@@ -219,6 +219,11 @@ class Config:
         return self.overshoot or self.horizon
 
     @property
+    def fakes_from(self) -> str:
+        """`overshoot_from`; without augmented copies there is no noised start to be judged."""
+        return self.overshoot_from if self.augmentations else "posterior"
+
+    @property
     def replay_transitions(self) -> int | None:
         """Agent steps that the replay keeps; None: all."""
         return self.replay_capacity // self.action_repeat or None
@@ -245,21 +250,20 @@ DREAMER = {
     "evaluator": False,
     "from_start": False,
 }
+# Numbers that must be greater than 0; all others 0 or greater, but those with bounds of their own.
 POSITIVE = (
-    "steps", "envs", "eval_every", "eval_episodes", "log_every", "keep_checkpoints", "action_repeat",
-    "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size", "stoch_size",
-    "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
+    "steps", "envs", "eval_every", "eval_episodes", "log_every", "keep_checkpoints",
+    "action_repeat", "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size",
+    "stoch_size", "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
     "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",
-    "train_every", "train_steps", "max_bad_updates", "model_lr", "value_lr", "actor_lr", "evaluator_lr", "grad_clip",
-    "drq_filters", "drq_feature_dim", "drq_units", "drq_targets", "drq_online",
-    "drq_init_temperature", "drq_lr", "drq_tau", "drq_actor_every", "drq_target_every",
+    "train_every", "train_steps", "max_bad_updates", "model_lr", "value_lr", "actor_lr",
+    "evaluator_lr", "grad_clip", "drq_filters", "drq_feature_dim", "drq_units", "drq_targets",
+    "drq_online", "drq_init_temperature", "drq_lr", "drq_tau", "drq_actor_every",
+    "drq_target_every",
 )  # fmt: skip
-NOT_NEGATIVE = (
-    "seed", "prefill", "rotation_degrees", "blank_frames", "free_nats", "kl_scale", "pcont_scale", "beta1",
-    "beta2", "delta1", "delta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
-    "overshoot", "env_restarts", "episode_failures", "replay_capacity", "expl_amount", "expl_decay",
-    "expl_min", "eval_noise", "pretrain", "updates_per_call", "drq_pad", "save_every",
-    "save_seconds",
+BOUNDED = (
+    "test_rotation_degrees", "test_blank_frames", "sigma2", "discount", "disclam",
+    "drq_image_size",
 )  # fmt: skip
 
 
@@ -278,13 +282,10 @@ def _validate(config: Config) -> None:
         # run.flags would not give it back.
         if isinstance(value, str) and (wrong := unprintable(value)):
             raise ConfigError(f"--{field.name}={value!r}: {wrong}")
-    for names, holds, need in (
-        (POSITIVE, lambda value: value > 0, "greater than 0"),
-        (NOT_NEGATIVE, lambda value: value >= 0, "0 or greater"),
-    ):
-        for name in names:
-            if not holds(getattr(config, name)):
-                raise ConfigError(f"--{name}={getattr(config, name)}: must be {need}")
+        if type(value) in (int, float) and field.name not in BOUNDED:
+            if value < 0 or (value == 0 and field.name in POSITIVE):
+                need = "greater than 0" if field.name in POSITIVE else "0 or greater"
+                raise ConfigError(f"--{field.name}={value}: must be {need}")
     for name in ("discount", "disclam"):
         if not 0 <= getattr(config, name) <= 1:
             raise ConfigError(f"--{name}={getattr(config, name)}: must lie between 0 and 1")

@@ -53,6 +53,12 @@ def unprintable(text: str) -> str:
     return ""
 
 
+def python_path() -> str:
+    """PYTHONPATH with which another Python finds this package, from whatever folder."""
+    paths = [str(pathlib.Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    return os.pathsep.join(filter(None, paths))
+
+
 @contextlib.contextmanager
 def atomic_write(path: str | pathlib.Path) -> Iterator[BinaryIO]:
     """`with atomic_write(path) as file`: the file gets its name once it is whole and on disk.

@@ -48,8 +48,8 @@ def _train(config: Config) -> int:
             from clion_tf.distributed import follower
         return follower.take_part(config, task)
     except MemoryError as error:
-        text = f"out of memory ({error}); a smaller --batch_size needs less"
-        raise UserError(text) from error
+        less = "a smaller --batch_size needs less, and so does --precision=bf16"
+        raise UserError(f"out of memory ({error}); {less}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise

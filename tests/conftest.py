@@ -7,6 +7,19 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+# Half a minute and more each. They come first, so that two workers are both busy to the end.
+LONGEST = [
+    "test_multiworker.py", "test_sweep_ray.py", "test_resume.py", "test_agent.py",
+    "test_drq_update.py", "test_benchmark.py", "test_end_to_end.py", "test_replicas.py",
+    "test_speed_versus_original.py", "test_export.py", "test_env_rendering.py", "test_loop.py",
+    "test_install.py", "test_parity.py", "test_check_env.py", "test_env_worker.py",
+]  # fmt: skip
+
+
+def pytest_collection_modifyitems(items):
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
 
 @pytest.fixture
 def eagerly():

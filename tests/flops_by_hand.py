@@ -105,7 +105,7 @@ def _evaluator(config: Config, feat: int, action_size: int, judged: int) -> dict
     layers = _dense(2 * feat + action_size, *[config.evaluator_units] * config.evaluator_layers, 1)
     steps = min(config.overshoot_steps, config.batch_length - 1)
     rolls = -(-(config.batch_length - 1) // steps)
-    kinds = 2 if config.overshoot_from == "both" else 1
+    kinds = 2 if config.fakes_from == "both" else 1
     fakes = kinds * config.batch_size * rolls * steps * _transition(config, action_size)[0]
     rated = (1 + kinds) * config.batch_size * (config.batch_length - 1)
     return {

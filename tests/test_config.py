@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import math
 import pathlib
+import types
 
 import pytest
 
@@ -18,6 +19,7 @@ from clion_tf.models import Sizes
 PACKAGE = pathlib.Path(configuration.__file__).parent
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 FLOATS = [name for name, field in FIELDS.items() if isinstance(field.default, float)]
+NUMBERS = [name for name, field in FIELDS.items() if type(field.default) in (int, float)]
 MAY_CHANGE = {
     "logdir", "steps", "eval_every", "eval_episodes", "log_every", "log_images", "video",
     "save_every", "save_seconds",
@@ -61,9 +63,8 @@ def test_flagfile_keeps_every_digit_and_odd_words():
 
 IMPOSSIBLE = [
     *((name, 0) for name in configuration.POSITIVE),
-    *((name, -1) for name in configuration.POSITIVE),
-    *((name, -1) for name in configuration.NOT_NEGATIVE),
-    *((name, -0.5) for name in configuration.NOT_NEGATIVE if name in FLOATS),
+    *((name, -1) for name in NUMBERS if name not in configuration.BOUNDED),
+    *((name, -0.5) for name in FLOATS if name not in configuration.BOUNDED),
     *((name, math.nan) for name in FLOATS),
     *((name, math.inf) for name in FLOATS),
     *((name, "nonsense") for name, field in FIELDS.items() if field.metadata["choices"]),
@@ -169,16 +170,15 @@ def test_every_option_says_what_it_does_and_whence():
         assert field.metadata["help"].endswith("."), name
         assert field.metadata["source"] in ("CLION", "Dreamer", "DrQ", "ours"), name
         assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
-    shown = configuration.usage()
-    assert all(f"--{name}:" in shown or f"--[no]{name}:" in shown for name in FIELDS)
+    shown = configuration.usage(full=True)
+    assert all(f"  --{name}=" in shown or f"  --[no]{name} (" in shown for name in FIELDS)
 
 
-def test_lists_of_validated_options_name_options_once():
-    named = [*configuration.POSITIVE, *configuration.NOT_NEGATIVE]
-    assert len(named) == len(set(named)) and set(named) <= FIELDS.keys()
-    # The numbers that neither list names are looked after elsewhere.
-    free = {n for n, f in FIELDS.items() if type(f.default) in (int, float)} - set(named)
-    assert free == {
+def test_lists_of_validated_options_name_numbers_once():
+    named = [*configuration.POSITIVE, *configuration.BOUNDED]
+    assert len(named) == len(set(named)) and set(named) <= set(NUMBERS)
+    # Those that are looked after elsewhere.
+    assert set(configuration.BOUNDED) == {
         "test_rotation_degrees", "test_blank_frames", "sigma2", "discount", "disclam",
         "drq_image_size",
     }  # fmt: skip
@@ -224,10 +224,14 @@ def test_every_option_is_read():
     """As config.name, or it goes into a smaller object, to the field of its name."""
     derived = {
         "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
-        "overshoot": "overshoot_steps", "pcont": "predicts_discount",
+        "overshoot": "overshoot_steps", "overshoot_from": "fakes_from",
+        "pcont": "predicts_discount",
+        "replay_capacity": "replay_transitions",
+        **dict.fromkeys(("expl_amount", "expl_decay", "expl_min"), "exploration"),
     }  # fmt: skip
-    properties = {name for name, value in vars(Config).items() if isinstance(value, property)}
-    assert set(derived.values()) == properties
+    kinds = property | types.FunctionType
+    own = {n for n, value in vars(Config).items() if isinstance(value, kinds) and n[0] != "_"}
+    assert set(derived.values()) == own
     filled = names_of(Settings) | names_of(Sizes) - {"pcont"}
     idle = []
     for name in FIELDS:
@@ -244,14 +248,23 @@ def test_derived_options():
     assert Config(blank_frames=0.5, test_blank_frames=0.0).test_blank == 0.0
     assert Config(horizon=7).overshoot_steps == 7
     assert Config(overshoot=3).overshoot_steps == 3
+    # Without augmented copies no noised start is ever judged.
+    assert Config(overshoot_from="both").fakes_from == "both"
+    assert Config(overshoot_from="both", augmentations=0).fakes_from == "posterior"
 
 
 def test_options_that_a_saved_run_did_not_know_have_their_old_value():
     text = to_flagfile(Config(seed=3))
     old = "".join(
         line for line in text.splitlines(keepends=True)
-        if not line.startswith(("--from_start", "--decoding_target", "--sigma_units"))
+        if not line.startswith((
+            "--from_start", "--decoding_target", "--sigma_units", "--overshoot_from",
+            "--evaluator_objective",
+        ))
     )  # fmt: skip
-    assert from_flagfile(old) == Config(seed=3, from_start=False, decoding_target="observation")
+    assert from_flagfile(old) == Config(
+        seed=3, from_start=False, decoding_target="observation", overshoot_from="posterior",
+        evaluator_objective="difference",
+    )  # fmt: skip
     assert from_flagfile(text) == Config(seed=3)
     assert parse([]) == Config()  # A new run has today's defaults.

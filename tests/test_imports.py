@@ -31,7 +31,7 @@ LIGHT = [
         "command", "config", "console", "files", "presets", "run",
         "analysis.evaluation", "analysis.saved_model", "analysis.theory.bounds",
         "analysis.theory.horizon_figure", "analysis.tool_checks", "analysis.trained_agent",
-        "analysis.videos.filming", "logdir.run_folder",
+        "analysis.videos.filming", "logdir.run_folder", "training.loop",
     )
 ]  # fmt: skip
 # Each may import those above it and itself; a folder stands for all in it.
@@ -60,6 +60,7 @@ STRANGERS = {
     "learning": ["config", "envs", "replay", "logdir"],
     "agents": ["envs", "logdir"],
     "training.loop": ["models", "learning"],
+    "training.run_state": ["models", "learning"],
     "training.update_phase": ["models", "learning"],
     "training.evaluation_phase": ["models", "learning"],
     "analysis.curves": ["models", "learning", "agents", "training"],
@@ -92,6 +93,13 @@ def test_workers_cannot_reach_tensorflow():
     )
     assert result.returncode == 0, result.stderr
     assert not HEAVY & set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_a_command_line_is_there_at_once():
+    """What makes images and videos is loaded by workers, and after they have started."""
+    code = "import sys, clion_tf.run; print(*sys.modules.keys() & {'scipy', 'PIL', 'imageio'})"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, timeout=120)
+    assert (done.returncode, done.stdout.strip()) == (0, b"")
 
 
 def part_of(name, parts):

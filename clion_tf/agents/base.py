@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.device_errors import device_errors
 from clion_tf.config import Config
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
@@ -41,6 +42,7 @@ class Learner:
       remembered: of the policy's state, what its next step reads.
       lead: how many frames before an episode's first a sequence may begin; it is repeated there.
       world_model: whether there is one to look at, as `clion_tf.training.heldout_diagnostics` does.
+      jit: whether the update is compiled by XLA.
 
     Args:
       config: the run's options; the seed names, with counters, all noise.
@@ -57,8 +59,7 @@ class Learner:
     def __init__(self, config: Config, jit: bool):
         self.metric_names: list[str] = []
         self._config = config
-        self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
-        self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
+        self.compile_update(jit)
         self._earlier = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
 
@@ -108,20 +109,24 @@ class Learner:
 
     # Updates.
 
+    def compile_update(self, jit: bool) -> None:
+        """Makes the update anew, by XLA or as a plain graph; it is compiled at its first call."""
+        self.jit = jit
+        self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
+        self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
+
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """Update number `update` on a batch; the metrics as one vector.
 
         `metric_names` says what each entry is, as `group/name`, once an update was made.
 
         Raises:
-          MemoryError: if the device has too little memory.
+          MemoryError, DeviceError: if the device has too little memory, or fails.
         """
         seed = noises.key(self._config.seed, "update", update)
         data = self.numbered(data, update)
-        try:
+        with device_errors():
             return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message.splitlines()[0]) from error
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
         """K updates in one call of the compiled function; their metrics as rows, [K, metrics].
@@ -129,15 +134,13 @@ class Learner:
         The same as K calls of `train`, but nothing goes back to the host between them.
 
         Raises:
-          MemoryError: if the device has too little memory.
+          MemoryError, DeviceError: if the device has too little memory, or fails.
         """
         seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
         batches = [self.numbered(*one) for one in zip(batches, updates, strict=True)]
-        data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
-        try:
+        with device_errors():
+            data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
             return self._train_several(data, seeds)
-        except tf.errors.ResourceExhaustedError as error:
-            raise MemoryError(error.message.splitlines()[0]) from error
 
     def _train_step(self, data: Tensors, seed: tf.Tensor) -> tf.Tensor:
         scalars = self.update(data, noises.SeededNoise(seed))
@@ -200,8 +203,9 @@ class Learner:
         seed = noises.key(self._config.seed, "train" if training else "test", *step)
         act = self._act_as_earlier if earlier else self._act
         seen = {key: observation[key] for key in self.observed}
-        action, state = act[training](seen, state, seed, np.float32(amount))
-        return action.numpy(), state
+        with device_errors():
+            action, state = act[training](seen, state, seed, np.float32(amount))
+            return action.numpy(), state
 
     # State.
 

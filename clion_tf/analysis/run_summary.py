@@ -9,7 +9,7 @@ import numpy as np
 from clion_tf.config import Config, different
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, digest, load
 from clion_tf.logdir.run_folder import RunFolder, run_at
-from clion_tf.replay.episode_files import DAMAGE, inspect
+from clion_tf.replay.episode_files import DAMAGE, check_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def _episodes(folder: RunFolder, damage: list[str]) -> list[str]:
     frames = []
     for path in sorted(folder.episodes.glob("*.npz")):
         try:
-            frames.append(inspect(path)[0].frames)
+            frames.append(check_file(path)[0].frames)
         except FileNotFoundError:
             continue  # The run is going on, and this one has given way since.
         except DAMAGE as error:

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from clion_tf.agents.clion import DTYPES, Agent
-from clion_tf.benchmark import graph_flops, machine
+from clion_tf.benchmark import graph_flops, machine, update_memory
 from clion_tf.benchmark.original_updates import memory, random_batch, seconds_since_start
 from clion_tf.benchmark.our_updates import ACTIONS
 from clion_tf.config import Config
@@ -18,7 +18,8 @@ def measure(config: Config, count: int) -> dict:
     Returns:
       seconds (`update`, each spread as median, min, max), `rate` and `matrix_rate` in FLOP/s,
       `share` (median of the paired ratios), `flops` by kind, `first_update` in seconds since the
-      process was started, `memory` (peak resident bytes) and the device.
+      process was started, `memory` (peak resident bytes) and the device; of a compiled update
+      also `xla_memory`, see `update_memory.of_each_precision`.
     """
     precision, jit, device = prepare(config)
     agent = Agent(config, ACTIONS, False, precision, jit)
@@ -46,6 +47,7 @@ def measure(config: Config, count: int) -> dict:
         "share": float(np.median(shares)),
         "first_update": first,
         "memory": peak,
+        "xla_memory": update_memory.of_each_precision(config) if jit else {},
     }
 
 
@@ -61,4 +63,5 @@ def table(result: dict) -> list[tuple[str, str]]:
         ("share of it", f"{100 * result['share']:.0f} %"),
         ("peak memory", f"{result['memory'] / 2**30:.2f} GiB"),
         ("process start to first update", f"{result['first_update']:.1f} s"),
+        *update_memory.table(result["xla_memory"]),
     ]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from clion_tf.dreamer import original_episodes
-from clion_tf.replay.episode_files import DAMAGE, inspect
+from clion_tf.replay.episode_files import DAMAGE, check_file
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
 TIMEOUT = 600.0  # Seconds; its TensorFlow alone takes ten to load.
@@ -179,7 +179,7 @@ def _by_replay(folder: pathlib.Path) -> dict | None:
     """`describe` of a folder's only episode, as our replay reads it; dtypes as the file has."""
     path = next(folder.glob("*.npz"))
     try:
-        entry, _ = inspect(path)
+        entry, _ = check_file(path)
         replay = Replay(folder, 1)
         replay.load()
         batch = replay.newest(entry.frames, 1)

@@ -14,7 +14,7 @@ _STICKY = 0.25  # Probability that the emulator repeats the action before instea
 _PREFIX = re.compile("atari[_:]")
 
 
-def names(task: str) -> bool:
+def is_atari_task(task: str) -> bool:
     """Whether a task's name is one of these."""
     return _PREFIX.match(task) is not None
 

@@ -26,11 +26,11 @@ import numpy as np
 from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, PromiseError, WorkerError
 from clion_tf.envs.remote_env import Ready, RemoteEnv
+from clion_tf.files import python_path
 
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
 CHECKER_SECONDS = 300.0
-_PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Check(NamedTuple):
@@ -147,7 +147,7 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
 
 def _play(env: RemoteEnv, played: Played, actions: Iterator[Any]) -> None:
     stride = 1
-    _look(played, env.reset(played.number), 0.0)
+    _note_observation(played, env.reset(played.number), 0.0)
     for action in actions:
         began = time.perf_counter()
         observation, reward, terminated, truncated, info = env.step(action)
@@ -156,7 +156,7 @@ def _play(env: RemoteEnv, played: Played, actions: Iterator[Any]) -> None:
         played.agent_steps += 1
         played.reward += reward
         over = terminated or truncated
-        _look(played, observation, reward, played.agent_steps % stride == 0 or over)
+        _note_observation(played, observation, reward, played.agent_steps % stride == 0 or over)
         if len(played.frames) > MOST_FRAMES:
             played.frames, stride = played.frames[::2], 2 * stride
         if over:
@@ -165,7 +165,7 @@ def _play(env: RemoteEnv, played: Played, actions: Iterator[Any]) -> None:
             break
 
 
-def _look(played: Played, observation: dict, reward: float, kept: bool = True) -> None:
+def _note_observation(played: Played, observation: dict, reward: float, kept: bool = True) -> None:
     """Notes what an observation shows."""
     if played.agent_steps <= COMPARED:
         played.start.append((reward, observation))
@@ -247,13 +247,12 @@ def _gymnasiums_checker(spec: EnvSpec) -> dict[str, dict]:
     """{environment: {"error": '' or what failed, "notes": warnings}}."""
     with tempfile.TemporaryDirectory() as folder:
         file = pathlib.Path(folder, "outcome.json")
-        paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
         command = [sys.executable, "-m", "clion_tf.envs.gymnasium_check", str(file)]
         try:
             subprocess.run(
                 command,
                 input=pickle.dumps(spec),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env={**os.environ, "PYTHONPATH": python_path()},
                 capture_output=True,
                 timeout=CHECKER_SECONDS,
             )

@@ -38,7 +38,7 @@ class WorkerError(EnvError):
 
 
 class PromiseError(WorkerError):
-    """The environment returned what no agent can take; `promise` is one of `promises.PROMISES`."""
+    """The environment returned what no agent can take; `promise`: of `step_checks.PROMISES`."""
 
     def __init__(self, message: str, promise: str):
         super().__init__(message)

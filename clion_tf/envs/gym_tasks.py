@@ -15,7 +15,7 @@ from clion_tf.envs.wrappers import rendered
 _PREFIX = "gym:"
 
 
-def names(task: str) -> bool:
+def is_gym_task(task: str) -> bool:
     """Whether a task's name is one of these."""
     return task.startswith(_PREFIX)
 

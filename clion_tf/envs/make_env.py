@@ -64,22 +64,22 @@ def simulator(spec: EnvSpec) -> gymnasium.Env:
     from clion_tf.envs import opengl
 
     opengl.prepare()
-    if gym_tasks.names(spec.task):
+    if gym_tasks.is_gym_task(spec.task):
         return gym_tasks.load(spec)
-    if atari.names(spec.task):
+    if atari.is_atari_task(spec.task):
         return atari.load(spec)
     return _dm_control(spec) if _is_dm_control(spec.task) else _custom(spec)
 
 
 def _is_dm_control(task: str) -> bool:
-    return ":" not in task and not atari.names(task)
+    return ":" not in task and not atari.is_atari_task(task)
 
 
 def _repeated(spec: EnvSpec) -> gymnasium.Env:
     """The simulator, with each action held."""
     env = simulator(spec)
     # Atari holds actions by itself, as its image is made of the last two frames of an agent step.
-    return env if atari.names(spec.task) else ActionRepeat(env, spec.action_repeat)
+    return env if atari.is_atari_task(spec.task) else ActionRepeat(env, spec.action_repeat)
 
 
 def _dm_control(spec: EnvSpec) -> gymnasium.Env:

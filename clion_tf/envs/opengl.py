@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from clion_tf.envs import egl_device, nvidia_gpus
 from clion_tf.envs.env_spec import EnvError, RenderingError
 
 _ADVICE = {
@@ -71,6 +72,7 @@ def load_suite() -> Any:
     if os.environ.get("MUJOCO_GL") == "glfw" and not display():
         # Else its libraries say so at length on stderr, tracebacks included.
         raise RenderingError(f"cannot render with MUJOCO_GL=glfw; {_ADVICE['glfw']}")
+    egl_device.follow_cuda()
     with rendering_errors():
         from dm_control import suite
     return suite
@@ -136,7 +138,10 @@ def main() -> int:
         with rendering_errors():
             height, width, _ = physics.render(64, 64, camera_id=0).shape
         backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
-        sys.stdout.write(f"rendered {height}x{width} with {backend}: {renderer(physics)}\n")
+        name = renderer(physics)
+        sys.stdout.write(f"rendered {height}x{width} with {backend}: {name}\n")
+        if slow := nvidia_gpus.slow_rendering(name):
+            sys.stderr.write(f"{slow}\n")
     except EnvError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -22,6 +22,7 @@ from clion_tf.envs.env_spec import (
     UnknownTaskError,
     WorkerError,
 )
+from clion_tf.files import python_path
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +32,6 @@ _ERRORS = {
 }
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
-_PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
 Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
@@ -238,13 +238,12 @@ def _start_worker(descriptor: int) -> subprocess.Popen:
 
     Between it and us is its keeper; of both, this is the process that we see.
     """
-    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
     keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(descriptor)]
     return subprocess.Popen(
         [*keeper, sys.executable, "-m", "clion_tf.envs.worker", str(descriptor)],
         pass_fds=(descriptor,),
         stdin=subprocess.PIPE,  # Its end is how the keeper learns of ours.
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        env={**os.environ, "PYTHONPATH": python_path()},
         # Out of reach of the terminal's Ctrl-C from the first moment, before the worker can
         # ignore it by itself.
         start_new_session=True,

@@ -69,7 +69,7 @@ class SupervisedEnvs:
                 result = task(self.envs)
             except WorkerError as error:
                 on_failure()
-                way = error.episode, _way(error)
+                way = error.episode, _without_numbers(error)
                 ways[way] += 1
                 if error.episode is not None and ways[way] == self._same_way:
                     raise self._give_up(error) from error
@@ -119,6 +119,6 @@ class SupervisedEnvs:
         self.close()
 
 
-def _way(error: WorkerError) -> str:
+def _without_numbers(error: WorkerError) -> str:
     """What is the same in each repetition of a failure: its text without numbers and addresses."""
     return _VARYING.sub("#", str(error))

@@ -81,16 +81,16 @@ def fakes(
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Features [B, L-1, F] before and after each fake transition, for each kind of start.
 
-    Rolls begin at posterior states, or at these moved as augmented starts are (`overshoot_from`);
+    Rolls begin at posterior states, or at these moved as augmented starts are (`fakes_from`);
     with both kinds, the transitions' noise is the same.
     """
     steps = min(settings.overshoot_steps, action.shape[1] - 1)
     start = roll_starts(post, steps)
     shape = [*start["deter"].shape[:2]]
     starts = []
-    if settings.overshoot_from in ("posterior", "both"):
+    if settings.fakes_from in ("posterior", "both"):
         starts.append(start)
-    if settings.overshoot_from in ("augmented", "both"):
+    if settings.fakes_from in ("augmented", "both"):
         moved = noised(
             start,
             noise.normal("overshoot_start_deter", [*shape, rssm.deter]),

@@ -26,7 +26,7 @@ class Settings:
     sigma2: float = -1.0
     evaluator_objective: str = "difference"
     overshoot_steps: int = 15
-    overshoot_from: str = "posterior"
+    fakes_from: str = "posterior"
     weighting: str = "probability"
     weight_gradient: bool = False
     horizon: int = 15

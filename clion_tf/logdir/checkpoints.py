@@ -88,7 +88,7 @@ class Checkpoints:
 
     One that was made because the run stopped is called `<environment steps>-stopped.npz`. It is one
     more, and goes when the next one is due: what a run comes to must not depend on its stops, as it
-    would if it went back to one of them (see `clion_tf.training.update_phase.go_back`).
+    would if it went back to one of them (see `clion_tf.training.run_state.Run.roll_back`).
 
     Args:
       folder: made if missing.

@@ -113,6 +113,10 @@ class Logger:
             self._events.flush()
 
 
+# The last returns of training and evaluation episodes, and the speed.
+NOTES = {"train": "train {:.1f}", "test": "test {:.1f}", "updates_per_second": "{:.2f} updates/s"}
+
+
 class Progress:
     """A bar of environment steps on a terminal; elsewhere only the lines of `message`."""
 
@@ -131,22 +135,11 @@ class Progress:
         if self._bar is not None:
             self._bar.update(min(step, self._total) - self._bar.n)
 
-    def note(
-        self,
-        train: float | None = None,
-        test: float | None = None,
-        updates_per_second: float | None = None,
-    ) -> None:
-        """Shows the last returns and the speed beside the bar; what is None stays as it was."""
-        new = {
-            "train": None if train is None else f"train {train:.1f}",
-            "test": None if test is None else f"test {test:.1f}",
-            "speed": None if updates_per_second is None else f"{updates_per_second:.2f} updates/s",
-        }
-        self._notes.update({key: text for key, text in new.items() if text is not None})
+    def note(self, **numbers: float | None) -> None:
+        """Shows some of NOTES beside the bar; what is not given, or None, stays as it was."""
+        self._notes |= {name: NOTES[name].format(x) for name, x in numbers.items() if x is not None}
         if self._bar is not None:
-            shown = [self._notes[key] for key in new if key in self._notes]
-            self._bar.set_postfix_str(", ".join(shown))
+            self._bar.set_postfix_str(", ".join(self._notes[n] for n in NOTES if n in self._notes))
 
     def message(self, text: str) -> None:
         """Prints a line, above the bar if there is one."""

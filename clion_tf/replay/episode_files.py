@@ -121,7 +121,7 @@ def save_episode(folder: Path | str, index: int, arrays: Mapping[str, np.ndarray
     return path
 
 
-class Entry(NamedTuple):
+class EpisodeFile(NamedTuple):
     """Where an episode's arrays lie; no offsets if they are compressed (foreign files)."""
 
     name: str
@@ -157,7 +157,7 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
             raise ValueError(f"{key!r} has numbers that are not finite")
 
 
-def locate(path: Path) -> tuple[Entry, Shapes]:
+def locate(path: Path) -> tuple[EpisodeFile, Shapes]:
     """Finds the arrays of a file; returns its entry and the shapes of one frame.
 
     Of the numbers in them it says nothing. Raises one of DAMAGE if they make no episode.
@@ -175,11 +175,11 @@ def locate(path: Path) -> tuple[Entry, Shapes]:
             if offset + math.prod(shape) * dtype.itemsize > size:
                 raise ValueError("the file is shorter than its arrays")
     in_place = tuple(offsets) if len(offsets) == len(keys) else None
-    entry = Entry(path.name, found["reward"][0][0], keys, in_place, tuple(dtypes))
+    entry = EpisodeFile(path.name, found["reward"][0][0], keys, in_place, tuple(dtypes))
     return entry, {key: shape[1:] for key, (shape, _, _) in found.items()}
 
 
-def inspect(path: Path) -> tuple[Entry, Shapes]:
+def check_file(path: Path) -> tuple[EpisodeFile, Shapes]:
     """As `locate`, and checks all that can be read without the images of a file of ours.
 
     Compressed files are read as a whole, so that a damaged one shows now and not in the middle of
@@ -218,13 +218,13 @@ def load_episode(path: Path) -> Episode:
     return Episode(_read_all(path, *locate(path)))
 
 
-def _read_all(path: Path, entry: Entry, shapes: Shapes) -> dict[str, np.ndarray]:
+def _read_all(path: Path, entry: EpisodeFile, shapes: Shapes) -> dict[str, np.ndarray]:
     arrays = {key: np.empty((entry.frames, *shape), DTYPES[key]) for key, shape in shapes.items()}
-    read(path, entry, 0, arrays)
+    read_frames(path, entry, 0, arrays)
     return arrays
 
 
-def read(path: Path, entry: Entry, start: int, out: Mapping[str, np.ndarray]) -> None:
+def read_frames(path: Path, entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -> None:
     """Fills the arrays of `out` [L, ...] with the frames from `start` on."""
     if entry.offsets is None:
         with np.load(path, allow_pickle=False) as archive:

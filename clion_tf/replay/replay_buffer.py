@@ -21,11 +21,11 @@ from clion_tf.replay.episode_files import (
     DAMAGE,
     DTYPES,
     NUMBERS,
-    Entry,
     Episode,
-    inspect,
+    EpisodeFile,
+    check_file,
     locate,
-    read,
+    read_frames,
     save_episode,
 )
 from clion_tf.replay.observation_shapes import Shapes
@@ -82,8 +82,8 @@ class Replay:
         self._shapes: Shapes | None = None
         if shapes is not None:
             self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in NUMBERS}}
-        self._entries: list[Entry] = []
-        self._drawable: list[Entry] = []  # Those with at least L frames, in the same order.
+        self._entries: list[EpisodeFile] = []
+        self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
 
     def __len__(self) -> int:
@@ -124,11 +124,11 @@ class Replay:
         self._entries, self._drawable = [], []
         for path in (*foreign, *(file.path for file in own)):
             try:
-                self._index(*inspect(path))
+                self._index(*check_file(path))
             except DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
-        self._give_way()
+        self._drop_oldest()
         past = own[-1].number + 1 if own else 0
         self._next_index = max(past, len(foreign) + len(own)) if count is None else count
         return len(self._entries)
@@ -147,8 +147,8 @@ class Replay:
         for index in range(self._next_index, count):
             for path in self._folder.glob(f"{index:06d}-*.npz"):
                 with contextlib.suppress(*DAMAGE):  # Who asked compares what is held.
-                    self._index(*inspect(path))
-        self._give_way()
+                    self._index(*check_file(path))
+        self._drop_oldest()
         self._next_index = count
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
@@ -160,7 +160,7 @@ class Replay:
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = save_episode(self._folder, index, episode)
         self._index(*locate(path))
-        self._give_way()
+        self._drop_oldest()
         self._next_index = index + 1
         return path
 
@@ -198,7 +198,7 @@ class Replay:
         rows = [pool[row] for row in rng.integers(len(pool), size=batch_size)]
         frames = np.array([entry.frames + self._lead for entry in rows])
         starts = _starts(rng, frames, self._length, self._balance) - self._lead
-        return self._gather(rows, starts)
+        return self._gather(rows, starts, self._length)
 
     def sample_fn(self, batch_size: int) -> Callable[[int], Batch]:
         """`sample` for a fixed batch size, as `prefetch` takes it."""
@@ -226,13 +226,13 @@ class Replay:
                 foreign.append(path)
         return sorted(own), foreign
 
-    def _index(self, entry: Entry, shapes: Shapes) -> None:
+    def _index(self, entry: EpisodeFile, shapes: Shapes) -> None:
         self._require(shapes)
         self._entries.append(entry)
         if entry.frames + self._lead >= self._length:
             self._drawable.append(entry)
 
-    def _give_way(self) -> None:
+    def _drop_oldest(self) -> None:
         if self._capacity is None:
             return
         stored = sum(entry.frames - 1 for entry in self._entries)
@@ -250,8 +250,9 @@ class Replay:
             if shapes.get(key) != shape:
                 raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
 
-    def _gather(self, rows: list["Entry"], starts: np.ndarray, length: int | None = None) -> Batch:
-        length = self._length if length is None else length
+    def _gather(
+        self, rows: list[EpisodeFile], starts: np.ndarray, length: int | None = None
+    ) -> Batch:
         batch = {
             key: np.empty((len(rows), length, *shape), DTYPES[key])
             for key, shape in (self._shapes or {}).items()
@@ -259,7 +260,7 @@ class Replay:
         for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
             ahead = max(0, -start)
             parts = {key: value[row, ahead:] for key, value in batch.items()}
-            read(self._folder / entry.name, entry, max(0, start), parts)
+            read_frames(self._folder / entry.name, entry, max(0, start), parts)
             if ahead:
                 for value in batch.values():
                     value[row, :ahead] = value[row, ahead]

@@ -13,14 +13,14 @@ from clion_tf.agents import make_agent
 from clion_tf.agents.base import Learner
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import SupervisedEnvs
+from clion_tf.envs import SupervisedEnvs, nvidia_gpus
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.observation_shapes import DTYPES, Shapes, shapes_of
 from clion_tf.replay.replay_buffer import Replay
-from clion_tf.training import hardware, heldout_diagnostics
+from clion_tf.training import hardware, heldout_diagnostics, rehearsal
 from clion_tf.training.run_state import Run
 
 NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
@@ -76,9 +76,14 @@ def assemble(
     rendering = f"; rendering by {env.renderer}" if env.renderer else ""
     for line in _introduction(config, folder, agent, counters, f"learner on {device}{rendering}"):
         progress.message(line)
+    if slow := nvidia_gpus.slow_rendering(env.renderer):
+        progress.message(slow)
+    each = hardware.updates_per_call(config)
+    if team is None:
+        rehearsal.rehearse(agent, config, each, progress.message)
     run = Run(
         config, folder, agent, train_envs, test_envs, replay, logger, progress, checkpoints,
-        counters, stopping, hardware.updates_per_call(config),
+        counters, stopping, each,
     )  # fmt: skip
     if team is not None:
         run.announce = team.announce

@@ -21,7 +21,8 @@ from clion_tf.learning import (
     world_model,
 )
 from clion_tf.learning import noise as noises
-from clion_tf.learning.losses import Settings
+from clion_tf.learning.evaluator import EvaluatorLoss
+from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.models import Models
 from clion_tf.pictures import video_files
@@ -80,7 +81,7 @@ def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) ->
 
 
 def _of_evaluator(
-    models: Models, settings: Settings, post: Tensors, judged: Tensors, noise: Noise
+    models: Models, settings: Settings, post: Tensors, judged: EvaluatorLoss, noise: Noise
 ) -> dict[str, Any]:
     """Of the transitions imagined from here, and of those that it was asked about."""
     imagined = behaviour.losses(models, settings, post, noise)

@@ -13,7 +13,6 @@ from clion_tf.config import Config
 from clion_tf.console import EXIT_SIGNAL, OK, Refused, UserError, quiet_import, stop_signals
 from clion_tf.envs import EnvError, WorkerError
 from clion_tf.logdir.run_folder import open_logdir
-from clion_tf.training import loop
 from clion_tf.training.env_specs import specs, supervised
 from clion_tf.training.run_state import Interrupted
 
@@ -36,7 +35,7 @@ def train(config: Config, team: "Team | None" = None) -> int:
             train_envs = stack.enter_context(supervised(train_spec, config, config.envs))
             test_envs = stack.enter_context(supervised(test_spec, config))
             with quiet_import():
-                from clion_tf.training import build_run
+                from clion_tf.training import build_run, loop
             train_envs.wait_ready()
             test_envs.wait_ready()
             run = build_run.assemble(

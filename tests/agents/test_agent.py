@@ -40,14 +40,15 @@ def computed(**options):
     return outputs(tiny_agent(**options))
 
 
-@pytest.mark.parametrize("loss", OWNERS)
-def test_each_loss_moves_exactly_its_own_networks(loss):
+def test_each_loss_moves_exactly_its_own_networks():
     agent = tiny_agent(pcont="True")
-    before = weights(agent)
     grads, _ = outputs(agent)
-    agent.optimizers[loss].apply(grads[loss], tf.linalg.global_norm(grads[loss]))
-    moved = {n.split("/")[0] for n, w in weights(agent).items() if not np.array_equal(w, before[n])}
-    assert moved == OWNERS[loss]
+    for loss, owned in OWNERS.items():
+        before = weights(agent)
+        agent.optimizers[loss].apply(grads[loss], tf.linalg.global_norm(grads[loss]))
+        after = weights(agent)
+        moved = {n.split("/")[0] for n, w in after.items() if not np.array_equal(w, before[n])}
+        assert moved == owned, loss
 
 
 def test_every_weight_gets_a_gradient():
@@ -375,13 +376,13 @@ class TestPolicy:
         seen, state = {"image": np.repeat(self.IMAGES[:1], 400, 0)}, agent.initial(400)
         return [agent.policy(seen, state, (0, 0), False, a)[0] for a in (0.0, amount)]
 
-    @pytest.mark.parametrize("amount", [0.1, 0.2])
+    @pytest.mark.parametrize("amount", [0.05, 0.1])
     def test_gaussian_exploration_has_the_standard_deviation_asked_for(self, amount):
         quiet, loud = self.explored(amount, eval_action="mean")
-        assert np.abs(quiet).max() < 0.2  # So nothing is clipped within 4 of them.
-        added = np.float64(loud) - quiet
-        # Of 800 draws, the standard deviation has an error of 2.5 %.
-        assert added.std() == pytest.approx(amount, rel=0.1)
+        free = np.abs(quiet) < 1 - 4 * amount  # Of being clipped.
+        added = (np.float64(loud) - quiet)[free]
+        # The standard deviation of 400 draws has an error of 3.5 %.
+        assert added.size > 400 and added.std() == pytest.approx(amount, rel=0.1)
         assert abs(added.mean()) < 0.15 * amount
 
     def test_explored_actions_are_clipped(self):

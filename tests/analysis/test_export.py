@@ -24,7 +24,9 @@ from clion_tf.agents.clion import Agent
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.analysis import saved_model
 from clion_tf.config import Config, to_flagfile
-from clion_tf.envs import ActionRepeat, EnvSpec, make, task_description
+from clion_tf.envs import EnvSpec, task_description
+from clion_tf.envs.make_env import make
+from clion_tf.envs.wrappers import ActionRepeat
 from clion_tf.learning.noise import key
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.logdir.run_folder import RunFolder

@@ -10,7 +10,7 @@ import pytest
 from places import ROOT
 from tool_modules import tool as module
 
-from clion_tf.benchmark import graph_flops
+from clion_tf.benchmark import graph_flops, update_growth
 from clion_tf.replay.stopwatch import PARTS, Stopwatch
 
 TINY = [
@@ -102,7 +102,16 @@ def test_policy(tool, tmp_path):
 
 
 def test_growth(tool, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("clion_tf.benchmark.update_growth.AXES", {"augmentations": (0.5, 1)})
+    measured = update_growth._one
+
+    def one(config, name, value, count):
+        """Only the first point, which has no copies, is measured: each takes a process."""
+        if value:
+            return {"update": {"median": 0.5}, "memory": 2e9}
+        return measured(config, name, value, count)
+
+    monkeypatch.setattr(update_growth, "_one", one)
+    monkeypatch.setattr(update_growth, "AXES", {"augmentations": (0.5, 1)})
     found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN)
     points = found["axes"]["augmentations"]["points"]
     assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, make
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
 from clion_tf.envs.agent_images import fit
+from clion_tf.envs.make_env import make
 
 ale_py = pytest.importorskip("ale_py")
 
@@ -159,7 +160,8 @@ def test_without_the_package(run_python):
     code = """
 import sys
 sys.modules["ale_py"] = None
-from clion_tf.envs import EnvSpec, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
 try:
     make(EnvSpec("atari_pong"))
 except RuntimeError as error:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from clion_tf.envs import EnvError, EnvSpec, UnknownTaskError, episode_seed, make
+from clion_tf.envs import EnvError, EnvSpec, UnknownTaskError
+from clion_tf.envs.make_env import episode_seed, make
 from clion_tf.envs.wrappers import NormalizeActions, RenderImage, RotateImage
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, RenderingError, UnknownTaskError, make
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, RenderingError, UnknownTaskError
+from clion_tf.envs.make_env import make
 
 
 def episode(env, number, steps=8):
@@ -111,7 +112,8 @@ def test_vectors_need_no_rendering(name):
 def test_pygames_driver(run_python, driver, error):
     code = """
 import sys
-from clion_tf.envs import EnvSpec, RenderingError, make
+from clion_tf.envs import EnvSpec, RenderingError
+from clion_tf.envs.make_env import make
 try:
     make(EnvSpec("gym:CartPole-v1"))
 except RenderingError as error:
@@ -124,7 +126,8 @@ except RenderingError as error:
 
 def test_no_display_is_needed(run_python):
     code = """
-from clion_tf.envs import EnvSpec, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
 env = make(EnvSpec("gym:CartPole-v1"))
 assert env.reset(seed=0)[0]["image"].std() > 5
 """

@@ -6,7 +6,8 @@ import pytest
 from env_fakes import CountingEnv
 from gymnasium import spaces
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, make
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv
+from clion_tf.envs.make_env import make
 from clion_tf.envs.observation_choice import SelectObservation, plan
 
 PICTURE = spaces.Box(0, 255, (20, 30, 3), np.uint8)

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from places import ROOT
 
-from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, env_checker, make, step_checks
+from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, env_checker, step_checks
+from clion_tf.envs.make_env import make
 from clion_tf.envs.worker import Session, _failure
 
 INFO = "(observation, reward, terminated, truncated, info)"

@@ -17,7 +17,8 @@ def test_papers_tasks_step_and_render(run_python):
     code = """
 import sys
 import numpy as np
-from clion_tf.envs import EnvSpec, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
 
 for task in sys.argv[1:]:
     env = make(EnvSpec(task))
@@ -41,7 +42,9 @@ def test_length_of_an_episode(run_python):
     # One layer below the rendering, as 500 frames in software take half a minute.
     code = """
 import numpy as np
-from clion_tf.envs import EnvSpec, RenderImage, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
+from clion_tf.envs.wrappers import RenderImage
 
 env = make(EnvSpec("dmc_walker_walk"))
 assert type(env) is RenderImage
@@ -65,7 +68,8 @@ else:
 def test_state_beside_the_image(run_python):
     code = """
 import numpy as np
-from clion_tf.envs import EnvSpec, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
 
 env = make(EnvSpec("walker_walk", observe="both"))
 seen = env.reset(seed=0)[0]
@@ -107,7 +111,8 @@ for domain in sorted({domain for domain, _ in suite.ALL_TASKS}):
 def test_springs_of_lqr(run_python):
     code = """
 import numpy as np
-from clion_tf.envs import EnvSpec, make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import make
 
 # dm_control's 1e10 for an unlimited actuator is no range: it gets the actor's own numbers.
 env = make(EnvSpec("lqr_lqr_2_1")).env

@@ -3,8 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from clion_tf.envs import rotate_image
-from clion_tf.envs.image_rotation import FILLS
+from clion_tf.envs.image_rotation import FILLS, rotate_image
 
 
 def noise(height, width, channels=3, seed=0):

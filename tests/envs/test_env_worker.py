@@ -341,9 +341,8 @@ def test_a_worker_goes_on_after_an_error(name, text, mark):
         ("long", f"failed in step: ValueError: {'x' * 288}… (", "plain"),
     ],
 )
-def test_an_error_names_the_users_own_line(name, text, mark, monkeypatch):
+def test_an_error_names_the_users_own_line(name, text, mark):
     """As a worker says it, but in this process: there are many of them."""
-    monkeypatch.syspath_prepend(str(pathlib.Path(__file__).parent))
     spec = broken(name, **({"observe": "image"} if name == "render" else {}))
     session = Session(spec)
     for _ in range(2):

@@ -5,16 +5,16 @@ import numpy as np
 import pytest
 from env_fakes import CountingEnv, ImageEnv, PicturedEnv
 
-from clion_tf.envs import (
+from clion_tf.envs import EnvError, EnvSpec
+from clion_tf.envs.make_env import make
+from clion_tf.envs.wrappers import (
+    GREY,
     ActionRepeat,
     BlankFrames,
-    EnvError,
-    EnvSpec,
     NormalizeActions,
     RotateImage,
-    make,
+    standard_actions,
 )
-from clion_tf.envs.wrappers import GREY, standard_actions
 
 ZERO = np.zeros(2, np.float32)
 

@@ -54,7 +54,7 @@ def test_shapes(case):
     assert out["imagined_reward"].shape == out["imagined_value"].shape == (steps, total)
     for name in ("lambda_return", "discount", "weight", "evaluator_logit"):
         assert out[name].shape == (steps - 1, total), name
-    kinds = 2 if config.overshoot_from == "both" else 1
+    kinds = 2 if config.fakes_from == "both" else 1
     assert out["real_logit"].shape == (batch, length - 1)
     assert out["fake_logit"].shape == (kinds * batch, length - 1)
     assert out["post_mean"].shape == out["prior_mean"].shape == (batch, length, 3)

@@ -165,7 +165,7 @@ def test_a_fake_stands_beside_the_real_transition_of_the_same_action(rssm, lengt
 def test_fakes_start_at_noised_posteriors(rssm, units, sigma2):
     options = {"sigma1": 0.5, "sigma2": sigma2, "sigma_units": units}
     (real, fake), _, (post, action, noise, steps, moved) = judged(
-        rssm, 6, overshoot_steps=3, overshoot_from="augmented", **options
+        rssm, 6, overshoot_steps=3, fakes_from="augmented", **options
     )
     np.testing.assert_array_equal(real[..., :FEAT], rssm.get_feat(post)[:, :-1])
     deter = post["deter"].numpy()
@@ -186,7 +186,7 @@ def test_fakes_start_at_noised_posteriors(rssm, units, sigma2):
 def test_both_kinds_of_fakes_stand_side_by_side_in_the_mean(rssm, objective):
     options = {"sigma1": 0.5}
     each = {
-        kind: judged(rssm, 6, objective, 3, overshoot_from=kind, **options)
+        kind: judged(rssm, 6, objective, 3, fakes_from=kind, **options)
         for kind in ("posterior", "augmented", "both")
     }
     shown = {kind: rows for kind, (rows, _, _) in each.items()}

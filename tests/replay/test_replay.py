@@ -173,7 +173,7 @@ def counted(monkeypatch, name):
 
 
 def test_an_episode_is_checked_once_on_each_side_of_the_disk(tmp_path, monkeypatch):
-    checks, reads = counted(monkeypatch, "_check_finite"), counted(monkeypatch, "read")
+    checks, reads = counted(monkeypatch, "_check_finite"), counted(monkeypatch, "read_frames")
     builder, memory = EpisodeBuilder(), Replay(tmp_path, 2)
     builder.first({"image": np.zeros((64, 64, 3), np.uint8)}, 2)
     builder.add({"image": np.zeros((64, 64, 3), np.uint8)}, np.zeros(2), 1.0, 1.0)

@@ -4,14 +4,19 @@ import dataclasses
 
 import gymnasium
 import pytest
+import tensorflow as tf
 from loop_fakes import CountingEnv
+from small_learner import SmallLearner
 
+from clion_tf import run
+from clion_tf.agents import make_agent
 from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
-from clion_tf.envs import SupervisedEnvs
+from clion_tf.console import FAILED
+from clion_tf.envs import SupervisedEnvs, nvidia_gpus
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import RandomPolicy
-from clion_tf.training import build_run, env_specs
+from clion_tf.training import build_run, env_specs, training_process
 from clion_tf.training.env_specs import specs, supervised
 
 
@@ -86,3 +91,38 @@ def test_each_environment_of_an_evaluation_has_its_own_number(monkeypatch):
     played = evaluation.play(lambda: RandomPolicy(2, False, 0), spec, 6, workers=3)
     assert len(list(played)) == 6
     assert sorted(numbers) == [0, 1, 2]
+
+
+def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, capsys):
+    def fails(jit):
+        if jit:
+            raise tf.errors.InternalError(None, None, "libdevice not found at ./libdevice.10.bc")
+        return 0.0
+
+    def make(config, size, discrete, precision, jit, observed):
+        return SmallLearner(config, True, fails)
+
+    env = CountingEnv()
+    env.renderer = "llvmpipe (LLVM 15.0.6, 256 bits)"
+    envs = SupervisedEnvs(lambda: env, 0)
+    monkeypatch.setattr(make_agent, "make", make)
+    monkeypatch.setattr(nvidia_gpus, "count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    config = Config(batch_size=2, train_steps=1, pretrain=0, updates_per_call=1)
+    made = build_run.assemble(config, RunFolder(tmp_path), envs, envs, lambda: False)
+    made.logger.close()
+    text = capsys.readouterr().err
+    assert "XLA does not compile the update" in text and "going on without it" in text
+    assert "rendering by llvmpipe" in text and "40 to 400 times slower" in text
+    assert made.agent.calls == [1, 1] and not made.agent.jit and made.agent.weight.numpy() == 1.5
+    assert made.counters.updates == 0
+
+
+def test_what_helps_where_memory_is_short(monkeypatch, capsys):
+    def short(config):
+        raise MemoryError("Out of memory while trying to allocate 4.00TiB.")
+
+    monkeypatch.setattr(training_process, "train", short)
+    assert run.main(["--logdir=never-made"]) == FAILED
+    [line] = capsys.readouterr().err.splitlines()
+    assert "4.00TiB" in line and "--batch_size" in line and "--precision=bf16" in line

@@ -112,6 +112,8 @@ def _relevant(config: Config) -> dict[str, Any]:
         off.add("constraint_norm")
     if not (config.beta2 or config.augmentations):
         off.add("sigma_units")
+    if not config.augmentations:
+        off.add("overshoot_from")
     if config.test_blank == config.blank_frames:
         off.add("test_blank_frames")
     if not (config.rotation_degrees or config.test_rotation):

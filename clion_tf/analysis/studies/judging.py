@@ -181,7 +181,7 @@ def _drift(rssm, post: Data, after: tf.Tensor) -> np.ndarray:
 def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
     """Ranks of scores among transitions of one age that began at augmented starts."""
     models, action = agent.models, data["action"]
-    settings = dataclasses.replace(agent.settings, overshoot_from="augmented")
+    settings = dataclasses.replace(agent.settings, fakes_from="augmented")
     [(before, after)] = evaluator.fakes(models.rssm, settings, post, action, noise)
     score = models.evaluator(evaluator.transitions(before, action[:, 1:], after)).logits.numpy()
     errors = {"augmented_rank": _drift(models.rssm, post, after)}

@@ -1,7 +1,7 @@
 """Bounds on the error of imagined returns, and the rollout length that minimises them.
 
 CLION section 3.3 and appendix A.1, after Janner et al., "When to Trust Your Model" (2019).
-Derived, with what is inconsistent in print, in docs/theory.md.
+Derived, with what is inconsistent in print, in docs/theory_derivation.md.
 
 Arguments are numbers or arrays that broadcast; results are float64. Errors have no unit: total
 variations TV(p, q) = 1/2 integral |p - q|, in [0, 1]. `k` counts agent steps, `discount` is that of
@@ -22,7 +22,8 @@ def branched_rollout_bound(
 ) -> np.ndarray:  # fmt: skip
     """Eq. 15: how far the returns of two k-branched rollouts can be apart.
 
-    Both take a state of their own past and roll k steps from there (lemma 3 of docs/theory.md).
+    Both take a state of their own past and roll k steps from there (lemma 3 of
+    docs/theory_derivation.md).
 
     Args:
       k: steps after the branch, whole, 0 or more.

@@ -15,7 +15,8 @@ from clion_tf import command
 from clion_tf.agents import make_agent
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import to_flagfile
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, make
+from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
+from clion_tf.envs.make_env import make
 from clion_tf.learning.noise import key
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay

@@ -88,8 +88,8 @@ def test_doubled_is_relative_to_the_sizes():
         (["ablation_constraints"], {"sigma_units": "relative"},
          "Only adding constraint (sigma_units=relative)"),
         (["ablation_evaluator"], {"sigma_units": "relative"}, "Only adding EVA"),
-        (["ablation_evaluator"], {"overshoot_from": "both"},
-         "Only adding EVA (overshoot_from=both)"),
+        (["clion"], {"overshoot_from": "both"}, "CLION (overshoot_from=both)"),
+        (["ablation_evaluator"], {"overshoot_from": "both"}, "Only adding EVA"),
         (["ablation_no_evaluator"], {"overshoot_from": "both"}, "Augmentation w/o EVA"),
     ],
 )  # fmt: skip

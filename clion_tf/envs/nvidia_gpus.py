@@ -1,0 +1,75 @@
+"""The NVIDIA GPUs of this machine and their driver, without TensorFlow and without CUDA's runtime.
+
+A library that finds no GPU does not say whether there is one. Linux does: NVIDIA's kernel module
+lists its GPUs, PCI lists them without it (so also in a container that got none of them), and
+Windows' Linux has one device for all.
+"""
+
+import ctypes
+import pathlib
+from typing import NamedTuple
+
+KERNEL_MODULE = pathlib.Path("/proc/driver/nvidia/gpus")
+PCI = pathlib.Path("/sys/bus/pci/devices")
+WINDOWS = pathlib.Path("/usr/lib/wsl/lib/libcuda.so.1")
+LIBRARY = "libcuda.so.1"
+_NVIDIA, _DISPLAY = "0x10de", "0x03"  # PCI's numbers of the vendor and of what drives displays.
+# Mesa's renderers on the processor, as GL_RENDERER names them.
+_SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software rasterizer")
+
+
+class Driver(NamedTuple):
+    """What the driver's library says.
+
+    Attributes:
+      loads: whether there is one.
+      error: the result of `cuInit`, 0 if it is well; the numbers are those of `CUresult` in cuda.h.
+      cuda: the newest CUDA that it serves, as (major, minor); None if it does not say.
+    """
+
+    loads: bool
+    error: int = 0
+    cuda: tuple[int, int] | None = None
+
+
+def count() -> int:
+    """How many NVIDIA GPUs this machine has, whether or not this process may use them."""
+    if KERNEL_MODULE.is_dir() and (listed := len(list(KERNEL_MODULE.iterdir()))):
+        return listed
+    found = sum(_is_gpu(device) for device in PCI.iterdir()) if PCI.is_dir() else 0
+    return found or int(WINDOWS.exists())
+
+
+def _is_gpu(device: pathlib.Path) -> bool:
+    try:
+        vendor, kind = (device / "vendor").read_text(), (device / "class").read_text()
+    except OSError:
+        return False
+    return vendor.strip() == _NVIDIA and kind.startswith(_DISPLAY)
+
+
+def driver() -> Driver:
+    """Asks the driver; only where CUDA may start in this process."""
+    try:
+        library = ctypes.CDLL(LIBRARY)
+    except OSError:
+        return Driver(False)
+    version = ctypes.c_int()
+    # Needs no initialisation, and gives 1000 * major + 10 * minor.
+    known = library.cuDriverGetVersion(ctypes.byref(version)) == 0 and version.value > 0
+    cuda = (version.value // 1000, version.value % 1000 // 10) if known else None
+    return Driver(True, library.cuInit(0), cuda)
+
+
+def slow_rendering(renderer: str) -> str:
+    """What to do about a renderer on the processor where there is a GPU; else ''.
+
+    renderer: OpenGL's GL_RENDERER, '' if nothing is rendered.
+    """
+    if not any(name in renderer.lower() for name in _SOFTWARE) or not count():
+        return ""
+    return (
+        "rendering on the processor, 40 to 400 times slower than on this machine's GPU: set "
+        "MUJOCO_GL=egl and install the driver's OpenGL (libnvidia-gl; in a container "
+        "NVIDIA_DRIVER_CAPABILITIES=all); python -m clion_tf.envs.opengl tells what renders"
+    )

@@ -1,0 +1,194 @@
+"""Which device is used and what is said of it, on machines that are made up."""
+
+import types
+
+import pytest
+import tensorflow as tf
+
+from clion_tf.config import Config, ConfigError
+from clion_tf.envs import nvidia_gpus
+from clion_tf.envs.nvidia_gpus import Driver
+from clion_tf.training import gpu_absence, hardware
+
+DRIVER = Driver(True, 0, (12, 4))
+H100 = {"device_name": "NVIDIA H100", "compute_capability": (9, 0)}
+
+
+class Machine:
+    """TensorFlow's view of a machine with so many GPUs, and what was set."""
+
+    def __init__(self, monkeypatch, count, details=H100):
+        self.gpus = [types.SimpleNamespace(name=f"GPU:{n}") for n in range(count)]
+        self.visible, self.grows, self.started = list(self.gpus), [], None
+        config = tf.config
+        monkeypatch.setattr(config, "list_physical_devices", lambda kind=None: self.gpus)
+        monkeypatch.setattr(config, "set_visible_devices", self.show)
+        monkeypatch.setattr(config, "list_logical_devices", self.start)
+        experimental = config.experimental
+        monkeypatch.setattr(experimental, "set_memory_growth", lambda gpu, _: self.grow(gpu))
+        monkeypatch.setattr(experimental, "get_device_details", lambda gpu: details)
+        monkeypatch.setattr(nvidia_gpus, "count", lambda: count)
+        monkeypatch.setattr(nvidia_gpus, "driver", lambda: DRIVER)
+        monkeypatch.setattr(gpu_absence, "needed_cuda", lambda: 12)
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def show(self, devices, kind):
+        assert kind == "GPU"
+        self.visible = list(devices)
+
+    def grow(self, gpu):
+        self.grows.append(gpu)
+
+    def start(self, kind):
+        assert kind == "GPU"
+        self.started = list(self.visible)
+        return self.visible
+
+
+def test_one_gpu(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 1)
+    precision, jit, where = hardware.prepare(Config())
+    assert (precision, jit) == ("bf16", True)
+    assert where == "1 GPU (NVIDIA H100), precision bf16, XLA on"
+    assert machine.grows == machine.started == machine.gpus and caplog.messages == []
+    assert hardware.updates_per_call(Config()) == 10
+
+
+@pytest.mark.parametrize("capability, precision", [((7, 5), "16"), ((8, 0), "bf16")])
+def test_precision_follows_the_card(monkeypatch, capability, precision):
+    Machine(monkeypatch, 1, {"compute_capability": capability})
+    assert hardware.prepare(Config())[0] == precision
+    assert hardware.prepare(Config(precision="32"))[0] == "32"
+
+
+def test_several_gpus_without_a_strategy(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 4)
+    assert hardware.prepare(Config())[2].startswith("1 GPU")
+    assert machine.started == machine.grows == machine.gpus[:1]
+    [line] = caplog.messages
+    assert line.startswith("4 GPUs, of which the first is used: --strategy=mirrored")
+
+
+def test_several_gpus_with_one(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 4)
+    assert hardware.prepare(Config(strategy="mirrored"))[2].startswith("4 GPU")
+    assert machine.visible == machine.grows == machine.gpus and caplog.messages == []
+    assert machine.started is None  # MultiWorkerMirroredStrategy must come first.
+
+
+def test_no_gpu_in_the_machine(monkeypatch, caplog):
+    Machine(monkeypatch, 0)
+    assert hardware.prepare(Config()) == ("32", False, "CPU, precision 32, XLA off")
+    assert hardware.updates_per_call(Config()) == 1
+    with pytest.raises(ConfigError, match=r"^--device=gpu: .*none of NVIDIA's.*'\.\[gpu\]'"):
+        hardware.prepare(Config(device="gpu"))
+    assert caplog.messages == []
+
+
+def on_the_cpu(machine, caplog, told):
+    """That this machine's GPU is given up with this line, and refused where it is asked for."""
+    shown = list(machine.visible)
+    assert hardware.prepare(Config()) == ("32", False, "CPU, precision 32, XLA off")
+    [line] = caplog.messages
+    assert line.startswith("not on the GPU but on the CPU: ") and told in line
+    assert hardware.updates_per_call(Config()) == 1
+    machine.visible = shown
+    with pytest.raises(ConfigError, match=r"^--device=gpu: no GPU can be used") as refused:
+        hardware.prepare(Config(device="gpu"))
+    assert told in str(refused.value)
+
+
+def hidden(monkeypatch):
+    """A machine whose GPU TensorFlow does not list."""
+    machine = Machine(monkeypatch, 0)
+    monkeypatch.setattr(nvidia_gpus, "count", lambda: 1)
+    return machine
+
+
+@pytest.mark.parametrize("value", ["", "-1"])
+def test_hidden_by_the_environment(monkeypatch, caplog, value):
+    machine = hidden(monkeypatch)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
+    on_the_cpu(machine, caplog, f"CUDA_VISIBLE_DEVICES='{value}' hides the GPU")
+
+
+def test_no_driver(monkeypatch, caplog):
+    machine = hidden(monkeypatch)
+    monkeypatch.setattr(nvidia_gpus, "driver", lambda: Driver(False))
+    on_the_cpu(machine, caplog, "NVIDIA's driver is missing (libcuda.so.1)")
+
+
+def test_driver_that_is_too_old(monkeypatch, caplog):
+    """TensorFlow lists the GPU all the same, and fails where it starts it."""
+    machine = Machine(monkeypatch, 1)
+    monkeypatch.setattr(nvidia_gpus, "driver", lambda: Driver(True, 0, (11, 8)))
+    on_the_cpu(machine, caplog, "it serves CUDA 11.8, TensorFlow needs 12")
+    assert machine.visible == [] and not machine.started  # Started without it.
+
+
+def test_device_that_does_not_start(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 1)
+
+    def fail(kind):
+        text = "cudaSetDevice() on GPU:0 failed. Status: CUDA-capable device(s) is/are busy"
+        if machine.visible:
+            raise tf.errors.InternalError(None, None, text)
+        return []
+
+    monkeypatch.setattr(tf.config, "list_logical_devices", fail)
+    on_the_cpu(machine, caplog, "does not start (cudaSetDevice() on GPU:0 failed. Status: ")
+    assert machine.visible == []
+
+
+def test_card_that_is_too_old(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 1, {"device_name": "Tesla M60", "compute_capability": (5, 2)})
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [])
+    on_the_cpu(machine, caplog, "TensorFlow does not support it (Tesla M60)")
+
+
+def test_listing_that_fails(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 1)
+
+    def fail(kind):
+        raise RuntimeError("cudaGetDevice() failed. Status: CUDA driver version is insufficient")
+
+    monkeypatch.setattr(tf.config, "list_physical_devices", fail)
+    monkeypatch.setattr(nvidia_gpus, "driver", lambda: Driver(True, 803, (12, 4)))
+    machine.visible = []
+    on_the_cpu(machine, caplog, "NVIDIA's driver does not start (cuInit: error 803)")
+
+
+def test_tensorflow_that_runs_already(monkeypatch):
+    """As in a notebook that computed something before."""
+    Machine(monkeypatch, 2)
+
+    def fail(*arguments):
+        raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", fail)
+    monkeypatch.setattr(tf.config, "set_visible_devices", fail)
+    assert hardware.prepare(Config())[1]
+
+
+@pytest.mark.parametrize(
+    "visible, needed, driver, told",
+    [
+        (None, None, DRIVER, "this TensorFlow is built without CUDA: pip install '.[gpu]'"),
+        ("0", 12, Driver(True, 100, (12, 4)), "CUDA_VISIBLE_DEVICES='0' names no GPU"),
+        (None, 12, Driver(True, 100, (12, 4)), "does not start (cuInit: error 100)"),
+        (None, 12, Driver(True, 0, (11, 8)), "too old: it serves CUDA 11.8, TensorFlow needs 12"),
+        (None, 12, Driver(True, 0, (13, 0)), "does not find CUDA's libraries: pip install '.[gpu]"),
+        ("0,1", 12, DRIVER, "does not find CUDA's libraries"),
+        (" -1", None, DRIVER, "hides the GPU"),
+    ],
+)
+def test_reasons(visible, needed, driver, told):
+    assert told in gpu_absence.explain(visible, needed, driver)
+
+
+def test_cuda_of_this_tensorflow(monkeypatch):
+    build = {"is_cuda_build": True, "cuda_version": "12.5.1"}
+    monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
+    assert gpu_absence.needed_cuda() == 12
+    build["is_cuda_build"] = False
+    assert gpu_absence.needed_cuda() is None
