@@ -34,8 +34,8 @@ def other(field):
     choices, value = field.metadata["choices"], field.default
     if field.name == "replay_capacity":
         return 5000
-    if field.name in ("weighting", "evaluator_objective"):
-        return "bce" if field.name == "evaluator_objective" else value
+    if field.name == "weighting":
+        return value  # The ratio needs cross-entropy.
     if field.name == "stack_rotation":
         return value  # Another needs --agent=drq.
     if choices:
@@ -77,7 +77,6 @@ IMPOSSIBLE = [
     ("horizon", 1),
     ("prefill", 999),
     ("replay_capacity", 999),
-    ("weighting", "ratio"),
     ("stack_rotation", "same"),
     ("drq_image_size", 14),
     ("drq_tau", 1.01),
@@ -91,6 +90,8 @@ def test_impossible_values_are_refused_by_name():
         with pytest.raises(ConfigError) as error:
             Config(**{name: value})
         assert f"--{name}=" in str(error.value) and "\n" not in str(error.value), (name, value)
+    with pytest.raises(ConfigError, match="--weighting=ratio: a density ratio needs"):
+        Config(weighting="ratio", evaluator_objective="difference")
 
 
 @pytest.mark.parametrize(

@@ -130,11 +130,10 @@ def restored(one, two) -> bool:
 def main() -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    names, *runs = (
-        list(words)
-        for is_run, words in itertools.groupby(sys.argv[1:], lambda word: word == "run")
-        if not is_run
-    )
+    words = [*sys.argv[1:], "run"]
+    places = [at for at, word in enumerate(words) if word == "run"]
+    names = words[: places[0]]
+    runs = [words[begin + 1 : end] for begin, end in itertools.pairwise(places)]
     strategy = tf.distribute.MirroredStrategy()
     assert strategy.num_replicas_in_sync == 2
     for name in names:

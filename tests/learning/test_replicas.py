@@ -50,11 +50,11 @@ def once(tmp_path_factory):
     words = [*WORDS, "--strategy=mirrored"]
     run = ["run", *words, f"--logdir={folder}/run", "--steps=120"]
     refused = ["run", *words, f"--logdir={folder}/new", "--steps=180", "--batch_size=5"]
-    return two_devices("clion", *run, *refused), folder
+    return two_devices(*run, *refused), folder
 
 
-def test_two_replicas_are_one(once):
-    found = cases(once[0])["clion"]
+def test_two_replicas_are_one():
+    found = cases(two_devices("clion"))["clion"]
     assert found["metrics"] < 1e-4 and found["state"] < 1e-4
     assert max(found["several"]) < 1e-4
     assert found["poisoned"] == [True, True]

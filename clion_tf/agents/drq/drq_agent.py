@@ -1,6 +1,5 @@
 """DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
 
-import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -182,7 +181,7 @@ class DrQ(Learner):
     def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
         gradients, losses = self.actor_gradients(obs, noise)
         optimizers = {name: self.optimizers[name] for name in gradients}
-        norms, taken = step_all(optimizers, gradients, dataclasses.asdict(losses))
+        norms, taken = step_all(optimizers, gradients, vars(losses))
         skipped = 1.0 - tf.cast(taken, tf.float32)
         values = (losses.actor, losses.temperature, norms["actor"], skipped)
         return dict(zip(drq_metrics.OF_THE_ACTOR, values, strict=True))
