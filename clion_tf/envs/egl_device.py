@@ -11,6 +11,7 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from clion_tf.envs import nvidia_gpus
 
@@ -45,7 +46,7 @@ def choose(numbers: Sequence[int | None], visible: str | None) -> int | None:
     known = [number for number in numbers if number is not None]
     wanted = _first(known, visible)
     # Drivers have given several devices one number.
-    return numbers.index(wanted) if known.count(wanted) == 1 else None
+    return numbers.index(wanted) if wanted is not None and known.count(wanted) == 1 else None
 
 
 def _first(known: Sequence[int], visible: str | None) -> int | None:
@@ -93,7 +94,7 @@ def starts(index: int) -> bool:
     return bool(display) and bool(egl.eglInitialize(display, None, None))
 
 
-def _devices():
+def _devices() -> tuple[Any, Any]:
     """PyOpenGL's EGL, and all devices: at most the ten that dm_control looks at."""
     from OpenGL.platform import ctypesloader
 

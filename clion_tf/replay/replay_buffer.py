@@ -250,9 +250,7 @@ class Replay:
             if shapes.get(key) != shape:
                 raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
 
-    def _gather(
-        self, rows: list[EpisodeFile], starts: np.ndarray, length: int | None = None
-    ) -> Batch:
+    def _gather(self, rows: list[EpisodeFile], starts: np.ndarray, length: int) -> Batch:
         batch = {
             key: np.empty((len(rows), length, *shape), DTYPES[key])
             for key, shape in (self._shapes or {}).items()
