@@ -1,5 +1,6 @@
 import os
 import pathlib
+import signal
 import sys
 
 import pytest
@@ -14,6 +15,11 @@ LONGEST = [
     "test_speed_versus_original.py", "test_export.py", "test_env_rendering.py", "test_loop.py",
     "test_install.py", "test_parity.py", "test_check_env.py", "test_env_worker.py",
 ]  # fmt: skip
+
+
+def pytest_configure():
+    """Ctrl-C as on a terminal: a shell's background jobs begin with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

@@ -49,7 +49,7 @@ SEEN_BY = {
     "clion_tf/agents/*.py": [*WHOLE, "tests/agents", "tests/analysis/test_trained_agent.py"],
 }
 # Minutes for each change; what they test other tests see too.
-SLOW = "not xla and not graph and not goes_on and not (test_replicas and once)"
+SLOW = "not xla and not graph and not goes_on and not (test_replicas and (two or batch))"
 # Types and texts: a union of two types without its `|` is no other program.
 UNTOLD = ("annotations", "-> ", "raise ", "Error(", '"""')
 

@@ -1,7 +1,7 @@
 """Compares updates of two replicas, on two logical CPU devices, with those of one.
 
 A process of its own (test_replicas.py): devices are split before TensorFlow starts. Its words are
-cases, then runs, each after the word `run`; for each there is a line of JSON.
+cases, or runs, each after the word `run`; for each there is a line of JSON.
 """
 
 import dataclasses
@@ -130,14 +130,15 @@ def restored(one, two) -> bool:
 def main() -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-    words = [*sys.argv[1:], "run"]
-    places = [at for at, word in enumerate(words) if word == "run"]
-    names = words[: places[0]]
-    runs = [words[begin + 1 : end] for begin, end in itertools.pairwise(places)]
-    strategy = tf.distribute.MirroredStrategy()
-    assert strategy.num_replicas_in_sync == 2
-    for name in names:
-        tell(name, **compare(name, strategy))
+    # Cases or runs: of two strategies in a process the second one's sums are not told apart.
+    groups = itertools.groupby(sys.argv[1:], lambda word: word == "run")
+    runs = [list(words) for is_run, words in groups if not is_run]
+    if sys.argv[1] != "run":
+        (names,), runs = runs, []
+        strategy = tf.distribute.MirroredStrategy()
+        assert strategy.num_replicas_in_sync == 2
+        for name in names:
+            tell(name, **compare(name, strategy))
     for words in runs:
         (logdir,) = (w.removeprefix("--logdir=") for w in words if w.startswith("--logdir="))
         tell(logdir, code=run.main(words))

@@ -156,15 +156,6 @@ def interrupt_after(seconds):
     threading.Timer(seconds, os.kill, (os.getpid(), signal.SIGINT)).start()
 
 
-@pytest.fixture
-def interruptible():
-    """Ctrl-C as on a terminal: a shell's background jobs begin with SIGINT ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_the_workers():
     ready = threading.Event()
 
@@ -178,7 +169,6 @@ def test_ctrl_c_ends_the_workers():
     assert ready.is_set()
 
 
-@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_does_not_wait_for_an_environment_that_hangs(monkeypatch):
     monkeypatch.setattr(evaluation, "GRACE", 0.2)
     began = []

@@ -104,13 +104,13 @@ def test_policy(tool, tmp_path):
 def test_growth(tool, tmp_path, capsys, monkeypatch):
     measured = update_growth._alone
 
-    def one(config, count):
+    def alone(config, count):
         """Only the first point, which has no copies, is measured: each takes a process."""
         if config.augmentations:
             return {"update": {"median": 0.5}, "memory": 2e9}
         return measured(config, count)
 
-    monkeypatch.setattr(update_growth, "_alone", one)
+    monkeypatch.setattr(update_growth, "_alone", alone)
     monkeypatch.setattr(update_growth, "AXES", {"augmentations": (0.5, 1)})
     found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN)
     points = found["axes"]["augmentations"]["points"]

@@ -44,7 +44,7 @@ from PIL import Image
 import numpy as np
 import tensorflow as tf
 
-HERE = pathlib.Path(__file__).parents[1]
+HERE = pathlib.Path(__file__).parent
 
 def define_config():
     names = """batch_size batch_length horizon deter_size stoch_size num_units cnn_depth dense_act

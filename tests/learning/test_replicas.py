@@ -44,8 +44,8 @@ WORDS = [
 
 
 @pytest.fixture(scope="module")
-def once(tmp_path_factory):
-    """A process, which takes long to begin, for all: (its end, the folder of its runs)."""
+def runs(tmp_path_factory):
+    """Two runs in a process, which takes long to begin: (its end, their folder)."""
     folder = tmp_path_factory.mktemp("replicas")
     words = [*WORDS, "--strategy=mirrored"]
     run = ["run", *words, f"--logdir={folder}/run", "--steps=120"]
@@ -73,8 +73,8 @@ def test_two_replicas_are_one_with_every_option():
         assert found["metrics"] < metrics and found["state"] < state, (name, found)
 
 
-def test_a_run_of_two_replicas_is_continued_by_one(once, monkeypatch, capfd):
-    result, folder = once
+def test_a_run_of_two_replicas_is_continued_by_one(runs, monkeypatch, capfd):
+    result, folder = runs
     assert cases(result)[f"{folder}/run"] == {"code": 0}, result.stderr
     assert "learner on CPU, precision 32, XLA off, 2 replicas" in result.stderr
     monkeypatch.setenv("PYTHONPATH", PATHS)
@@ -84,8 +84,8 @@ def test_a_run_of_two_replicas_is_continued_by_one(once, monkeypatch, capfd):
     assert (counters.steps, counters.updates, counters.skipped) == (180, 4, 0)
 
 
-def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(once):
-    result, folder = once
+def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(runs):
+    result, folder = runs
     assert cases(result)[f"{folder}/new"] == {"code": REFUSED}
     assert not (folder / "new").exists()
     line = result.stderr.splitlines()[-1]

@@ -142,6 +142,7 @@ def two_machines(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_health_check_period_ms", "500")  # The fifth that fails tells.
     memory = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **memory})
     second = cluster.add_node(num_cpus=2, **memory)
