@@ -64,7 +64,7 @@ def changes(seed: int, only: str | None) -> list:
     ]
     with tempfile.TemporaryDirectory() as folder:
         found = WorkDB(pathlib.Path(folder, "all.sqlite"), WorkDB.Mode.create)
-        init.init(paths, found, {})
+        init(paths, found, {})
         every = [item.mutations[0] for item in found.work_items]
         found.close()
     every = [one for one in every if told(one)]

@@ -1,5 +1,6 @@
 """docs/tutorial.md does what it says: its blocks run, in order, at the smallest sizes."""
 
+import itertools
 import json
 import os
 import pathlib
@@ -55,19 +56,23 @@ class Reader:
             script.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@" {end}\n')
             script.chmod(0o755)
 
-    def follow(self, number):
-        """Does what a section says; returns what its commands gave, in order."""
-        results = []
+    def follow(self, number, *codes):
+        """Does what a section says; returns what its commands gave, in order.
+
+        They must end with these exit codes, or else with 0, at once where one does not.
+        """
+        results, expected = [], itertools.chain(codes, itertools.repeat(0))
         for kind, code in section(number):
             named = re.match(r"# (\w+\.\w+)$", code.splitlines()[0])
             if named:
                 (self.place / named[1]).write_text(code)
             elif kind == "diff":
                 self.edit(code)
-            elif kind == "bash":
-                results.append(self.run("bash", "-eu", "-c", code))
-            elif kind == "python":
-                results.append(self.run("python", "-c", code))
+            elif kind in ("bash", "python"):
+                words = ("-eu", "-c", code) if kind == "bash" else ("-c", code)
+                results.append(self.run(kind, *words))
+                told = f"{code}\n{results[-1].stdout}\n{results[-1].stderr}"
+                assert results[-1].returncode == next(expected), told
             else:
                 assert kind == "sh"
         return results
@@ -112,7 +117,6 @@ def metrics(folder):
 @pytest.mark.slow
 def test_train_look_and_switch_off(reader):
     results = [result for number in (1, 2, 3) for result in reader.follow(number)]
-    assert [result.returncode for result in results] == [0] * len(results), results
     logdir = reader.place / "logdir"
     for name in ("debug.mp4", "model.mp4", "report.html"):
         assert (logdir / name).stat().st_size > 1000
@@ -125,21 +129,19 @@ def test_train_look_and_switch_off(reader):
 
 
 def test_an_environment_is_checked_and_trained_on(reader):
-    check, *others = reader.follow(4)
-    assert [result.returncode for result in (check, *others)] == [0] * 3, (check, others)
+    check, training = reader.follow(4)
     marks = re.findall(r"^  (ok|FAIL\w*) ", check.stdout, re.MULTILINE)
     assert len(marks) == 11 and set(marks) == {"ok"}
     assert "observe vector" in check.stdout
     options = (reader.place / "logdir" / "centre" / "run.flags").read_text()
     assert "--observe=vector" in options and "--task=my_env:make" in options
-    assert "| my_env:make |" in others[1].stdout
+    assert "| my_env:make |" in training.stdout
 
 
 def test_a_changed_equation_fails_its_test_until_that_is_changed(reader):
-    before, after = reader.follow(5)
-    assert before.returncode == 1 and "1 failed" in before.stdout, before
-    assert "test_weights_by_hand" in before.stdout
-    assert after.returncode == 0 and "1 passed" in after.stdout, after
+    before, after = reader.follow(5, 1, 0)
+    assert "1 failed" in before.stdout and "test_weights_by_hand" in before.stdout
+    assert "1 passed" in after.stdout
 
 
 def test_what_section_5_takes_back_is_what_it_changed():

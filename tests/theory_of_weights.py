@@ -1,4 +1,4 @@
-"""What section 3.3 and appendix A.1 say of weights and of summed errors, for the tests of theory.
+"""What section 3.3 and appendix A.1 say of weights, parts and summed errors, for tests of theory.
 
 `clion_tf.analysis.theory.bounds` has what `clion-horizon` draws; this is the rest of
 docs/theory.md, with arguments, results and errors as there.
@@ -7,7 +7,37 @@ docs/theory.md, with arguments, results and errors as there.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clion_tf.analysis.theory.bounds import _number, _setting, _total_variation, policy_shift_bound
+from clion_tf.analysis.theory.bounds import (
+    _number,
+    _setting,
+    _total_variation,
+    branched_rollout_bound,
+)
+
+
+def policy_shift_bound(
+    k: ArrayLike, policy_error: ArrayLike, discount: ArrayLike, reward_max: ArrayLike
+) -> np.ndarray:
+    """Eq. 21: the part L1, from the old policy's states instead of the present one's.
+
+    The first two terms of eqs. 10, 13 and 23; they add up to
+    2 r_max gamma^k eps_pi / (1 - gamma)^2.
+
+    Args:
+      policy_error: eps_pi, TV of the policy that collected the data and the present one.
+    """
+    return branched_rollout_bound(k, discount, reward_max, policy_before=policy_error)
+
+
+def model_rollout_bound(
+    k: ArrayLike, model_error: ArrayLike, discount: ArrayLike, reward_max: ArrayLike
+) -> np.ndarray:
+    """Eq. 22: the part L2, from k steps of the model instead of the world.
+
+    Args:
+      model_error: eps'_m, TV of the model's and the world's step under the present policy.
+    """
+    return branched_rollout_bound(k, discount, reward_max, model_after=model_error)
 
 
 def weighted_returns_error_bound(

@@ -147,7 +147,7 @@ def build(
     from clion_tf.training import hardware
 
     try:
-        precision, jit, _ = hardware.prepare(config)
+        precision, jit, _ = hardware.prepare(config, alone=False)
     except RuntimeError as error:
         raise ConfigError(
             f"--device={device}: TensorFlow is in use with other devices already ({error})"

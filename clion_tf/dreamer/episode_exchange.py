@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from clion_tf.dreamer import original_episodes
 from clion_tf.replay.episode_files import DAMAGE, check_file
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
+READER = "its tools.load_episodes"
 TIMEOUT = 600.0  # Seconds; its TensorFlow alone takes ten to load.
 
 
@@ -68,8 +70,7 @@ class Original:
         return said, counted
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """One file: what our replay says of it and what the other reader says; None: could not."""
 
     name: str
@@ -83,8 +84,7 @@ class Row:
         return all(self.ours[key] == self.other[key] for key in ("frames", "digest", "dtypes"))
 
 
-@dataclasses.dataclass(frozen=True)
-class Direction:
+class Direction(NamedTuple):
     """Files of one kind, read by our replay and by another reader.
 
     `counts` has (episodes, agent steps) as each side counts them.
@@ -133,29 +133,24 @@ def compare(
     with tempfile.TemporaryDirectory() as scratch:
         work = pathlib.Path(scratch)
         if original is not None and ours:
-            yield from _ours(ours, original, length, work)
+            saved = work / "saved"
+            folders, everything = _links(ours, work / "ours")
+            said, counted = original.read(folders, everything, saved, length)
+            counts = _counts(everything, counted)
+            yield Direction("our files", READER, _rows(ours, folders, said), counts)
+            again = [saved / folder.name for folder in folders]
+            written = [next(folder.glob("*.npz")) for folder in again]
+            title = "our episodes, written again by its tools.save_episodes"
+            yield Direction(title, READER, _rows(written, again, said))
         if its:
             folders, everything = _links(its, work / "its")
-            said, counts = _plainly(its), None
-            if original is not None:
+            title, reader, counts = "the original's files", "numpy.load", None
+            if original is None:
+                said = [*map(_plainly, its)]
+            else:
                 said, counted = original.read(folders, everything, None, length)
-                counts = _counts(everything, counted)
-            rows = _rows(its, folders, said)
-            reader = "numpy.load" if original is None else "its tools.load_episodes"
-            yield Direction("the original's files", reader, rows, counts)
-
-
-def _ours(paths, original: Original, length: int, work: pathlib.Path) -> Iterator[Direction]:
-    folders, everything = _links(paths, work / "ours")
-    saved = work / "saved"
-    said, counted = original.read(folders, everything, saved, length)
-    rows = _rows(paths, folders, said)
-    reader = "its tools.load_episodes"
-    yield Direction("our files", reader, rows, _counts(everything, counted))
-    written = [next((saved / folder.name).glob("*.npz")) for folder in folders]
-    again = [saved / folder.name for folder in folders]
-    title = "our episodes, written again by its tools.save_episodes"
-    yield Direction(title, reader, _rows(written, again, said))
+                reader, counts = READER, _counts(everything, counted)
+            yield Direction(title, reader, _rows(its, folders, said), counts)
 
 
 def _links(paths: Sequence[pathlib.Path], work: pathlib.Path) -> tuple[list, pathlib.Path]:
@@ -170,7 +165,7 @@ def _links(paths: Sequence[pathlib.Path], work: pathlib.Path) -> tuple[list, pat
     return folders, everything
 
 
-def _rows(paths, folders, said: Sequence[Mapping]) -> list[Row]:
+def _rows(paths, folders, said: Sequence[Mapping | None]) -> list[Row]:
     pairs = zip(paths, folders, said, strict=True)
     return [Row(path.name, _by_replay(folder), other) for path, folder, other in pairs]
 
@@ -190,17 +185,12 @@ def _by_replay(folder: pathlib.Path) -> dict | None:
     return {**described, "dtypes": dict(dtypes)}
 
 
-def _plainly(paths: Sequence[pathlib.Path]) -> list[dict | None]:
-    said = []
-    for path in paths:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                said.append(
-                    original_episodes.describe({key: file[key] for key in original_episodes.KEYS})
-                )
-        except DAMAGE:
-            said.append(None)
-    return said
+def _plainly(path: pathlib.Path) -> dict | None:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return original_episodes.describe({key: file[key] for key in original_episodes.KEYS})
+    except DAMAGE:
+        return None
 
 
 def _counts(everything: pathlib.Path, counted: Mapping) -> tuple:

@@ -20,7 +20,7 @@ PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
 POLL = 1.0  # Seconds between looks at whether the run goes on; an interrupt waits for no more.
 FREE_WITHIN = 300.0  # Seconds in which whoever has the logdir must have left it.
 GRACE = 90.0  # Seconds to end in after SIGTERM; building the first graph is not interrupted.
-TAIL = 4096  # Bytes of a log in which its last line is looked for.
+TAIL = 4096  # Bytes of a log in which its first or last line is looked for.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +87,8 @@ def node_of(log: pathlib.Path, begin: int) -> str:
     """The machine of the attempt that a log has from byte `begin` on; "" before it has begun."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(begin)
-        if found := re.match(rb"--- attempt \d+ on (\S+),", file.readline()):
+        # What a dying attempt before it still wrote may come first.
+        if found := re.search(rb"^--- attempt \d+ on (\S+),", file.read(TAIL), re.MULTILINE):
             return found[1].decode()
     return ""
 

@@ -14,11 +14,14 @@ from clion_tf.training import gpu_absence
 _log = logging.getLogger(__name__)
 
 
-def prepare(config: Config) -> tuple[str, bool, str]:
+def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     """Sets up the device; call before anything is computed.
 
     What a user with a GPU may not expect is logged, a line each: that it is not used and why, that
     others are not.
+
+    Args:
+      alone: whether this process is ours; else GPUs that are not used stay visible to others in it.
 
     Returns:
       precision (`32`, `bf16`, `16`), whether to compile by XLA, and a line that says what runs
@@ -26,15 +29,16 @@ def prepare(config: Config) -> tuple[str, bool, str]:
 
     Raises:
       ConfigError: if a GPU is asked for and none can be used.
+      RuntimeError: if the CPU is asked for and TensorFlow runs on a GPU already.
     """
     gpus: list[Any] = []
     why = ""
     if config.device == "cpu":
         _set(tf.config.set_visible_devices, [], "GPU")
     else:
-        gpus, why = _usable(config)
+        gpus, why = _usable(config, alone)
     if config.device == "gpu" and not gpus:
-        why = why or f"none of NVIDIA's is in this machine; where there is, {gpu_absence.INSTALL}"
+        why = why or f"TensorFlow sees none; on a machine with one, {gpu_absence.INSTALL}"
         raise ConfigError(f"--device=gpu: no GPU can be used ({why}), or use --device=auto")
     if why:
         _log.warning("not on the GPU but on the CPU: %s", why)
@@ -46,7 +50,7 @@ def prepare(config: Config) -> tuple[str, bool, str]:
     return precision, jit, f"{where}, precision {precision}, XLA {'on' if jit else 'off'}"
 
 
-def _usable(config: Config) -> tuple[list, str]:
+def _usable(config: Config, alone: bool) -> tuple[list, str]:
     """The GPUs that are used, made ready, and if there are none, why not although there is one."""
     try:
         gpus = tf.config.list_physical_devices("GPU")
@@ -54,9 +58,11 @@ def _usable(config: Config) -> tuple[list, str]:
         return [], gpu_absence.reason() or _told(error)
     if not gpus:
         return [], gpu_absence.reason()
+    if not tf.config.get_visible_devices("GPU"):
+        return [], ""  # Hidden by this very process.
     if why := gpu_absence.too_old(gpu_absence.needed_cuda(), nvidia_gpus.driver()):
         return [], _give_up(why)
-    if config.strategy == "none" and len(gpus) > 1:
+    if config.strategy == "none" and len(gpus) > 1 and alone:
         _log.warning(
             "%d GPUs, of which the first is used: --strategy=mirrored splits each batch over all, "
             "CUDA_VISIBLE_DEVICES=1 takes the second",

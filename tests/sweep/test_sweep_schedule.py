@@ -81,7 +81,7 @@ def test_done_at_once_and_after_failures(play):
     made, cluster = play([[DONE], [failed(), failed(line="machine gone"), DONE]])
     assert [job.state for job in made] == ["done", "done"]
     assert [job.attempts for job in made] == [1, 3]
-    assert made[1].standing.steps == 1000
+    assert made[1].status.steps == 1000
     # (run, attempt, when): the first retry comes at once, the next one later.
     at = {(run, attempt): when for run, attempt, when in cluster.orders}
     assert at.keys() == {(0, 1), (1, 1), (1, 2), (1, 3)}

@@ -23,6 +23,7 @@ class Machine:
         config = tf.config
         monkeypatch.setattr(config, "list_physical_devices", lambda kind=None: self.gpus)
         monkeypatch.setattr(config, "set_visible_devices", self.show)
+        monkeypatch.setattr(config, "get_visible_devices", lambda kind: self.visible)
         monkeypatch.setattr(config, "list_logical_devices", self.start)
         experimental = config.experimental
         monkeypatch.setattr(experimental, "set_memory_growth", lambda gpu, _: self.grow(gpu))
@@ -69,7 +70,14 @@ def test_several_gpus_without_a_strategy(monkeypatch, caplog):
     assert line.startswith("4 GPUs, of which the first is used: --strategy=mirrored")
 
 
-def test_several_gpus_with_one(monkeypatch, caplog):
+def test_several_gpus_in_a_process_of_the_users(monkeypatch, caplog):
+    """Of `clion_tf.load`: what else there is there may use the others."""
+    machine = Machine(monkeypatch, 4)
+    hardware.prepare(Config(), alone=False)
+    assert machine.visible == machine.gpus and caplog.messages == []
+
+
+def test_several_gpus_with_a_strategy(monkeypatch, caplog):
     machine = Machine(monkeypatch, 4)
     assert hardware.prepare(Config(strategy="mirrored"))[2].startswith("4 GPU")
     assert machine.visible == machine.grows == machine.gpus and caplog.messages == []
@@ -80,7 +88,7 @@ def test_no_gpu_in_the_machine(monkeypatch, caplog):
     Machine(monkeypatch, 0)
     assert hardware.prepare(Config()) == ("32", False, "CPU, precision 32, XLA off")
     assert hardware.updates_per_call(Config()) == 1
-    with pytest.raises(ConfigError, match=r"^--device=gpu: .*none of NVIDIA's.*'\.\[gpu\]'"):
+    with pytest.raises(ConfigError, match=r"^--device=gpu: .*sees none.*'\.\[gpu\]'"):
         hardware.prepare(Config(device="gpu"))
     assert caplog.messages == []
 
@@ -158,6 +166,12 @@ def test_listing_that_fails(monkeypatch, caplog):
     on_the_cpu(machine, caplog, "NVIDIA's driver does not start (cuInit: error 803)")
 
 
+def test_hidden_by_the_process_itself(monkeypatch, caplog):
+    machine = Machine(monkeypatch, 1)
+    machine.visible = []
+    assert hardware.prepare(Config())[2].startswith("CPU") and caplog.messages == []
+
+
 def test_tensorflow_that_runs_already(monkeypatch):
     """As in a notebook that computed something before."""
     Machine(monkeypatch, 2)
@@ -168,6 +182,8 @@ def test_tensorflow_that_runs_already(monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "set_memory_growth", fail)
     monkeypatch.setattr(tf.config, "set_visible_devices", fail)
     assert hardware.prepare(Config())[1]
+    with pytest.raises(RuntimeError):
+        hardware.prepare(Config(device="cpu"))
 
 
 @pytest.mark.parametrize(

@@ -44,31 +44,6 @@ def branched_rollout_bound(
     )  # fmt: skip
 
 
-def policy_shift_bound(
-    k: ArrayLike, policy_error: ArrayLike, discount: ArrayLike, reward_max: ArrayLike
-) -> np.ndarray:
-    """Eq. 21: the part L1, from the old policy's states instead of the present one's.
-
-    The first two terms of eqs. 10, 13 and 23; they add up to
-    2 r_max gamma^k eps_pi / (1 - gamma)^2.
-
-    Args:
-      policy_error: eps_pi, TV of the policy that collected the data and the present one.
-    """
-    return branched_rollout_bound(k, discount, reward_max, policy_before=policy_error)
-
-
-def model_rollout_bound(
-    k: ArrayLike, model_error: ArrayLike, discount: ArrayLike, reward_max: ArrayLike
-) -> np.ndarray:
-    """Eq. 22: the part L2, from k steps of the model instead of the world.
-
-    Args:
-      model_error: eps'_m, TV of the model's and the world's step under the present policy.
-    """
-    return branched_rollout_bound(k, discount, reward_max, model_after=model_error)
-
-
 def returns_error_bound(
     k: ArrayLike, policy_error: ArrayLike, model_error: ArrayLike,
     discount: ArrayLike, reward_max: ArrayLike,
@@ -78,8 +53,8 @@ def returns_error_bound(
     Args:
       policy_error: eps_pi; model_error: eps'_m.
     """
-    shift = policy_shift_bound(k, policy_error, discount, reward_max)
-    return shift + model_rollout_bound(k, model_error, discount, reward_max)
+    errors = {"policy_before": policy_error, "model_after": model_error}
+    return branched_rollout_bound(k, discount, reward_max, **errors)
 
 
 def largest_returns_error(discount: ArrayLike, reward_max: ArrayLike) -> np.ndarray:

@@ -347,7 +347,7 @@ def test_damaged_part_of_diagnostics(tmp_path, part, change, message):
     entry = diagnostics()
     entry[part] |= change
     add_diagnostics(tmp_path, entry)
-    steps, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
+    steps, parts, damage = recorded_diagnostics.newest(tmp_path)
     assert steps == 10_000 and parts.keys() == {"weights", "scores", "decoding"} - {part}
     assert len(damage) == 1 and message in damage[0]
 
@@ -359,9 +359,9 @@ def test_null_in_diagnostics_is_drawn_as_a_gap(tmp_path):
     entry["weights"]["augmented_share"] = None
     entry["weights"]["original"]["quantiles"]["0.95"] = [None] * (HORIZON - 1)
     add_diagnostics(tmp_path, entry)
-    _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
+    _, parts, damage = recorded_diagnostics.newest(tmp_path)
     assert damage == [] and np.isnan(parts["decoding"]["error"]).all()
-    assert recorded_diagnostics.augmented_shares(tmp_path / "diagnostics")[0].size == 0
+    assert recorded_diagnostics.augmented_shares(tmp_path)[0].size == 0
     assert len(weighting_figures.figures(parts)) == 7
 
 
@@ -375,7 +375,7 @@ def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
             key: value for key, value in entry["weights"][name].items() if key != "score"
         }
     add_diagnostics(tmp_path, entry)
-    _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
+    _, parts, damage = recorded_diagnostics.newest(tmp_path)
     assert damage == [] and len(weighting_figures.figures(parts)) == 5
     np.testing.assert_array_equal(weighting_figures.steps_of(parts["weights"])[:2], [1, 2])
 
@@ -383,7 +383,7 @@ def test_diagnostics_of_earlier_versions_are_drawn(tmp_path):
 def test_evaluator_off_has_no_weights(tmp_path):
     entry = {k: v for k, v in diagnostics().items() if k not in ("weights", "scores")}
     add_diagnostics(tmp_path, entry)
-    _, parts, damage = recorded_diagnostics.newest(tmp_path / "diagnostics")
+    _, parts, damage = recorded_diagnostics.newest(tmp_path)
     assert list(parts) == ["decoding"] and damage == []
     assert recorded_diagnostics.newest(tmp_path / "none") is None
 

@@ -37,8 +37,8 @@ def test_eqs_10_21_and_22_by_hand():
     # gamma = 1/2, k = 2, r_max = 1, eps_pi = 0.1, eps'_m = 0.05:
     # L1 = 2 * (1/8 * 0.1 / (1/4) + 1/4 * 0.1 / (1/2)) = 2 * (0.05 + 0.05) = 0.2
     # L2 = 2 * 2 * 0.05 / (1/2) = 0.4
-    assert theory.policy_shift_bound(2, 0.1, 0.5, 1.0) == pytest.approx(0.2)
-    assert theory.model_rollout_bound(2, 0.05, 0.5, 1.0) == pytest.approx(0.4)
+    assert weights.policy_shift_bound(2, 0.1, 0.5, 1.0) == pytest.approx(0.2)
+    assert weights.model_rollout_bound(2, 0.05, 0.5, 1.0) == pytest.approx(0.4)
     assert theory.returns_error_bound(2, 0.1, 0.05, 0.5, 1.0) == pytest.approx(0.6)
 
 
@@ -77,7 +77,7 @@ def test_weights_by_hand():
 def test_the_first_two_terms_of_eq_13_are_one():
     policy, _, gamma = random_errors(200)
     k = K[:, None]
-    found = theory.policy_shift_bound(k, policy, gamma, 3.0)
+    found = weights.policy_shift_bound(k, policy, gamma, 3.0)
     np.testing.assert_allclose(found, 6 * gamma**k * policy / (1 - gamma) ** 2, rtol=1e-12)
 
 
@@ -264,7 +264,7 @@ def test_the_bounds_are_reached():
         assert true - imagined == pytest.approx(bound, rel=1e-4)
         # The policy's errors: eq. 21 but for one factor gamma.
         imagined = branched_return(start, reward, gamma, (stays, old), (stays, new), k)
-        bound = theory.policy_shift_bound(k, tiny, gamma, 1.0)
+        bound = weights.policy_shift_bound(k, tiny, gamma, 1.0)
         assert true - imagined == pytest.approx(gamma * bound, rel=1e-4)
 
 
@@ -305,10 +305,10 @@ def test_the_lemma_fails_with_the_kl_that_it_prints():
     gamma, k = 0.9, 1
     true = branched_return(start, reward, gamma, (world, policy), (world, policy), k)
     imagined = branched_return(start, reward, gamma, (world, policy), (model, policy), k)
-    assert abs(true - imagined) > 10 * theory.model_rollout_bound(k, kl, gamma, 1.0)
+    assert abs(true - imagined) > 10 * weights.model_rollout_bound(k, kl, gamma, 1.0)
     tv = worst(world, model)
     assert tv == pytest.approx(0.01) and tv <= np.sqrt(kl / 2)
-    assert abs(true - imagined) <= theory.model_rollout_bound(k, tv, gamma, 1.0)
+    assert abs(true - imagined) <= weights.model_rollout_bound(k, tv, gamma, 1.0)
 
 
 def test_a_small_weight_error_says_nothing_about_the_model_itself():
