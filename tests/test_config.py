@@ -34,8 +34,6 @@ def other(field):
     choices, value = field.metadata["choices"], field.default
     if field.name == "replay_capacity":
         return 5000
-    if field.name == "weighting":
-        return value  # The ratio needs cross-entropy.
     if field.name == "stack_rotation":
         return value  # Another needs --agent=drq.
     if choices:
@@ -142,6 +140,11 @@ def test_parse_forms(tmp_path):
     assert (config.batch_size, config.horizon) == (7, 9)
     assert (config.evaluator, config.log_images, config.dataset_balance) == (False, False, True)
     assert parse([]) == Config()
+
+
+def test_a_density_ratio_needs_cross_entropy():
+    with pytest.raises(ConfigError, match="--weighting=ratio: a density ratio needs"):
+        Config(weighting="ratio", evaluator_objective="difference")
 
 
 def test_drq_refuses_an_exploration_that_it_has_not():
