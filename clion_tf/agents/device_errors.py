@@ -60,7 +60,7 @@ def device_errors() -> Iterator[None]:
 def cause(error: tf.errors.OpError) -> str:
     """What a TensorFlow error is about, in one line, without where in the graph it came up."""
     text = next(filter(None, map(_told, error.message.splitlines())), "no reason given")
-    text = re.sub(r" ?\[Op:\w+\]$", "", text)
+    text = re.sub(r" ?\[Op:\w+\]$|\[_Xla[^]]*\]", "", text)  # Of no use to a user.
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 

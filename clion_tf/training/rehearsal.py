@@ -44,7 +44,7 @@ def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], Non
         if failure is not None and jit and config.jit == "auto":
             say(
                 f"XLA does not compile the update ({failure}); "
-                f"going on without it, slower: {_advice(failure)}"
+                f"going on without it, slower{_advice(failure)}"
             )
             agent.compile_update(jit=False)
             _put_back(agent, state)  # XLA takes variables' memory for its own.
@@ -54,7 +54,8 @@ def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], Non
     if isinstance(failure, MemoryError):
         raise failure
     if failure is not None and agent.jit:
-        raise ConfigError(f"--jit=on: XLA fails ({failure}): {_advice(failure)}, or use --jit=off")
+        advice = _advice(failure)
+        raise ConfigError(f"--jit=on: XLA fails ({failure}); --jit=off needs none{advice}")
     if failure is not None:
         raise ConfigError(f"no update can be made ({failure}); --device=cpu needs no GPU")
     if agent.jit:
@@ -95,12 +96,12 @@ def blank_batch(agent: Learner, rows: int) -> dict[str, np.ndarray]:
 
 
 def _advice(failure: Exception) -> str:
-    """What helps XLA."""
+    """What helps XLA, as the end of a sentence, if anything is known to."""
     if isinstance(failure, MemoryError):
-        return "a smaller --batch_size needs less memory"
+        return "; a smaller --batch_size needs less memory"
     if any(tool in str(failure) for tool in ("ptxas", "PTX", "libdevice", "nvlink")):
         return (
-            f"{INSTALL} brings ptxas and libdevice, or name CUDA's folder: "
+            f"; {INSTALL} brings ptxas and libdevice, or name CUDA's folder: "
             "XLA_FLAGS=--xla_gpu_cuda_data_dir=/usr/local/cuda"
         )
-    return "--jit=off says that it is not wanted"
+    return ""

@@ -1,5 +1,7 @@
 """TensorFlow's errors in one line; those that a CPU can have are really provoked."""
 
+import re
+
 import pytest
 import tensorflow as tf
 
@@ -31,6 +33,16 @@ def test_too_little_memory_for_a_compiled_function():
     with pytest.raises(MemoryError, match=r"^Out of memory while trying to allocate 4.00TiB\.$"):
         with device_errors():
             function(tf.constant(1.0))
+
+
+def test_what_a_compiled_function_cannot_have():
+    @tf.function(jit_compile=True, autograph=False)
+    def function(x):
+        return tf.strings.as_string(x)
+
+    with pytest.raises(tf.errors.InvalidArgumentError) as found:
+        function(tf.constant(1.0))
+    assert re.match(r"Detected unsupported operations .* on XLA_\w+_JIT: AsStr", cause(found.value))
 
 
 def test_what_a_graph_says_of_a_mistake():
