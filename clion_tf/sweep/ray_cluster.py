@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import socket
 import time
 from collections.abc import Sequence
@@ -22,9 +23,11 @@ def attempt_there(order: Order) -> Ended:
     import ray
 
     node = f"{socket.gethostname()}/{ray.get_runtime_context().get_node_id()[:6]}"
+    # Ray cancels by an interrupt, which a cluster that was started in the background would ignore.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return attempt(order, node)
-    except KeyboardInterrupt:  # That is how Ray cancels.
+    except KeyboardInterrupt:
         return CANCELLED
 
 

@@ -3,6 +3,7 @@
 import _thread
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -43,9 +44,14 @@ def interrupted(run, tmp_path):
             _thread.interrupt_main()  # As Ray does.
 
         waiting = threading.Thread(target=interrupt)
-        waiting.start()
-        with pytest.raises(KeyboardInterrupt):
-            run(script)
+        # Who is started in the background ignores interrupts.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            waiting.start()
+            with pytest.raises(KeyboardInterrupt):
+                run(script)
+        finally:
+            signal.signal(signal.SIGINT, before)
         waiting.join()
         return log.read_text()
 
