@@ -17,10 +17,11 @@ from small_agents import (
 )
 
 from clion_tf.config import DREAMER
-from clion_tf.learning import update_metrics
+from clion_tf.learning import behaviour, update_metrics, world_model
 from clion_tf.learning.noise import GivenNoise, SeededNoise, key
 from clion_tf.learning.preprocessing import preprocess_image
 from clion_tf.logdir import checkpoints
+from clion_tf.models.layers import watching
 
 OWNERS = {
     "model": {"encoder", "rssm", "decoder", "reward", "pcont"},
@@ -186,7 +187,19 @@ def test_copies_without_noise_count_as_the_originals():
         assert found == pytest.approx(expected, rel=1e-5)
 
 
-def test_weight_gradient_reaches_the_actor_only_when_asked():
+@pytest.mark.parametrize("asked", [True, False])
+def test_weights_carry_a_gradient_to_the_actor_only_when_asked(asked):
+    agent = tiny_agent(weight_gradient=asked)
+    data = tensors(tiny_batch(tiny_config()))
+    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
+    with watching([agent.models.actor]) as tape:
+        weight = behaviour.losses(agent.models, agent.settings, post, seeded()).weight
+        squared = tf.reduce_sum(tf.square(weight))  # Their sum is always the same.
+    gradients = tape.gradient(squared, [v.value for v in agent.models.actor.trainable_variables])
+    assert all((gradient is not None and np.any(gradient != 0)) == asked for gradient in gradients)
+
+
+def test_weight_gradient_changes_the_actors_alone():
     through, _ = computed(weight_gradient=True)
     stopped, _ = computed()
     assert not np.allclose(through["actor"][0], stopped["actor"][0])

@@ -125,6 +125,19 @@ def test_decoding_constraint_by_hand(of):
     assert float(found.loss) == 0.5  # [3.25 - 4]_+ = 0 and 1.
 
 
+def test_noise_of_the_decoding_constraint_in_units_of_the_memory():
+    models = types.SimpleNamespace(
+        decode=lambda feat: {"vector": UnitNormal(feat, 1)},
+        rssm=types.SimpleNamespace(get_feat=lambda state: state["deter"]),
+    )
+    post = {"deter": tf.constant([[[3.0], [-3.0]]])}  # Of standard deviation 3.
+    noise = GivenNoise({"decoding": tf.constant([[[1.0], [-2.0]]])})
+    settings = Settings(sigma_h=0.5, sigma_units="relative")
+    found = decoding_constraint(models, settings, post, {"vector": post["deter"]}, noise)
+    # Moved by 0.5 * 3 and by -2 times that.
+    np.testing.assert_allclose(found.distance, [[2.25, 9.0]], rtol=1e-6)
+
+
 def test_distance_of_images_keeps_batch_and_time_apart():
     image = tf.random.stateless_normal([2, 3, 4, 6, 3], [0, 1])
     found = ImageNormal(pack(image)).squared_distance(tf.zeros_like(image))
