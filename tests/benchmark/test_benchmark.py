@@ -123,7 +123,8 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
 
 def test_run(tool, tmp_path):
     words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=cartpole_balance", "--train_steps=1"]
-    words += ["--prefill=200", "--time_limit=100", "--train_every=100"]
+    words += ["--prefill=200", "--time_limit=100", "--train_every=100", "--augmentations=0"]
+    words += ["--batch_length=3", "--horizon=2"]
     found = run(tool, tmp_path, "run", "--count=200", *words, *PLAIN)
     assert found["env_steps"] == 200
     assert found["fps"] == pytest.approx(200 / found["seconds"])

@@ -46,14 +46,20 @@ def changed_golden(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("name", COUNTS)
-def test_every_golden_number_comes_out(name):
-    rows = list(parity.compare(GOLDEN / f"{name}.npz"))
+def compared(name):
+    """What is to be compared in a golden file."""
     with np.load(GOLDEN / f"{name}.npz") as file:
-        expected = {
-            key for key in file.files if key.startswith(("output/", "grad/", "after_model_step/"))
-        }
-    assert {row.name for row in rows} == expected and len(rows) == COUNTS[name] > 90
+        kinds = ("output/", "grad/", "after_model_step/")
+        found = {key for key in file.files if key.startswith(kinds)}
+    assert len(found) == COUNTS[name] > 90
+    return found
+
+
+@pytest.mark.parametrize("name", sorted(COUNTS.keys() - {"clion_e"}))
+def test_every_golden_number_comes_out(name):
+    """The fifth file's by the tool, see below."""
+    rows = list(parity.compare(GOLDEN / f"{name}.npz"))
+    assert {row.name for row in rows} == compared(name) and len(rows) == COUNTS[name]
     assert [row for row in rows if not row.holds] == []
 
 
@@ -135,7 +141,7 @@ def test_files_of_other_sizes(tmp_path, tool, capsys):
     assert capsys.readouterr().out.splitlines()[-1].startswith("all hold: 6 of 6 ")
 
 
-def test_tool_on_a_golden_file(tmp_path, tool, capsys, monkeypatch):
+def test_every_golden_number_comes_out_of_the_tool(tmp_path, tool, capsys, monkeypatch):
     """From another folder, with a file named relative to it."""
     (tmp_path / "golden.npz").symlink_to(GOLDEN / "clion_e.npz")
     monkeypatch.chdir(tmp_path)
@@ -144,6 +150,7 @@ def test_tool_on_a_golden_file(tmp_path, tool, capsys, monkeypatch):
     lines = out.splitlines()
     assert err == ""
     assert lines[1].split() == ["quantity", "difference", "tolerance", "verdict"]
+    assert {line.split()[0] for line in lines[2:-1]} == compared("clion_e")
     assert len(lines) == 2 + COUNTS["clion_e"] + 1
     assert all(len(line.split()) == 4 and line.endswith(" ok") for line in lines[2:-1])
     assert lines[-1] == "all hold: 96 of 96 quantities within their tolerance"

@@ -11,6 +11,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 from places import ROOT
+from small_agents import without_graphs
 from tensorboard.backend.event_processing import event_accumulator
 
 from clion_tf import run
@@ -175,8 +176,8 @@ def test_more_steps_and_ctrl_c(debug, capfd):
     assert lines[0] == f"walker_walk in {folder}: going on at 3000 environment steps"
     assert lines[-1].startswith("stopped; the same command goes on")
     assert not any("Traceback" in line or "error" in line for line in lines)
-    # In this process, which loads TensorFlow no other time.
-    assert run.main(words) == 0
+    with without_graphs():  # In this process, which loads TensorFlow no other time.
+        assert run.main(words) == 0
     lines = capfd.readouterr().err.splitlines()
     assert lines[0] == f"walker_walk in {folder}: going on at 3500 environment steps"
     assert lines[-1] == f"done: 4000 environment steps in {folder}"
