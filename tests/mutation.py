@@ -12,16 +12,18 @@ import argparse
 import concurrent.futures
 import difflib
 import fnmatch
+import multiprocessing
 import os
 import pathlib
 import queue
 import random
+import resource
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
 
+import pytest
 from cosmic_ray.commands import init
 from cosmic_ray.mutating import use_mutation
 from cosmic_ray.plugins import get_operator
@@ -30,26 +32,33 @@ from cosmic_ray.work_db import WorkDB
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NEEDED = ("clion_tf", "tests", "tools", "flags", "docs")
 PACKAGES = ("clion_tf/learning", "clion_tf/agents")
-WITHIN = 300  # Seconds for the tests of a module, which take less than a minute.
-# Quickest and strictest first, as one that fails ends them: golden numbers, then NumPy's.
-WHOLE = [
+WITHIN = 300  # Seconds of processor time for the tests of a module, which take less than a minute.
+# Quick and strict: golden numbers, then NumPy's.
+NUMBERS = [
     "tests/dreamer/test_parity.py::test_every_golden_number_comes_out[clion_e]",
     "tests/dreamer/test_parity.py::test_every_golden_number_comes_out[dreamer_tf22_c]",
-    "tests/learning/test_clion_numpy.py", "tests/agents/test_agent.py",
+    "tests/learning/test_clion_numpy.py",
 ]  # fmt: skip
-# By pattern, the first that fits: which tests see a module.
+AGENT = "tests/agents/test_agent.py"
+# Which tests see a module, beside those of its own name; the quickest first, as one that fails ends
+# them. By pattern, the first that fits.
 SEEN_BY = {
     "clion_tf/learning/reconstruction.py": ["tests/analysis/test_reconstruct.py"],
     "clion_tf/learning/evaluator_diagnostics.py": ["tests/learning/test_diagnostics.py"],
-    "clion_tf/learning/optimizer.py": ["tests/learning/test_optimizer.py", *WHOLE],
-    "clion_tf/learning/noise.py": ["tests/learning/test_noise.py", "tests/agents/test_agent.py"],
     "clion_tf/learning/replica_sums.py": ["tests/learning/test_replicas.py"],
-    "clion_tf/learning/*.py": [*WHOLE, "tests/learning", "tests/models/test_vectors.py"],
+    "clion_tf/learning/noise.py": [AGENT],
+    "clion_tf/learning/update_metrics.py": [AGENT],
+    "clion_tf/learning/world_model.py": [*NUMBERS, AGENT, "tests/models/test_vectors.py"],
+    "clion_tf/learning/behaviour.py": [*NUMBERS, AGENT],
+    "clion_tf/learning/evaluator.py": [*NUMBERS, AGENT],
+    "clion_tf/learning/*.py": [*NUMBERS, "tests/learning/test_shapes.py"],
     "clion_tf/agents/drq/*.py": ["tests/agents/drq"],
-    "clion_tf/agents/*.py": [*WHOLE, "tests/agents", "tests/analysis/test_trained_agent.py"],
+    "clion_tf/agents/*.py": [*NUMBERS, "tests/agents", "tests/analysis/test_trained_agent.py"],
 }
 # Minutes for each change; what they test other tests see too.
 SLOW = "not xla and not graph and not goes_on and not (test_replicas and (two or batch))"
+FORKS = multiprocessing.get_context("forkserver")
+LOADED = ["tensorflow", "tensorflow_probability", "keras", "scipy.stats", "pytest", "gymnasium"]
 # Types and texts: a union of two types without its `|` is no other program.
 UNTOLD = ("annotations", "-> ", "raise ", "Error(", '"""')
 
@@ -81,7 +90,22 @@ def told(change) -> bool:
 
 
 def tests_of(path: str) -> list[str]:
-    return next(tests for pattern, tests in SEEN_BY.items() if fnmatch.fnmatch(path, pattern))
+    own = f"tests/learning/test_{pathlib.PurePath(path).stem}.py"
+    others = next(tests for pattern, tests in SEEN_BY.items() if fnmatch.fnmatch(path, pattern))
+    return ([own] if (ROOT / own).exists() else []) + [t for t in others if t != own]
+
+
+def judge(folder: pathlib.Path, tests: list[str]) -> None:
+    """In a process forked from one that has loaded TensorFlow; it ends with 0 if they pass."""
+    resource.setrlimit(resource.RLIMIT_CPU, (WITHIN, WITHIN))  # As for a loop without an end.
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    os.chdir(folder)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    words = ["-q", "-x", "--timeout=900", "-p", "no:cacheprovider", "-k", SLOW]
+    os._exit(pytest.main([*words, *tests]))
 
 
 class Copy:
@@ -95,18 +119,10 @@ class Copy:
 
     def passes(self, tests: list[str]) -> bool:
         """Whether the tests do, as the code is now."""
-        words = ["-q", "-x", "-p", "no:cacheprovider", "-k", SLOW, *tests]
-        own = {"PYTHONPATH": str(self.folder), "CUDA_VISIBLE_DEVICES": "-1"}
-        own |= {"PYTHONDONTWRITEBYTECODE": "1", "TF_NUM_INTRAOP_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", *words]
-        try:
-            done = subprocess.run(
-                command, cwd=self.folder, env={**os.environ, **own}, timeout=WITHIN,
-                capture_output=True, check=False,
-            )  # fmt: skip
-        except subprocess.TimeoutExpired:  # As a loop without an end: it was noticed.
-            return False
-        return done.returncode == 0
+        process = FORKS.Process(target=judge, args=(self.folder, tests))
+        process.start()
+        process.join()
+        return process.exitcode == 0
 
     def survives(self, change) -> str | None:
         """What was changed, if no test notices it."""
@@ -127,6 +143,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
     parser.add_argument("--only", help="modules, such as 'clion_tf/learning/returns.py'")
     args = parser.parse_args()
+    FORKS.set_forkserver_preload(LOADED)
     until, every = time.monotonic() + 60 * args.minutes, changes(args.seed, args.only)
     copies, survivors, tried = queue.SimpleQueue(), [], []
 

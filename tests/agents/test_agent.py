@@ -199,8 +199,26 @@ def test_discount_head_leaves_out_last_states():
     _, out = computed(pcont="True")
     starts = config.batch_size * (config.batch_length - 1)
     assert out.imagined.feat.shape[1] == (1 + config.augmentations) * starts
-    discount = out.imagined.discount
-    assert float(tf.reduce_min(discount)) < 0.99**3 or discount.shape[0] < 3
+
+
+def test_what_is_discounted_is_what_the_head_says():
+    """Without it 0.99 everywhere; a step counts as much as the product of those before it says."""
+    agent = tiny_agent(pcont="True")
+    _, out = outputs(agent)
+    found = out.imagined
+    head = agent.models.pcont(found.feat).mean().numpy()
+    assert np.ptp(head) > 0.01 and np.all((0 < head) & (head < 1))
+    before = np.concatenate([np.ones_like(head[:1]), head[:-1]])[:-1]
+    np.testing.assert_allclose(found.discount, np.cumprod(before, 0), rtol=1e-5)
+    # Backwards: V = r + p ((1 - lambda) v' + lambda V').
+    later, lam = found.value[-1].numpy(), agent.settings.disclam
+    for step in reversed(range(len(found.returns))):
+        mixed = (1 - lam) * found.value[step + 1] + lam * later
+        later = found.reward[step] + head[step] * mixed.numpy()
+        np.testing.assert_allclose(found.returns[step], later, rtol=1e-4, atol=1e-6)
+    plain = computed()[1].imagined.discount
+    expected = 0.99 ** np.arange(len(plain), dtype=np.float32)[:, None]
+    np.testing.assert_allclose(plain, np.broadcast_to(expected, plain.shape), rtol=1e-5)
 
 
 @pytest.mark.parametrize("pcont", [False, True])
