@@ -32,7 +32,7 @@ _FAILED = (
     tf.errors.UnknownError,
 )
 _NO_ROOM = "CUDA_ERROR_OUT_OF_MEMORY"
-_LONGEST = 200  # Characters of TensorFlow's text.
+_LONGEST = 300  # Characters of TensorFlow's text.
 
 
 class DeviceError(UserError):
