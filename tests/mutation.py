@@ -5,7 +5,6 @@
 cosmic-ray makes one small change at a time (another operator, number or comparison, a decorator
 taken away), in copies of the checkout; the tests of the module must fail then. A sample of all
 changes is tried until the time is over, and those that survive are shown.
-docs/notebook/mutants.md answers those of one sample.
 """
 
 import argparse

@@ -206,3 +206,26 @@ def test_pages_that_the_code_names_exist(folder):
         if file.suffix in (".py", ".flags", "") and "__pycache__" not in file.parts:
             for name in re.findall(r"\bdocs/[\w/.-]+\.(?:md|png|gif)", file.read_text()):
                 assert (ROOT / name).exists(), f"{file}: {name}"
+
+
+def test_defaults_are_those_of_the_options():
+    """The second column of the tables of docs/flags.md."""
+    text = (ROOT / "docs" / "flags.md").read_text()
+    rows = re.findall(r"^\| (`--[^|]+`) \| ([^|]+) \|", text, re.MULTILINE)
+    checked = 0
+    for names, values in rows:
+        names = re.findall(r"--(\w+)", names)
+        values = [
+            value.strip("` ").replace(",", "").replace("−", "-") for value in values.split(", ")
+        ]
+        assert len(names) == len(values), names
+        for name, value in zip(names, values, strict=True):
+            default = Config.__dataclass_fields__[name].default
+            if isinstance(default, bool):
+                assert value == ("on" if default else "off"), name
+            elif isinstance(default, str):
+                assert value == (default or "–"), name
+            else:
+                assert float(value) == default, name
+            checked += 1
+    assert checked > 40

@@ -34,7 +34,7 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     gpus: list[Any] = []
     why = ""
     if config.device == "cpu":
-        _set(tf.config.set_visible_devices, [], "GPU")
+        tf.config.set_visible_devices([], "GPU")
     else:
         gpus, why = _usable(config, alone)
     if config.device == "gpu" and not gpus:
