@@ -38,8 +38,7 @@ class DMControl(gymnasium.Env):
     discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
 
     The spec's seed decides what is random in the model itself (lqr's springs), the same in every
-    episode. The usual camera is 2 for the quadruped and 0 else, as in the original Dreamer.
-    Raises UnknownTaskError, EnvError for a camera that the model lacks, RenderingError.
+    episode. Raises UnknownTaskError, RenderingError.
     """
 
     metadata: ClassVar = {"render_modes": ["rgb_array"]}
@@ -51,16 +50,11 @@ class DMControl(gymnasium.Env):
         random = np.random.RandomState(np.random.SeedSequence(spec.seed).generate_state(4))
         self._env = suite.load(domain, name, task_kwargs={"random": random})
         self._size, self._picture_size = spec.size, spec.picture_size or spec.size
-        usual = 2 if domain == "quadruped" else 0
-        self._camera_id = usual if spec.camera is None else spec.camera
+        self._camera_id = 2 if domain == "quadruped" else 0  # As in the original Dreamer.
         self._cameras: dict[tuple[int, int], Any] = {}
-        model = self._env.physics.model
-        if not -1 <= self._camera_id < model.ncam:
-            known = f"cameras 0 to {model.ncam - 1}"
-            raise EnvError(f"{spec.task} has {known}, but not {self._camera_id}")
         # A buffer of the image's own size gives the same pixels 9 % faster in software. It is
         # allocated with the context, so this must come before anything that may render.
-        screen = model.vis.global_
+        screen = self._env.physics.model.vis.global_
         screen.offheight, screen.offwidth = np.maximum(self._size, self._picture_size).tolist()
         taken = self._env.action_spec()
         low = np.where(taken.minimum <= -_UNLIMITED, -np.inf, taken.minimum)
@@ -83,7 +77,6 @@ class DMControl(gymnasium.Env):
         return _arrays(self._env.reset().observation), {}
 
     def step(self, action: np.ndarray) -> Step:
-        """One control step without rendering; action: float [actuators]."""
         time_step = self._env.step(np.asarray(action, np.float64))
         if time_step.first():  # dm_control would silently begin the next episode
             raise EnvError("the episode is over: reset the environment before its next step")

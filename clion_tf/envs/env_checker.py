@@ -1,20 +1,23 @@
 """Whether an environment keeps its promises, and what an agent will see of it.
 
 Ours: an episode is a function of its number, and what training refuses (clion_tf.envs.step_checks).
-Gymnasium's: `clion_tf.envs.gymnasium_check`. All run in worker processes.
+Then Gymnasium's own checker. All run in worker processes.
 """
 
 import dataclasses
 import functools
 import itertools
 import math
+import re
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+from gymnasium.utils.env_checker import check_env
 
 from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, PromiseError, WorkerError
@@ -23,6 +26,11 @@ from clion_tf.envs.remote_env import Ready, RemoteEnv
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
 CHECKER_SECONDS = 300.0
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+# Of Gymnasium's warnings what is so by intention: ours has wrappers, and states have no bounds.
+_EXPECTED = re.compile(
+    "different from the unwrapped version|value is -?infinity|low and high|symmetric"
+)
 
 
 class Check(NamedTuple):
@@ -99,21 +107,20 @@ def examine(spec: EnvSpec, episodes: int = 1) -> Report:
                 report.checks.append(check)
         except EnvError as error:
             report.checks.append(Check("it runs", False, str(error)))
-    for name, outcome in _gymnasiums_checker(spec).items():
-        failure = outcome["error"]
+    for name, failure, notes in _gymnasiums_checker(spec):
         report.checks.append(Check(f"gymnasium's checker, {name}", not failure, failure))
-        report.notes += outcome["notes"]
+        report.notes += notes
     return report
 
 
-def _gymnasiums_checker(spec: EnvSpec) -> dict[str, dict[str, Any]]:
-    """See `gymnasium_check.outcomes`."""
+def _gymnasiums_checker(spec: EnvSpec) -> list[tuple[str, str, list[str]]]:
+    """See `by_gymnasium`."""
     try:
         with _another(spec) as env:
             env.timeout, env.remark = CHECKER_SECONDS, lambda text: None
             return env.ask("check")
     except EnvError as error:
-        return {"the environment": {"error": str(error), "notes": []}}
+        return [("the environment", str(error), [])]
 
 
 def _another(spec: EnvSpec) -> RemoteEnv:
@@ -195,11 +202,12 @@ def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
 
 def _difference(first: Played, again: Played) -> str:
     """Where two plays of an episode part; '' if nowhere."""
-    for step, (old, new) in enumerate(zip(first.start, again.start, strict=False)):
-        if old[0] != new[0]:
-            return f"agent step {step}: reward {new[0]:g}, at first {old[0]:g}"
-        for key, value in old[1].items():
-            if not np.array_equal(value, new[1][key]):
+    pairs = zip(first.start, again.start, strict=False)
+    for step, ((reward, seen), (other, now)) in enumerate(pairs):
+        if reward != other:
+            return f"agent step {step}: reward {other:g}, at first {reward:g}"
+        for key, value in seen.items():
+            if not np.array_equal(value, now[key]):
                 return f"agent step {step}: another {key}"
     if len(first.start) != len(again.start):
         return f"it ended after {len(again.start) - 1} agent steps, not {len(first.start) - 1}"
@@ -221,3 +229,29 @@ def _ends_of_actions(env: RemoteEnv, number: int, known: dict[str, str]) -> Iter
     except WorkerError as error:
         problem = str(error)
     yield Check("the ends of actions are taken", not problem, problem or f"{len(actions)} actions")
+
+
+def by_gymnasium(env: gymnasium.Env) -> list[tuple[str, str, list[str]]]:
+    """What Gymnasium's checker says of an environment as its author wrote it, and as we make it.
+
+    Which of them it is, what failed or '', and warnings. Runs in a worker.
+    """
+    return [("bare", *_outcome(env.unwrapped)), ("as the agent sees it", *_outcome(env))]
+
+
+def _outcome(env: gymnasium.Env) -> tuple[str, list[str]]:
+    error = ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            # Its checks of rendering and closing make the environment again, by its registered
+            # name and in each render mode, windows included.
+            check_env(env, skip_render_check=True, skip_close_check=True)
+        except Exception as failure:
+            error = _line(f"{type(failure).__name__}: {failure}")
+    notes = dict.fromkeys(_line(str(w.message)) for w in caught if w.category is UserWarning)
+    return error, [note for note in notes if not _EXPECTED.search(note)]
+
+
+def _line(text: str) -> str:
+    return " ".join(_COLOUR.sub("", text).replace("WARN:", "").split())

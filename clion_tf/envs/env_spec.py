@@ -83,12 +83,8 @@ class EnvSpec:
       or 'module:attribute', a function that takes this object and returns a gymnasium.Env.
     seed, stream: the run's seed, and which of its sequences of episodes this is (0: training).
       Together with an episode's number they decide everything random in the episode.
-    time_limit: longest episode in control steps. dm_control's own limit of 1000 stays in force.
-    rotation_degrees: each frame is rotated by an angle from U(-x, x).
     rotation_told: images are not rotated; the observation says the angle instead, `rotation`,
       float32 in degrees, for an agent that rotates several frames alike (fig. 6).
-    blank_frames: probability with which a frame shows nothing: its image is grey, its vector zero.
-    observe: see docs/environments.md, as what an agent sees.
     picture_size: of a second picture in each observation, `picture`, for people to look at; None
       for none. The images do not depend on it.
     index: this environment's own number among those that one command has at the same time, for
@@ -100,15 +96,14 @@ class EnvSpec:
     seed: int = 0
     stream: int = 0
     action_repeat: int = 2  # control steps for which an action is held
-    time_limit: int = 1000
+    time_limit: int = 1000  # control steps; dm_control's own limit of 1000 stays in force
     size: tuple[int, int] = (64, 64)  # height and width of the images in pixels
-    camera: int | None = None  # its number; None for the task's usual one
-    rotation_degrees: float = 0.0
+    rotation_degrees: float = 0.0  # each frame is rotated by an angle from U(-x, x)
     rotation_fill: str = "edge"  # what lies outside a rotated image, or "black"
     rotation_per: str = "frame"  # each has an angle of its own, or each "episode"
     rotation_told: bool = False
-    blank_frames: float = 0.0
-    observe: str = "auto"
+    blank_frames: float = 0.0  # probability with which a frame shows nothing
+    observe: str = "auto"  # what the agent sees, see docs/environments.md
     picture_size: tuple[int, int] | None = None
     index: int = 0
 

@@ -20,7 +20,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import gymnasium_check, make_env, step_checks, task_description
+from clion_tf.envs import env_checker, make_env, step_checks, task_description
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Step, WorkerError
 
 _PR_SET_PDEATHSIG = 1
@@ -84,8 +84,8 @@ class Session:
         self._running = not (result[2] or result[3])
         return result
 
-    def check(self, argument: None = None) -> dict[str, dict[str, Any]]:
-        return gymnasium_check.outcomes(self._env)
+    def check(self, argument: None = None) -> list[tuple[str, str, list[str]]]:
+        return env_checker.by_gymnasium(self._env)
 
     def close(self, argument: None = None) -> None:
         self._running, self.closed = False, True

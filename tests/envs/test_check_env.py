@@ -44,7 +44,7 @@ def test_a_sound_environment(capsys, tmp_path):
 
 @pytest.fixture
 def without_gymnasiums(monkeypatch):
-    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: {})
+    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: [])
 
 
 SAME = ("episode 0 again, in the same worker", "episode 0 again, in another worker")
@@ -119,7 +119,7 @@ def test_an_environment_that_breaks_its_promise_at_once_is_shown_too(capsys, wit
 def test_a_checker_that_dies_is_a_failed_check():
     outcome = env_checker._gymnasiums_checker(EnvSpec("env_fakes:failing", observe="vector"))
     error = "the worker of environment env_fakes:failing died with exit code 3"
-    assert outcome == {"the environment": {"error": error, "notes": []}}
+    assert outcome == [("the environment", error, [])]
 
 
 @pytest.mark.parametrize(

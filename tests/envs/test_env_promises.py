@@ -103,7 +103,7 @@ def test_a_worker_says_it_and_goes_on():
 
 @pytest.mark.parametrize("name", ["shorter", "nan", "large", "reward_sum", "flag_none", "unseen"])
 def test_the_check_says_what_training_says(name, monkeypatch):
-    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: {})
+    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: [])
     promise, text = REFUSED[name]
     failed = [check for check in env_checker.examine(spec(name)).checks if not check.passed]
     assert [check.name for check in failed] == [promise]
