@@ -44,11 +44,8 @@ def load(spec: EnvSpec) -> gymnasium.Env:
     if "rgb_array" not in modes:
         if not needed:
             return env
-        raise RenderingError(
-            f"{task} cannot be seen: it observes no image{unseen(space)} and its render modes "
-            f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; "
-            "--observe=vector needs neither"
-        )
+        known = ", ".join(map(str, modes)) or "none"
+        raise RenderingError(unseen(task, space, f"its render modes ({known}) lack rgb_array"))
     env.close()
     env = _make(name, task, render_mode="rgb_array")
     _try_rendering(env, task)

@@ -73,15 +73,17 @@ def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
     raise EnvError(f"{task}: its {name} is {kind}{hint}")
 
 
-def unseen(space: gymnasium.Space) -> str:
-    """Why no part of a space is an image, though one looks like it; '' if none does."""
+def unseen(task: str, space: gymnasium.Space, lack: str) -> str:
+    """What to say of a task without images; names a part that looks like one."""
+    near = ""
     for leaf in leaves(space):
         looks = agent_images.resembles(leaf.space)
-        if looks in ("grey", "stack"):
-            found = f"{leaf.name}, {leaf.space.dtype} {leaf.space.shape}"
+        if looks in ("grey", "stack") and not near:
             channels = " of 1 or 3 channels" if looks == "stack" else ""
-            return f" ({found}, would be one as uint8 from 0 to 255{channels})"
-    return ""
+            found = f"{leaf.name}, {leaf.space.dtype} {leaf.space.shape}"
+            near = f" ({found}, would be one as uint8 from 0 to 255{channels})"
+    text = f"{task} cannot be seen: it observes no image{near} and {lack}"
+    return f"{text}; --observe=vector needs neither"
 
 
 def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:

@@ -120,10 +120,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
         self._odd: set[str] = set()
         self.remarks: list[str] = []
         if self.plan.rendered and type(env.unwrapped).render is gymnasium.Env.render:
-            raise EnvError(
-                f"{spec.task} cannot be seen: it observes no image{unseen(own)} and has no "
-                "render(); --observe=vector needs neither"
-            )
+            raise EnvError(unseen(spec.task, own, "has no render()"))
         found: dict[str, gymnasium.Space] = {}
         if self.plan.rendered or self.plan.image:
             found["image"] = Box(0, 255, (*spec.size, 3), np.uint8)
