@@ -8,7 +8,7 @@ import numpy as np
 from gymnasium.spaces import Box, Dict
 
 from clion_tf.envs import opengl
-from clion_tf.envs.env_spec import EnvError, EnvSpec, Reset, Step, UnknownTaskError, did_you_mean
+from clion_tf.envs.env_spec import EnvSpec, Reset, Step, UnknownTaskError, did_you_mean
 
 # dm_control has no infinite bounds: an unlimited actuator is given MuJoCo's largest number.
 _UNLIMITED = 1e10
@@ -78,8 +78,6 @@ class DMControl(gymnasium.Env):
 
     def step(self, action: np.ndarray) -> Step:
         time_step = self._env.step(np.asarray(action, np.float64))
-        if time_step.first():  # dm_control would silently begin the next episode
-            raise EnvError("the episode is over: reset the environment before its next step")
         terminated = time_step.last() and time_step.discount == 0.0
         truncated = time_step.last() and time_step.discount > 0.0
         observation = _arrays(time_step.observation)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,16 +10,6 @@ import numpy as np
 from clion_tf.console import REFUSED, UserError
 
 OBSERVE = ("auto", "image", "vector", "both")
-ROTATION_FILL = ("edge", "black")
-ROTATION_PER = ("frame", "episode")
-_CHOICES = {"observe": OBSERVE, "rotation_fill": ROTATION_FILL, "rotation_per": ROTATION_PER}
-_RANGES = {
-    **dict.fromkeys(("seed", "stream", "index"), (0, math.inf)),
-    **dict.fromkeys(("action_repeat", "time_limit"), (1, math.inf)),
-    "rotation_degrees": (0, 180),
-    "blank_frames": (0, 1),
-}
-
 
 # What the agent observes, and what `reset` and `step` give.
 Observation = dict[str, np.ndarray]
@@ -76,7 +65,7 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """One environment of a run, complete and picklable.
+    """One environment of a run, complete and picklable; its values are checked by Config.
 
     task: a task of dm_control's suite as domain_task ('walker_walk'); 'gym:CartPole-v1' or
       'gym:package.module:EnvId-v0', registered with gymnasium (by that module); 'atari_pong';
@@ -108,17 +97,5 @@ class EnvSpec:
     index: int = 0
 
     def __post_init__(self) -> None:
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise EnvError(f"{name} must be in [{low}, {high}], not {value}")
-        for name, known in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in known:
-                raise EnvError(f"{name} must be one of {', '.join(known)}, not {value!r}")
-        for name in ("size", "picture_size"):
-            size = getattr(self, name)
-            if size is not None and min(size) < 1:
-                raise EnvError(f"{name} must be a height and a width in pixels, not {size}")
         if self.rotation_degrees > 0 and self.observe == "vector":
             raise EnvError("rotation_degrees: there is no image to rotate with observe=vector")

@@ -316,13 +316,3 @@ def test_blank_frames_and_rotation_do_not_disturb_each_other():
     np.testing.assert_array_equal(both[~found], turned[~found])
     alone = frames_of(disturbed(PicturedEnv((8, 8)), blank_frames=0.5), seed=3, steps=30)
     np.testing.assert_array_equal(found, blank(alone))
-
-
-@pytest.mark.parametrize(
-    "name, value",
-    [("blank_frames", 1.1), ("blank_frames", -0.1), ("rotation_fill", "red"),
-     ("rotation_per", "step")],
-)  # fmt: skip
-def test_specs_that_cannot_be(name, value):
-    with pytest.raises(EnvError, match=f"{name} must be"):
-        EnvSpec("env_fakes:counting", **{name: value})
