@@ -1,11 +1,14 @@
-"""Pictures of any size and layout as the agent's images, uint8 [height, width, 3]."""
+"""Pictures of any size and layout as the agent's images, uint8 [height, width, 3], and rotated."""
 
 import gymnasium
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 _CHANNELS = (1, 3)
 _LEAST_SIDE = 16  # pixels; what is smaller may as well be a board or a map
+# What lies outside an image, as scipy's name for it: its edge repeated, or black.
+FILLS = {"edge": "nearest", "black": "grid-constant"}
 
 
 def is_image(space: gymnasium.Space) -> bool:
@@ -64,3 +67,17 @@ def channel_axis(shape: tuple[int, ...]) -> int | None:
         return 2
     candidates = [axis for axis in (0, 2) if shape[axis] in _CHANNELS]
     return candidates[0] if len(candidates) == 1 else None
+
+
+def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.ndarray:
+    """Rotate an image about its centre (table 1); `fill`, one of FILLS, is turned in from outside.
+
+    A positive angle turns the picture counter-clockwise as seen on the screen (row 0 on top), so
+    that 90 is `numpy.rot90` for square images. Bilinear, rounded to the nearest integer.
+
+    image: uint8 [height, width, channels]. Returns a new array of the same shape and dtype.
+    """
+    turned = ndimage.rotate(
+        image, degrees, (1, 0), reshape=False, output=np.float32, order=1, mode=FILLS[fill]
+    )
+    return np.rint(turned).astype(np.uint8)

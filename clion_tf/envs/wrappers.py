@@ -11,7 +11,6 @@ from PIL import Image, ImageOps
 
 from clion_tf.envs import agent_images, step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Reset, Step
-from clion_tf.envs.image_rotation import rotate_image
 from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
 
 GREY = 128  # The networks see it as 0.002, as nearly 0 as a byte can be.
@@ -218,7 +217,9 @@ class Disturb(gymnasium.ObservationWrapper):
                 self._angle = self._angles.uniform(-spec.rotation_degrees, spec.rotation_degrees)
             for key in {"picture"} if spec.rotation_told else {"image", "picture"}:
                 if key in seen:
-                    seen[key] = rotate_image(seen[key], self._angle, spec.rotation_fill)
+                    seen[key] = agent_images.rotate_image(
+                        seen[key], self._angle, spec.rotation_fill
+                    )
             if spec.rotation_told:  # An array of no axes, as what a space calls its own.
                 seen["rotation"] = np.array(self._angle, np.float32)
         if self._draws.random() < spec.blank_frames:
