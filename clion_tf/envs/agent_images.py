@@ -1,5 +1,7 @@
 """Pictures of any size and layout as the agent's images, uint8 [height, width, 3], and rotated."""
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 from PIL import Image
@@ -51,7 +53,8 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     in the original Dreamer's Atari: its window grows with the shrinking, so that every pixel
     counts and thin things do not vanish.
     """
-    last = np.moveaxis(np.atleast_3d(picture), channel_axis(picture.shape), -1)
+    axis: Any = channel_axis(picture.shape)
+    last = np.moveaxis(np.atleast_3d(picture), axis, -1)
     colour = np.ascontiguousarray(np.broadcast_to(last, (*last.shape[:2], 3)))
     if colour.shape[:2] == tuple(size):
         return colour

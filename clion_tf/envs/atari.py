@@ -1,7 +1,6 @@
 """Atari games as the original Dreamer plays them: `atari_pong` or `atari:Pong`; needs ale-py."""
 
 import re
-from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -42,7 +41,6 @@ class Atari(gymnasium.Env):
       False where every frame is an agent's step: then no two belong together.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
     def __init__(self, game: str, flickers: bool):
@@ -51,6 +49,7 @@ class Atari(gymnasium.Env):
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # Else it greets on stderr.
         self._env = ale_py.AtariEnv(game, frameskip=1, repeat_action_probability=_STICKY)
         self._flickers = flickers
+        self.metadata = {"render_modes": ["rgb_array"]}
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
 

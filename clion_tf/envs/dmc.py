@@ -1,7 +1,7 @@
 """The tasks of dm_control's suite as gymnasium environments."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -41,10 +41,10 @@ class DMControl(gymnasium.Env):
     episode. Raises UnknownTaskError, RenderingError.
     """
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
     render_mode = "rgb_array"
 
     def __init__(self, spec: EnvSpec):
+        self.metadata = {"render_modes": ["rgb_array"]}
         suite = opengl.load_suite()
         domain, name = find_task(spec.task, suite.ALL_TASKS)
         random = np.random.RandomState(np.random.SeedSequence(spec.seed).generate_state(4))

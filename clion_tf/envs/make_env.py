@@ -18,7 +18,8 @@ def make(spec: EnvSpec) -> gymnasium.Env:
     Raises UnknownTaskError, RenderingError, or EnvError for observations or actions of a kind that
     is not taken; `reset` and `step` raise PromiseError, see clion_tf.envs.step_checks.
     """
-    env = StandardActions(ActionRepeat(_simulator(spec), spec.action_repeat), spec.task)
+    env: gymnasium.Env = ActionRepeat(_simulator(spec), spec.action_repeat)
+    env = StandardActions(env, spec.task)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
     env = SelectObservation(env, spec)
     disturbed = spec.rotation_degrees > 0 or spec.rotation_told or spec.blank_frames > 0

@@ -80,7 +80,7 @@ class Session:
         if not space.contains(action):
             raise EnvError(f"an action lies in {space}, not {action!r}")
         self._running = False  # stays so if the environment fails half-way
-        result = self._env.step(int(action) if discrete else action)
+        result: Any = self._env.step(int(action) if discrete else action)
         self._running = not (result[2] or result[3])
         return result
 

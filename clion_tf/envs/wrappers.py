@@ -169,7 +169,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
             self.remarks.append(remark)
         return found
 
-    def _picture(self, image: np.ndarray | None, size: tuple[int, int]) -> np.ndarray:
+    def _picture(self, image: Any, size: tuple[int, int]) -> np.ndarray:
         scene = image if self._draw is None else self._draw()
         method = Image.Resampling.LANCZOS
         if image is not None and scene.shape == image.shape:
