@@ -68,7 +68,7 @@ def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
     if isinstance(space, gymnasium.Space):
         return space
     kind = "missing" if space is None else f"a {type(space).__name__}, no gymnasium.Space"
-    wrapped = {dict: "Dict", tuple: "Tuple", list: "Tuple"}.get(type(space))
+    wrapped = {"dict": "Dict", "tuple": "Tuple", "list": "Tuple"}.get(type(space).__name__)
     hint = f"; wrap it in gymnasium.spaces.{wrapped}" if wrapped else ""
     raise EnvError(f"{task}: its {name} is {kind}{hint}")
 

@@ -18,7 +18,7 @@ def describe(env: gymnasium.Env) -> dict[str, Any]:
       then None too; left out without images.
     vector: [{name, size, kind}, ...] in order; left out without a vector.
     """
-    found = {"action": _action(env)}
+    found: dict[str, Any] = {"action": _action(env)}
     plan = env.get_wrapper_attr("plan")
     if plan.rendered:
         found["image"] = {"name": None, "shape": None}
@@ -33,7 +33,7 @@ def _action(env: gymnasium.Env) -> dict[str, Any]:
     own, take = env.get_wrapper_attr("own_actions"), env.get_wrapper_attr("action")
     if isinstance(own, Discrete):
         return {"n": int(own.n), "start": int(own.start)}
-    ends = (take(np.full(env.action_space.shape, end)) for end in (-1.0, 1.0))
+    ends = (take(np.full(env.action_space.shape or (), end)) for end in (-1.0, 1.0))
     low, high = (np.ravel(end).astype(float).tolist() for end in ends)
     return {"shape": list(own.shape), "dtype": np.dtype(own.dtype).name, "low": low, "high": high}
 

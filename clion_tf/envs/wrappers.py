@@ -57,7 +57,8 @@ class StandardActions(gymnasium.ActionWrapper):
 
     def __init__(self, env: gymnasium.Env, task: str):
         super().__init__(env)
-        self.own_actions = space = space_of(env, "action_space", task)
+        space = space_of(env, "action_space", task)
+        self.own_actions: Any = space
         # A space of our own: the environment's may be of a class that the learner cannot load.
         if isinstance(space, Discrete):
             self.action_space = Discrete(int(space.n))
