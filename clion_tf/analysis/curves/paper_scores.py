@@ -12,32 +12,21 @@ from clion_tf.analysis.curves.method_names import CLION, DREAMER, DRQ
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A table of the paper.
-
-    Attributes:
-      title: what it is.
-      rotation: degrees by which observations are rotated, in training and in testing.
-      columns: (method, environment steps), in the paper's order.
-      scores: {task: ((mean, std), ...)}, one for each column.
-    """
+    """A table of the paper."""
 
     title: str
-    rotation: float
-    columns: tuple[tuple[str, int], ...]
-    scores: Mapping[str, tuple[tuple[float, float], ...]]
+    rotation: float  # Of observations in training and in testing, degrees.
+    columns: tuple[tuple[str, int], ...]  # (method, environment steps), in the paper's order.
+    scores: Mapping[str, tuple[tuple[float, float], ...]]  # By task (mean, std) of each column.
 
-    def score(self, task: str, method: str, step: int) -> tuple[float, float] | None:
-        """(mean, std) as printed, None where the table has no such entry."""
-        if task not in self.scores or (method, step) not in self.columns:
-            return None
-        return self.scores[task][self.columns.index((method, step))]
-
-    def at(self, steps: Sequence[int]) -> tuple[tuple[str, int], ...]:
+    def at(self, steps: Sequence[int] | None) -> list[tuple[str, int]]:
         """Columns for other environment steps, in the paper's order of methods and steps."""
+        if not steps:
+            return list(self.columns)
         methods = dict.fromkeys(method for method, _ in self.columns)
         if self.columns[0][0] == self.columns[1][0]:
-            return tuple((method, step) for method in methods for step in steps)
-        return tuple((method, step) for step in steps for method in methods)
+            return [(method, step) for method in methods for step in steps]
+        return [(method, step) for step in steps for method in methods]
 
 
 TABLE1 = Experiment(
@@ -71,3 +60,10 @@ TABLE2 = Experiment(
     },
 )
 EXPERIMENTS = {"table1": TABLE1, "table2": TABLE2}
+# (mean, std) by (task, rotation in training, in testing, method, environment steps).
+SCORES = {
+    (task, experiment.rotation, experiment.rotation, *column): score
+    for experiment in EXPERIMENTS.values()
+    for task, scores in experiment.scores.items()
+    for column, score in zip(experiment.columns, scores, strict=True)
+}
