@@ -155,8 +155,9 @@ def _labels(curves: Iterable[Curve]) -> dict[tuple[str, ...], str]:
 
 
 def setups(curves: Iterable[Curve]) -> list[str]:
-    """The different setups of our runs, in words."""
-    return sorted({curve.setup or PAPER_SIZES for curve in curves if curve.kind == OURS})
+    """The different setups of our runs, in words; none if all have the paper's sizes."""
+    found = {curve.setup or PAPER_SIZES for curve in curves if curve.kind == OURS}
+    return sorted(found) if found != {PAPER_SIZES} else []
 
 
 def repeated_seeds(curves: Iterable[Curve]) -> list[str]:

@@ -31,12 +31,9 @@ PREFIXES = {"test": "", "train": "train_"}  # Of the keys that hold a metric's p
 
 
 def load(path: str | pathlib.Path) -> list[Curve]:
-    """The curves of a file. Points that are null or NaN are left out.
+    """The curves of a file, without points that are null or NaN; UsageError if it is none.
 
     A curve that does not say which metric it holds is taken for either.
-
-    Raises:
-      UsageError: if it is no such file; the message says where.
     """
     try:
         content = json.loads(pathlib.Path(path).read_bytes())
@@ -83,11 +80,8 @@ def save(folder: str | pathlib.Path, runs: Iterable[Curve]) -> list[pathlib.Path
     """Writes one file for each run that has returns, and what a run of ours logged beside it.
 
     A file is named by task, rotation, method, setup and seed, so saving a run again replaces its
-    file. Published curves are not runs. The folder is made if only its last part is missing.
-
-    Raises:
-      UsageError: if two runs would get the same name.
-      OSError: if the folder cannot be made or written, or a log not be read.
+    file; UsageError if two runs would get one name. Published curves are not runs. The folder is
+    made if only its last part is missing.
     """
     named: dict[str, Curve] = {}
     for run in runs:

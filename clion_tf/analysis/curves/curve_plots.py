@@ -18,17 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clion_tf.analysis.curves import method_names
-from clion_tf.analysis.curves.curve import (
-    PAPER_SIZES,
-    PUBLISHED,
-    Curve,
-    Panel,
-    Series,
-    all_series,
-    part_of,
-    setups,
-    short,
-)
+from clion_tf.analysis.curves.curve import Curve, Panel, Series, all_series, part_of, setups, short
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -91,8 +81,8 @@ def learning_curves(
       spread: `std` or `range` (smallest and largest), drawn for two runs or more.
     """
     # Those of others may be much longer.
-    ours = [curve for curve in curves if curve.kind != PUBLISHED] or curves
-    end = steps or max((float(curve.xs[-1]) for curve in ours), default=0.0)
+    ours = [c for one in all_series(curves) if not one.published for c in one.curves] or curves
+    end = steps or max(float(curve.xs[-1]) for curve in ours)
     shown = [part_of(curve, smooth, end) for curve in curves]
     found = all_series(curve for curve in shown if curve.xs.size)
     own = {one.panel for one in found if not one.published}
@@ -108,7 +98,7 @@ def learning_curves(
     if smooth:
         caption.append(f"each run averaged over {short(smooth)} steps")
     sizes = setups(curve for one in found for curve in one.curves)
-    if len(sizes) == 1 and sizes != [PAPER_SIZES]:
+    if len(sizes) == 1:
         caption += sizes
     drawn = list(dict.fromkeys(one.panel for one in found))
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
@@ -165,13 +155,7 @@ def _draw(
     caption: Sequence[str],
     end: float | None = None,
 ) -> Figure:
-    """The panels at their (row, column), a line for each series, the legend below.
-
-    Args:
-      spread: of `SPREADS`, or `INTERVAL`, whose bands may leave the panel.
-      unit: what a curve of a series is.
-      end: of the axis, environment steps; None: not of steps.
-    """
+    """Panels at their (row, column), up to the step `end` if over steps; a `unit` is one curve."""
     rows, columns = (1 + max(place) for place in zip(*places.values(), strict=True))
     colors = colors_of(found)
     at = {place: panel for panel, place in places.items()}

@@ -129,10 +129,7 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
     """The curve of a run, ours or the original Dreamer's, of evaluations; N may be 0.
 
     The original saves no options: task, method and seed are the names of its folders,
-    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's.
-
-    Raises:
-      UsageError, LogdirError: if there are no options and no such names, or damaged options.
+    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's; UsageError without them.
     """
     run, label = RunFolder(folder), _label(folder, labels)
     config = run.options()
@@ -142,13 +139,14 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
     none = np.zeros(0), np.zeros(0)
     points = {metric: logged.points.get(f"{metric}/return", none) for metric in METRICS}
     if config is None:
-        facts = {"kind": ORIGINAL} if "task" in label else _folder_names(folder)
+        names = {} if "task" in label else _folder_names(folder)
+        facts = {"kind": ORIGINAL, **names}
     else:
         method, setup = describe(config)
         options = dataclasses.asdict(config)
         del options["logdir"]  # A place on this machine, no property of the run.
         facts = {
-            "task": plain_task(config.task),
+            "task": config.task,
             "method": method,
             "seed": str(config.seed),
             "setup": setup,
@@ -157,8 +155,10 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
             "options": options,
             "version": code_versions.of_run(folder),
         }
+    facts |= label
+    facts["task"] = plain_task(facts["task"])
     xs, ys = points["test"]
-    return Curve(xs=xs, ys=ys, source=str(folder), points=points, **facts | label)
+    return Curve(xs=xs, ys=ys, source=str(folder), points=points, **facts)
 
 
 def _folder_names(folder: pathlib.Path) -> dict[str, str]:
@@ -168,7 +168,7 @@ def _folder_names(folder: pathlib.Path) -> dict[str, str]:
             f"{folder}: no {RunFolder(folder).options_file.name}, and its path does not end as in "
             f"dmc_walker_walk/dreamer/0; say --label={folder}=walker_walk/Dreamer/0"
         )
-    return {"task": plain_task(task), "method": method, "seed": seed, "kind": ORIGINAL}
+    return {"task": task, "method": method, "seed": seed}
 
 
 def _label(path: pathlib.Path, labels: Labels | None) -> dict[str, str]:
@@ -178,10 +178,8 @@ def _label(path: pathlib.Path, labels: Labels | None) -> dict[str, str]:
     name = next((named[str(p)] for p in (real, *real.parents) if str(p) in named), None)
     if name is None:
         return {}
-    parts = re.fullmatch(r"([a-z]+(?:_[a-z0-9]+)+)/(.+)/(\w+)", name)
-    if not parts:
-        return {"method": name}
-    return {"task": plain_task(parts[1]), "method": parts[2], "seed": parts[3]}
+    parts = re.fullmatch(r"(?P<task>[a-z]+(_[a-z0-9]+)+)/(?P<method>.+)/(?P<seed>\w+)", name)
+    return parts.groupdict() if parts else {"method": name}
 
 
 def matches(pattern: str | os.PathLike) -> list[pathlib.Path]:

@@ -35,11 +35,7 @@ class Metrics:
 
 
 def read(path: pathlib.Path) -> Metrics:
-    """The numbers of a file; none of a missing one. Null and what is no finite number is left out.
-
-    Raises:
-      OSError: if the file cannot be read.
-    """
+    """The finite numbers of a file; none of a missing one. OSError if it cannot be read."""
     pairs, damaged = collections.defaultdict(list), 0
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     for number, line in enumerate(lines, 1):
@@ -52,11 +48,9 @@ def read(path: pathlib.Path) -> Metrics:
 
 
 def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
-    """(steps, values) by rising step, each step once with the mean of its values.
-
-    Several are at one step with parallel environments, or where the original repeats an evaluation
-    after a restart.
-    """
+    """(steps, values) by rising step, each step once with the mean of its values."""
+    # Several are at one step with parallel environments, or where the original repeats an
+    # evaluation after a restart.
     steps, values = np.array(pairs, np.float64).reshape(-1, 2).T
     xs, places = np.unique(steps, return_inverse=True)
     return xs, np.bincount(places, values) / np.bincount(places)

@@ -47,14 +47,9 @@ def interquartile_mean(values: Sequence[float] | np.ndarray, axis: int | None = 
 def bootstrap_interval(scores: Sequence[Sequence[float]]) -> tuple[float, float] | None:
     """(low, high): 95 % percentile bootstrap interval of the interquartile mean.
 
-    Runs are drawn with replacement within each task (stratified), so every resample has as many
-    runs of each task as there are. Equal input gives equal output.
-
-    Args:
-      scores: one sequence of runs' scores for each task; their lengths may differ.
-
-    Returns:
-      None if a task has one run only, as resampling it would show no spread.
+    Of the runs' scores by task: runs are drawn with replacement within each task (stratified).
+    None if a task has one run only, as resampling it would show no spread. Equal input gives equal
+    output.
     """
     if min(map(len, scores)) < 2:
         return None

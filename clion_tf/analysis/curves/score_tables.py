@@ -16,16 +16,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import (
-    PAPER_SIZES,
-    PUBLISHED,
-    Curve,
-    Series,
-    all_series,
-    repeated_seeds,
-    setups,
-    short,
-)
+from clion_tf.analysis.curves.curve import Curve, Series, all_series, repeated_seeds, setups, short
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -110,7 +101,7 @@ def fitting(curves: Sequence[Curve]) -> list[Table]:
     """Those of the paper's tables in which a run of ours has a score, and the plain one."""
     if not curves:
         return []
-    own = any(curve.kind != PUBLISHED for curve in curves)
+    own = any(not one.published for one in all_series(curves))
     papers = [rows(curves, layout) for layout in EXPERIMENTS if own]
     return [*(table for table in papers if any(c.runs for c in table.cells)), rows(curves)]
 
@@ -263,8 +254,8 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
         f"Score of a run at a step: {how} in the {score.window:,} environment steps up to it. "
         f"{MISSING}: no run has one.",
     ]
-    if setups(curves) not in ([], [PAPER_SIZES]):
-        notes.append(f"Our runs: {'; '.join(setups(curves))}. The paper's numbers: its sizes.")
+    if different := setups(curves):
+        notes.append(f"Our runs: {'; '.join(different)}. The paper's numbers: its sizes.")
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
