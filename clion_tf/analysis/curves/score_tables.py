@@ -134,7 +134,7 @@ def _experiment(
     ours = (_where(one)[0] for one in every if not one.published)
     tasks = list(dict.fromkeys([*experiment.scores, *ours]))
     columns, cells = [("task", *tasks, "all: interquartile mean")], []
-    for method, step in experiment.at(steps):
+    for method, step in experiment.columns(steps):
         labels = {one.label: one.setup for one in every if one.method == method}
         for label, setup in (labels or {method: ""}).items():
             named = label, setup, step, score.window
@@ -149,8 +149,8 @@ def _experiment(
             columns.append((f"{label} {short(step)}", *map(_counted, column)))
             cells += column
         columns.append(("paper", *map(_paper, column)))
-    used = {method for method, _ in experiment.columns}
-    left_out = len(curves) - sum(len(one.curves) for one in every if one.method in used)
+    used = [one for one in every if one.method in experiment.methods]
+    left_out = len(curves) - sum(len(one.curves) for one in used)
     header, *lines = zip(*columns, strict=True)
     notes = _notes(curves, score, left_out)
     return Table(experiment.title, header, tuple(lines), notes, tuple(cells))

@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 import json
-import logging
 import re
 
 import numpy as np
@@ -284,11 +283,3 @@ def test_saving_two_runs_under_one_name_is_refused(tmp_path):
     with pytest.raises(UsageError, match="one seed of one method"):
         curve_files.save(tmp_path / "results", learning_curves.find([tmp_path]))
     assert not (tmp_path / "results").exists()
-
-
-def test_warnings_are_logged_not_raised(tmp_path, caplog):
-    make_run(tmp_path / "a", POINTS, config=Config())
-    (tmp_path / "empty").mkdir()
-    with caplog.at_level(logging.WARNING):
-        assert only(tmp_path / "a", tmp_path / "empty").seed == "0"
-    assert "empty: no run in it" in caplog.text

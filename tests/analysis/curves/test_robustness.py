@@ -214,13 +214,12 @@ def test_figure_of_several_experiments(tmp_path):
     assert "trained at ±5°" in figure.legends[0].get_title().get_text()
 
 
-@pytest.mark.parametrize("suffix", MAGIC)
-def test_tool_writes_a_figure(tmp_path, suffix, capsys):
+def test_tool_writes_a_figure(tmp_path, capsys):
     write(tmp_path / "scores", 0)
     write(tmp_path / "scores", 1)
-    out = tmp_path / f"robustness{suffix}"
+    out = tmp_path / "robustness.png"
     assert plot("--robustness", tmp_path / "scores" / "*.json", "--out", out) == 0
-    assert out.read_bytes().startswith(MAGIC[suffix])
+    assert out.read_bytes().startswith(MAGIC[".png"])
     assert capsys.readouterr().out == f"{out}: 2 evaluations\n"
 
 
