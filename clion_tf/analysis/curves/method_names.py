@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from clion_tf import presets
 from clion_tf.config import FIELDS, Config, different, parse
+from clion_tf.files import PRESETS
 
 CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
@@ -149,7 +149,7 @@ def _nearest_sizes(
 @functools.cache
 def _options_of(*files: str) -> dict[str, Any]:
     """What presets set that has an effect."""
-    return _relevant(parse([f"--flagfile={presets.FOLDER / name}.flags" for name in files]))
+    return _relevant(parse([f"--flagfile={PRESETS / name}.flags" for name in files]))
 
 
 def _batch_size(sizes: str) -> int:
