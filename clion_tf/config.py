@@ -32,8 +32,8 @@ def _option(
     resume: bool = False,  # Whether a run may be continued with another value.
     earlier: Any = None,  # What held before there was the option, where that is not the default.
 ) -> Any:
-    metadata = {"group": group, "help": help_, "source": source, "choices": tuple(choices)}
-    metadata |= {"resume": resume, "earlier": earlier}
+    metadata: dict[str, Any] = {"group": group, "help": help_, "source": source}
+    metadata |= {"choices": tuple(choices), "resume": resume, "earlier": earlier}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -239,7 +239,8 @@ MAY_BE_0 = (
 def _validate(config: Config) -> None:
     """Raises ConfigError, naming the option, before hours are spent on what cannot run."""
     for name, field in FIELDS.items():
-        value, default, choices = getattr(config, name), field.default, field.metadata["choices"]
+        value, choices = getattr(config, name), field.metadata["choices"]
+        default: Any = field.default
         wrong = ""
         if choices and value not in choices:
             wrong = f"use one of {', '.join(choices)}"

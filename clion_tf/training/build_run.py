@@ -11,6 +11,7 @@ import numpy as np
 
 from clion_tf.agents import make_agent
 from clion_tf.agents.base import Learner
+from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs, nvidia_gpus
 from clion_tf.logdir import code_versions
@@ -83,7 +84,7 @@ def assemble(
     )  # fmt: skip
     if team is not None:
         run.announce = team.announce
-    if config.log_images and agent.world_model:
+    if config.log_images and isinstance(agent, Agent):
         run.look = functools.partial(heldout_diagnostics.newest_episode, agent, replay, config)
     return run
 

@@ -54,8 +54,7 @@ def evaluate(run: Run) -> None:
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
-    if run.look is not None:
-        groups |= _unseen(run)
+    groups |= _unseen(run)
     run.logger.scalars(counters.steps, groups)
     run.progress.note(test=counters.test_return)
     run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
@@ -63,6 +62,8 @@ def evaluate(run: Run) -> None:
 
 def _unseen(run: Run) -> dict[str, dict[str, float]]:
     """Saves pictures and diagnostics of unseen data; returns the numbers for the log."""
+    if run.look is None:
+        return {}
     steps, updates = run.counters.steps, run.counters.updates
     scalars, pictures, diagnostics = run.look(updates)
     for tag, frames in pictures.items():
