@@ -34,7 +34,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
-from clion_tf.analysis.curves.curve_arguments import warnings
+from clion_tf.analysis.curves.curve import warnings
 from clion_tf.benchmark import speed_versus_original
 from clion_tf.command import UsageError
 from clion_tf.config import DREAMER, parse
@@ -168,9 +168,7 @@ def curves(options: argparse.Namespace) -> int:
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")
     table = score_tables.rows(found, "plain", options.steps)
-    from clion_tf.analysis.curves import (
-        curve_plots,  # matplotlib is slow to import, and not for --help.
-    )
+    from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to import.
 
     curve_plots.save(curve_plots.learning_curves(found, metric=options.metric), out)
     if target is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves.learning_curves import METRICS
+from clion_tf.analysis.curves.curve import METRICS
 from clion_tf.command import positive
 
 CHECKOUT = {"metavar": "DIR", "help": "its checkout"}

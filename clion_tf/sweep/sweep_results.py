@@ -3,8 +3,8 @@
 import pathlib
 from collections.abc import Callable
 
-from clion_tf.analysis.curves import curve_arguments, curve_files, learning_curves, score_tables
-from clion_tf.analysis.curves.curve import Curve
+from clion_tf.analysis.curves import curve_files, learning_curves, score_tables
+from clion_tf.analysis.curves.curve import Curve, warnings
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -25,20 +25,14 @@ def gather(root: pathlib.Path, progress: Callable[[str], None] = lambda line: No
     """
     if not root.is_dir():
         raise UsageError(f"--logdir={root}: no such folder")
-    test = learning_curves.find([root])
+    runs = learning_curves.read_runs([root])
+    test = learning_curves.with_returns(runs, "test", [root])
     out = root / FOLDER
     out.mkdir(exist_ok=True)
-    curve_files.save(out / CURVES, test, _find(root, "train"))
+    curve_files.save(out / CURVES, runs)
     _page(root, out / PAGE, progress)
     _tables(test, out)
-    return curve_arguments.warnings(test)
-
-
-def _find(root: pathlib.Path, metric: str) -> list[Curve]:
-    try:
-        return learning_curves.find([root], metric)
-    except UsageError:  # None of those.
-        return []
+    return warnings(test)
 
 
 def _tables(found: list[Curve], out: pathlib.Path) -> None:
