@@ -174,15 +174,15 @@ def _by_replay(folder: pathlib.Path) -> dict | None:
     """`describe` of a folder's only episode, as our replay reads it; dtypes as the file has."""
     path = next(folder.glob("*.npz"))
     try:
-        entry, _ = check_file(path)
+        entry = check_file(path)
         replay = Replay(folder, 1)
         replay.load()
         batch = replay.newest(entry.frames, 1)
     except (*DAMAGE, ReplayError):
         return None
     described = original_episodes.describe({key: value[0] for key, value in batch.items()})
-    dtypes = zip(original_episodes.KEYS, map(str, entry.dtypes), strict=True)
-    return {**described, "dtypes": dict(dtypes)}
+    dtypes = {key: str(entry.arrays[key].dtype) for key in original_episodes.KEYS}
+    return {**described, "dtypes": dtypes}
 
 
 def _plainly(path: pathlib.Path) -> dict | None:
@@ -196,7 +196,7 @@ def _plainly(path: pathlib.Path) -> dict | None:
 def _counts(everything: pathlib.Path, counted: Mapping) -> tuple:
     replay = Replay(everything, 1)
     replay.load()
-    return (replay.episodes, replay.steps(1)), (counted["episodes"], counted["steps"])
+    return (len(replay), replay.transitions), (counted["episodes"], counted["steps"])
 
 
 def table(direction: Direction) -> list[str]:

@@ -13,13 +13,12 @@ import pathlib
 import re
 from collections.abc import Iterable, Sequence
 
-from clion_tf import presets
 from clion_tf.analysis.curves.curve import plain_task
 from clion_tf.analysis.curves.method_names import describe
 from clion_tf.command import UsageError
 from clion_tf.config import Config, ConfigError, different, parse
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
-from clion_tf.files import user_path
+from clion_tf.files import PathError, find_flagfile, user_path
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
 
 OWN = ("task", "seed", "logdir")  # What the sweep itself says for each run.
@@ -102,8 +101,8 @@ def _shared_words(flagfiles: Sequence[str], options: Sequence[str]) -> list[str]
 def _method_words(method: str, shared: list[str]) -> list[str]:
     """Options of all runs of a method."""
     try:
-        file = f"--flagfile={presets.find(method)}"
-    except presets.PresetError as error:
+        file = f"--flagfile={find_flagfile(method)}"
+    except PathError as error:
         raise UsageError(f"--methods={method}: {error}") from error
     alone = parse([file])
     for name in OWN:

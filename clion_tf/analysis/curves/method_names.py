@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clion_tf import presets
 from clion_tf.config import FIELDS, Config, different, parse
+from clion_tf.files import PRESETS
 
 CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
@@ -137,7 +137,7 @@ def _nearest_sizes(config: Config) -> tuple[str, dict[str, Any]]:
 @functools.cache
 def _options_of(*files: str) -> dict[str, Any]:
     """What presets set that has an effect."""
-    return _relevant(parse([f"--flagfile={presets.FOLDER / name}.flags" for name in files]))
+    return _relevant(parse([f"--flagfile={PRESETS / name}.flags" for name in files]))
 
 
 def _list(options: Mapping[str, Any]) -> str:
