@@ -1,7 +1,7 @@
 """One attempt at a run: starts its process, waits for it, ends with it. Knows nothing of Ray.
 
-`python -m clion_tf.sweep.attempt PARENT WORD...` becomes a run that dies with its parent, a worker
-of Ray: a run that outlives it would hold the logdir against the next attempt, made elsewhere.
+`python -m clion_tf.sweep.attempt PARENT WORD...` is a run that dies with its parent, a worker of
+Ray: one that outlives it would hold the logdir against the next attempt, made elsewhere.
 """
 
 import contextlib
@@ -50,12 +50,8 @@ class Resources(NamedTuple):
 def attempt(run: "PlannedRun", number: int, given: Resources, node: str) -> Ended:
     """Makes the run, or goes on with it, until it ends; its output is added to `run.log`.
 
-    Args:
-      number: 1 for the first attempt.
-      node: this machine's name in the log.
-
-    Raises:
-      KeyboardInterrupt: once the run has ended, which an interrupt asks of it by SIGTERM.
+    `number` is 1 for the first attempt, `node` this machine's name in the log. On an interrupt the
+    run is asked to end by SIGTERM; when it has, KeyboardInterrupt is raised.
     """
     if not run.root.is_dir():
         where = socket.gethostname()
@@ -97,13 +93,9 @@ def command(words: Sequence[str]) -> list[str]:
 def _run(words: Sequence[str], given: Resources, log) -> int:
     """The exit code of the run's process, which never outlives this."""
     process = subprocess.Popen(
-        command(words),
-        cwd=given.cwd if os.path.isdir(given.cwd) else None,
-        env=_environment(given),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-    )
+        command(words), cwd=given.cwd if os.path.isdir(given.cwd) else None,
+        env=_environment(given), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+    )  # fmt: skip
     try:
         while process.poll() is None:
             with contextlib.suppress(subprocess.TimeoutExpired):

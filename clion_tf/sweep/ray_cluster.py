@@ -37,8 +37,7 @@ class RayCluster:
       given: to each attempt.
 
     Raises:
-      UsageError: if there is no Ray, or no such cluster.
-      Failure: if a local Ray does not start.
+      UsageError: if there is no Ray, or no such cluster. Failure: if a local Ray does not start.
     """
 
     def __init__(self, address: str, given: Resources):
@@ -97,11 +96,11 @@ class RayCluster:
             return Ended(FAILED, f"{type(cause).__name__}: {next(filter(None, lines), '')}")
 
     def cancel(self, ticket: Any) -> None:
-        """Takes back an attempt that has not begun; has one that goes on end its run by SIGTERM."""
+        """Takes back an attempt that waits; one that goes on is interrupted."""
         self._ray.cancel(ticket)
 
     def close(self) -> None:
-        """Leaves the cluster; attempts that go on are ended, and a local Ray with them."""
+        """Leaves the cluster; attempts are ended, and a local Ray with them."""
         with contextlib.suppress(Exception):
             self._ray.shutdown()
 

@@ -22,7 +22,6 @@ from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
 from clion_tf.files import user_path
 from clion_tf.logdir.run_folder import RunFolder
 
-OWN = ("task", "seed", "logdir")  # What the sweep itself says for each run.
 LOGS = "logs"  # Below the sweep's folder: what the runs write to stdout and stderr.
 
 
@@ -35,21 +34,16 @@ class PlannedRun:
     config: Config
 
     @property
-    def folder(self) -> pathlib.Path:
-        """The run's logdir."""
+    def folder(self) -> pathlib.Path:  # The logdir.
         return self.root / self.name
 
     @property
-    def log(self) -> pathlib.Path:
-        """The file that its output is added to."""
+    def log(self) -> pathlib.Path:  # The file that its output is added to.
         return self.root / LOGS / f"{self.name}.log"
 
     @property
     def words(self) -> list[str]:
-        """Arguments of `python -m clion_tf.run`: every option that differs from the defaults.
-
-        No flagfile is among them, so that a machine without those files makes the same run.
-        """
+        """Arguments of `python -m clion_tf.run`, without flagfiles, which others may lack."""
         differing = different(Config(), self.config).items()
         return [f"--{name}={value}" for name, (_, value) in differing]
 
@@ -65,8 +59,6 @@ def plan_runs(
     """All runs, in the order seeds, tasks, methods: a sweep cut short has whole seeds.
 
     Args:
-      folder: of the sweep.
-      tasks: as for `clion_tf.run --task`.
       methods: presets, or paths of flagfiles.
       flagfiles, options: for all runs, such as `cpu` and `--steps=50000`.
 
@@ -76,8 +68,6 @@ def plan_runs(
     for what, given in (("tasks", tasks), ("methods", methods), ("seeds", seeds)):
         if not given:
             raise UsageError(f"--{what}: names none")
-        if len(set(given)) < len(given):
-            raise UsageError(f"--{what}={','.join(map(str, given))}: one is named twice")
     root = user_path(folder).absolute()
     shared = [*(f"--flagfile={user_path(name)}" for name in flagfiles), *options]
     for name, value in _own(parse(shared)):
@@ -94,8 +84,9 @@ def plan_runs(
 
 
 def _own(config: Config) -> list[tuple[str, object]]:
-    """Options that only the sweep may set."""
-    return [(n, new) for n, (_, new) in different(Config(), config).items() if n in OWN]
+    """Options that only the sweep may set, as it says them for each run."""
+    changes = different(Config(), config)
+    return [(name, changes[name][1]) for name in ("task", "seed", "logdir") if name in changes]
 
 
 def _method_words(method: str, shared: list[str]) -> list[str]:

@@ -25,7 +25,6 @@ def make(
     """Makes all that is not done, showing it on stderr; the jobs' states tell how it went.
 
     Args:
-      root: the sweep's folder; that a machine has none shows that it does not share it.
       cpus, gpus: of a run; fractions share one.
       address, retries: see `ray_cluster.RayCluster`, `schedule.Schedule`.
 
@@ -35,7 +34,7 @@ def make(
     Raises:
       UsageError: if the folder cannot be written; and what `RayCluster` raises.
     """
-    try:
+    try:  # That a machine has no such folder shows that it does not share it.
         (root / LOGS).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--logdir={root}: cannot write there ({error.strerror})") from error
