@@ -205,7 +205,7 @@ def test_what_does_not_fit_is_named(kind, weights, tmp_path):
 
 def test_other_sizes_are_named(weights, tmp_path):
     path = dreamer_pickles.write(tmp_path / "v.pkl", dreamer_pickles.variables(weights))
-    assert "(12, 6), agent's (12, 8)" in refused(path, tmp_path, stoch_size=4)
+    assert "(10, 6), agent's (10, 8)" in refused(path, tmp_path, stoch_size=4)
     assert "(4, 4, 3, 1), agent's (4, 4, 3, 2)" in refused(path, tmp_path, cnn_depth=2)
     assert "only the agent has value/h0/bias" in refused(path, tmp_path, pcont="True")
     assert "only the agent has evaluator/h0/bias" in refused(path, tmp_path, evaluator=True)
