@@ -35,9 +35,8 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
-from clion_tf.analysis.curves.curve import OURS, Curve
-from clion_tf.analysis.curves.curve_arguments import warnings
-from clion_tf.analysis.curves.learning_curves import METRICS, find
+from clion_tf.analysis.curves.curve import METRICS, OURS, Curve, warnings
+from clion_tf.analysis.curves.learning_curves import find
 from clion_tf.benchmark import speed_versus_original
 from clion_tf.command import UsageError, positive
 from clion_tf.config import DREAMER, parse

@@ -6,7 +6,8 @@ import pathlib
 import sys
 from collections.abc import Callable, Sequence
 
-from clion_tf.analysis.curves import curve_arguments, curve_files, learning_curves, score_tables
+from clion_tf.analysis.curves import curve_files, learning_curves, score_tables
+from clion_tf.analysis.curves.curve import warnings
 from clion_tf.command import UsageError
 from clion_tf.console import stop_signals
 from clion_tf.files import atomic_write, python_path
@@ -57,12 +58,11 @@ def gather(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
     """
     if not root.is_dir():
         raise UsageError(f"--logdir={root}: no such folder")
-    test, train = learning_curves.find([root]), []
-    with contextlib.suppress(UsageError):  # None of those.
-        train = learning_curves.find([root], "train")
+    runs = learning_curves.read_runs([root])
+    test = learning_curves.with_returns(runs, "test", [root])
     out = root / RESULTS
     out.mkdir(exist_ok=True)
-    curve_files.save(out / "curves", test, train)
+    curve_files.save(out / "curves", runs)
     from clion_tf.analysis.report import report_page, report_sources  # matplotlib is slow to load.
 
     sources = report_sources.find([str(root)], {})
@@ -72,4 +72,4 @@ def gather(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
         with atomic_write(out / name) as file:
             file.write(text.encode("utf-8", "replace"))
     score_tables.save(score_tables.rows(test), out / "table.csv")
-    return curve_arguments.warnings(test)
+    return warnings(test)
