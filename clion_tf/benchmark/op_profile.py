@@ -11,7 +11,8 @@ import time
 
 import tensorflow as tf
 
-from clion_tf.agents.clion import DTYPES, Agent
+from clion_tf.agents.base import DTYPES
+from clion_tf.agents.clion import Agent
 from clion_tf.benchmark import graph_flops, machine
 from clion_tf.benchmark.original_updates import random_batch
 from clion_tf.benchmark.our_updates import ACTIONS

@@ -4,7 +4,8 @@ import time
 
 import numpy as np
 
-from clion_tf.agents.clion import DTYPES, Agent
+from clion_tf.agents.base import DTYPES
+from clion_tf.agents.clion import Agent
 from clion_tf.benchmark import graph_flops, machine, update_memory
 from clion_tf.benchmark.original_updates import memory, random_batch, seconds_since_start
 from clion_tf.benchmark.our_updates import ACTIONS
