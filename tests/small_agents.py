@@ -9,7 +9,7 @@ import tensorflow as tf
 from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
-from clion_tf.learning.noise import GivenNoise, SeededNoise
+from clion_tf.learning.noise import GivenNoise, Noise, SeededNoise
 
 TINY = {
     "batch_size": 2,
@@ -76,24 +76,15 @@ def without_graphs() -> Iterator[None]:
         tf.config.run_functions_eagerly(False)
 
 
-class RecordedNoise:
+class RecordedNoise(Noise):
     """Seeded noise that remembers what it gave, to give the same again elsewhere."""
 
     def __init__(self, seed: int = 0):
         self._noise, self.given = seeded(seed), {}
 
-    def _record(self, kind: str, purpose: str, shape) -> tf.Tensor:
-        self.given[purpose] = getattr(self._noise, kind)(purpose, shape)
+    def draw(self, kind: str, purpose: str, shape) -> tf.Tensor:
+        self.given[purpose] = self._noise.draw(kind, purpose, shape)
         return self.given[purpose]
-
-    def normal(self, purpose: str, shape) -> tf.Tensor:
-        return self._record("normal", purpose, shape)
-
-    def uniform(self, purpose: str, shape) -> tf.Tensor:
-        return self._record("uniform", purpose, shape)
-
-    def gumbel(self, purpose: str, shape) -> tf.Tensor:
-        return self._record("gumbel", purpose, shape)
 
     def again(self) -> GivenNoise:
         return GivenNoise(self.given)

@@ -11,7 +11,7 @@ import types
 import pytest
 
 from clion_tf import config as configuration
-from clion_tf.agents.drq import drq_losses, drq_models
+from clion_tf.agents.drq import drq_networks
 from clion_tf.config import (
     MAY_BE_0,
     Config,
@@ -216,15 +216,13 @@ def names_of(kind):
 SMALLER = [
     (Settings, "learning", "settings"),
     (Sizes, "models", "sizes"),
-    (drq_losses.Settings, "agents", "settings"),
-    (drq_models.Sizes, "agents", "sizes"),
+    (drq_networks.Sizes, "agents", "sizes"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "part", "holder"), SMALLER)
 def test_every_field_of_a_smaller_object_is_read_where_it_belongs(kind, part, holder):
-    names = names_of(kind) - ({"discrete"} if kind is drq_models.Sizes else set())  # Always False.
-    assert [name for name in sorted(names) if (part, holder) not in readings()[name]] == []
+    assert [name for name in sorted(names_of(kind)) if (part, holder) not in readings()[name]] == []
 
 
 def test_every_option_is_read():

@@ -7,12 +7,38 @@ docs/theory.md, with arguments, results and errors as there.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clion_tf.analysis.theory.bounds import (
-    _number,
-    _setting,
-    _total_variation,
-    branched_rollout_bound,
-)
+from clion_tf.analysis.theory.bounds import number
+
+
+def branched_rollout_bound(
+    k: ArrayLike, discount: ArrayLike, reward_max: ArrayLike, *,
+    model_before: ArrayLike = 0.0, policy_before: ArrayLike = 0.0,
+    model_after: ArrayLike = 0.0, policy_after: ArrayLike = 0.0,
+) -> np.ndarray:  # fmt: skip
+    """Eq. 15: how far the returns of two k-branched rollouts can be apart.
+
+    Both take a state of their own past and roll k steps from there (lemma 3 of
+    docs/theory_derivation.md).
+
+    Args:
+      k: steps after the branch, whole, 0 or more.
+      model_before, policy_before: TV of their dynamics and policies before the branch.
+      model_after, policy_after: the same after it.
+    """
+    k, discount = np.asarray(k, np.float64), np.asarray(discount)
+    before = _tv("model_before", model_before) + _tv("policy_before", policy_before)
+    after = _tv("model_after", model_after) + _tv("policy_after", policy_after)
+    left = 1 - discount
+    return 2 * reward_max * (
+        discount ** (k + 1) * before / left**2
+        + k * after / left
+        + discount**k * np.asarray(policy_before) / left
+        + np.asarray(policy_after) / left
+    )  # fmt: skip
+
+
+def _tv(name: str, value: ArrayLike) -> np.ndarray:
+    return number(name, value, 0.0, 1.0)
 
 
 def policy_shift_bound(
@@ -52,7 +78,7 @@ def weighted_returns_error_bound(
         still holds and says nothing.
       slope: d eps'_w / d eps_pi, see `error_under_new_policy`; 0 if weight_error is eps'_w.
     """
-    k, discount, reward_max = _setting(k, discount, reward_max)
+    k, discount = number("k", k, 0.0), np.asarray(discount)
     error = error_under_new_policy(weight_error, policy_error, slope)
     shift = policy_shift_bound(k, policy_error, discount, reward_max)
     return shift + 2 * reward_max * k * error / (1 - discount)
@@ -67,9 +93,9 @@ def summed_returns_error_bound(
     k is replaced by gamma (1 - gamma^k) / (1 - gamma) <= k. What is left falls with k wherever
     gamma model_error < policy_error, so it has no finite best length.
     """
-    k, discount, reward_max = _setting(k, discount, reward_max)
-    shift = discount**k * _total_variation("policy_error", policy_error)
-    rolled = discount * (1 - discount**k) * _total_variation("model_error", model_error)
+    k, discount = number("k", k, 0.0), np.asarray(discount)
+    shift = discount**k * _tv("policy_error", policy_error)
+    rolled = discount * (1 - discount**k) * _tv("model_error", model_error)
     return 2 * reward_max * (shift + rolled) / (1 - discount) ** 2
 
 
@@ -85,9 +111,9 @@ def error_under_new_policy(
     Raises:
       ValueError: also if the result is negative, which no error is.
     """
-    error = _number("error", error, 0.0)
-    shifted = error + _total_variation("policy_error", policy_error) * _number("slope", slope)
-    return _number("error + policy_error * slope", shifted, 0.0)
+    error = number("error", error, 0.0)
+    shifted = error + _tv("policy_error", policy_error) * number("slope", slope)
+    return number("error + policy_error * slope", shifted, 0.0)
 
 
 def total_variation(p: ArrayLike, q: ArrayLike) -> np.ndarray:
@@ -101,7 +127,7 @@ def reweighted(model: ArrayLike, weight: ArrayLike) -> np.ndarray:
     Args:
       model: p_theta(. | s, a), distributions [..., S]; weight: w >= 0, [..., S].
     """
-    mass = _number("weight", weight, 0.0) * _distribution("model", model)
+    mass = number("weight", weight, 0.0) * _distribution("model", model)
     total = mass.sum(-1, keepdims=True)
     if not np.all(total > 0):
         raise ValueError("weight: every next state that the model expects has weight 0")
@@ -120,7 +146,7 @@ def weight_error(world: ArrayLike, model: ArrayLike, weight: ArrayLike) -> np.nd
       [...]; infinite where the world goes to a state that the model excludes.
     """
     world, model = _distribution("world", world), _distribution("model", model)
-    weight = _number("weight", weight, 0.0)
+    weight = number("weight", weight, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
         # Where neither goes, w does not matter.
         ratio = np.where((world == 0) & (model == 0), weight, world / model)
@@ -128,7 +154,7 @@ def weight_error(world: ArrayLike, model: ArrayLike, weight: ArrayLike) -> np.nd
 
 
 def _distribution(name: str, value: ArrayLike) -> np.ndarray:
-    array = _number(name, value, 0.0)
+    array = number(name, value, 0.0)
     if array.ndim < 1 or not np.allclose(array.sum(-1), 1.0):
         raise ValueError(f"{name} must add up to 1 over its last axis")
     return array

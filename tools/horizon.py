@@ -7,9 +7,9 @@ bounds of eqs. 10 and 13 against the rollout length k, their smallest value mark
 not hold what the theory asks for. Each error is given by a lower and an upper estimate, so k* is a
 range: at least that of the smallest eps_pi and the largest model error, at most that of eps_pi = 1
 and the smallest model error. What the estimates are, and what they are not, is said in
-theory/horizon_errors.py; the theory in docs/theory.md. A bound above 2 r_max / (1 - gamma) is
-vacuous, as no two returns are further apart; r_max is --reward_max, by default the largest |reward|
-of an agent step in these episodes (1 if all were 0).
+docs/theory.md. A bound above 2 r_max / (1 - gamma) is vacuous, as no two returns are further apart;
+r_max is --reward_max, by default the largest |reward| of an agent step in these episodes (1 if all
+were 0).
 
 Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if the disk fails.
 """
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.theory import bounds as theory
-from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw, steps, value
+from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw
 from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import RunFolder
@@ -128,10 +128,10 @@ def verdict(line: Bound, discount: float, reward_max: float, largest: float) -> 
     """k*, the smallest value of a bound, and whether it says anything."""
     smallest = 0.0  # The limit where k* is infinite.
     if math.isfinite(line.best):
-        smallest = float(value(line, line.best, discount, reward_max))
+        smallest = float(line.value(line.best, discount, reward_max))
     name = f"eq. {line.equation}, {line.side}"
     return (
-        f"{name:16}{line.policy_error:<9.3f}{line.model_error:<9.3f}{steps(line.best):10}"
+        f"{name:16}{line.policy_error:<9.3f}{line.model_error:<9.3f}{line.best_text:10}"
         f"{smallest:,.4g}{' (vacuous)' if smallest >= largest else ''}"
     )
 

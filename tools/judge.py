@@ -5,8 +5,8 @@
 A row for each agent and each one's episodes: how well the world model of the first reconstructs and
 predicts, its critic's error, and what its evaluator can tell, on the same frames for all. So a
 model that sees better is not taken for one whose own agent shows it simpler pictures. What the
-numbers are is said in studies/judging.py. Episodes are played by the evaluation policy,
-rotated as the player's run is.
+numbers are is said in docs/tools.md. Episodes are played by the evaluation policy, rotated as the
+player's run is.
 
 Exit code 0, 2 for what cannot be, 1 if an environment or the disk fails.
 """

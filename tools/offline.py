@@ -6,8 +6,8 @@
 Trains one new agent with the run's options and one for each word after --vary (options with commas
 between them), all on the same batches, and judges each by the newest episodes, which none of them
 was trained on: losses, robustness of memory and embedding, errors of imagination, and what the
-evaluator can tell. What the numbers are is said in studies/judging.py. It costs updates
-only, no rendering, so that constants can be screened in minutes.
+evaluator can tell. What the numbers are is said in docs/tools.md. It costs updates only, no
+rendering, so that constants can be screened in minutes.
 
 With --from_checkpoint all go on from the run's newest checkpoint instead, on all of its episodes,
 and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
@@ -67,7 +67,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with quiet_import():
         from clion_tf.analysis.studies import study_training
     start = load(saved.path)[0] if options.from_checkpoint else {}
-    kind = study_training.kind(saved)
     plan = study_training.Plan(start=start, **how)
     recorded, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
     # Seed by seed, so that all settings can be compared early.
@@ -77,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         result = study_training.study(
             dataclasses.replace(setting, seed=seed),
-            kind,
+            saved,
             recorded,
             unseen,
             plan,

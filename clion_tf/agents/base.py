@@ -4,8 +4,8 @@ The same for every agent, which brings its networks, its update and its policy's
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,59 +14,50 @@ from clion_tf.agents.device_errors import device_errors
 from clion_tf.config import Config
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.optimizer import Optimizer
 from clion_tf.replay.observation_shapes import Shapes
 
 Tensors = dict[str, tf.Tensor]
 DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
 
-class ActionSizes(Protocol):
-    """The actions of an agent: A numbers, or one of A."""
-
-    @property
-    def action_size(self) -> int:
-        """A."""
-
-    @property
-    def discrete(self) -> bool:
-        """Whether an action is one-hot."""
-
-
 class Learner:
     """An agent, but for its networks and equations.
-
-    Attributes:
-      sizes: of its actions, and of its networks.
-      observed: shapes of what it looks at in one step.
-      sequence: frames L of the sequences that its batches are made of.
-      remembered: of the policy's state, what its next step reads.
-      lead: how many frames before an episode's first a sequence may begin; it is repeated there.
-      world_model: whether there is one to look at, as `clion_tf.training.heldout_diagnostics` does.
-      jit: whether the update is compiled by XLA.
 
     Args:
       config: the run's options; the seed names, with counters, all noise.
       jit: whether the update is compiled by XLA.
+      precision: `32`, `bf16` or `16` (resolved from `auto`).
     """
 
-    sizes: ActionSizes
-    observed: Shapes
-    sequence: int
-    remembered: tuple[str, ...]
-    lead = 0
-    world_model = False
+    sizes: Any  # Of its networks; among them `action_size` and whether actions are `discrete`.
+    observed: Shapes  # Of what it looks at in one step.
+    sequence: int  # Frames of the sequences that its batches are made of.
+    remembered: tuple[str, ...]  # Of the policy's state, what its next step reads.
+    lead = 0  # How many frames before an episode's first, repeated, a sequence may begin.
+    world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
 
-    def __init__(self, config: Config, jit: bool):
-        self.metric_names: list[str] = []
-        self._config = config
+    def __init__(self, config: Config, jit: bool, precision: str = "32"):
+        self.metric_names: list[str] = []  # `group/name`, once an update was made.
+        self._config, self._precision = config, precision
         self.compile_update(jit)
         self._earlier = None  # The networks that act, as they were.
         self._act_as_earlier: dict = {}
 
     def begin(self, models, optimizers: dict) -> None:
-        """Takes an agent's networks, and its optimisers by loss, as soon as they are there."""
+        """Takes an agent's networks, and its optimisers by loss."""
         self.models, self.optimizers = models, optimizers
         self._act = self._policies(models)
+
+    def begin_new(self, kind: type, rates: Mapping[str, float], **options) -> None:
+        """`begin` with networks of a kind, learning rates by loss, other options of Optimizer."""
+        models = kind(self.sizes, self._config.seed, DTYPES[self._precision])
+        options["scaled"] = self._precision == "16"
+        optimizers = {}
+        for name, networks in models.trained_by().items():
+            variables = [v for network in networks for v in network.trainable_variables]
+            optimizers[name] = Optimizer(name, variables, rates[name], **options)
+        self.begin(models, optimizers)
 
     # What an agent brings.
 
@@ -83,29 +74,18 @@ class Learner:
         raise NotImplementedError
 
     def policy_step(
-        self,
-        observation: Tensors,
-        state: Tensors,
-        noise: Noise,
-        training: bool,
-        amount: tf.Tensor | float,
-        models=None,
-    ) -> tuple[tf.Tensor, Tensors]:
-        """What `policy` computes, as a pure function for graphs of others.
+        self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
+        amount: tf.Tensor | float, models=None,
+    ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
+        """What `policy` computes, as a pure function for graphs of others; N may be open.
 
-        Args:
-          observation, state, training, amount: see `policy`; N may be open.
-          noise: where the randomness comes from.
-          models: the networks that act; None: the agent's.
-
-        Returns:
-          actions float32 [N, A] and the next state.
+        `models` are the networks that act, by default the agent's.
         """
         raise NotImplementedError
 
     def acting_networks(self):
         """New networks for `policy_step`, of the agent's sizes; they have `named_weights`."""
-        raise NotImplementedError
+        return type(self.models)(self.sizes, self._config.seed, DTYPES[self._precision])
 
     # Updates.
 
@@ -116,9 +96,7 @@ class Learner:
         self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """Update number `update` on a batch; the metrics as one vector.
-
-        `metric_names` says what each entry is, as `group/name`, once an update was made.
+        """Update number `update` on a batch; the metrics, see `metric_names`, as one vector.
 
         Raises:
           MemoryError, DeviceError: if the device has too little memory, or fails.
@@ -129,13 +107,7 @@ class Learner:
             return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
-        """K updates in one call of the compiled function; their metrics as rows, [K, metrics].
-
-        The same as K calls of `train`, but nothing goes back to the host between them.
-
-        Raises:
-          MemoryError, DeviceError: if the device has too little memory, or fails.
-        """
+        """As K calls of `train`, in one call of the compiled function; [K, metrics]."""
         seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
         batches = [self.numbered(*one) for one in zip(batches, updates, strict=True)]
         with device_errors():
@@ -158,6 +130,16 @@ class Learner:
 
     # Acting.
 
+    def choose(self, policy, noise: Noise, rows: int | tf.Tensor, training: bool) -> tf.Tensor:
+        """An action [rows, A] of a policy: in training a sample, else that of `--eval_action`."""
+        how = "sample" if training else self._config.eval_action
+        if how == "mean":
+            return policy.mean_action()
+        shape, discrete = [rows, self.sizes.action_size], self.sizes.discrete
+        if how == "sample":
+            return policy.sample_from(noise.of_actions(discrete, "action", shape))
+        return policy.densest_from(noise.of_actions(discrete, "action", [100, *shape]))
+
     def _policies(self, models) -> dict:
         """Compiled policy steps of these networks, by whether they are for training."""
         return {
@@ -179,14 +161,9 @@ class Learner:
             variable.assign(now[name])
 
     def policy(
-        self,
-        observation: dict[str, np.ndarray],
-        state: Tensors,
-        step: tuple[int, int],
-        training: bool,
-        amount: float,
-        earlier: bool = False,
-    ) -> tuple[np.ndarray, Tensors]:
+        self, observation: dict[str, np.ndarray], state: Tensors, step: tuple[int, int],
+        training: bool, amount: float, earlier: bool = False,
+    ) -> tuple[np.ndarray, Tensors]:  # fmt: skip
         """One action for each of N environments.
 
         Args:
@@ -217,11 +194,7 @@ class Learner:
         return state
 
     def summary(self, layers: bool = False) -> list[str]:
-        """The networks as lines of text: shapes of one input and output, parameters.
-
-        Args:
-          layers: Keras's own table, with every layer, instead of a line for each network.
-        """
+        """Each network's shapes and parameters; with `layers` Keras's own table of all layers."""
         if layers:
             found: list[str] = []
             # Of a width of its own, as Keras refuses terminals that are too narrow.

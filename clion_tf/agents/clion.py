@@ -6,18 +6,18 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.base import DTYPES, Learner, Tensors
+from clion_tf.agents.base import Learner, Tensors
 from clion_tf.config import Config
 from clion_tf.learning import behaviour, evaluator, replica_sums, update_metrics, world_model
 from clion_tf.learning.behaviour import BehaviourLosses
 from clion_tf.learning.evaluator import EvaluatorLoss
 from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
-from clion_tf.learning.optimizer import Optimizer, step_all
+from clion_tf.learning.optimizer import step_all
 from clion_tf.learning.preprocessing import preprocess
 from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models import Models, Sizes
-from clion_tf.models.layers import watching
+from clion_tf.models.layers import rows_of, watching
 from clion_tf.replay.observation_shapes import PIXELS, Shapes
 
 
@@ -25,12 +25,6 @@ def _options(kind: type, config: Config, **others):
     """A dataclass filled with the options of the same names."""
     names = {field.name for field in dataclasses.fields(kind)} - set(others)
     return kind(**{name: getattr(config, name) for name in names}, **others)
-
-
-def _rows(state: Tensors) -> int | tf.Tensor:
-    """N of a state, a number where it is known."""
-    count = state["deter"].shape[0]
-    return tf.shape(state["deter"])[0] if count is None else count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,27 +49,20 @@ class Agent(Learner):
     """CLION, or with its parts off, Dreamer.
 
     Args:
-      config: the run's options.
       action_size: action dimensions, or number of discrete actions.
       discrete: whether actions are one-hot.
-      precision: `32`, `bf16` or `16` (resolved from `auto`).
-      jit: whether the update is compiled by XLA.
       observed: shapes of one step's observation: images as `PIXELS`, a vector, or both.
+      config, precision, jit: see Learner.
     """
 
     world_model = True
     remembered = ("stoch", "deter", "action")
 
     def __init__(
-        self,
-        config: Config,
-        action_size: int,
-        discrete: bool = False,
-        precision: str = "32",
-        jit: bool = False,
-        observed: Shapes = PIXELS,
-    ):
-        super().__init__(config, jit)
+        self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
+        jit: bool = False, observed: Shapes = PIXELS,
+    ):  # fmt: skip
+        super().__init__(config, jit, precision)
         self.sequence = config.batch_length
         self.observed = dict(observed)
         self.sizes = _options(
@@ -88,25 +75,13 @@ class Agent(Learner):
             pcont=config.predicts_discount,
         )
         self.settings = _options(Settings, config)
-        self._dtype = DTYPES[precision]
-        models = Models(self.sizes, config.seed, self._dtype)
         rates = {
             "model": config.model_lr,
             "actor": config.actor_lr,
             "value": config.value_lr,
             "evaluator": config.evaluator_lr,
         }
-        optimizers = {
-            name: Optimizer(
-                name,
-                [variable for network in networks for variable in network.trainable_variables],
-                rates[name],
-                config.grad_clip,
-                scaled=precision == "16",
-            )
-            for name, networks in models.trained_by().items()
-        }
-        self.begin(models, optimizers)
+        self.begin_new(Models, rates, clip=config.grad_clip)
 
     @staticmethod
     def described(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool, Shapes]:
@@ -123,15 +98,7 @@ class Agent(Learner):
     # The update.
 
     def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
-        """All losses and their gradients at the weights as they are.
-
-        Args:
-          data: a batch, see `preprocessing.BATCH`.
-          noise: where the randomness comes from.
-
-        Returns:
-          {loss: gradients of its optimiser's variables, before clipping}, and the losses.
-        """
+        """All losses of a BATCH, and by loss its gradients of its variables, before clipping."""
         models, settings, nets = self.models, self.settings, self.models.trained_by()
         with watching(nets["model"]) as model_tape:
             world = world_model.loss(models, settings, data, noise)
@@ -152,9 +119,6 @@ class Agent(Learner):
         """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
 
         None of them does if any loss or gradient is not finite.
-
-        Returns:
-          scalars by `group/name`, float32.
         """
         gradients, found = self.gradients(data, noise)
         whole = replica_sums.average((gradients, found.minimised()))
@@ -168,24 +132,15 @@ class Agent(Learner):
 
     # The policy.
 
-    def acting_networks(self) -> Models:
-        """See Learner."""
-        return Models(self.sizes, self._config.seed, self._dtype)
-
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: the latent state and the last action."""
         action = tf.zeros([batch, self.sizes.action_size])
         return {**self.models.rssm.initial(batch), "action": action}
 
     def policy_step(
-        self,
-        observation: Tensors,
-        state: Tensors,
-        noise: Noise,
-        training: bool,
-        amount: tf.Tensor | float,
-        models: Models | None = None,
-    ) -> tuple[tf.Tensor, Tensors]:
+        self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
+        amount: tf.Tensor | float, models: Models | None = None,
+    ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
         """See Learner; of the latent state, `stoch` and `deter` are read."""
         models = self.models if models is None else models
         latent = self.perceive(models, self.embed(models, observation), state, noise)
@@ -200,44 +155,30 @@ class Agent(Learner):
     @staticmethod
     def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:
         """The posterior after e_t; of the state, `stoch`, `deter` and `action` are read."""
-        eps = noise.normal("posterior", [_rows(state), models.rssm.stoch])
+        eps = noise.normal("posterior", [rows_of(state["deter"]), models.rssm.stoch])
         return models.rssm.obs_step(state, state["action"], embed, eps)[0]
 
     def decide(
-        self,
-        models: Models,
-        latent: Tensors,
-        noise: Noise,
-        training: bool,
+        self, models: Models, latent: Tensors, noise: Noise, training: bool,
         amount: tf.Tensor | float,
-    ) -> tf.Tensor:
+    ) -> tf.Tensor:  # fmt: skip
         """The action in a latent state; arguments and result as of `policy_step`."""
-        policy, batch = models.actor(models.rssm.get_feat(latent)), _rows(latent)
-        return self._explore(self._choose(policy, noise, batch, training), amount, noise, batch)
+        policy, rows = models.actor(models.rssm.get_feat(latent)), rows_of(latent["deter"])
+        return self._explore(self.choose(policy, noise, rows, training), amount, noise, rows)
 
-    def _choose(self, policy, noise: Noise, batch, training: bool) -> tf.Tensor:
-        how = "sample" if training else self._config.eval_action
-        standard = noise.gumbel if self.sizes.discrete else noise.normal
-        if how == "sample":
-            return policy.sample_from(standard("action", [batch, self.sizes.action_size]))
-        if how == "mean":
-            return policy.mean_action()
-        return policy.densest_from(standard("action", [100, batch, self.sizes.action_size]))
-
-    def _explore(self, action, amount, noise: Noise, batch) -> tf.Tensor:
+    def _explore(self, action, amount, noise: Noise, rows) -> tf.Tensor:
         """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
         how = self._config.expl
         if how == "auto":
             how = "epsilon_greedy" if self.sizes.discrete else "additive_gaussian"
-        shape = [batch, self.sizes.action_size]
+        shape = [rows, self.sizes.action_size]
         if how == "additive_gaussian":
             return tf.clip_by_value(action + amount * noise.normal("expl", shape), -1, 1)
         if how == "completely_random" and not self.sizes.discrete:
-            random = noise.uniform("expl", shape)
-            return tf.where(amount > 0, random, action)
+            return tf.where(amount > 0, noise.uniform("expl", shape), action)
         other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.
-        turn = (noise.uniform("turn", [batch, 1]) + 1) / 2 < amount
+        turn = (noise.uniform("turn", [rows, 1]) + 1) / 2 < amount
         if how == "completely_random":
             turn = amount > 0  # In evaluation it is 0.
         return tf.where(turn, other, action)

@@ -1,19 +1,4 @@
-"""What TensorFlow raises when a device fails, as errors of one line.
-
-How the types and texts of TensorFlow 2.21 come about:
-- No room for a tensor of a plain graph: ResourceExhaustedError, "OOM when allocating tensor with
-  shape…" (core/framework/op_kernel.cc). For a compiled function: ResourceExhaustedError, "Out of
-  memory while trying to allocate 4.00TiB." (provoked on a CPU by tests/agents/test_device_errors).
-- No room for the compiled program itself: InternalError, "Failed to load in-memory CUBIN:
-  CUDA_ERROR_OUT_OF_MEMORY: out of memory" (github.com/tensorflow/tensorflow/issues/60607).
-- Without ptxas and nvlink: UnavailableError, "No PTX compilation provider is available. …"
-  (xla/stream_executor/cuda/assemble_compilation_provider.cc).
-- Without libdevice: InternalError, "libdevice not found at ./libdevice.10.bc"
-  (`LinkLibdeviceIfNecessary` in xla/service/gpu/llvm_gpu_backend/nvptx_backend.cc).
-- What XLA has no kernel for: InvalidArgumentError, "Detected unsupported operations when trying to
-  compile graph…" (provoked likewise).
-- Without a working cuDNN: FailedPreconditionError, "DNN library initialization failed. …".
-"""
+"""What TensorFlow raises when a device fails, as errors of one line."""
 
 import contextlib
 import re
@@ -23,14 +8,17 @@ import tensorflow as tf
 
 from clion_tf.console import UserError
 
-# Those of a device; others (InvalidArgumentError, …) are mistakes of the program.
+# Those of a device; others (InvalidArgumentError, what XLA has no kernel for) are mistakes of the
+# program. The texts are TensorFlow 2.21's; no room for a tensor is a ResourceExhaustedError.
 _FAILED = (
     tf.errors.AbortedError,
-    tf.errors.FailedPreconditionError,
-    tf.errors.InternalError,
+    tf.errors.FailedPreconditionError,  # "DNN library initialization failed. …": no cuDNN.
+    tf.errors.InternalError,  # "libdevice not found …" (xla/service/gpu/…/nvptx_backend.cc).
+    # "No PTX compilation provider …": no ptxas, nvlink (assemble_compilation_provider.cc).
     tf.errors.UnavailableError,
     tf.errors.UnknownError,
 )
+# An InternalError too: no room for the compiled program (tensorflow/tensorflow issue 60607).
 _NO_ROOM = "CUDA_ERROR_OUT_OF_MEMORY"
 _LONGEST = 300  # Characters of TensorFlow's text.
 
@@ -41,12 +29,7 @@ class DeviceError(UserError):
 
 @contextlib.contextmanager
 def device_errors() -> Iterator[None]:
-    """Turns what TensorFlow raises for a device into errors that command lines say in one line.
-
-    Raises:
-      MemoryError: if the device has too little memory.
-      DeviceError: if it fails otherwise.
-    """
+    """MemoryError for a device with too little memory, DeviceError if it fails otherwise."""
     try:
         yield
     except tf.errors.ResourceExhaustedError as error:

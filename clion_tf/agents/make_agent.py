@@ -13,25 +13,17 @@ KINDS = {"clion": Agent, "drq": DrQ}
 
 
 def make(
-    config: Config,
-    action_size: int,
-    discrete: bool,
-    precision: str,
-    jit: bool,
+    config: Config, action_size: int, discrete: bool, precision: str, jit: bool,
     observed: Shapes | None,
-) -> Agent | DrQ:
-    """A new agent; arguments as those of `Agent` and `DrQ`.
-
-    Raises:
-      ConfigError: if the agent cannot act there.
-    """
+) -> Agent | DrQ:  # fmt: skip
+    """A new agent; arguments and errors as those of `Agent` and `DrQ`."""
     return KINDS[config.agent](config, action_size, discrete, precision, jit, observed)
 
 
 def of_weights(
     config: Config, weights: Mapping[str, np.ndarray], precision: str, jit: bool
 ) -> Agent | DrQ:
-    """An agent of the sizes that weights have, which it does not have yet.
+    """A new agent of the sizes that weights have.
 
     Raises:
       KeyError, IndexError, ValueError: if they are not of these options.

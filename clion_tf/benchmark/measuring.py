@@ -80,7 +80,8 @@ class Timed(NamedTuple):
 def prepared(config: Config) -> Timed:
     """An agent of these options; no update is made yet."""
     with quiet_import():
-        from clion_tf.agents.clion import DTYPES, Agent
+        from clion_tf.agents.base import DTYPES
+        from clion_tf.agents.clion import Agent
         from clion_tf.training import hardware
     precision, jit, device = hardware.prepare(config)
     agent = Agent(config, ACTIONS, False, precision, jit)

@@ -1,4 +1,7 @@
-"""Memory augmentation (eq. 3): noise on remembered states, and start points made by it."""
+"""Memory augmentation (eq. 3): noise on remembered states, and start points made by it.
+
+Noise is standard normal, float32; its further leading axes give as many copies of the states.
+"""
 
 import tensorflow as tf
 
@@ -15,11 +18,10 @@ def augment(
     start: State, copies: int, deter_noise: tf.Tensor, stoch_noise: tf.Tensor,
     sigma1: float, sigma2: float, units: str = "absolute",
 ) -> State:  # fmt: skip
-    """The start points followed by `copies` augmented ones of each (eq. 3).
+    """M start points followed by `copies` augmented ones of each (eq. 3).
 
     Args:
-      start: M states.
-      deter_noise [copies, M, D], stoch_noise [copies, M, S]: standard normal.
+      deter_noise [copies, M, D], stoch_noise [copies, M, S].
       sigma1: in `units` of h, see `memory_unit`; sigma2: see `noised`.
 
     Returns:
@@ -29,10 +31,8 @@ def augment(
         return start
     sigma1 = sigma1 * memory_unit(start["deter"], units)
     moved = noised(start, deter_noise, stoch_noise, sigma1, sigma2)
-    copy = {
-        **{key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")},
-        **{key: tf.reshape(moved[key], [-1, moved[key].shape[-1]]) for key in ("stoch", "deter")},
-    }
+    copy = {key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")}
+    copy |= flatten({key: moved[key] for key in ("stoch", "deter")})
     return {key: tf.concat([start[key], copy[key]], 0) for key in start}
 
 
@@ -42,10 +42,7 @@ def noised(
 ) -> State:  # fmt: skip
     """Augmented states: h^i ~ N(h, sigma1^2), s^i ~ N(m, sigma2^2), m the posterior's mean.
 
-    Args:
-      states: [..., S or D].
-      deter_noise, stoch_noise: standard normal; further leading axes give as many copies.
-      sigma2: negative for the posterior's own standard deviation (ours: the paper prints none).
+    A negative sigma2 is the posterior's own standard deviation (ours: the paper prints none).
     """
     spread = states["std"] if sigma2 < 0 else sigma2
     stoch = states["mean"] + spread * stoch_noise
@@ -53,11 +50,7 @@ def noised(
 
 
 def noisy_memory(states: State, noise: tf.Tensor, sigma: tf.Tensor | float) -> State:
-    """h' = h + sigma * noise (text above eq. 2), s as it is; h' of h's type.
-
-    Args:
-      noise: standard normal, float32; further leading axes give as many copies of h.
-    """
+    """h' = h + sigma * noise (text above eq. 2), s as it is; h' of h's type."""
     deter = states["deter"]
     return {**states, "deter": deter + tf.cast(sigma * noise, deter.dtype)}
 

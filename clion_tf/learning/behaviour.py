@@ -18,8 +18,8 @@ from clion_tf.learning import augmentation, weighting
 from clion_tf.learning.imagination import imagine
 from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.learning.returns import cumulative_discount, lambda_return
-from clion_tf.learning.shape_checks import POSTERIOR, expect
 from clion_tf.models import Models
 from clion_tf.models.rssm import State
 
@@ -30,52 +30,34 @@ class BehaviourLosses:
 
     N = (1 + A) * B * L, with the discount head (1 + A) * B * (L - 1). All are float32, but for
     `feat` and h of `start`, which are of the compute type.
-
-    Attributes:
-      actor_loss, value_loss: scalars, minimised.
-      start: states z_0 [N, ...]; those of the posterior first, then the augmented ones.
-      originals: how many of the N start from the posterior.
-      feat: [K + 1, N, F].
-      action: [H, N, A], a_0 ... a_{H-1}.
-      entropy: [originals], the actor's in z_0, in nats.
-      reward, value: [K + 1, N].
-      returns, discount, weight: [K, N]; the discount is cumulative, see `returns`.
-      logit: [K, N], the evaluator's; None without one.
     """
 
-    actor_loss: tf.Tensor
-    value_loss: tf.Tensor
-    start: State
-    originals: int
-    feat: tf.Tensor
-    action: tf.Tensor
-    entropy: tf.Tensor
-    reward: tf.Tensor
-    value: tf.Tensor
-    returns: tf.Tensor
-    discount: tf.Tensor
-    weight: tf.Tensor
-    logit: tf.Tensor | None
+    actor_loss: tf.Tensor  # A scalar, minimised.
+    value_loss: tf.Tensor  # The same.
+    start: State  # z_0 [N, ...]; those of the posterior first, then the augmented ones.
+    originals: int  # How many of the N start from the posterior.
+    feat: tf.Tensor  # [K + 1, N, F]
+    action: tf.Tensor  # [H, N, A], a_0 ... a_{H-1}
+    entropy: tf.Tensor  # [originals], the actor's in z_0, in nats.
+    reward: tf.Tensor  # [K + 1, N]
+    value: tf.Tensor  # [K + 1, N]
+    returns: tf.Tensor  # [K, N]
+    discount: tf.Tensor  # [K, N], cumulative, see `returns`.
+    weight: tf.Tensor  # [K, N]
+    logit: tf.Tensor | None  # [K, N], the evaluator's; None without one.
 
 
 def losses(models: Models, settings: Settings, post: State, noise: Noise) -> BehaviourLosses:
     """Imagination from original and augmented starts, weights, actor and critic.
 
-    Args:
-      post: posterior states [B, L, ...]; no gradient flows back into them.
+    No gradient flows back into the posterior states [B, L, ...].
     """
-    rssm, discrete = models.rssm, models.actor.discrete
+    rssm, actor = models.rssm, models.actor
     start, originals = start_points(models, settings, post, noise)
     shape = [settings.horizon, start["deter"].shape[0]]
-    feat, action, entropy = imagine(
-        rssm,
-        models.actor,
-        start,
-        (noise.gumbel if discrete else noise.normal)(
-            "imagined_action", [*shape, models.actor.size]
-        ),
-        noise.normal("imagined_state", [*shape, rssm.stoch]),
-    )
+    action_noise = noise.of_actions(actor.discrete, "imagined_action", [*shape, actor.size])
+    state_noise = noise.normal("imagined_state", [*shape, rssm.stoch])
+    feat, action, entropy = imagine(rssm, actor, start, action_noise, state_noise)
     led = action[1:]  # The actions between the features.
     if settings.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
         feat, led = tf.concat([rssm.get_feat(start)[None], feat], 0), action
@@ -87,29 +69,24 @@ def losses(models: Models, settings: Settings, post: State, noise: Noise) -> Beh
         pcont = settings.discount * tf.ones_like(reward)
     returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
     discount = cumulative_discount(pcont)
-    weights = weighting.weights(models, settings, feat, led)
+    weight, logit = weighting.weights(models, settings, feat, led)
     expect(
         "imagination",
-        {"returns": returns, "discount": discount, "weight": weights.weight, "action": led},
+        {"returns": returns, "discount": discount, "weight": weight, "action": led},
         {"returns": "K N", "discount": "K N", "weight": "K N", "action": "K N A"},
     )
     return BehaviourLosses(
-        actor_loss=actor_loss(returns, discount, weights.weight),
-        value_loss=value_loss(value_dist[:-1], returns, discount, weights.weight),
+        actor_loss=actor_loss(returns, discount, weight),
+        value_loss=value_loss(value_dist[:-1], returns, discount, weight),
         start=start, originals=originals, feat=feat, action=action, entropy=entropy[:originals],
-        reward=reward, value=value, returns=returns, discount=discount,
-        weight=weights.weight, logit=weights.logit,
+        reward=reward, value=value, returns=returns, discount=discount, weight=weight, logit=logit,
     )  # fmt: skip
 
 
 def start_points(
     models: Models, settings: Settings, post: State, noise: Noise
 ) -> tuple[State, int]:
-    """Posterior states [B, L, ...] and augmented copies of them, [N, ...] (eq. 3).
-
-    Returns:
-      the states, and how many of them are the posterior's.
-    """
+    """Posterior states and augmented copies of them [N, ...] (eq. 3); how many are posteriors."""
     expect("posterior", post, POSTERIOR)
     # The world model is trained by its own loss only.
     post = {key: tf.stop_gradient(value) for key, value in post.items()}
@@ -117,16 +94,10 @@ def start_points(
         post = {key: value[:, :-1] for key, value in post.items()}
     start = augmentation.flatten(post)
     copies, count = settings.augmentations, start["deter"].shape[0]
-    start = augmentation.augment(
-        start,
-        copies,
-        noise.normal("augment_deter", [copies, count, models.rssm.deter]),
-        noise.normal("augment_stoch", [copies, count, models.rssm.stoch]),
-        settings.sigma1,
-        settings.sigma2,
-        settings.sigma_units,
-    )
-    return start, count
+    deter_noise = noise.normal("augment_deter", [copies, count, models.rssm.deter])
+    stoch_noise = noise.normal("augment_stoch", [copies, count, models.rssm.stoch])
+    scales = (settings.sigma1, settings.sigma2, settings.sigma_units)
+    return augmentation.augment(start, copies, deter_noise, stoch_noise, *scales), count
 
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ import tensorflow as tf
 from clion_tf.learning.augmentation import memory_unit, noised
 from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
-from clion_tf.learning.shape_checks import POSTERIOR, expect
+from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.models import Models
 from clion_tf.models.rssm import RSSM, State, time_major
 from clion_tf.models.scan import scan
@@ -19,20 +19,13 @@ from clion_tf.models.scan import scan
 
 @dataclasses.dataclass(frozen=True)
 class EvaluatorLoss:
-    """How well real and predicted transitions are told apart; everything is float32.
+    """How well real and predicted transitions are told apart; everything is float32."""
 
-    Attributes:
-      loss: scalar, minimised: one of the next two.
-      difference, bce: scalars, see `evaluator_difference` and `evaluator_bce`.
-      real_logit: [B, L-1].
-      fake_logit: the same, or with both kinds of starts [2B, L-1], posterior states' first.
-    """
-
-    loss: tf.Tensor
-    difference: tf.Tensor
-    bce: tf.Tensor
-    real_logit: tf.Tensor
-    fake_logit: tf.Tensor
+    loss: tf.Tensor  # A scalar, minimised: one of the next two.
+    difference: tf.Tensor  # See `evaluator_difference`.
+    bce: tf.Tensor  # See `evaluator_bce`.
+    real_logit: tf.Tensor  # [B, L-1]
+    fake_logit: tf.Tensor  # The same; with both kinds of starts [2B, L-1], posterior states' first.
 
 
 def loss(
@@ -40,9 +33,7 @@ def loss(
 ) -> EvaluatorLoss:
     """Real transitions against open-loop predictions of the same steps.
 
-    Args:
-      post: posterior states [B, L, ...]; no gradient flows back into them.
-      action: [B, L, A].
+    No gradient flows back into the posterior states [B, L, ...]; actions are [B, L, A].
     """
     expect("posterior", {**post, "action": action}, {**POSTERIOR, "action": "B L A"})
     # It judges the model; the model is not to fool it.
@@ -86,19 +77,14 @@ def fakes(
     """
     steps = min(settings.overshoot_steps, action.shape[1] - 1)
     start = roll_starts(post, steps)
-    shape = [*start["deter"].shape[:2]]
-    starts = []
-    if settings.fakes_from in ("posterior", "both"):
+    shape, starts = [*start["deter"].shape[:2]], []
+    if settings.fakes_from != "augmented":
         starts.append(start)
-    if settings.fakes_from in ("augmented", "both"):
-        moved = noised(
-            start,
-            noise.normal("overshoot_start_deter", [*shape, rssm.deter]),
-            noise.normal("overshoot_start_stoch", [*shape, rssm.stoch]),
-            settings.sigma1 * memory_unit(post["deter"], settings.sigma_units),
-            settings.sigma2,
-        )
-        starts.append(moved)
+    if settings.fakes_from != "posterior":
+        deter_noise = noise.normal("overshoot_start_deter", [*shape, rssm.deter])
+        stoch_noise = noise.normal("overshoot_start_stoch", [*shape, rssm.stoch])
+        sigma1 = settings.sigma1 * memory_unit(post["deter"], settings.sigma_units)
+        starts.append(noised(start, deter_noise, stoch_noise, sigma1, settings.sigma2))
     eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
     return [overshoot(rssm, one, action, eps, steps) for one in starts]
 
@@ -117,17 +103,16 @@ def overshoot(
         steps = 2   z_0 --a_1--> ^z_1 -a_2--> ^z_2
                                               z_2 --a_3--> ^z_3 -a_4--> ^z_4
 
-    Rolls start from the states at 0, K, 2K, ... and see only recorded actions (spec of eq. 4: the
-    same drift as imagination has).
+    Rolls start from the states of `roll_starts`, with noise or without, and see only recorded
+    actions: the same drift as imagination has.
 
     Args:
-      start: see `roll_starts`; with noise or without.
       action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
 
     Returns:
       features before and after each transition, [B, L-1, F].
     """
-    batch, length = action.shape[0], action.shape[1]
+    batch, length = action.shape[:2]
     rolls = -(-(length - 1) // steps)
     padding = rolls * steps - (length - 1)
     actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])

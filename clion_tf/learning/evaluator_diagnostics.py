@@ -13,9 +13,7 @@ def weights(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> 
     """Reliability weights over the imagined steps, of original and of augmented trajectories.
 
     Args:
-      weight: [K, N], trajectories from the original starts first; mean 1.
-      logit: [K, N], the evaluator's.
-      originals: how many of the trajectories are original.
+      weight, logit: [K, N], see `BehaviourLosses`; the first `originals` of N are original.
       first: the imagined step of row 0: 0 where trajectories begin at their start, else 1.
 
     Returns:
@@ -23,30 +21,29 @@ def weights(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> 
       name, and `score` [K], the evaluator's mean; `first_step`; `effective_sample_size`, `largest`;
       the augmented ones' `augmented_share`, and `augmented_share_by_step` [K].
     """
-    array = weight.numpy().astype(np.float64)
-    score = tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
-    by_step = array[:, originals:].sum(1) / array.sum(1)
+    array, score = weight.numpy().astype(np.float64), _score(logit)
     result = {
         "first_step": first,
         "original": _over_steps(array[:, :originals], score[:, :originals]),
         "effective_sample_size": float(effective_sample_size(weight)),
         "largest": float(array.max()),
         "augmented_share": float(share(weight, originals)),
-        "augmented_share_by_step": by_step.tolist(),
+        "augmented_share_by_step": (array[:, originals:].sum(1) / array.sum(1)).tolist(),
     }
     if originals < array.shape[1]:
         result["augmented"] = _over_steps(array[:, originals:], score[:, originals:])
     return result
 
 
+def _score(logit: tf.Tensor) -> np.ndarray:
+    return tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
+
+
 def _over_steps(weight: np.ndarray, score: np.ndarray) -> dict:
     rows = np.quantile(weight, QUANTILES, axis=1)
     quantiles = {str(q): row.tolist() for q, row in zip(QUANTILES, rows, strict=True)}
-    return {
-        "mean": weight.mean(1).tolist(),
-        "quantiles": quantiles,
-        "score": score.mean(1).tolist(),
-    }
+    mean, mean_score = weight.mean(1).tolist(), score.mean(1).tolist()
+    return {"mean": mean, "quantiles": quantiles, "score": mean_score}
 
 
 def scores(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
@@ -64,7 +61,7 @@ def scores(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
     edges = np.linspace(0.0, 1.0, BINS + 1)
     result: dict = {"bins": edges.tolist()}
     for name, logit in (("real", real_logit), ("fake", fake_logit)):
-        score = tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
+        score = _score(logit)
         age = np.arange(score.shape[1]) % steps
         result[name] = {
             "mean": float(score.mean()),

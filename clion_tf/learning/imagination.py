@@ -15,9 +15,7 @@ def imagine(
 
         z_0 --a_0--> z_1 --a_1--> z_2 ... --a_{H-1}--> z_H      z_0 = start
 
-    Args:
-      start: N states z_0.
-      action_noise [H, N, A], state_noise [H, N, S]: what the samples are made of.
+    Of N states z_0, and of noise for the actions [H, N, A] and states [H, N, S].
 
     Returns:
       features [H, N, F] of z_1 ... z_H; actions [H, N, A] a_0 ... a_{H-1}; the entropy [N] of
@@ -72,8 +70,7 @@ def _credit(feat, action, weights, actor_gradients):
     """The features and actions as functions of the actor's weights.
 
     The gradient first runs back through the world model to the actor's outputs of all steps, then
-    through the actor once with all steps as rows of one product (ours: the same gradient from
-    few large products, where every step by itself makes small ones).
+    through the actor once with all steps as rows (ours: few large products, not many small ones).
     """
 
     @tf.custom_gradient

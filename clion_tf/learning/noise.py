@@ -18,32 +18,48 @@ def key(seed: int, stream: str, *counters: int) -> np.ndarray:
     return np.random.SeedSequence(words).generate_state(2).view(np.int32)
 
 
-class SeededNoise:
+class Noise:
+    """Float32 tensors by purpose; how they come about, a subclass says in `draw`."""
+
+    def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Noise of one of the kinds below."""
+        raise NotImplementedError
+
+    def normal(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard normal."""
+        return self.draw("normal", purpose, shape)
+
+    def uniform(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Uniform on [-1, 1)."""
+        return self.draw("uniform", purpose, shape)
+
+    def gumbel(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """Standard Gumbel: the arg-max of logits plus it is a categorical sample."""
+        return self.draw("gumbel", purpose, shape)
+
+    def of_actions(self, discrete: bool, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        """What an action model's samples are made of."""
+        return self.draw("gumbel" if discrete else "normal", purpose, shape)
+
+
+class SeededNoise(Noise):
     """Independent noise for each purpose, from one stateless seed (int32 [2])."""
 
     def __init__(self, seed: tf.Tensor):
         self._seed = seed
 
-    def _of(self, purpose: str) -> tf.Tensor:
+    def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         fold = zlib.crc32(purpose.encode()) & 0x7FFFFFFF
-        return tf.random.experimental.stateless_fold_in(self._seed, fold)
-
-    def normal(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Standard normal, float32."""
-        return tf.random.stateless_normal(shape, self._of(purpose))
-
-    def uniform(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Uniform on [-1, 1), float32."""
-        return tf.random.stateless_uniform(shape, self._of(purpose), -1.0, 1.0)
-
-    def gumbel(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Standard Gumbel, float32: the arg-max of logits plus it is a categorical sample."""
-        tiny = np.finfo(np.float32).tiny
-        uniform = tf.random.stateless_uniform(shape, self._of(purpose), tiny, 1.0)
+        seed = tf.random.experimental.stateless_fold_in(self._seed, fold)
+        if kind == "normal":
+            return tf.random.stateless_normal(shape, seed)
+        if kind == "uniform":
+            return tf.random.stateless_uniform(shape, seed, -1.0, 1.0)
+        uniform = tf.random.stateless_uniform(shape, seed, np.finfo(np.float32).tiny, 1.0)
         return -tf.math.log(-tf.math.log(uniform))
 
 
-class GivenNoise:
+class GivenNoise(Noise):
     """Tensors by purpose; a purpose that is not given gets zeros.
 
     Zero normal noise takes every sample at its location, zero Gumbel noise the likeliest action.
@@ -52,12 +68,7 @@ class GivenNoise:
     def __init__(self, tensors: Mapping[str, tf.Tensor] | None = None):
         self._tensors = dict({} if tensors is None else tensors)
 
-    def _get(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+    def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         if purpose not in self._tensors:
             return tf.zeros(shape)
         return tf.reshape(tf.cast(self._tensors[purpose], tf.float32), shape)
-
-    normal = uniform = gumbel = _get
-
-
-Noise = SeededNoise | GivenNoise

@@ -47,15 +47,14 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
 
 class Optimizer:
-    """One network's optimiser.
+    """One loss's optimiser.
 
     Args:
-      name: `model`, `actor`, `value` or `evaluator`.
       variables: what it trains.
-      learning_rate, clip: Adam's rate; the largest global norm of the gradient, None for any.
+      clip: the largest global norm of the gradient, None for any.
       scaled: whether the loss is scaled against float16's underflow. The scale is kept within
         LOSS_SCALE_RANGE: Keras's has neither floor nor ceiling.
-      epsilon: Adam's; Dreamer's is TF 2.2's default, 1e-7.
+      learning_rate, epsilon: Adam's; Dreamer's epsilon is TF 2.2's default, 1e-7.
     """
 
     def __init__(
@@ -105,12 +104,7 @@ class Optimizer:
         return [gradient / factor for gradient in found] if self._scaled else found
 
     def apply(self, gradients: Sequence[tf.Tensor], norm: tf.Tensor) -> None:
-        """One step.
-
-        Args:
-          gradients: unscaled, one for each variable, all finite.
-          norm: their global norm before clipping.
-        """
+        """One step by unscaled, finite gradients of this global norm before clipping."""
         clipped = gradients
         if self._clip is not None:
             clipped, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
@@ -140,12 +134,10 @@ def step_all(
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Every optimiser steps, or none does if any loss or gradient is not finite.
 
-    Args:
-      gradients: by optimiser, unscaled and before clipping.
-      losses: by optimiser.
+    All are by optimiser; gradients are unscaled and before clipping.
 
     Returns:
-      the gradients' global norms by optimiser, and whether the steps were taken (bool).
+      the gradients' global norms, and whether the steps were taken (bool).
     """
     norms = {name: tf.linalg.global_norm(values) for name, values in gradients.items()}
     finite = tf.reduce_all(tf.math.is_finite(tf.stack([*norms.values(), *losses.values()])))

@@ -1,10 +1,8 @@
-"""A batch as the replay draws it, and what of it the networks take."""
+"""A batch as the replay draws it, what of it the networks take, and shapes asserted on entry."""
 
 from collections.abc import Mapping
 
 import tensorflow as tf
-
-from clion_tf.learning.shape_checks import expect
 
 Tensors = dict[str, tf.Tensor]
 
@@ -18,12 +16,35 @@ BATCH = {
     "image_transformed": "B L 64 64 3",
     "vector": "B L n",
 }
+POSTERIOR = {"mean": "B L S", "std": "B L S", "stoch": "B L S", "deter": "B L D"}
 
 
 def check_batch(data: Mapping[str, tf.Tensor]) -> None:
     """Raises ValueError unless the tensors are of the shapes of a BATCH, which has one length."""
     required = ("action", "reward")
     expect("batch", data, {k: BATCH[k] for k in BATCH if k in data or k in required})
+
+
+def expect(where: str, tensors: Mapping[str, tf.Tensor], shapes: Mapping[str, str]) -> None:
+    """Checks that tensors are there and of these shapes, such as `B L 64 64 3`.
+
+    A letter stands for one size wherever it occurs; `where` is what they are, for the message.
+
+    Raises:
+      ValueError: naming the tensor, its shape, and what was expected.
+    """
+    sizes: dict[str, int] = {}
+    for name, shape in shapes.items():
+        axes = shape.split()
+        expected = f"{where}: {name} is to be [{', '.join(axes)}]"
+        if name not in tensors:
+            raise ValueError(f"{expected}, but is missing")
+        found = tuple(tensors[name].shape)
+        known = "".join(f", {a} = {sizes[a]}" for a in axes if a in sizes and a.isalpha())
+        for axis, size in zip(axes, found, strict=False):
+            sizes.setdefault(axis, int(axis) if axis.isdigit() else size)
+        if found != tuple(sizes.get(axis) for axis in axes):
+            raise ValueError(f"{expected}{known}, not {found}")
 
 
 def preprocess(data: Mapping[str, tf.Tensor]) -> Tensors:

@@ -35,21 +35,10 @@ def posterior(models: Models, data: Data, noise: Noise) -> State:
 
 
 def augmented_memory(
-    post: State,
-    noise: Noise,
-    sigma: tf.Tensor | float,
-    resample: bool = False,
+    post: State, noise: Noise, sigma: tf.Tensor | float, resample: bool = False,
     sigma2: float = -1.0,
-) -> State:
-    """(h', s) as in the decoding constraint, or (h', s') as imagination starts from (eq. 3).
-
-        h' ~ N(h, sigma^2),  s' ~ N(m, sigma2^2), m the posterior's mean
-
-    Args:
-      post: states [B, L, ...].
-      resample: draw s' too; else s stays as it is.
-      sigma2: negative for the posterior's own standard deviation.
-    """
+) -> State:  # fmt: skip
+    """(h', s) as in the decoding constraint, or with `resample` (h', s') of eq. 3; [B, L, ...]."""
     deter_noise = noise.normal("decoding", post["deter"].shape)
     if not resample:
         return noisy_memory(post, deter_noise, sigma)
@@ -63,38 +52,23 @@ def decode(models: Models, state: State) -> tf.Tensor:
 
 
 def images(
-    models: Models,
-    data: Data,
-    noise: Noise,
-    sigma: float,
-    resample: bool = False,
+    models: Models, data: Data, noise: Noise, sigma: float, resample: bool = False,
     sigma2: float = -1.0,
-) -> np.ndarray:
+) -> np.ndarray:  # fmt: skip
     """Reconstructions from augmented memory; see `augmented_memory`."""
     post = posterior(models, data, noise)
     return decode(models, augmented_memory(post, noise, sigma, resample, sigma2)).numpy()
 
 
 def errors(
-    models: Models,
-    data: Data,
-    noise: Noise,
-    sigmas: Sequence[float],
-    resample: bool = False,
-    sigma2: float = -1.0,
-    post: State | None = None,
-) -> np.ndarray:
-    """How far reconstructions from augmented memory are from the images, for each sigma.
+    models: Models, data: Data, noise: Noise, sigmas: Sequence[float], resample: bool = False,
+    sigma2: float = -1.0, post: State | None = None,
+) -> np.ndarray:  # fmt: skip
+    """How far reconstructions from augmented memory are from the images, float64 [len(sigmas)].
 
     Squared error summed over an image's pixels and channels (values in [-0.5, 0.5]), mean over all
     images: what the decoding constraint bounds (eq. 2). The same standard noise serves every
-    sigma, so that they differ by its scale only.
-
-    Args:
-      post: states [B, L, ...] after each observation, where they are known already.
-
-    Returns:
-      float64 [len(sigmas)].
+    sigma, so that they differ by its scale only. `post` are the posterior states, where known.
     """
     post = posterior(models, data, noise) if post is None else post
     target, found = observed(data), []
@@ -108,17 +82,17 @@ def errors(
 def open_loop(
     models: Models, post: State, action: tf.Tensor, noise: Noise, context: int = CONTEXT
 ) -> tf.Tensor:
-    """Reconstructions of the first frames, then predictions from the actions alone.
+    """Reconstructions of the first frames, then predictions from the actions [B, L, A] alone.
 
-    Args:
-      post: states [B, K, ...] after the first K >= context images.
-      action: [B, L, A].
-      context: frames that are seen; at most L - 1 are.
+    Of the states [B, K, ...] after the first images, `context` are seen, and at most L - 1.
     """
     context = min(context, action.shape[1] - 1)
     seen = {key: value[:, :context] for key, value in post.items()}
-    left = action[:, context:]
-    eps = noise.normal("openloop", [*left.shape[:2], models.rssm.stoch])
-    prior = models.rssm.imagine(left, {key: value[:, -1] for key, value in seen.items()}, eps)
-    states = {key: tf.concat([seen[key], prior[key]], 1) for key in seen}
-    return decode(models, states)
+    prior = left_alone(models, seen, action[:, context:], noise)
+    return decode(models, {key: tf.concat([seen[key], prior[key]], 1) for key in seen})
+
+
+def left_alone(models: Models, seen: State, action: tf.Tensor, noise: Noise) -> State:
+    """The prior states [B, T, ...] that actions [B, T, A] lead to after the last one seen."""
+    eps = noise.normal("openloop", [*action.shape[:2], models.rssm.stoch])
+    return models.rssm.imagine(action, {key: value[:, -1] for key, value in seen.items()}, eps)

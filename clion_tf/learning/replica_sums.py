@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from clion_tf.learning.noise import SeededNoise
+from clion_tf.learning.noise import Noise
 
 # Which axis of each noise of an update holds the batch's rows. Where copies are laid out one after
 # the other along it, as (1 + A) blocks of rows, it is in BLOCKS.
@@ -60,8 +60,8 @@ def average(structure):
 def mean(x: tf.Tensor) -> tf.Tensor:
     """The mean over replicas of a mean over rows.
 
-    Its gradient is this replica's part: the mean of the replicas' gradients, which is what the
-    optimisers see, is then that of the whole mean.
+    Its gradient is this replica's part, so that the mean of the replicas' gradients, which the
+    optimisers see, is that of the whole mean.
     """
     return x if count() == 1 else _with_value(x, average(tf.stop_gradient(x)))
 
@@ -90,33 +90,16 @@ def softmax(logit: tf.Tensor) -> tf.Tensor:
     return tf.exp(logit - tf.reduce_logsumexp(gather(tf.reduce_logsumexp(logit))))
 
 
-class ReplicaNoise:
-    """This replica's rows of the noise of the whole batch, so that N replicas make one.
+class ReplicaNoise(Noise):
+    """This replica's rows of the whole batch's noise; `copies` is A, those of each start state."""
 
-    Args:
-      noise: of the whole batch.
-      copies: A, augmented copies of each start state.
-    """
-
-    def __init__(self, noise: SeededNoise, copies: int):
+    def __init__(self, noise: Noise, copies: int):
         self._noise, self._copies = noise, copies
 
-    def normal(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Standard normal, float32."""
-        return self._rows(self._noise.normal, purpose, shape)
-
-    def uniform(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Uniform on [-1, 1), float32."""
-        return self._rows(self._noise.uniform, purpose, shape)
-
-    def gumbel(self, purpose: str, shape: Sequence[int]) -> tf.Tensor:
-        """Standard Gumbel, float32."""
-        return self._rows(self._noise.gumbel, purpose, shape)
-
-    def _rows(self, draw, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+    def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         shape, axis = list(shape), AXES[purpose]
         before, after = shape[:axis], shape[axis + 1 :]
-        whole = draw(purpose, [*before, shape[axis] * count(), *after])
+        whole = self._noise.draw(kind, purpose, [*before, shape[axis] * count(), *after])
         blocks = 1 + self._copies if purpose in BLOCKS else 1
         # Block by block, and in each the replicas' rows one after the other.
         parts = [*before, blocks, count(), shape[axis] // blocks, *after]

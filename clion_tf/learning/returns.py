@@ -13,14 +13,8 @@ def lambda_return(
         V[k] = r[k] + pcont[k] * ((1 - lambda) * v[k+1] + lambda * V[k+1]),  V[last+1] = bootstrap
 
     The exponentially weighted mixture of the k-step returns that eq. 7 cuts off at the horizon is
-    the same number (tested).
-
-    Args:
-      reward, value, pcont: [K, N]; pcont is the discount of each step.
-      bootstrap: [N], the value after the last step.
-
-    Returns:
-      [K, N].
+    the same number (tested). All are [K, N], but for the bootstrap [N], the value after the last
+    step; pcont is the discount of each step.
     """
     next_value = tf.concat([value[1:], bootstrap[None]], 0)
     inputs = reward + pcont * next_value * (1.0 - lambda_)

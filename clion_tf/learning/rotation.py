@@ -9,23 +9,15 @@ import math
 
 import tensorflow as tf
 
+from clion_tf.models.layers import rows_of
+
 
 def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor:
-    """Each image turned about its centre, counter-clockwise for positive angles.
+    """Images [N, H, W, C] turned about their centres, counter-clockwise; bilinear, float32.
 
-    Bilinear.
-
-    Args:
-      image: [N, H, W, C], any number type.
-      degrees: [N] float32.
-      fill: what lies outside the image: `edge`, its edge repeated, or `black`, zeros.
-
-    Returns:
-      float32 [N, H, W, C].
+    Degrees are [N] float32. Outside the image lies its edge, repeated, or `black`, zeros.
     """
-    count, height, width, channels = image.shape
-    if count is None:
-        count = tf.shape(image)[0]
+    count, (height, width, channels) = rows_of(image), image.shape[1:]
     source_x, source_y = _source(height, width, degrees * (math.pi / 180.0))
     x = tf.clip_by_value(source_x, 0.0, width - 1.0)
     y = tf.clip_by_value(source_y, 0.0, height - 1.0)

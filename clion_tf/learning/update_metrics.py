@@ -17,17 +17,14 @@ Tensors = dict[str, tf.Tensor]
 
 def model(world: WorldModelLoss) -> Tensors:
     """The world model's losses; of what is decoded negative log-probabilities, in nats."""
-    decoded = ("image", "vector", "reward", "pcont")
-    states = {"prior": world.prior, "post": world.post}
+    decoded = [key for key in ("image", "vector", "reward", "pcont") if key in world.terms]
     result = {
         "model/model_loss": world.loss,
-        **{f"model/{key}_loss": world.terms[key] for key in decoded if key in world.terms},
+        **{f"model/{key}_loss": world.terms[key] for key in decoded},
         "model/div": world.clipped_kl,
         "model/kl": world.kl,
-        **{
-            f"model/{name}_ent": tf.reduce_mean(RSSM.get_dist(state).entropy())
-            for name, state in states.items()
-        },
+        "model/prior_ent": tf.reduce_mean(RSSM.get_dist(world.prior).entropy()),
+        "model/post_ent": tf.reduce_mean(RSSM.get_dist(world.post).entropy()),
         # eq. 2's embedding constraint could be met by shrinking e: watch it.
         "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(world.embed, tf.float32), axis=-1)),
     }
@@ -69,25 +66,18 @@ def evaluator(judged: EvaluatorLoss | None, imagined: BehaviourLosses) -> Tensor
 def scores(judged: EvaluatorLoss) -> Tensors:
     """How well real and predicted transitions are told apart: accuracy at 0.5, mean scores."""
     real, fake = judged.real_logit, judged.fake_logit
-    hits = tf.reduce_mean(tf.cast(real > 0, tf.float32)) + tf.reduce_mean(
-        tf.cast(fake < 0, tf.float32)
-    )
+    hits = [tf.reduce_mean(tf.cast(hit, tf.float32)) for hit in (real > 0, fake < 0)]
     return {
-        "evaluator_accuracy": hits / 2,
+        "evaluator_accuracy": (hits[0] + hits[1]) / 2,
         "evaluator_real": tf.reduce_mean(tf.sigmoid(real)),
         "evaluator_fake": tf.reduce_mean(tf.sigmoid(fake)),
     }
 
 
 def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor) -> Tensors:
-    """What the optimisers did.
+    """What the optimisers did, from `step_all`.
 
     `..._clipped` is 1 where the gradient was clipped, so that a mean over updates is their share.
-
-    Args:
-      norms: by loss, the gradient's global norm before clipping.
-      optimizers: by loss.
-      taken: whether they stepped.
     """
     result = {"model/skipped": 1.0 - tf.cast(taken, tf.float32)}
     for name, norm in norms.items():

@@ -1,7 +1,5 @@
 """Reliability weights of imagined transitions (eq. 5)."""
 
-import dataclasses
-
 import tensorflow as tf
 
 from clion_tf.learning import replica_sums
@@ -10,32 +8,25 @@ from clion_tf.learning.loss_settings import Settings
 from clion_tf.models import Models
 
 
-@dataclasses.dataclass(frozen=True)
-class Weights:
-    """Of K transitions of N imagined trajectories.
-
-    Attributes:
-      weight: [K, N] float32, of mean 1 over all replicas; ones without an evaluator.
-      logit: [K, N] float32, the evaluator's; None without one.
-    """
-
-    weight: tf.Tensor
-    logit: tf.Tensor | None
-
-
-def weights(models: Models, settings: Settings, feat: tf.Tensor, action: tf.Tensor) -> Weights:
-    """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised.
+def weights(
+    models: Models, settings: Settings, feat: tf.Tensor, action: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor | None]:
+    """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of K transitions of N imagined trajectories.
 
     Args:
       feat: z [K + 1, N, F]; action: a [K, N, A].
+
+    Returns:
+      weights [K, N] of mean 1, and the evaluator's logits [K, N]; both float32. Without an
+      evaluator ones and None.
     """
     if models.evaluator is None:
-        return Weights(tf.ones(action.shape[:2]), None)
+        return tf.ones(action.shape[:2]), None
     rows = transitions(feat[:-1], action, feat[1:])
     if not settings.weight_gradient:
         rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
     logit = models.evaluator(rows).logits
-    return Weights(reliability_weights(logit, settings.weighting == "ratio"), logit)
+    return reliability_weights(logit, settings.weighting == "ratio"), logit
 
 
 def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:

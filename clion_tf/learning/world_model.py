@@ -11,42 +11,31 @@ from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import Tensors, check_batch, preprocess
 from clion_tf.models import Models
+from clion_tf.models.distributions import UnitNormal
 from clion_tf.models.rssm import State
-from clion_tf.models.unit_normal import UnitNormal
 
 
 @dataclasses.dataclass(frozen=True)
 class WorldModelLoss:
     """The world model on a batch [B, L]; scalars are float32, log-probabilities in nats.
 
-    Attributes:
-      loss: scalar, the sum of `terms`, which is minimised.
-      terms: scalars as they stand in the loss, scales included: of what is decoded the negative
-        log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding` and
-        `decoding`. Only those that there are.
-      kl: scalar, mean KL of posterior and prior before the free nats, over all replicas.
-      clipped_kl: scalar, at least the free nats.
-      embed: e [B, L, E] in the compute type.
-      post, prior: states [B, L, ...]; the prior's `stoch` is its mean.
-      feat: [s, h] of the posterior, [B, L, S + D] in the compute type.
-      decoded: q(o | h, s) by `image` and `vector`, [B, L] over [64, 64, 3] and [n].
-      reward: q(r | s, h), [B, L] over numbers.
-      pcont: the discount head's, [B, L] over numbers in [0, 1]; None without one.
-      embedding, decoding: eq. 2's constraints; None where they are off.
+    `terms` are scalars as they stand in the loss, scales included: of what is decoded the negative
+    log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding` and
+    `decoding`. Only those that there are.
     """
 
-    loss: tf.Tensor
+    loss: tf.Tensor  # A scalar, minimised: the sum of `terms`.
     terms: Tensors
-    kl: tf.Tensor
-    clipped_kl: tf.Tensor
-    embed: tf.Tensor
-    post: State
-    prior: State
-    feat: tf.Tensor
-    decoded: dict[str, UnitNormal]
-    reward: tfd.Normal
-    pcont: tfd.Bernoulli | None
-    embedding: Constraint | None
+    kl: tf.Tensor  # Mean KL of posterior and prior before the free nats, over all replicas.
+    clipped_kl: tf.Tensor  # At least the free nats.
+    embed: tf.Tensor  # e [B, L, E] in the compute type.
+    post: State  # [B, L, ...]
+    prior: State  # [B, L, ...]; its `stoch` is its mean.
+    feat: tf.Tensor  # [s, h] of the posterior, [B, L, S + D] in the compute type.
+    decoded: dict[str, UnitNormal]  # q(o | h, s), `image` and `vector`: [B, L].
+    reward: tfd.Normal  # q(r | s, h), [B, L] over numbers.
+    pcont: tfd.Bernoulli | None  # The discount head's, [B, L]; None without one.
+    embedding: Constraint | None  # Eq. 2's; None where they are off.
     decoding: Constraint | None
 
 

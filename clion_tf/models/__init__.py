@@ -5,13 +5,12 @@ import dataclasses
 import keras
 import tensorflow as tf
 
-from clion_tf.models.decoder import Decoder
-from clion_tf.models.encoder import Encoder
+from clion_tf.models.decoder import Decoder, VectorDecoder
+from clion_tf.models.distributions import UnitNormal
+from clion_tf.models.encoder import Encoder, VectorEncoder
 from clion_tf.models.heads import ActionHead, DenseHead
 from clion_tf.models.layers import ACTIVATIONS, Network, by_path
 from clion_tf.models.rssm import RSSM
-from clion_tf.models.unit_normal import UnitNormal
-from clion_tf.models.vector_networks import VectorDecoder, VectorEncoder
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,69 +41,46 @@ class Sizes:
 class Models(keras.Model):
     """The networks, by the names that checkpoints use; those of parts that are off are None.
 
-    Images and vectors each have an encoder and a decoder: images those of Dreamer, vectors dense
-    layers (ours).
-
-    Args:
-      sizes: shapes and activations.
-      seed: of the first weights.
-      dtype: Keras dtype policy.
+    Images have Dreamer's encoder and decoder, vectors some of dense layers (ours).
     """
 
     def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
         super().__init__(name="clion")
         act, cnn_act = ACTIVATIONS[sizes.dense_act], ACTIVATIONS[sizes.cnn_act]
+        actions, units, depth = sizes.action_size, sizes.num_units, sizes.cnn_depth
         kwargs = {"seed": seed, "dtype": dtype}
         self.encoder = self.vector_encoder = self.decoder = self.vector_decoder = None
-        embed = 0
+        self.pcont = self.evaluator = None
         if sizes.image:
-            self.encoder = Encoder(sizes.cnn_depth, cnn_act, **kwargs)
-            embed += self.encoder.size
+            self.encoder = Encoder(depth, cnn_act, **kwargs)
         if sizes.vector_size:
-            self.vector_encoder = VectorEncoder(sizes.vector_size, sizes.num_units, act, **kwargs)
-            embed += self.vector_encoder.size
-        self.rssm = RSSM(
-            sizes.action_size,
-            embed,
-            sizes.stoch_size,
-            sizes.deter_size,
-            sizes.hidden_size,
-            sizes.rssm_min_std,
-            act,
-            **kwargs,
-        )
+            self.vector_encoder = VectorEncoder(sizes.vector_size, units, act, **kwargs)
+        embed = sum(network.size for network in self._encoders().values())
+        state = (sizes.stoch_size, sizes.deter_size, sizes.hidden_size, sizes.rssm_min_std)
+        self.rssm = RSSM(actions, embed, *state, act, **kwargs)
         feat = self.rssm.feat_size
         if sizes.image:
-            self.decoder = Decoder(feat, sizes.cnn_depth, cnn_act, **kwargs)
+            self.decoder = Decoder(feat, depth, cnn_act, **kwargs)
         if sizes.vector_size:
-            units, size = sizes.num_units, sizes.vector_size
-            self.vector_decoder = VectorDecoder(feat, units, size, act, **kwargs)
-        self.reward = DenseHead("reward", feat, 2, sizes.num_units, "normal", act, **kwargs)
-        self.pcont = self.evaluator = None
+            self.vector_decoder = VectorDecoder(feat, units, sizes.vector_size, act, **kwargs)
+        self.reward = DenseHead("reward", feat, 2, units, "normal", act, **kwargs)
         if sizes.pcont:
-            self.pcont = DenseHead("pcont", feat, 3, sizes.num_units, "binary", act, **kwargs)
-        self.actor = ActionHead(
-            feat,
-            sizes.action_size,
-            sizes.num_units,
-            sizes.discrete,
-            sizes.action_init_std,
-            sizes.action_mean_scale,
-            sizes.action_min_std,
-            act,
-            **kwargs,
-        )
-        self.value = DenseHead("value", feat, 3, sizes.num_units, "normal", act, **kwargs)
+            self.pcont = DenseHead("pcont", feat, 3, units, "binary", act, **kwargs)
+        normal = (sizes.action_init_std, sizes.action_mean_scale, sizes.action_min_std)
+        self.actor = ActionHead(feat, actions, units, sizes.discrete, *normal, act, **kwargs)
+        self.value = DenseHead("value", feat, 3, units, "normal", act, **kwargs)
         if sizes.evaluator:
-            layers, units = sizes.evaluator_layers, sizes.evaluator_units
-            inputs = 2 * feat + sizes.action_size
-            self.evaluator = DenseHead("evaluator", inputs, layers, units, "binary", act, **kwargs)
+            inputs, hidden = 2 * feat + actions, (sizes.evaluator_layers, sizes.evaluator_units)
+            self.evaluator = DenseHead("evaluator", inputs, *hidden, "binary", act, **kwargs)
         self.built = True  # All weights are there.
+
+    def _encoders(self) -> dict[str, Network]:
+        encoders = {"image": self.encoder, "vector": self.vector_encoder}
+        return {key: network for key, network in encoders.items() if network is not None}
 
     def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:
         """Image [..., 64, 64, 3] and vector [..., n] -> embedding [..., E], the image's first."""
-        encoders = {"image": self.encoder, "vector": self.vector_encoder}
-        parts = [net(observation[key]) for key, net in encoders.items() if net is not None]
+        parts = [network(observation[key]) for key, network in self._encoders().items()]
         return parts[0] if len(parts) == 1 else tf.concat(parts, -1)
 
     def decode(self, features: tf.Tensor) -> dict[str, UnitNormal]:
@@ -128,5 +104,4 @@ class Models(keras.Model):
 
     def named_weights(self) -> dict[str, tf.Variable]:
         """{'part/layer/kernel': variable} of all networks."""
-        networks = [network for group in self.trained_by().values() for network in group]
-        return by_path(v for network in networks for v in network.trainable_variables)
+        return by_path(self.trainable_variables)

@@ -1,13 +1,13 @@
-"""Decoder, the observation model q(o | h, s) of eq. 1 (Dreamer's ConvDecoder)."""
+"""The observation model q(o | h, s) of eq. 1: Dreamer's ConvDecoder, dense layers for vectors."""
 
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Network, OwnBias
+from clion_tf.models.distributions import UnitNormal, squared_distance
+from clion_tf.models.layers import Network, OwnBias, in_rows, through
 from clion_tf.models.packing import pack, pack_transposed_kernel, unpack
-from clion_tf.models.unit_normal import UnitNormal, squared_distance
 
 
 class Deconvolution(OwnBias, keras.layers.Conv2DTranspose):
@@ -41,12 +41,10 @@ class LastDeconvolution(Deconvolution):
 
 
 class ImageNormal(UnitNormal):
-    """A unit-variance Gaussian over images, which compares them as they come out, packed.
+    """A unit-variance Gaussian over images, from packed means [..., H/2, W/2, 12], float32.
 
-    An update that only compares never unpacks the means: a graph leaves out what nothing reads.
-
-    Args:
-      packed: the means [..., H/2, W/2, 12], float32.
+    It compares them packed. An update that only compares never unpacks the means: a graph leaves
+    out what nothing reads.
     """
 
     def __init__(self, packed: tf.Tensor):
@@ -60,44 +58,43 @@ class ImageNormal(UnitNormal):
 
 
 class Decoder(Network):
-    """From a state's features to a unit-variance Gaussian over the image.
+    """From a state's features [s, h] to a unit-variance Gaussian over the image.
 
-    Args:
-      inputs: size of the features [s, h].
-      depth: channels before the last layer; 2 and 4 times as many further up.
-      act: activation after each transposed convolution but the last.
+    Transposed convolutions of 4, 2 and 1 times `depth` channels, and of the image's 3.
     """
 
-    def __init__(
-        self, inputs: int, depth: int, act: Callable = tf.nn.relu, seed: int = 0, dtype="float32"
-    ):
-        super().__init__("decoder", seed, dtype)
+    def __init__(self, inputs: int, depth: int, act: Callable = tf.nn.relu, **kwargs):
+        super().__init__("decoder", **kwargs)
         self.h1 = self.dense("h1", inputs, 32 * depth)
-        kinds = {
-            "h2": (FirstDeconvolution, 4 * depth, 5, act),
-            "h3": (Deconvolution, 2 * depth, 5, act),
-            "h4": (Deconvolution, depth, 6, act),
-            "h5": (LastDeconvolution, 3, 6, None),
+        layers = {
+            "h2": (FirstDeconvolution, 4 * depth, 5, 2, act),
+            "h3": (Deconvolution, 2 * depth, 5, 2, act),
+            "h4": (Deconvolution, depth, 6, 2, act),
+            "h5": (LastDeconvolution, 3, 6, 2, None),
         }
-        shape, self.deconvs = (None, 1, 1, 32 * depth), []
-        for name, (kind, filters, size, activation) in kinds.items():
-            layer = kind(
-                filters,
-                size,
-                strides=2,
-                activation=activation,
-                kernel_initializer=self.initializer(name),
-                name=name,
-                dtype=self.dtype_policy,
-            )
-            self.deconvs.append(self.with_weights(layer, shape))
-            shape = layer.compute_output_shape(shape)
+        self.deconvs, _ = self.convolutions((None, 1, 1, 32 * depth), layers)
         self.complete((inputs,), (64, 64, 3))
 
     def call(self, features: tf.Tensor) -> ImageNormal:
         """features [..., F] -> distributions [...] of images [64, 64, 3], float32."""
-        x = self.h1(tf.reshape(features, [-1, features.shape[-1]]))[:, None, None, :]
-        for deconv in self.deconvs:
-            x = deconv(x)
-        mean = tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)
-        return ImageNormal(mean)
+        x = in_rows([self.h1], features)[:, None, None, :]
+        return ImageNormal(_float32(through(self.deconvs, x), features))
+
+
+class VectorDecoder(Network):
+    """From a state's features to a unit-variance Gaussian over n numbers (ours)."""
+
+    def __init__(self, inputs: int, units: int, size: int, act: Callable = tf.nn.elu, **kwargs):
+        super().__init__("vector_decoder", **kwargs)
+        self.hidden = self.hidden_layers(inputs, units, 2, act)
+        self.hout = self.dense("hout", units, size)
+        self.complete((inputs,), (size,))
+
+    def call(self, features: tf.Tensor) -> UnitNormal:
+        """features [..., F] -> distributions [...] of vectors [n], float32."""
+        return UnitNormal(_float32(in_rows([*self.hidden, self.hout], features), features), 1)
+
+
+def _float32(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """Means [N, *event] of the rows of features [..., F], as [..., *event]."""
+    return tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)

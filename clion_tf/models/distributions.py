@@ -1,12 +1,17 @@
-"""The action model's distributions: TensorFlow Probability's, sampled by given noise.
+"""The networks' distributions: TensorFlow Probability's; everything is float32.
 
 Sampling takes standard noise as an argument, so that a run's randomness has one owner
-(`clion_tf.learning.noise`) and tests can fix it. Everything is float32.
+(`clion_tf.learning.noise`) and tests can fix it.
 """
+
+import math
+from typing import Union
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
+
+# The action model's.
 
 
 class Tanh(tfb.Tanh):
@@ -18,11 +23,7 @@ class Tanh(tfb.Tanh):
 
 
 class TanhNormal(tfd.TransformedDistribution):
-    """tanh of a diagonal Gaussian (its `distribution`): actions [..., A] in (-1, 1).
-
-    Args:
-      mean, std: of the Gaussian, [..., A].
-    """
+    """tanh of a diagonal Gaussian (its `distribution`): actions [..., A] in (-1, 1)."""
 
     def __init__(self, mean: tf.Tensor, std: tf.Tensor):
         super().__init__(tfd.Independent(tfd.Normal(mean, std), 1), Tanh())
@@ -62,11 +63,7 @@ class TanhNormal(tfd.TransformedDistribution):
 
 
 class OneHot(tfd.OneHotCategorical):
-    """Categorical actions as one-hot vectors with straight-through gradients.
-
-    Args:
-      logits: [..., A].
-    """
+    """Categorical actions [..., A] as one-hot vectors with straight-through gradients."""
 
     def __init__(self, logits: tf.Tensor):
         super().__init__(logits, dtype=tf.float32)
@@ -82,14 +79,50 @@ class OneHot(tfd.OneHotCategorical):
         del noise
         return self.entropy()
 
-    def densest_from(self, noise: tf.Tensor) -> tf.Tensor:
-        """The most probable action, which is also the densest of many samples; [N, A]."""
-        del noise
+    def mean_action(self) -> tf.Tensor:
+        """The most probable action, [N, A]."""
         return self.mode()
 
-    def mean_action(self) -> tf.Tensor:
-        """The most probable action as one-hot, [N, A]."""
+    def densest_from(self, noise: tf.Tensor) -> tf.Tensor:
+        """The same, as it is the densest of many samples too."""
+        del noise
         return self.mode()
 
 
 Policy = TanhNormal | OneHot
+
+# The observation model's.
+
+
+class UnitNormal(tfd.Independent):
+    """A unit-variance Gaussian over observations of `event_dims` axes (Dreamer).
+
+    Its log-probability is in closed form (ours: TensorFlow Probability's writes each step and its
+    gradient out in the size of the images; docs/performance.md).
+    """
+
+    def __init__(self, mean: tf.Tensor, event_dims: int):
+        super().__init__(tfd.Normal(mean, 1.0), event_dims)
+
+    def squared_distance(self, other: Union[tf.Tensor, "UnitNormal"]) -> tf.Tensor:
+        """|o - mean|^2 of observations or another's means, [...] differentiable in both."""
+        other = other.distribution.loc if isinstance(other, UnitNormal) else other
+        return squared_distance(other, self.distribution.loc, self.event_shape.rank)
+
+    def _log_prob(self, observation: tf.Tensor) -> tf.Tensor:
+        constant = math.log(2 * math.pi) * math.prod(self.event_shape)
+        return -0.5 * (self.squared_distance(observation) + constant)
+
+
+def squared_distance(a: tf.Tensor, b: tf.Tensor, event_dims: int) -> tf.Tensor:
+    """|a - b|^2 in float32, summed over the last `event_dims` axes (at least one)."""
+    difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
+    lead = difference.shape[: difference.shape.rank - event_dims]
+    size = math.prod(difference.shape[lead.rank :])
+    return _squared_norm(tf.reshape(difference, [*lead, size]))
+
+
+@tf.custom_gradient
+def _squared_norm(x: tf.Tensor) -> tf.Tensor:
+    # TensorFlow's own gradient first writes the sum's gradient out in the size of x.
+    return tf.reduce_sum(tf.square(x), -1), lambda upstream: 2.0 * upstream[..., None] * x

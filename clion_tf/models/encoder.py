@@ -1,11 +1,11 @@
-"""Encoder e = CNN(o) of eq. 1 (Dreamer's ConvEncoder)."""
+"""Encoders e = CNN(o) of eq. 1: Dreamer's ConvEncoder, and dense layers for vectors (ours)."""
 
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 
-from clion_tf.models.layers import Conv2D, Network, known
+from clion_tf.models.layers import Conv2D, Network, in_rows, known, through
 from clion_tf.models.packing import CHANNELS, pack, pack_kernel
 
 
@@ -46,37 +46,32 @@ class LastConvolution(Conv2D):
 
 
 class Encoder(Network):
-    """Four convolutions, from a 64x64 image to a vector of 32 * depth.
+    """Four convolutions of depth, 2, 4 and 8 times depth channels, from a 64x64 image."""
 
-    Args:
-      depth: channels of the first convolution; then 2, 4 and 8 times as many.
-      act: activation after each convolution.
-    """
-
-    def __init__(self, depth: int, act: Callable = tf.nn.relu, seed: int = 0, dtype="float32"):
-        super().__init__("encoder", seed, dtype)
+    def __init__(self, depth: int, act: Callable = tf.nn.relu, **kwargs):
+        super().__init__("encoder", **kwargs)
+        kinds = enumerate((FirstConvolution, Conv2D, Conv2D, LastConvolution))
+        layers = {f"h{i + 1}": (kind, 2**i * depth, 4, 2, act) for i, kind in kinds}
+        self.convs, _ = self.convolutions((None, 32, 32, CHANNELS), layers)
         self.size = 32 * depth
-        kinds = (FirstConvolution, Conv2D, Conv2D, LastConvolution)
-        shape, self.convs = (None, 32, 32, CHANNELS), []
-        for i, kind in enumerate(kinds):
-            name = f"h{i + 1}"
-            layer = kind(
-                2**i * depth,
-                4,
-                strides=2,
-                activation=act,
-                kernel_initializer=self.initializer(name),
-                name=name,
-                dtype=self.dtype_policy,
-            )
-            self.convs.append(self.with_weights(layer, shape))
-            shape = layer.compute_output_shape(shape)
         self.complete((64, 64, 3), (self.size,))
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Images [..., 64, 64, 3] in [-0.5, 0.5] -> embeddings [..., 32 * depth]."""
         x = pack(image)
-        x = tf.reshape(x, [-1, *x.shape[-3:]])
-        for conv in self.convs:
-            x = conv(x)
+        x = through(self.convs, tf.reshape(x, [-1, *x.shape[-3:]]))
         return tf.reshape(x, [*known(image.shape[:-3]), self.size])
+
+
+class VectorEncoder(Network):
+    """Two dense layers, as Dreamer's reward model has, from n numbers to an embedding."""
+
+    def __init__(self, inputs: int, units: int, act: Callable = tf.nn.elu, **kwargs):
+        super().__init__("vector_encoder", **kwargs)
+        self.size = units
+        self.hidden = self.hidden_layers(inputs, units, 2, act)
+        self.complete((inputs,), (units,))
+
+    def call(self, vector: tf.Tensor) -> tf.Tensor:
+        """vector [..., n] -> embedding [..., units] in the compute type."""
+        return tf.reshape(in_rows(self.hidden, vector), [*known(vector.shape[:-1]), self.size])

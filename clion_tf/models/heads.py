@@ -7,60 +7,49 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.distributions import OneHot, Policy, TanhNormal
-from clion_tf.models.layers import Network, activation_gradient
+from clion_tf.models.layers import Network, activation_gradient, in_rows
 
 
 class DenseHead(Network):
     """Dense layers that end in one number and its distribution (Dreamer's DenseDecoder, shape ()).
 
-    Input of the evaluator (eq. 4): [s_t, h_t, a_t, s_{t+1}, h_{t+1}].
-
-    Args:
-      dist: `normal`, the number is the mean of a unit-variance Gaussian (reward, value), or
-        `binary`, the logit of a Bernoulli distribution (discount, evaluator).
+    With `dist` `normal` the number is the mean of a unit-variance Gaussian (reward, value), with
+    `binary` the logit of a Bernoulli distribution (discount, evaluator).
     """
 
     def __init__(
         self, name: str, inputs: int, layers: int, units: int, dist: str = "normal",
-        act: Callable = tf.nn.elu, seed: int = 0, dtype="float32",
+        act: Callable = tf.nn.elu, **kwargs,
     ):  # fmt: skip
-        super().__init__(name, seed, dtype)
+        super().__init__(name, **kwargs)
         self._dist = dist
-        sizes = [inputs] + [units] * layers
-        self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(layers)]
+        self.hidden = self.hidden_layers(inputs, units, layers, act)
         # Values reach 200 (a reward of 2 at a discount of 0.99), where bfloat16 has steps of 1.
-        self.hout = self.dense("hout", sizes[-1], 1, dtype="float32")
+        self.hout = self.dense("hout", units, 1, dtype="float32")
         self.complete((inputs,), ())
 
     def call(self, features: tf.Tensor) -> tfd.Normal | tfd.Bernoulli:
         """features [..., F] -> distributions over one number each, [...], float32."""
-        x = tf.reshape(features, [-1, features.shape[-1]])
-        for layer in (*self.hidden, self.hout):
-            x = layer(x)
-        x = tf.reshape(x, features.shape[:-1])
+        x = tf.reshape(in_rows([*self.hidden, self.hout], features), features.shape[:-1])
         return tfd.Normal(x, 1.0) if self._dist == "normal" else tfd.Bernoulli(x)
 
 
 class ActionHead(Network):
     """The action model pi(a | s, h): four dense layers and a distribution (Dreamer).
 
-    Args:
-      size: number of action dimensions, or of discrete actions.
-      discrete: one-hot with straight-through gradients instead of tanh-normal.
-      init_std, mean_scale, min_std: of the normal before tanh, as in Dreamer.
+    Of `size` action dimensions tanh-normal, with `init_std`, `mean_scale` and `min_std` before
+    tanh; or of `size` discrete actions, one-hot with straight-through gradients.
     """
 
     def __init__(
         self, inputs: int, size: int, units: int, discrete: bool = False, init_std: float = 5.0,
-        mean_scale: float = 5.0, min_std: float = 1e-4, act: Callable = tf.nn.elu,
-        seed: int = 0, dtype="float32",
+        mean_scale: float = 5.0, min_std: float = 1e-4, act: Callable = tf.nn.elu, **kwargs,
     ):  # fmt: skip
-        super().__init__("actor", seed, dtype)
+        super().__init__("actor", **kwargs)
         self.size, self.discrete = size, discrete
         self._raw_init_std = math.log(math.expm1(init_std))
         self._mean_scale, self._min_std, self._act = mean_scale, min_std, act
-        sizes = [inputs] + [units] * 4
-        self.hidden = [self.dense(f"h{i}", sizes[i], sizes[i + 1], act) for i in range(4)]
+        self.hidden = self.hidden_layers(inputs, units, 4, act)
         self.raw_size = size if discrete else 2 * size
         self.hout = self.dense("hout", units, self.raw_size)
         self.complete((inputs,), (size,))
@@ -90,9 +79,8 @@ class ActionHead(Network):
     ) -> list[tf.Tensor]:
         """Gradients of the trainable variables, in their order, float32.
 
-        Args:
-          features: [M, F]; hidden: what `forward` gave for them, each [M, units].
-          upstream: gradient of the last layer, [M, raw_size].
+        From features [M, F], what `forward` gave for them as hidden layers, each [M, units], and
+        the gradient of the last layer [M, raw_size].
         """
         gradients, below = [], [features, *hidden]
         upstream = tf.cast(upstream, features.dtype)

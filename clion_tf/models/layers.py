@@ -2,7 +2,7 @@
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import keras
 import tensorflow as tf
@@ -22,6 +22,23 @@ def layer_seed(seed: int, *names: str) -> int:
 def known(shape: tf.TensorShape) -> list[int]:
     """A shape for tf.reshape; of its dimensions at most one may be open."""
     return [-1 if size is None else size for size in shape]
+
+
+def rows_of(x: tf.Tensor) -> int | tf.Tensor:
+    """N of [N, ...], a number where it is known."""
+    return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
+
+
+def in_rows(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
+    """x [..., F] as rows through the layers: [N, G]."""
+    return through(layers, tf.reshape(x, [-1, x.shape[-1]]))
+
+
+def through(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
+    """x through the layers, one after the other."""
+    for layer in layers:
+        x = layer(x)
+    return x
 
 
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
@@ -57,17 +74,13 @@ def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 class OwnBias:
-    """Before a layer of Keras, whose weights it keeps: `add_bias` instead of Keras's sum.
-
-    `product`, the output before bias and activation, is what a layer has to bring.
-    """
+    """Before a layer of Keras, whose weights it keeps: `add_bias` instead of Keras's sum."""
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """Both inputs are of the compute type."""
+        """The output before bias and activation; both inputs are of the compute type."""
         raise NotImplementedError
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """[..., inputs] -> [..., outputs]."""
         y = self.product(x, tf.convert_to_tensor(self.kernel))
         bias = tf.convert_to_tensor(self.bias)
         if y.shape[-1] != bias.shape[0]:  # A packed image: four pixels side by side.
@@ -92,10 +105,8 @@ class Conv2D(OwnBias, keras.layers.Conv2D):
 class Network(keras.Model):
     """A Keras model whose weights exist as soon as it is constructed.
 
-    Args:
-      name: the part's name in checkpoints (`encoder`, `rssm`, ...).
-      seed: seed of the first weights.
-      dtype: Keras dtype policy; `mixed_bfloat16` computes in bfloat16 on float32 weights.
+    Its name is the part's in checkpoints (`encoder`, `rssm`, ...), the seed that of the first
+    weights, `dtype` a Keras dtype policy.
     """
 
     def __init__(self, name: str, seed: int = 0, dtype: str = "float32"):
@@ -106,12 +117,7 @@ class Network(keras.Model):
         """Nothing: the constructor has made the weights."""
 
     def complete(self, inputs: tuple, outputs: tuple) -> None:
-        """Ends a constructor: no weights after this.
-
-        Args:
-          inputs, outputs: shapes of one input and output, for summaries; those of distributions
-            are one event's.
-        """
+        """Ends a constructor; shapes of one input and one output (or event), for summaries."""
         self.input_shape, self.output_shape = (None, *inputs), (None, *outputs)
         self.build(self.input_shape)
 
@@ -123,14 +129,31 @@ class Network(keras.Model):
         self, name: str, inputs: int, units: int, activation: Callable | None = None, dtype=None
     ) -> Dense:
         """A built dense layer [., inputs] -> [., units], in the network's type or in `dtype`."""
-        layer = Dense(
-            units,
-            activation,
-            kernel_initializer=self.initializer(name),
-            name=name,
-            dtype=dtype or self.dtype_policy,
-        )
-        return self.with_weights(layer, (None, inputs))
+        return self._made(Dense, name, (None, inputs), units, activation=activation, dtype=dtype)
+
+    def hidden_layers(
+        self, inputs: int, units: int, count: int, act: Callable, name: str = "h"
+    ) -> list[Dense]:
+        """Built dense layers h0, h1, ... of one number of units."""
+        sizes = [inputs] + [units] * count
+        return [self.dense(f"{name}{i}", sizes[i], units, act) for i in range(count)]
+
+    def convolutions(self, shape: tuple, kinds: Mapping[str, tuple]) -> tuple[list, tuple]:
+        """Built layers, one after the other, from inputs of this shape; the output's shape.
+
+        Args:
+          kinds: by layer's name, its class, filters, kernel size, stride and activation.
+        """
+        layers = []
+        for name, (kind, filters, size, stride, act) in kinds.items():
+            layer = self._made(kind, name, shape, filters, size, strides=stride, activation=act)
+            layers.append(layer)
+            shape = layer.compute_output_shape(shape)
+        return layers, shape
+
+    def _made(self, kind: type, name: str, shape: tuple, *sizes: int, dtype=None, **options):
+        own = {"kernel_initializer": self.initializer(name), "dtype": dtype or self.dtype_policy}
+        return self.with_weights(kind(*sizes, name=name, **own, **options), shape)
 
     def with_weights(self, layer: keras.Layer, shape: tuple) -> keras.Layer:
         """The layer with its weights made for this input shape, `path` starting with our name."""

@@ -60,22 +60,20 @@ class GRU(keras.Layer):
 class RSSM(Network):
     """GRU memory with a Gaussian state before (prior) and after (posterior) the image.
 
-    Args:
-      action_size, embed_size: sizes of a_t and of the encoder's e_t.
-      stoch, deter, hidden: sizes of s, h and the dense layers.
-      min_std: smallest standard deviation of s.
+    Sizes are those of a_t, of the encoder's e_t, of s, of h and of the dense layers; `min_std` is
+    the smallest standard deviation of s.
     """
 
     def __init__(
         self, action_size: int, embed_size: int, stoch: int = 30, deter: int = 200,
-        hidden: int = 200, min_std: float = 0.1, act: Callable = tf.nn.elu,
-        seed: int = 0, dtype="float32",
+        hidden: int = 200, min_std: float = 0.1, act: Callable = tf.nn.elu, **kwargs,
     ):  # fmt: skip
-        super().__init__("rssm", seed, dtype)
+        super().__init__("rssm", **kwargs)
         self.stoch, self.deter, self._min_std, self._act = stoch, deter, min_std, act
         self.feat_size = stoch + deter
         self.img1 = self.dense("img1", stoch + action_size, hidden, act)
-        self.gru = self.with_weights(GRU(deter, seed, "gru", self.dtype_policy), (None, hidden))
+        gru = GRU(deter, self._seed, "gru", self.dtype_policy)
+        self.gru = self.with_weights(gru, (None, hidden))
         self.img2 = self.dense("img2", deter, hidden, act)
         self.img3 = self.dense("img3", hidden, 2 * stoch)
         self.obs1 = self.dense("obs1", deter + embed_size, hidden)
@@ -86,11 +84,6 @@ class RSSM(Network):
         """The state before the first step: zeros."""
         state = {key: tf.zeros([batch, self.stoch]) for key in ("mean", "std", "stoch")}
         return {**state, "deter": tf.zeros([batch, self.deter], self.compute_dtype)}
-
-    def state_spec(self, batch: int) -> dict[str, Spec]:
-        """Types and shapes of a state of N, as `scan` takes them."""
-        spec = {key: (tf.float32, [batch, self.stoch]) for key in ("mean", "std", "stoch")}
-        return {**spec, "deter": (tf.as_dtype(self.compute_dtype), [batch, self.deter])}
 
     def get_feat(self, state: State) -> tf.Tensor:
         """Features [s, h] [..., S + D] in the compute type."""
@@ -127,8 +120,7 @@ class RSSM(Network):
         Args:
           embed [B, T, E], action [B, T, A], noise [B, T, S]; state: before step 0 (zeros).
         """
-        batch = action.shape[0]
-        state = self.initial(batch) if state is None else state
+        state = self.initial(action.shape[0]) if state is None else state
         kernel, embed_part = self._embed_part(embed)
 
         def step(state, action_t, embed_t, noise_t):
@@ -136,7 +128,7 @@ class RSSM(Network):
             return state, state
 
         inputs = [time_major(x) for x in (action, embed_part, noise)]
-        post = scan(step, state, inputs, self.state_spec(batch))
+        post = scan(step, state, inputs, _spec(state))
         post = {key: time_major(value) for key, value in post.items()}
         mean, std = self._prior(post["deter"])
         return post, {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
@@ -149,7 +141,7 @@ class RSSM(Network):
             return state, state
 
         inputs = [time_major(action), time_major(noise)]
-        states = scan(step, state, inputs, self.state_spec(action.shape[0]))
+        states = scan(step, state, inputs, _spec(state))
         return {key: time_major(value) for key, value in states.items()}
 
     def _memory(self, prev: State, prev_action: tf.Tensor) -> tf.Tensor:
@@ -186,6 +178,10 @@ class RSSM(Network):
     @staticmethod
     def _sample(mean: tf.Tensor, std: tf.Tensor, deter: tf.Tensor, noise: tf.Tensor) -> State:
         return {"mean": mean, "std": std, "stoch": mean + std * noise, "deter": deter}
+
+
+def _spec(state: State) -> dict[str, Spec]:
+    return {key: (value.dtype, value.shape) for key, value in state.items()}
 
 
 def time_major(x: tf.Tensor) -> tf.Tensor:

@@ -7,17 +7,12 @@ import pytest
 import tensorflow as tf
 
 from clion_tf.learning.augmentation import memory_unit, noisy_memory
-from clion_tf.learning.constraints import (
-    decoding_constraint,
-    embedding_constraint,
-    excess,
-    hinge,
-)
+from clion_tf.learning.constraints import decoding_constraint, embedding_constraint, hinge
 from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.models.decoder import ImageNormal
+from clion_tf.models.distributions import UnitNormal, squared_distance
 from clion_tf.models.packing import pack
-from clion_tf.models.unit_normal import UnitNormal, squared_distance
 
 # Two frames of one sequence: 3^2 + 4^2 = 25 and 0.5^2 = 0.25 apart, a sum over features.
 EMBED = tf.constant([[[1.0, 2.0], [0.0, 0.0]]])
@@ -167,8 +162,6 @@ def test_margin_0_is_the_mean():
 
 def test_the_euclidean_norm_less_the_margin_by_hand():
     # |d| = 3 and 1, margin 2: [3 - 2]_+ = 1 and [1 - 2]_+ = 0.
-    found = excess(tf.constant([[9.0, 1.0]]), 2.0, "euclidean")
-    np.testing.assert_allclose(found, [[1.0, 0.0]])
     assert float(hinge(tf.constant([[9.0, 1.0]]), 2.0, "euclidean")) == 0.5
 
 
@@ -177,16 +170,16 @@ def test_the_euclidean_gradient_has_length_1_at_any_distance():
     with tf.GradientTape() as tape:
         tape.watch(embed)
         distance = squared_distance(embed, tf.zeros([1, 3, 2]), 1)
-        loss = tf.reduce_sum(excess(distance, 0, "euclidean"))
+        loss = 3 * hinge(distance, 0, "euclidean")
     gradient = tape.gradient(loss, embed)
     # d / |d|; where there is no distance there is no direction.
     np.testing.assert_allclose(gradient, [[[0.6, 0.8], [0.6, 0.8], [0.0, 0.0]]], rtol=1e-5)
 
 
 def test_both_norms_agree_on_what_lies_within_the_margin():
-    squared = tf.constant([0.0, 3.9, 4.1, 100.0])
-    inside = [excess(squared, 2.0, norm) == 0 for norm in ("squared", "euclidean")]
-    np.testing.assert_array_equal(*inside)
+    for squared, inside in ((0.0, True), (3.9, True), (4.1, False), (100.0, False)):
+        for norm in ("squared", "euclidean"):
+            assert (float(hinge(tf.constant([squared]), 2.0, norm)) == 0) == inside
 
 
 @pytest.mark.parametrize("norm", ["squared", "euclidean"])

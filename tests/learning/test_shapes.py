@@ -5,7 +5,7 @@ import tensorflow as tf
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
 
 from clion_tf.learning import behaviour, evaluator, world_model
-from clion_tf.learning.shape_checks import expect
+from clion_tf.learning.preprocessing import expect
 
 
 def test_a_letter_is_one_size_wherever_it_occurs():

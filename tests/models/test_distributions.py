@@ -11,13 +11,11 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.learning.noise import SeededNoise
-from clion_tf.models.decoder import Decoder, ImageNormal
-from clion_tf.models.distributions import OneHot, TanhNormal
+from clion_tf.models.decoder import Decoder, ImageNormal, VectorDecoder
+from clion_tf.models.distributions import OneHot, TanhNormal, UnitNormal, squared_distance
 from clion_tf.models.heads import ActionHead, DenseHead
 from clion_tf.models.packing import pack
 from clion_tf.models.rssm import RSSM
-from clion_tf.models.unit_normal import UnitNormal, squared_distance
-from clion_tf.models.vector_networks import VectorDecoder
 
 
 def draw(*shape, seed=0):

@@ -7,7 +7,7 @@ import tensorflow as tf
 from small_agents import tiny_agent
 from tensorflow_probability import distributions as tfd
 
-from clion_tf.agents.drq import drq_models as drq
+from clion_tf.agents.drq import drq_networks as drq
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import Config
 from clion_tf.models import Models, Sizes
@@ -32,7 +32,7 @@ NETWORKS = {
         *("encoder", "vector_encoder", "rssm", "decoder", "vector_decoder"),
         *("reward", "pcont", "actor", "value", "evaluator"),
     ],
-    "drq": ["encoder", "actor", "critic", "temperature", "target_encoder", "target_critic"],
+    "drq": ["encoder", "critic", "actor", "temperature", "target_encoder", "target_critic"],
 }
 
 

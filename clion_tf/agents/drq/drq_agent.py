@@ -1,36 +1,45 @@
-"""DrQ's agent: its update, in the reference's order, and its policy; the methods of `Agent`."""
+"""DrQ's agent: its update, in the reference's order, and its policy."""
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.base import DTYPES, Learner, Tensors
-from clion_tf.agents.drq import drq_losses, drq_metrics, frame_stacks
-from clion_tf.agents.drq.drq_losses import ActorLosses, CriticLoss, Settings
-from clion_tf.agents.drq.drq_models import Acting, Models, Sizes
-from clion_tf.agents.drq.drq_policy import act
-from clion_tf.agents.drq.random_shifts import views
+from clion_tf.agents.base import Learner, Tensors
+from clion_tf.agents.drq import frame_stacks, soft_actor_critic
+from clion_tf.agents.drq.drq_networks import Models, Sizes
+from clion_tf.agents.drq.frame_stacks import views
 from clion_tf.config import Config, ConfigError
 from clion_tf.learning.noise import Noise
-from clion_tf.learning.optimizer import Optimizer, step_all
-from clion_tf.learning.shape_checks import expect
-from clion_tf.models.layers import watching
+from clion_tf.learning.optimizer import step_all
+from clion_tf.learning.preprocessing import expect
+from clion_tf.models.distributions import TanhNormal
+from clion_tf.models.layers import rows_of, watching
 from clion_tf.replay.observation_shapes import Shapes
 
 ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
+OF_THE_ACTOR = ("actor_loss", "temperature_loss", "actor_grad_norm", "skipped")
+
+
+class CriticLoss(NamedTuple):
+    """What the critics say of a batch, and what they are to say; float32."""
+
+    loss: tf.Tensor  # A scalar.
+    q1: tf.Tensor  # What the first one says, [M, B].
+    target: tf.Tensor  # y [B]
+    log_prob: tf.Tensor  # [K * B], of the policy's actions in the next observations.
+    alpha: tf.Tensor  # The temperature.
 
 
 class DrQ(Learner):
     """Data-regularised Q-learning.
 
     Args:
-      config: the run's options.
       action_size: action dimensions.
       discrete: must be False.
-      precision: `32`, `bf16` or `16` (resolved from `auto`).
-      jit: whether the update is compiled by XLA.
       observed: shapes of one step's observation, as the environment gives it; None: as needed.
+      config, precision, jit: see Learner.
 
     Raises:
       ConfigError: for discrete actions, or observations other than those needed.
@@ -41,17 +50,12 @@ class DrQ(Learner):
     lead = frame_stacks.FRAMES - 1
 
     def __init__(
-        self,
-        config: Config,
-        action_size: int,
-        discrete: bool = False,
-        precision: str = "32",
-        jit: bool = False,
-        observed: Shapes | None = None,
-    ):
+        self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
+        jit: bool = False, observed: Shapes | None = None,
+    ):  # fmt: skip
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
-        super().__init__(config, jit)
+        super().__init__(config, jit, precision)
         self._turned = config.rotation_fill if config.stack_rotation == "same" else None
         self.observed = self._required(observed)
         self.sizes = Sizes(
@@ -62,23 +66,8 @@ class DrQ(Learner):
             units=config.drq_units,
             init_temperature=config.drq_init_temperature,
         )
-        self.settings = Settings(
-            config.discount, config.drq_pad, config.drq_targets, config.drq_online
-        )
-        self._dtype = DTYPES[precision]
-        models = Models(self.sizes, config.seed, self._dtype)
-        optimizers = {
-            name: Optimizer(
-                name,
-                [variable for network in networks for variable in network.trainable_variables],
-                config.drq_lr,
-                clip=None,
-                scaled=precision == "16",
-                epsilon=ADAM_EPSILON,
-            )
-            for name, networks in models.trained_by().items()
-        }
-        self.begin(models, optimizers)
+        rates = dict.fromkeys(("critic", "actor", "temperature"), config.drq_lr)
+        self.begin_new(Models, rates, clip=None, epsilon=ADAM_EPSILON)
 
     @staticmethod
     def described(
@@ -117,74 +106,97 @@ class DrQ(Learner):
         Args:
           data: image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
             `--stack_rotation=same` rotation [B, 4] in degrees; actor_due and target_due, bool.
-          noise: where the randomness comes from.
 
         Returns:
-          scalars by `group/name`, float32.
+          scalars by `group/name`, float32. What only the actor's step knows counts once for each
+          update between two of them, and as 0 in updates without one: the mean over many updates,
+          which is what is logged, is then that over the actor's steps.
         """
         expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", "reward": "B 4"})
-        settings = self.settings
+        config = self._config
         obs, next_obs = frame_stacks.transition(data, self._turned)
-        obs = views(obs, settings.online, settings.pad, noise, "shift")
-        next_obs = views(next_obs, settings.targets, settings.pad, noise, "next_shift")
+        obs = views(obs, config.drq_online, config.drq_pad, noise, "shift")
+        next_obs = views(next_obs, config.drq_targets, config.drq_pad, noise, "next_shift")
         gradients, critic = self.critic_gradients(data, obs, next_obs, noise)
-        norms, taken = step_all(
-            {"critic": self.optimizers["critic"]},
-            {"critic": gradients},
-            {"critic": critic.loss},
-        )
+        norms, taken = step_all(self.optimizers, {"critic": gradients}, {"critic": critic.loss})
         # As in the reference the actor learns from the first of the augmentations.
         first = obs[: data["reward"].shape[0]]
         actor = tf.cond(
             taken & data["actor_due"],
             lambda: self._actor_step(first, noise),
-            lambda: dict.fromkeys(drq_metrics.OF_THE_ACTOR, tf.constant(0.0)),
+            lambda: dict.fromkeys(OF_THE_ACTOR, tf.constant(0.0)),
         )
-        tf.cond(
-            taken & data["target_due"],
-            self._target_step,
-            lambda: tf.constant(False),
-        )
-        every = self._config.drq_actor_every
-        return drq_metrics.training(critic, norms["critic"], taken, actor, every)
+        tf.cond(taken & data["target_due"], self._target_step, lambda: tf.constant(False))
+        skipped = tf.maximum(1.0 - tf.cast(taken, tf.float32), actor.pop("skipped"))
+        return {
+            "behaviour/critic_loss": critic.loss,
+            "behaviour/critic_grad_norm": norms["critic"],
+            **{f"behaviour/{n}": config.drq_actor_every * value for n, value in actor.items()},
+            "behaviour/value": tf.reduce_mean(critic.q1),
+            "behaviour/target_value": tf.reduce_mean(critic.target),
+            "behaviour/action_ent": -tf.reduce_mean(critic.log_prob),
+            "behaviour/temperature": critic.alpha,
+            "model/skipped": skipped,
+        }
 
     def critic_gradients(
         self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
     ) -> tuple[list[tf.Tensor], CriticLoss]:
-        """The gradients of the critic's loss, and that loss.
+        """Those of the critic's loss, which moves the encoder too, and that loss.
 
-        Args:
-          data: see `update`.
-          obs, next_obs: the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9].
+        From the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9], and action, reward
+        and discount of the last frame, which are the transition's.
         """
-        models, settings = self.models, self.settings
-        target = drq_losses.target(models, settings, data, next_obs, noise)
+        models, config = self.models, self._config
+        # Nothing is trained through the target.
+        action, log_prob = _drawn(models.actor(models.encoder(next_obs)), noise, "next_action")
+        q1, q2 = models.target_critic(models.target_encoder(next_obs), action)
+        alpha = models.temperature.alpha
+        value = soft_actor_critic.soft_value(q1, q2, log_prob, alpha)
+        target = soft_actor_critic.target(
+            data["reward"][:, -1],
+            config.discount * data["discount"][:, -1],
+            tf.reshape(value, [config.drq_targets, -1]),
+        )
+        copies = config.drq_online
         with watching(models.trained_by()["critic"]) as tape:
-            critic = drq_losses.critic(models, settings, data["action"][:, -1], obs, target)
-        return self.optimizers["critic"].gradients(tape, critic.loss), critic
+            both = models.critic(models.encoder(obs), tf.tile(data["action"][:, -1], [copies, 1]))
+            q1, q2 = (tf.reshape(q, [copies, -1]) for q in both)
+            loss = soft_actor_critic.critic_loss(q1, q2, target)
+        gradients = self.optimizers["critic"].gradients(tape, loss)
+        return gradients, CriticLoss(loss, q1, target, log_prob, alpha)
 
-    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], ActorLosses]:
-        """The gradients of the actor's and the temperature's loss, and both losses.
+    def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], Tensors]:
+        """Of `actor` and `temperature`, and the losses, for a target entropy of -A.
 
-        Args:
-          obs: uint8 [B, S, S, 9].
+        The stacks are uint8 [B, S, S, 9].
         """
-        owners = self.models.trained_by()
+        models, owners = self.models, self.models.trained_by()
         with watching(owners["actor"]) as tape, watching(owners["temperature"]) as alpha_tape:
-            losses = drq_losses.actor(self.models, obs, noise)
+            # The encoder is the critic's to train. Both share it, so one pass serves both.
+            features = tf.stop_gradient(models.encoder(obs))
+            alpha = models.temperature.alpha
+            action, log_prob = _drawn(models.actor(features), noise, "action")
+            q1, q2 = models.critic(features, action)
+            losses = {
+                "actor": soft_actor_critic.actor_loss(q1, q2, log_prob, alpha),
+                "temperature": soft_actor_critic.temperature_loss(
+                    alpha, log_prob, -self.sizes.action_size
+                ),
+            }
+        tapes = {"actor": tape, "temperature": alpha_tape}
         gradients = {
-            "actor": self.optimizers["actor"].gradients(tape, losses.actor),
-            "temperature": self.optimizers["temperature"].gradients(alpha_tape, losses.temperature),
+            name: self.optimizers[name].gradients(tapes[name], loss)
+            for name, loss in losses.items()
         }
         return gradients, losses
 
     def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
         gradients, losses = self.actor_gradients(obs, noise)
-        optimizers = {name: self.optimizers[name] for name in gradients}
-        norms, taken = step_all(optimizers, gradients, vars(losses))
+        norms, taken = step_all(self.optimizers, gradients, losses)
         skipped = 1.0 - tf.cast(taken, tf.float32)
-        values = (losses.actor, losses.temperature, norms["actor"], skipped)
-        return dict(zip(drq_metrics.OF_THE_ACTOR, values, strict=True))
+        values = (losses["actor"], losses["temperature"], norms["actor"], skipped)
+        return dict(zip(OF_THE_ACTOR, values, strict=True))
 
     def _target_step(self) -> tf.Tensor:
         self.models.follow(self._config.drq_tau)
@@ -192,24 +204,29 @@ class DrQ(Learner):
 
     # The policy.
 
-    def acting_networks(self) -> Acting:
-        """See Learner."""
-        return Acting(self.sizes, self._config.seed, self._dtype)
-
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: no frames yet."""
         return frame_stacks.begin(batch, self.sizes.image_size)
 
     def policy_step(
-        self,
-        observation: Tensors,
-        state: Tensors,
-        noise: Noise,
-        training: bool,
-        amount: tf.Tensor | float,
-        models: Acting | None = None,
-    ) -> tuple[tf.Tensor, Tensors]:
-        """See Learner; the observation is an image, with `--stack_rotation=same` an angle too."""
+        self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
+        amount: tf.Tensor | float, models: Models | None = None,
+    ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
+        """See Learner; the observation is an image, with `--stack_rotation=same` an angle too.
+
+        In evaluation the reference takes the mean; it has no noise on the action in training.
+        """
         models = self.models if models is None else models
-        how = "sample" if training else self._config.eval_action
-        return act(models, observation, state, noise, how, amount, self._turned)
+        seen, state = frame_stacks.push(state, observation["image"])
+        if self._turned:
+            seen = frame_stacks.turn(seen, observation["rotation"], self._turned)
+        rows = rows_of(seen)
+        action = self.choose(models.actor(models.encoder(seen)), noise, rows, training)
+        action += amount * noise.normal("expl", [rows, self.sizes.action_size])
+        return tf.clip_by_value(action, -1.0, 1.0), state
+
+
+def _drawn(policy: TanhNormal, noise: Noise, purpose: str) -> tuple[tf.Tensor, tf.Tensor]:
+    """An action of each row, [N, A], and its log-density, [N]."""
+    eps = noise.normal(purpose, policy.batch_shape + policy.event_shape)
+    return policy.sample_from(eps), -policy.entropy_from(eps)

@@ -4,19 +4,34 @@ Every weight matrix starts orthogonal and every bias at zero, as the reference's
 convolutions are orthogonal as matrices [3 * 3 * inputs, filters], with the gain of a relu.
 """
 
+import dataclasses
 import math
 
 import keras
 import tensorflow as tf
 
+from clion_tf.agents.drq.frame_stacks import CHANNELS
 from clion_tf.models.distributions import TanhNormal
-from clion_tf.models.layers import Conv2D, Dense, Network, layer_seed
+from clion_tf.models.layers import Conv2D, Dense, Network, by_path, layer_seed, through
 
 STRIDES = (2, 1, 1, 1)
 KERNEL = 3
 HIDDEN = 2  # Hidden layers of the actor and of each critic.
 LOG_STD = (-10.0, 2.0)
 NORM_EPSILON = 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """What the networks' shapes and first weights depend on."""
+
+    action_size: int
+    discrete: bool = False  # Always: the actor is a Gaussian.
+    image_size: int = 84  # At least 15, which leave one pixel.
+    filters: int = 32
+    feature_dim: int = 50
+    units: int = 1024
+    init_temperature: float = 0.1
 
 
 class LayerNorm(keras.Layer):
@@ -37,64 +52,46 @@ class LayerNorm(keras.Layer):
 
 
 class OrthogonalNetwork(Network):
-    """A network whose kernels start orthogonal."""
+    """A network whose kernels start orthogonal, those of convolutions with the gain of a relu."""
 
-    def initializer(self, name: str, gain: float = 1.0) -> keras.initializers.Initializer:
-        """The first weights of our layer of that name."""
-        return keras.initializers.Orthogonal(gain, seed=layer_seed(self._seed, self.name, name))
+    gain = 1.0
+
+    def initializer(self, name: str) -> keras.initializers.Initializer:
+        seed = layer_seed(self._seed, self.name, name)
+        return keras.initializers.Orthogonal(self.gain, seed=seed)
 
     def mlp(self, name: str, inputs: int, units: int, outputs: int) -> list[Dense]:
         """HIDDEN layers with relu and a linear one, whose output is float32 in any precision."""
-        sizes = [inputs] + [units] * HIDDEN
-        layers = [
-            self.dense(f"{name}{i}", sizes[i], sizes[i + 1], tf.nn.relu) for i in range(HIDDEN)
-        ]
-        return [*layers, self.dense(f"{name}out", units, outputs, dtype="float32")]
+        hidden = self.hidden_layers(inputs, units, HIDDEN, tf.nn.relu, name)
+        return [*hidden, self.dense(f"{name}out", units, outputs, dtype="float32")]
 
 
 class Encoder(OrthogonalNetwork):
-    """Four convolutions, of a stack of frames.
+    """Four convolutions, of a stack of frames [size, size, channels]."""
 
-    Args:
-      size: of the images, at least 15, which leave one pixel.
-      channels: of a stack.
-      filters: of every convolution.
-    """
+    gain = math.sqrt(2.0)
 
-    def __init__(
-        self, size: int, channels: int, filters: int, name="encoder", seed=0, dtype="float32"
-    ):
-        super().__init__(name, seed, dtype)
-        shape, self.convs = (None, size, size, channels), []
-        for i, stride in enumerate(STRIDES):
-            name = f"h{i + 1}"
-            layer = Conv2D(
-                filters,
-                KERNEL,
-                strides=stride,
-                activation=tf.nn.relu,
-                kernel_initializer=self.initializer(name, math.sqrt(2.0)),
-                name=name,
-                dtype=self.dtype_policy,
-            )
-            self.convs.append(self.with_weights(layer, shape))
-            shape = layer.compute_output_shape(shape)
+    def __init__(self, size: int, channels: int, filters: int, name="encoder", **kwargs):
+        super().__init__(name, **kwargs)
+        layers = {
+            f"h{i}": (Conv2D, filters, KERNEL, stride, tf.nn.relu)
+            for i, stride in enumerate(STRIDES, 1)
+        }
+        self.convs, shape = self.convolutions((None, size, size, channels), layers)
         self.size = math.prod(shape[1:])
         self.complete((size, size, channels), (self.size,))
 
     def call(self, image: tf.Tensor) -> tf.Tensor:
         """Stacks uint8 [N, S, S, channels] -> features [N, size]."""
-        x = tf.cast(image, self.compute_dtype) / 255
-        for conv in self.convs:
-            x = conv(x)
+        x = through(self.convs, tf.cast(image, self.compute_dtype) / 255)
         return tf.reshape(x, [-1, self.size])
 
 
 class Projected(OrthogonalNetwork):
     """What begins with its own projection of the shared features: linear, layer norm, tanh."""
 
-    def __init__(self, features: int, projected: int, name: str, seed=0, dtype="float32"):
-        super().__init__(name, seed, dtype)
+    def __init__(self, features: int, projected: int, name: str, **kwargs):
+        super().__init__(name, **kwargs)
         self.projection = self.dense("projection", features, projected)
         norm = LayerNorm(name="norm", dtype=self.dtype_policy)
         self.norm = self.with_weights(norm, (None, projected))
@@ -108,10 +105,9 @@ class Critic(Projected):
     """Q1 and Q2 of one projection."""
 
     def __init__(
-        self, features: int, projected: int, action_size: int, units: int,
-        name="critic", seed=0, dtype="float32",
-    ):  # fmt: skip
-        super().__init__(features, projected, name, seed, dtype)
+        self, features: int, projected: int, action_size: int, units: int, name="critic", **kwargs
+    ):
+        super().__init__(features, projected, name, **kwargs)
         inputs = projected + action_size
         self.q1 = self.mlp("q1_h", inputs, units, 1)
         self.q2 = self.mlp("q2_h", inputs, units, 1)
@@ -120,33 +116,28 @@ class Critic(Projected):
     def call(self, features: tf.Tensor, action: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """features [N, F], action [N, A] -> (Q1, Q2), each [N] float32."""
         x = tf.concat([self.project(features), action], -1)
-        q1, q2 = (_run(layers, x) for layers in (self.q1, self.q2))
-        return q1[:, 0], q2[:, 0]
+        return through(self.q1, x)[:, 0], through(self.q2, x)[:, 0]
 
 
 class Actor(Projected):
     """The policy: a Gaussian before tanh, its log-std mapped into LOG_STD by a tanh."""
 
-    def __init__(
-        self, features: int, projected: int, action_size: int, units: int,
-        name="actor", seed=0, dtype="float32",
-    ):  # fmt: skip
-        super().__init__(features, projected, name, seed, dtype)
+    def __init__(self, features: int, projected: int, action_size: int, units: int, **kwargs):
+        super().__init__(features, projected, "actor", **kwargs)
         self.hidden = self.mlp("h", projected, units, 2 * action_size)
         self.complete((features,), (action_size,))
 
     def call(self, features: tf.Tensor) -> TanhNormal:
         """features [N, F] -> a distribution over actions [N, A], float32."""
-        raw = _run(self.hidden, self.project(features))
-        mean, raw_log_std = tf.split(raw, 2, -1)
+        mean, raw_log_std = tf.split(through(self.hidden, self.project(features)), 2, -1)
         return TanhNormal(mean, tf.exp(bounded_log_std(raw_log_std)))
 
 
 class Temperature(Network):
     """alpha, kept positive as exp(log_alpha); float32."""
 
-    def __init__(self, initial: float, name: str = "temperature"):
-        super().__init__(name)
+    def __init__(self, initial: float):
+        super().__init__("temperature")
         constant = keras.initializers.Constant(math.log(initial))
         self.log_alpha = self.add_weight((), constant, name="log_alpha")
         self.complete((), ())
@@ -163,7 +154,44 @@ def bounded_log_std(raw: tf.Tensor) -> tf.Tensor:
     return low + 0.5 * (high - low) * (tf.tanh(raw) + 1.0)
 
 
-def _run(layers: list[Dense], x: tf.Tensor) -> tf.Tensor:
-    for layer in layers:
-        x = layer(x)
-    return x
+class Models(keras.Model):
+    """All networks, by the names that checkpoints use; the targets start as copies."""
+
+    def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
+        super().__init__(name="drq")
+        kwargs = {"seed": seed, "dtype": dtype}
+        seen = (sizes.image_size, CHANNELS, sizes.filters)
+        self.encoder = Encoder(*seen, **kwargs)
+        shape = (self.encoder.size, sizes.feature_dim, sizes.action_size, sizes.units)
+        self.critic = Critic(*shape, **kwargs)
+        self.actor = Actor(*shape, **kwargs)
+        self.temperature = Temperature(sizes.init_temperature)
+        self.target_encoder = Encoder(*seen, "target_encoder", **kwargs)
+        self.target_critic = Critic(*shape, "target_critic", **kwargs)
+        self.built = True  # All weights are there.
+        self.follow(1.0)
+
+    def named_weights(self) -> dict[str, tf.Variable]:
+        """{'part/layer/kernel': variable} of all networks."""
+        return by_path(self.trainable_variables)
+
+    def trained_by(self) -> dict[str, tuple[Network, ...]]:
+        """Who trains whom: each loss and the networks that it moves, and no others.
+
+        The encoder learns from the critic's loss alone. No loss moves the targets.
+        """
+        return {
+            "critic": (self.encoder, self.critic),
+            "actor": (self.actor,),
+            "temperature": (self.temperature,),
+        }
+
+    def follow(self, tau: float) -> None:
+        """The targets' step: target <- tau * online + (1 - tau) * target (Polyak averaging)."""
+        for online, target in (
+            (self.encoder, self.target_encoder),
+            (self.critic, self.target_critic),
+        ):
+            pairs = zip(online.trainable_variables, target.trainable_variables, strict=True)
+            for source, variable in pairs:
+                variable.assign(tau * source.value + (1.0 - tau) * variable.value)

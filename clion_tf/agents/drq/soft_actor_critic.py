@@ -12,25 +12,17 @@ def soft_value(q1: tf.Tensor, q2: tf.Tensor, log_prob: tf.Tensor, alpha: tf.Tens
 
 
 def target(reward: tf.Tensor, discount: tf.Tensor, next_value: tf.Tensor) -> tf.Tensor:
-    """y = r + discount * mean_k V(f_k(s')), DrQ eq. 1.
+    """y = r + discount * mean_k V(f_k(s')), DrQ eq. 1; V [K, B], all else [B].
 
-    Args:
-      reward, discount: [B]; the discount is gamma, or 0 where the episode terminated.
-      next_value: [K, B].
-
-    Returns:
-      [B].
+    The discount is gamma, or 0 where the episode terminated.
     """
     return reward + discount * tf.reduce_mean(next_value, 0)
 
 
 def critic_loss(q1: tf.Tensor, q2: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """Mean over M and B of (Q1 - y)^2 + (Q2 - y)^2, DrQ eq. 3.
+    """Mean over M and B of (Q1 - y)^2 + (Q2 - y)^2, DrQ eq. 3; Q [M, B], y [B], a constant.
 
     The reference adds up over M where the paper averages; Adam does not feel the factor.
-
-    Args:
-      q1, q2: [M, B]; y: [B], a constant.
     """
     y = tf.stop_gradient(y)
     return tf.reduce_mean(tf.square(q1 - y) + tf.square(q2 - y))

@@ -1,35 +1,4 @@
-"""What an agent makes of sequences that it was not trained on, in numbers.
-
-World model: `image_loss`, `vector_loss`, `reward_loss`, `kl` (nats a frame); `rotated_...`: the
-same when each frame is rotated by U(-constraint_degrees, ...); `reward_error` and
-`rotated_reward_error`: root mean squares.
-
-What the terms of its loss ask for, in one batch of the sequences: `gradient_<term>` and
-`gradient_cosine`, see gradient_shares.py.
-
-Memory: `decoding_<sigma>`, squared error of images decoded from h with noise of that standard
-deviation (eq. 2), summed over pixels; `memory_std`, the standard deviation of h's units over
-frames, the scale that a sigma is to be seen against; `rotation_shift`, how far a rotation moves the
-posterior mean of s, in its standard deviations (root mean square).
-
-Imagination: `open_loop_error`, squared error of images predicted AHEAD steps ahead from the actions
-alone, and `open_loop_reward_error`.
-
-Critic: `value_error_<sigma>`, root mean square of its value less the discounted rewards that
-followed to the sequence's end, where its value stands in for the rest, at starts with noise of that
-standard deviation on h and s drawn anew (eq. 3); the spread of those returns is `return_std`.
-
-Evaluator (where there is one): `auc`, the chance that it scores a real transition above an imagined
-one (1/2: it cannot tell); `accuracy` at 0.5; `rank_correlation`, Spearman's, of an imagined
-transition's score with how near it is to the real one beside it (1: the best order); `ess`, the
-weights' effective sample size as a share, `weight_max`, and `augmented_share`, the weight that
-augmented trajectories get, `augmented_share_first` that at the first weighted step.
-
-Does weight follow what can be relied on (eq. 3's filter)? Augmented starts rolled open-loop with
-the recorded actions: `augmented_rank`, Spearman's of a transition's score with how near its
-prediction is to the posterior state that came, among transitions of one age, mean over ages; and
-`augmented_image_rank`, the same with the squared error of the decoded image.
-"""
+"""What an agent makes of sequences that it was not trained on, in the numbers of docs/tools.md."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -39,7 +8,6 @@ import tensorflow as tf
 from scipy import stats
 
 from clion_tf.agents.clion import Agent
-from clion_tf.analysis.studies import gradient_shares
 from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
@@ -47,7 +15,6 @@ from clion_tf.learning import (
     evaluator,
     reconstruction,
     update_metrics,
-    weighting,
     world_model,
 )
 from clion_tf.learning import noise as noises
@@ -55,24 +22,34 @@ from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.learning.world_model import WorldModelLoss
+from clion_tf.models.layers import watching
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 VALUE_SIGMAS = (0.0, 0.1, 0.4)
 AHEAD = 15  # Steps, as far as imagination goes by default.
-CONTEXT = 5  # Frames that are seen before.
+CONTEXT = reconstruction.CONTEXT  # Frames that are seen before.
+# Ours, and by which name an update reports the same.
+OF_UPDATES = {
+    "accuracy": "evaluator_accuracy",
+    "ess": "weight_ess",
+    "weight_max": "weight_max",
+    "augmented_share": "weight_augmented",
+    "augmented_share_first": "weight_augmented_first",
+}
 
 Data = dict[str, tf.Tensor]
 
 
 def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """All of the above for sequences [N, L, ...]; noise from the run's seed."""
+    """All of them for sequences [N, L, ...]; noise from the run's seed."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "judge", 0)))
     world = world_model.loss(agent.models, agent.settings, data, noise)
     post = world.post
-    found = {**_losses(world, data), "memory_std": _memory_std(post)}
+    memory_std = float(augmentation.memory_unit(post["deter"], "relative"))
+    found = {**_losses(world, data), "memory_std": memory_std}
     batch = {key: value[: config.batch_size] for key, value in data.items()}
-    found |= gradient_shares.of_terms(agent, batch, noise)
+    found |= gradient_shares(agent, batch, noise)
     if "image" in data:
         errors = reconstruction.errors(agent.models, data, noise, SIGMAS, post=post)
         found |= {f"decoding_{s:g}": float(e) for s, e in zip(SIGMAS, errors, strict=True)}
@@ -84,15 +61,38 @@ def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> 
     return found
 
 
+def gradient_shares(agent: Agent, data: Data, noise: Noise) -> dict[str, float]:
+    """How much each term of the world model's loss (eqs. 1 and 2) asks of its weights.
+
+    `gradient_<term>` is the global norm of its gradient in one batch, scales included, before
+    clipping; `gradient_cosine` that of the decoding constraint's with the loss's of what is
+    observed: 1 if both ask for the same change.
+    """
+    with watching(agent.models.trained_by()["model"], persistent=True) as tape:
+        terms = world_model.loss(agent.models, agent.settings, data, noise).terms
+    weights = [variable.value for variable in agent.optimizers["model"].variables]
+    zero, gradients = tf.UnconnectedGradients.ZERO, {}
+    for name, loss in terms.items():
+        if name != "pcont":
+            found = tape.gradient(loss, weights, unconnected_gradients=zero)
+            gradients[name] = tf.concat([tf.reshape(one, [-1]) for one in found], 0)
+    norms = {f"gradient_{name}": float(tf.norm(each)) for name, each in gradients.items()}
+    if "decoding" in terms:
+        observed = sum(gradients[key] for key in ("image", "vector") if key in gradients)
+        norms["gradient_cosine"] = cosine(observed, gradients["decoding"])
+    return norms
+
+
+def cosine(a: tf.Tensor, b: tf.Tensor) -> float:
+    """Of the angle between two vectors [n]."""
+    # Not by a product of matrices: one of a million rows loses a thousandth in float32.
+    return float(tf.reduce_sum(tf.math.l2_normalize(a) * tf.math.l2_normalize(b)))
+
+
 def _losses(world: WorldModelLoss, data: Data) -> dict[str, float]:
     found = {f"{key}_loss": float(world.terms[key]) for key in (*world.decoded, "reward")}
     reward_error = _rms(world.reward.mode() - data["reward"])
     return {**found, "kl": float(world.kl), "reward_error": reward_error}
-
-
-def _memory_std(post: Data) -> float:
-    deter = tf.cast(post["deter"], tf.float32).numpy().reshape(-1, post["deter"].shape[-1])
-    return float(np.sqrt(deter.var(0).mean()))
 
 
 def _rotated(agent: Agent, config: Config, data: Data, post: Data, noise: Noise) -> dict:
@@ -110,9 +110,8 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     models, length = agent.models, data["action"].shape[1]
     context = min(CONTEXT, length - 1)
     last = min(context + AHEAD, length) - 1
-    eps = noise.normal("openloop", [*data["action"][:, context:].shape[:2], models.rssm.stoch])
-    start = {key: value[:, context - 1] for key, value in post.items()}
-    prior = models.rssm.imagine(data["action"][:, context:], start, eps)
+    seen = {key: value[:, :context] for key, value in post.items()}
+    prior = reconstruction.left_alone(models, seen, data["action"][:, context:], noise)
     at = {key: value[:, last - context] for key, value in prior.items()}
     image = reconstruction.decode(models, at) - reconstruction.observed(data)[:, last]
     reward = models.reward(models.rssm.get_feat(at)).mode() - data["reward"][:, last]
@@ -151,16 +150,12 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
     wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
     imagined = behaviour.losses(models, settings, post, noise)
-    weight, originals = imagined.weight, imagined.originals
+    told = update_metrics.evaluator(judged, imagined)
     return {
         "auc": float(wins),
-        "accuracy": float(update_metrics.scores(judged)["evaluator_accuracy"]),
         "rank_correlation": _ranks(agent, data, post, noise, fake),
         **_augmented_ranks(agent, data, post, noise),
-        "ess": float(weighting.effective_sample_size(weight)),
-        "weight_max": float(tf.reduce_max(weight)),
-        "augmented_share": float(weighting.share(weight, originals)),
-        "augmented_share_first": float(weighting.share(weight[:1], originals)),
+        **{name: float(told[f"evaluator/{key}"]) for name, key in OF_UPDATES.items()},
     }
 
 
@@ -190,17 +185,13 @@ def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict
         distance = models.decoder(after).squared_distance(truth)
         errors["augmented_image_rank"] = distance.numpy()
     age = np.arange(score.shape[1]) % min(settings.overshoot_steps, score.shape[1])
-    return {
-        name: float(
-            np.mean(
-                [
-                    stats.spearmanr(score[:, age == a].ravel(), -error[:, age == a].ravel())[0]
-                    for a in np.unique(age)
-                ]
-            )
-        )
-        for name, error in errors.items()
-    }
+
+    def rank(error: np.ndarray) -> float:
+        same = [age == a for a in np.unique(age)]
+        each = [stats.spearmanr(score[:, s].ravel(), -error[:, s].ravel())[0] for s in same]
+        return float(np.mean(each))
+
+    return {name: rank(error) for name, error in errors.items()}
 
 
 def _rms(x: tf.Tensor) -> float:

@@ -1,42 +1,24 @@
 """An agent that goes on from a run's checkpoint, all of it or parts: the rest stays as it is."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.clion import Agent
+from clion_tf.agents.clion import Agent, Losses
 from clion_tf.analysis.studies.study_settings import PARTS
-from clion_tf.config import Config
 from clion_tf.learning.noise import Noise
 from clion_tf.logdir.checkpoints import LOSS_SCALE, CheckpointError
-from clion_tf.replay.observation_shapes import PIXELS, Shapes
 
 
 class PartialAgent(Agent):
-    """An agent of which only some parts learn.
+    """An agent of which only the parts of PARTS in `learning` learn; all else as Agent's."""
 
-    Args:
-      learning: names of settings.PARTS.
-      others: as Agent's.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        action_size: int,
-        discrete: bool = False,
-        precision: str = "32",
-        jit: bool = False,
-        observed: Shapes = PIXELS,
-        learning: Collection[str] = tuple(PARTS),
-    ):
-        super().__init__(config, action_size, discrete, precision, jit, observed)
+    def __init__(self, *args, learning: Collection[str] = tuple(PARTS), **kwargs):
+        super().__init__(*args, **kwargs)
         self._learning = frozenset(learning)
 
-    def gradients(
-        self, data: dict[str, tf.Tensor], noise: Noise
-    ) -> tuple[dict[str, list], dict[str, tf.Tensor]]:
+    def gradients(self, data: dict[str, tf.Tensor], noise: Noise) -> tuple[dict[str, list], Losses]:
         """As Agent's, of the parts that learn only, so that no other optimiser steps."""
         grads, out = super().gradients(data, noise)
         learning = {loss for part in self._learning for loss in PARTS[part]}
@@ -51,11 +33,9 @@ class PartialAgent(Agent):
         return {name: value for name, value in found.items() if self._wanted(name)}
 
     def _wanted(self, name: str) -> bool:
-        if name == "model/skipped":
-            return True
         if name.startswith("evaluator/weight"):  # Of what is imagined for the behaviour.
             return "behaviour" in self._learning
-        return name.partition("/")[0] in self._learning
+        return name == "model/skipped" or name.partition("/")[0] in self._learning
 
     def go_on(
         self, saved: Mapping[str, np.ndarray], anew: Collection[str] = (), moments: bool = False
@@ -73,7 +53,7 @@ class PartialAgent(Agent):
         """
         fresh = []
         for part in PARTS:
-            mine = dict(self._variables(part))
+            mine = self._variables(part)
             fits = all(
                 name in saved and saved[name].shape == tuple(variable.shape)
                 for name, variable in mine.items()
@@ -85,20 +65,17 @@ class PartialAgent(Agent):
                 fresh += [part] if mine else []
                 continue
             for name, variable in mine.items():
-                if moments and name.startswith("optimizer/"):
-                    continue
-                if name in saved:  # But for loss scales where the precision is another.
+                # Loss scales are not there where the precision was another.
+                if name in saved and not (moments and name.startswith("optimizer/")):
                     variable.assign(saved[name])
         return fresh
 
-    def _variables(self, part: str) -> Iterator[tuple[str, tf.Variable]]:
+    def _variables(self, part: str) -> dict[str, tf.Variable]:
         """Those of a part by their names in a checkpoint."""
-        networks = self.models.trained_by()
-        for loss in (loss for loss in PARTS[part] if loss in networks):
-            mine = {id(v) for network in networks[loss] for v in network.trainable_variables}
-            for name, variable in self.models.named_weights().items():
-                if id(variable) in mine:
-                    yield f"weights/{name}", variable
-            for name, variable in self.optimizers[loss].named_state().items():
-                if not name.endswith("/learning_rate"):
-                    yield f"optimizer/{name}", variable
+        found = {}
+        for loss in PARTS[part]:
+            if optimizer := self.optimizers.get(loss):
+                found |= {f"weights/{variable.path}": variable for variable in optimizer.variables}
+                state = optimizer.named_state()
+                found |= {f"optimizer/{name}": variable for name, variable in state.items()}
+        return {name: v for name, v in found.items() if not name.endswith("/learning_rate")}

@@ -53,14 +53,12 @@ def gain(base: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
     """How much higher a setting's mean returns are than a base's, a training each, seed by seed.
 
     `gain`, the mean of the differences, and of two trainings or more `gain_error`, its standard
-    error (their standard deviation over the root of their number). Episodes of one training say
-    nothing of how another would have gone.
+    error. Episodes of one training say nothing of how another would have gone.
     """
     differences = [mine - its for its, mine in zip(base, returns, strict=True)]
     found = {"gain": statistics.fmean(differences)}
     if len(differences) > 1:
-        error = statistics.stdev(differences) / math.sqrt(len(differences))
-        found["gain_error"] = error
+        found["gain_error"] = statistics.stdev(differences) / math.sqrt(len(differences))
     return found
 
 

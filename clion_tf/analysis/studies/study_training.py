@@ -15,74 +15,45 @@ from clion_tf.analysis.studies.study_settings import PARTS
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config
 from clion_tf.logdir.run_folder import RunFolder
-from clion_tf.replay.episode_player import AgentPolicy
-from clion_tf.replay.observation_shapes import Shapes
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 from clion_tf.training import hardware
-
-Kind = tuple[int, bool, Shapes]
 
 SEQUENCES = 8  # Of each episode to judge by.
 
 
 class Plan(NamedTuple):
-    """What is done with each setting.
-
-    updates: how many to make.
-    learning: the parts that learn, see settings.PARTS.
-    start: a checkpoint's variables to go on from; empty: a new agent.
-    anew: parts that begin anew all the same.
-    anew_moments: whether Adam's moments do in the others too.
-    play: evaluation episodes to play afterwards, with the setting's options.
-    """
+    """What is done with each setting."""
 
     updates: int
     learning: tuple[str, ...] = tuple(PARTS)
-    start: Mapping[str, np.ndarray] = {}
-    anew: tuple[str, ...] = ()
-    anew_moments: bool = False
-    play: int = 0
+    start: Mapping[str, np.ndarray] = {}  # A checkpoint's variables to go on from; empty: none.
+    anew: tuple[str, ...] = ()  # Parts that begin anew all the same.
+    anew_moments: bool = False  # Whether Adam's moments do in the others too.
+    play: int = 0  # Evaluation episodes to play afterwards, with the setting's options.
 
 
 class Study(NamedTuple):
-    """One setting's outcome.
+    """One setting's outcome."""
 
-    metrics: means of the training metrics over the last tenth of the updates.
-    found: what `judging.judge` says of the unseen episodes; `return`, the mean of those played.
-    skipped: updates that were not made because of numbers that are not finite.
-    anew: parts that began anew.
-    returns: of the episodes played.
-    """
-
-    metrics: dict[str, float]
-    found: dict[str, float]
-    skipped: int
-    anew: list[str]
-    returns: list[float]
+    metrics: dict[str, float]  # Means over the last tenth of the updates.
+    found: dict[str, float]  # By `judging.judge`; `return`, the mean of those played.
+    skipped: int  # Updates that were not made because of numbers that are not finite.
+    anew: list[str]  # Parts that began anew.
+    returns: list[float]  # Of the episodes played.
 
 
 class Recorded(NamedTuple):
-    """The episodes of a run to train on, the same ones for all settings while the run goes on.
-
-    folder: where they are.
-    count: index of the first that is left out because it came later.
-    heldout: how many of the newest others are left out.
-    """
+    """The episodes of a run to train on, the same ones for all settings while the run goes on."""
 
     folder: pathlib.Path
-    count: int
-    heldout: int = 0
+    count: int  # Index of the first that is left out because it came later.
+    heldout: int = 0  # How many of the newest others are left out.
 
     def replay(self, config: Config) -> Replay:
         """To draw a setting's batches from, as a run of its options would."""
         capacity = config.replay_capacity // config.action_repeat or None
-        replay = Replay(
-            self.folder,
-            config.batch_length,
-            config.seed,
-            config.dataset_balance,
-            capacity=capacity,
-        )
+        drawn = (config.batch_length, config.seed, config.dataset_balance)
+        replay = Replay(self.folder, *drawn, capacity=capacity)
         replay.load(self.count, tidy=False)
         replay.leave_out(self.heldout)
         return replay
@@ -111,11 +82,7 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Recorded, dict]:
 
 
 def played(trained: TrainedAgent, count: int) -> dict:
-    """Sequences [N, L, ...] of new episodes of a run's agent, seen as in its training.
-
-    Raises:
-      EnvError: if playing fails.
-    """
+    """Sequences [N, L, ...] of new episodes of a run's agent, seen as in its training."""
     config = trained.config
     spec = evaluation.spec(config, config.rotation_degrees, config.blank_frames)
     with tempfile.TemporaryDirectory() as folder:
@@ -137,14 +104,9 @@ def _sequences(replay: Replay, length: int, count: int) -> dict:
     return {key: np.concatenate([part[key][:, :common] for part in parts]) for key in parts[0]}
 
 
-def kind(saved: Saved) -> Kind:
-    """What the run's agent acts on and sees."""
-    return Agent.described(saved.config, saved.weights)
-
-
 def study(
     config: Config,
-    kind: Kind,
+    saved: Saved,
     recorded: Recorded,
     unseen: dict[str, np.ndarray],
     plan: Plan,
@@ -156,43 +118,32 @@ def study(
 
     Args:
       config: the options; the seed is that of weights, batches and noise.
-      kind: size of actions, whether they are discrete, and shapes of observations.
-      recorded: what batches are drawn from.
-      unseen: sequences [N, L, ...], see `episodes`.
-      plan: what to do.
+      saved: the run, which says what the agent acts on and sees.
+      recorded, unseen: see `episodes`.
       on_update: told the number of updates made.
 
     Raises:
       CheckpointError: if the plan's start is of another world model.
-      ReplayError: if no episode is long enough.
-      EnvError: if episodes to play fail.
+      ReplayError, EnvError: if no episode is long enough; if episodes to play fail.
     """
     precision, jit, _ = hardware.prepare(config)
-    size, discrete, observed = kind
-    agent = PartialAgent(config, size, discrete, precision, jit, observed, plan.learning)
+    size, discrete, observed = Agent.described(saved.config, saved.weights)
+    agent = PartialAgent(config, size, discrete, precision, jit, observed, learning=plan.learning)
     anew = list(PARTS)
     if plan.start:
         anew = agent.go_on(plan.start, plan.anew, plan.anew_moments)
-    replay = recorded.replay(config)
-    rows, last = [], max(1, plan.updates // 10)
-    skipped = 0
+    replay, values = recorded.replay(config), []
     for number in range(plan.updates):
-        values = agent.train(replay.sample(config.batch_size, number), number).numpy()
-        named = dict(zip(agent.metric_names, values.tolist(), strict=True))
-        skipped += int(named.pop("model/skipped"))
-        rows = [*rows, named][-last:]
+        values.append(agent.train(replay.sample(config.batch_size, number), number).numpy())
         on_update(number + 1)
-    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    skipped = sum(row[agent.metric_names.index("model/skipped")] for row in values)
+    last = np.mean(values[-max(1, plan.updates // 10) :], 0, np.float64).tolist()
+    means = dict(zip(agent.metric_names, last, strict=True))
+    del means["model/skipped"]
     found, returns = judging.judge(agent, config, unseen), []
     if plan.play:
-        returns = _returns(agent, config, plan.play)
+        conditions = evaluation.Conditions(config.test_rotation, 0.0, config.test_blank)
+        policy = TrainedAgent(config, agent, saved.counters, saved.path).policy
+        returns = evaluation.evaluate(policy, config, conditions, plan.play, 1).returns
         found["return"] = float(np.mean(returns))
-    return Study(means, found, skipped, anew, returns)
-
-
-def _returns(agent: Agent, config: Config, count: int) -> list[float]:
-    def policy() -> AgentPolicy:
-        return AgentPolicy(agent, training=False, amount=config.eval_noise)
-
-    conditions = evaluation.Conditions(config.test_rotation, 0.0, config.test_blank)
-    return evaluation.evaluate(policy, config, conditions, count, 1).returns
+    return Study(means, found, int(skipped), anew, returns)

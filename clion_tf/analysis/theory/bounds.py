@@ -3,10 +3,10 @@
 CLION section 3.3 and appendix A.1, after Janner et al., "When to Trust Your Model" (2019).
 Derived, with what is inconsistent in print, in docs/theory_derivation.md.
 
-Arguments are numbers or arrays that broadcast; results are float64. Errors have no unit: total
-variations TV(p, q) = 1/2 integral |p - q|, in [0, 1]. `k` counts agent steps, `discount` is that of
-one agent step, in (0, 1), `reward_max` the largest |reward| of one. Bounds are in units of return,
-a discounted sum of rewards. Functions raise ValueError, one line, outside their domain.
+Arguments are numbers or arrays that broadcast; results are float64. Errors are total variations
+TV(p, q) = 1/2 integral |p - q|, in [0, 1]. `k` counts agent steps, `discount` is that of one agent
+step, in (0, 1), `reward_max` the largest |reward| of one. Bounds are in units of return. Functions
+raise ValueError, one line, outside their domain.
 """
 
 import numpy as np
@@ -15,52 +15,29 @@ from numpy.typing import ArrayLike
 # Returns.
 
 
-def branched_rollout_bound(
-    k: ArrayLike, discount: ArrayLike, reward_max: ArrayLike, *,
-    model_before: ArrayLike = 0.0, policy_before: ArrayLike = 0.0,
-    model_after: ArrayLike = 0.0, policy_after: ArrayLike = 0.0,
-) -> np.ndarray:  # fmt: skip
-    """Eq. 15: how far the returns of two k-branched rollouts can be apart.
-
-    Both take a state of their own past and roll k steps from there (lemma 3 of
-    docs/theory_derivation.md).
-
-    Args:
-      k: steps after the branch, whole, 0 or more.
-      model_before, policy_before: TV of their dynamics and policies before the branch.
-      model_after, policy_after: the same after it.
-    """
-    k, discount, reward_max = _setting(k, discount, reward_max)
-    before = _total_variation("model_before", model_before)
-    before = before + _total_variation("policy_before", policy_before)
-    after = _total_variation("model_after", model_after)
-    after = after + _total_variation("policy_after", policy_after)
-    left = 1 - discount
-    return 2 * reward_max * (
-        discount ** (k + 1) * before / left**2
-        + k * after / left
-        + discount**k * np.asarray(policy_before) / left
-        + np.asarray(policy_after) / left
-    )  # fmt: skip
-
-
 def returns_error_bound(
     k: ArrayLike, policy_error: ArrayLike, model_error: ArrayLike,
     discount: ArrayLike, reward_max: ArrayLike,
 ) -> np.ndarray:  # fmt: skip
     """Eq. 10: how much k-branched model rollouts can overrate the return (L1 + L2).
 
+        2 r_max [gamma^(k+1) eps_pi / (1-gamma)^2 + gamma^k eps_pi / (1-gamma) + k eps' / (1-gamma)]
+
     Args:
+      k: steps after the branch, 0 or more.
       policy_error: eps_pi; model_error: eps'_m.
     """
-    errors = {"policy_before": policy_error, "model_after": model_error}
-    return branched_rollout_bound(k, discount, reward_max, **errors)
+    k, discount = number("k", k, 0.0), _discount(discount)
+    policy = number("policy_error", policy_error, 0.0, 1.0)
+    model = number("model_error", model_error, 0.0, 1.0)
+    left = 1 - discount
+    errors = discount ** (k + 1) * policy / left + discount**k * policy + k * model
+    return 2 * number("reward_max", reward_max, 0.0) * errors / left
 
 
 def largest_returns_error(discount: ArrayLike, reward_max: ArrayLike) -> np.ndarray:
     """2 r_max / (1 - gamma): no two returns are further apart, so larger bounds are vacuous."""
-    _, discount, reward_max = _setting(0, discount, reward_max)
-    return 2 * reward_max / (1 - discount)
+    return 2 * number("reward_max", reward_max, 0.0) / (1 - _discount(discount))
 
 
 # Rollout length.
@@ -73,20 +50,15 @@ def best_rollout_length(
 
         k* = max(0, ceil(ln(eps' / eps_pi) / ln gamma)),  positive exactly when eps' < eps_pi
 
-    Where gamma^k* eps_pi = eps', k* + 1 is as good.
-
-    Args:
-      policy_error: eps_pi.
-      model_error: eps'_m or eps'_w, 0 or more.
+    Where gamma^k* eps_pi = eps', k* + 1 is as good. eps', `model_error`, is eps'_m or eps'_w.
 
     Returns:
       whole numbers as float64, infinite where model_error is 0 and policy_error is not.
     """
-    discount = _discount(discount)
     policy, model, discount = np.broadcast_arrays(
-        _total_variation("policy_error", policy_error),
-        _number("model_error", model_error, 0.0),
-        discount,
+        number("policy_error", policy_error, 0.0, 1.0),
+        number("model_error", model_error, 0.0),
+        _discount(discount),
     )
     with np.errstate(divide="ignore", invalid="ignore"):
         # Differences of logarithms, as a quotient of errors can overflow.
@@ -115,13 +87,9 @@ def threshold_gap(
 ) -> float:
     """How well one threshold tells real from fake scores: a lower bound of a TV, in [0, 1].
 
-    The share of real scores up to the threshold, less that of fake ones, or the reverse. Each
-    half's threshold and direction are chosen on the other half, so that chance alone gives no gap.
-
-    Args:
-      real: [N, K] in [0, 1], N in time.
-      fake: [N, J]; None for scores that are uniform on [0, 1].
-      weight: [N, J] of the fake ones, as they count within their row.
+    The share of real scores [N, K] up to the threshold, less that of fake ones [N, J], or the
+    reverse. Each half's threshold and direction are chosen on the other half, so that chance alone
+    gives no gap. N is in time; fake ones count by weight within their row, and None is uniform.
     """
     if len(real) < 2:
         return 0.0
@@ -153,25 +121,15 @@ def _share(
 # Domains.
 
 
-def _setting(k, discount, reward_max) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    k = _number("k", k, 0.0)
-    if not np.all(k == np.floor(k)):
-        raise ValueError(f"k must be whole, not {k}")
-    return k, _discount(discount), _number("reward_max", reward_max, 0.0)
-
-
 def _discount(discount: ArrayLike) -> np.ndarray:
-    discount = _number("discount", discount)
+    discount = number("discount", discount)
     if not np.all((discount > 0) & (discount < 1)):
         raise ValueError(f"discount must be in (0, 1), not {discount}")
     return discount
 
 
-def _total_variation(name: str, value: ArrayLike) -> np.ndarray:
-    return _number(name, value, 0.0, 1.0)
-
-
-def _number(name: str, value: ArrayLike, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+def number(name: str, value: ArrayLike, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """Float64, finite and in [low, high]."""
     array = np.asarray(value, np.float64)
     if not np.all(np.isfinite(array) & (array >= low) & (array <= high)):
         text = " ".join(str(array).split())

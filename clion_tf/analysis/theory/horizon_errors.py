@@ -1,43 +1,18 @@
 """What a run tells about the errors of `clion_tf.analysis.theory.bounds`.
 
-A checkpoint's agent looks at recorded episodes. Its model infers the states z_t; there its policy
-and its transitions are compared with what was recorded, a_t and z_{t+1}. Nothing here is what the
-theory asks for; this is what is estimated, and on which side of it that lies.
-
-- eps_pi: the largest TV over states of the present policy and the one that collected the data
-  (older policies, exploration noise, random seed episodes). Those are not kept, only their actions.
-  `policy` says how much better than by chance a threshold tells recorded actions from the present
-  policy's own in the same states, by the rank of their density among the latter. No test beats the
-  TV: a LOWER bound of its mean over states.
-- eps_m: TV of the world's next state and the model's. The world's, in latent space, is the
-  posterior averaged over the images that can follow; only one did. `model`, the mean TV of
-  posterior and prior by samples, is an UPPER bound of its mean as TV is convex, and far too large
-  where an image tells what nobody could know; free nats allow for that. `model_pinsker` is the
-  same by Pinsker, min(1, sqrt(KL / 2)), larger still. `model_floor`, how well a threshold tells
-  posterior samples from the prior's by their distance from its mean, is a LOWER bound. So is
-  `evaluator_gap`, the evaluator's mean score of posterior samples minus that of prior samples
-  (eq. 4 at age 1), but episodes that it was trained on it may know by heart.
-- eps_w: the same TV for the reweighted model, w p_theta over its mass Z for each (z, a): `weighted`
-  an UPPER and `weighted_floor` a LOWER bound, but for Z and the floor's weights, which are made of
-  SAMPLES samples. `weighted_integral` is eq. 12's integral of |p - w p_theta| as printed, for w of
-  mean 1 over an episode: an UPPER bound. None of the three exists without an evaluator.
-- eps'_m, eps'_w, under the present policy: the same numbers on the newest episode. The checkpoint's
-  own policy collected it (with --overlap the one a phase before) with exploration noise, and no
-  update has seen it; so unlike eps_m and eps_w they are of held-out data too.
-
-All are means over time, where the theory takes the largest: in that respect they are too small.
-Errors of predicted rewards have no term in the bounds and no estimate here.
+Nothing here is what the theory asks for; docs/theory.md says what each estimate is, and on which
+side of it that lies.
 """
 
 import dataclasses
 import logging
 import pathlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
-from scipy.special import logsumexp
+from scipy.special import expit, log_expit, logsumexp
 from scipy.stats import chi2
 from tensorflow_probability import distributions as tfd
 
@@ -64,28 +39,22 @@ _log = logging.getLogger(__name__)
 class Transitions:
     """Samples at the T - 1 transitions of an episode, float64.
 
-    Attributes:
-      log_ratio: [K, T-1], log prior - log posterior at samples of the posterior.
-      real_rank, fake_rank: [K, T-1], the prior's mass that is as near its mean as a sample of the
-        posterior or of the prior itself; uniform on [0, 1] for the latter.
-      kl: [T-1], KL[posterior || prior] in nats.
-      real_logit, fake_logit: [K, T-1], the evaluator's, for samples of posterior and prior; None
-        without one.
-      rank: [T-1] in [0, 1], where the recorded action's density lies among the policy's own.
+    A rank is the prior's mass that is as near its mean as a sample of the posterior (real) or of
+    the prior itself (fake); uniform on [0, 1] for the latter.
     """
 
-    log_ratio: np.ndarray
-    real_rank: np.ndarray
-    fake_rank: np.ndarray
-    kl: np.ndarray
-    real_logit: np.ndarray | None
+    log_ratio: np.ndarray  # [K, T-1], log prior - log posterior at samples of the posterior.
+    real_rank: np.ndarray  # [K, T-1]
+    fake_rank: np.ndarray  # [K, T-1]
+    kl: np.ndarray  # [T-1], KL[posterior || prior] in nats.
+    real_logit: np.ndarray | None  # [K, T-1], the evaluator's; None without one.
     fake_logit: np.ndarray | None
-    rank: np.ndarray
+    rank: np.ndarray  # [T-1] in [0, 1], the recorded action's density among the policy's own.
 
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """Estimates as the module describes them; those about weights are None without an evaluator."""
+    """Means over time; see docs/theory.md. Those about weights are None without an evaluator."""
 
     policy: float
     model: float
@@ -99,29 +68,19 @@ class Errors:
 
 @dataclasses.dataclass(frozen=True)
 class Estimates:
-    """Of a run.
+    """Of a run."""
 
-    Attributes:
-      replay: over the older episodes; its `policy` is over all of them.
-      newest: over the newest episode, for eps'_m and eps'_w.
-      episodes: {number: its own}.
-      reward_max: the largest |reward| of an agent step in them, a lower bound of r_max.
-    """
-
-    replay: Errors
-    newest: Errors
-    episodes: dict[int, Errors]
-    reward_max: float
+    replay: Errors  # Over the older episodes; its `policy` is over all of them.
+    newest: Errors  # Over the newest episode, for eps'_m and eps'_w.
+    episodes: dict[int, Errors]  # By number.
+    reward_max: float  # The largest |reward| of an agent step in them, a lower bound of r_max.
 
 
 # Episodes.
 
 
 def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pathlib.Path]:
-    """{number: file} of up to `wanted` episodes, evenly spread, the newest among them.
-
-    Args:
-      known: how many episodes a checkpoint knows; later ones are left out.
+    """{number: file} of up to `wanted` of the first `known` episodes, spread, with the newest.
 
     Raises:
       UsageError: if there are not two of them.
@@ -144,13 +103,9 @@ def estimate(
     files: dict[int, pathlib.Path],
     tell: Callable[[int], None] = lambda number: None,
 ) -> Estimates:
-    """The estimates from some of a run's episodes.
+    """The estimates of a checkpoint's agent from `episode_files`, damaged ones left out.
 
-    Args:
-      agent: a checkpoint's.
-      seed: of the samples.
-      files: from `episode_files`; damaged ones are left out with a warning.
-      tell: called with the number of each episode before it is looked at.
+    `seed` is that of the samples; `tell` is told each episode's number before it is looked at.
 
     Raises:
       UsageError: if the newest or all others are damaged, or of another action size.
@@ -168,10 +123,12 @@ def estimate(
         raise UsageError(f"{files[newest].parent}: the newest episode or all others are damaged")
     ratio = agent.settings.weighting == "ratio"
     each = {number: errors(one, ratio) for number, one in found.items()}
-    counts = {number: one.kl.size for number, one in found.items() if number != newest}
+    older = [number for number in found if number != newest]
     ranks = np.concatenate([one.rank for one in found.values()])
-    replay = _mean([each[number] for number in counts], list(counts.values()))
-    replay = dataclasses.replace(replay, policy=theory.threshold_gap(ranks[:, None]))
+    counts = [found[number].kl.size for number in older]  # The mean is over transitions.
+    columns = zip(*(dataclasses.astuple(each[number]) for number in older), strict=True)
+    means = [None if None in c else float(np.average(c, weights=counts)) for c in columns]
+    replay = dataclasses.replace(Errors(*means), policy=theory.threshold_gap(ranks[:, None]))
     return Estimates(replay, each[newest], each, reward_max)
 
 
@@ -187,13 +144,6 @@ def _readable(path: pathlib.Path, action_size: int) -> Episode | None:
         _log.warning("%s: left out, it has no transition", path)
         return None
     return episode
-
-
-def _mean(found: Sequence[Errors], counts: Sequence[int]) -> Errors:
-    """Over transitions."""
-    rows = [dataclasses.astuple(one) for one in found]
-    columns = zip(*rows, strict=True)
-    return Errors(*(None if None in c else float(np.average(c, weights=counts)) for c in columns))
 
 
 # What the networks say.
@@ -224,7 +174,6 @@ def transitions(
     shape = [samples, action.shape[0], rssm.stoch]
     real = post["mean"] + post["std"] * noise.normal("real", shape)
     fake = prior["mean"] + prior["std"] * noise.normal("fake", shape)
-    kl = tfd.kl_divergence(rssm.get_dist(post), rssm.get_dist(prior))
     to_prior, to_post = _distance(real, prior), _distance(real, post)
     log_scales = np.log(_float64(post["std"]) / _float64(prior["std"])).sum(-1)
     judged = (None, None)
@@ -234,7 +183,7 @@ def transitions(
         (to_post - to_prior) / 2 + log_scales,
         chi2.cdf(to_prior, rssm.stoch),
         chi2.cdf(_distance(fake, prior), rssm.stoch),
-        _float64(kl),
+        _float64(tfd.kl_divergence(rssm.get_dist(post), rssm.get_dist(prior))),
         *judged,
         rank=action_ranks(agent, feat, action, noise),
     )
@@ -249,27 +198,19 @@ def _distance(sample: tf.Tensor, state: State) -> np.ndarray:
 def _logit(agent: Agent, feat, action, stoch, deter) -> np.ndarray:
     """The evaluator's of [z_t, a_t, z_{t+1}] for samples of s_{t+1} [K, N, S] -> [K, N]."""
     count = stoch.shape[0]
-
-    def repeat(x: tf.Tensor) -> tf.Tensor:
-        return tf.repeat(x[None], count, 0)
-
-    after = agent.models.rssm.get_feat({"stoch": stoch, "deter": repeat(deter)})
-    rows = evaluator.transitions(repeat(feat), repeat(action), after)
-    return _float64(agent.models.evaluator(rows).logits)
+    feat, action, deter = (tf.repeat(x[None], count, 0) for x in (feat, action, deter))
+    after = agent.models.rssm.get_feat({"stoch": stoch, "deter": deter})
+    return _float64(agent.models.evaluator(evaluator.transitions(feat, action, after)).logits)
 
 
 def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise) -> np.ndarray:
-    """Share of the policy's own actions that are less dense; equally dense ones by lot.
+    """Share [N] of the policy's own actions less dense than action [N, A] in features [N, F].
 
-    Args:
-      feat: [N, F]; action: [N, A].
-
-    Returns:
-      [N], uniform on [0, 1] for actions of the policy itself, continuous or discrete.
+    Equally dense ones by lot; so it is uniform on [0, 1] for actions of the policy itself.
     """
     policy = agent.models.actor(feat)
-    standard = noise.gumbel if agent.sizes.discrete else noise.normal
-    own = _float64(policy.log_prob(policy.sample_from(standard("own", [ACTIONS, *action.shape]))))
+    standard = noise.of_actions(agent.sizes.discrete, "own", [ACTIONS, *action.shape])
+    own = _float64(policy.log_prob(policy.sample_from(standard)))
     recorded = _float64(policy.log_prob(action))
     lot = (_float64(noise.uniform("lot", recorded.shape)) + 1) / 2
     less, equal = (own < recorded).sum(0), (own == recorded).sum(0)
@@ -284,11 +225,7 @@ def _float64(x: tf.Tensor) -> np.ndarray:
 
 
 def errors(found: Transitions, ratio: bool) -> Errors:
-    """The estimates of one episode.
-
-    Args:
-      ratio: whether weights are D / (1 - D), else D.
-    """
+    """The estimates of one episode; weights are D / (1 - D) if `ratio`, else D."""
     basic = {
         "policy": theory.threshold_gap(found.rank[:, None]),
         "model": float(theory.sampled_total_variation(found.log_ratio).mean()),
@@ -297,26 +234,17 @@ def errors(found: Transitions, ratio: bool) -> Errors:
     }
     if found.real_logit is None:
         return Errors(**basic)
-    gap = (_sigmoid(found.real_logit) - _sigmoid(found.fake_logit)).mean()
-    return Errors(**basic, evaluator_gap=max(0.0, float(gap)), **_weighted_errors(found, ratio))
-
-
-def _weighted_errors(found: Transitions, ratio: bool) -> dict[str, float]:
-    real, fake = (
-        logit if ratio else -np.logaddexp(0.0, -logit)  # log W of eq. 5.
-        for logit in (found.real_logit, found.fake_logit)
-    )
+    gap = (expit(found.real_logit) - expit(found.fake_logit)).mean()
+    # log W of eq. 5.
+    real, fake = (x if ratio else log_expit(x) for x in (found.real_logit, found.fake_logit))
     mass, mean = logsumexp(fake, 0) - np.log(len(fake)), logsumexp(fake) - np.log(fake.size)
     log_ratio = found.log_ratio + real  # log of w p_theta / p, but for w's scale.
     overlap = np.exp(np.minimum(log_ratio - mean, 0.0)).mean(0)
-    return {
-        "weighted": float(theory.sampled_total_variation(log_ratio - mass).mean()),
-        "weighted_floor": theory.threshold_gap(
-            found.real_rank.T, found.fake_rank.T, np.exp(fake - mass).T
-        ),
-        "weighted_integral": float((np.exp(mass - mean) + 1 - 2 * overlap).mean()),
-    }
-
-
-def _sigmoid(logit: np.ndarray) -> np.ndarray:
-    return np.exp(-np.logaddexp(0.0, -logit))
+    weight = np.exp(fake - mass).T
+    return Errors(
+        **basic,
+        evaluator_gap=max(0.0, float(gap)),
+        weighted=float(theory.sampled_total_variation(log_ratio - mass).mean()),
+        weighted_floor=theory.threshold_gap(found.real_rank.T, found.fake_rank.T, weight),
+        weighted_integral=float((np.exp(mass - mean) + 1 - 2 * overlap).mean()),
+    )

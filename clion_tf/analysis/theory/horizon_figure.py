@@ -23,34 +23,30 @@ class Bound(NamedTuple):
     model_error: float
     best: float  # k*, infinite where the bound falls for ever.
 
+    def value(self, k, discount: float, reward_max: float) -> np.ndarray:
+        """The bound at finite rollout lengths."""
+        errors = (self.policy_error, self.model_error)
+        return theory.returns_error_bound(k, *errors, discount, reward_max)
+
+    @property
+    def best_text(self) -> str:
+        """k* in words."""
+        return f"{self.best:.0f}" if math.isfinite(self.best) else "infinity"
+
 
 def corners(found, discount: float) -> list[Bound]:
     """Eq. 10, and with an evaluator eq. 13, each where k* is smallest and where it is largest."""
-    policy, newest = found.replay.policy, found.newest
+    newest, lines = found.newest, []
     kinds = [(10, "model", newest.model_floor, newest.model)]
     if newest.weighted is not None:
         kinds.append((13, "weighted", newest.weighted_floor, newest.weighted))
-    found_corners = [
-        (equation, kind, *corner)
-        for equation, kind, low, high in kinds
+    for equation, kind, low, high in kinds:
         # Floor and estimate come from different samples.
-        for corner in (("least", policy, max(low, high)), ("most", 1.0, min(low, high)))
-    ]
-    return [
-        Bound(*corner, float(theory.best_rollout_length(*corner[-2:], discount)))
-        for corner in found_corners
-    ]
-
-
-def value(line: Bound, k, discount: float, reward_max: float) -> np.ndarray:
-    """The bound at finite rollout lengths."""
-    errors = (line.policy_error, line.model_error)
-    return theory.returns_error_bound(k, *errors, discount, reward_max)
-
-
-def steps(k: float) -> str:
-    """A rollout length."""
-    return f"{k:.0f}" if math.isfinite(k) else "infinity"
+        ends = {"least": (found.replay.policy, max(low, high)), "most": (1.0, min(low, high))}
+        for side, errors in ends.items():
+            best = float(theory.best_rollout_length(*errors, discount))
+            lines.append(Bound(equation, kind, side, *errors, best))
+    return lines
 
 
 def draw(out: pathlib.Path, config: Config, found, lines: list[Bound], reward_max: float) -> None:
@@ -62,13 +58,15 @@ def draw(out: pathlib.Path, config: Config, found, lines: list[Bound], reward_ma
 
     with matplotlib.rc_context(curve_plots.STYLE):
         figure = Figure(figsize=(9.6, 4.8), layout="constrained")
-        left, right = figure.subplots(1, 2, width_ratios=(1.25, 1))
-        draw_bounds(left, config, lines, reward_max)
-        draw_errors(right, found)
+        panels = figure.subplots(1, 2, width_ratios=(1.25, 1))
+        _draw_bounds(panels[0], config, lines, reward_max)
+        _draw_errors(panels[1], found)
+        for axes in panels:  # The legend, where it covers nothing.
+            axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     curve_plots.save(figure, out)
 
 
-def draw_bounds(axes, config: Config, lines: list[Bound], reward_max: float) -> None:
+def _draw_bounds(axes, config: Config, lines: list[Bound], reward_max: float) -> None:
     """Each bound with its k*, the run's horizon, and where bounds become vacuous."""
     finite = [line.best for line in lines if math.isfinite(line.best)]
     end = min(LONGEST, max(4 * config.horizon, 1.25 * max(finite, default=0)))
@@ -77,9 +75,9 @@ def draw_bounds(axes, config: Config, lines: list[Bound], reward_max: float) -> 
         color, style = COLORS[line.kind], "-" if line.side == "least" else "--"
         # Equal ones must both be seen.
         width = 3.2 if line.kind == "model" else 1.3
-        label = f"eq. {line.equation}, k* at {line.side} {steps(line.best)}: "
+        label = f"eq. {line.equation}, k* at {line.side} {line.best_text}: "
         label += rf"$\epsilon_\pi={line.policy_error:.3f}$, $\epsilon'={line.model_error:.3f}$"
-        bound = value(line, k, config.discount, reward_max)
+        bound = line.value(k, config.discount, reward_max)
         axes.plot(k, bound, style, color=color, linewidth=width, label=label)
         if line.best <= end:
             axes.plot(line.best, bound[int(line.best)], "o", color=color, markersize=3 * width)
@@ -87,36 +85,33 @@ def draw_bounds(axes, config: Config, lines: list[Bound], reward_max: float) -> 
     axes.axhline(largest, color="black", linewidth=1)
     axes.text(end, largest, "vacuous above ", ha="right", va="bottom", size=8)
     axes.axvline(config.horizon, color="#777777", linewidth=1, linestyle=":")
-    axes.set(yscale="log", xlim=(0, end), xlabel="rollout length k, agent steps")
     place = axes.get_xaxis_transform()  # Steps, and the height of the panel as 1.
     axes.text(config.horizon, 0.97, f" H = {config.horizon}", size=8, va="top", transform=place)
-    axes.set_ylabel(rf"bound on the error of returns ($r_{{max}}={reward_max:.3g}$)")
-    axes.set_title("Bounds; dots: their smallest value")
-    below(axes)
+    axes.set(
+        yscale="log",
+        xlim=(0, end),
+        xlabel="rollout length k, agent steps",
+        ylabel=rf"bound on the error of returns ($r_{{max}}={reward_max:.3g}$)",
+        title="Bounds; dots: their smallest value",
+    )
 
 
-def draw_errors(axes, found) -> None:
+def _draw_errors(axes, found) -> None:
     """Each episode's estimates as intervals from the lower to the upper one."""
-    numbers = np.array(list(found.episodes))
-    each = list(found.episodes.values())
+    numbers, each = np.array(list(found.episodes)), list(found.episodes.values())
     width = 0.012 * (numbers.max() - numbers.min())
+    policy, label = [one.policy for one in each], r"policy divergence $\epsilon_\pi$, at least"
+    axes.plot(numbers, policy, "^", color=COLORS["policy"], markersize=5, label=label)
     kinds = [("model", r"model error $\epsilon_m$", -width)]
     if found.newest.weighted is not None:
         kinds.append(("weighted", r"reweighted model's $\epsilon_w$", width))
-    axes.plot(
-        numbers, [one.policy for one in each], "^", color=COLORS["policy"], markersize=5,
-        label=r"policy divergence $\epsilon_\pi$, at least",
-    )  # fmt: skip
     for kind, label, shift in kinds:
         ends = np.array([[getattr(one, f"{kind}_floor"), getattr(one, kind)] for one in each])
         axes.vlines(numbers + shift, *ends.T, color=COLORS[kind], linewidth=2.5, label=label)
     axes.axvspan(numbers.max() - 4 * width, numbers.max() + 4 * width, color="#eeeeee", zorder=0)
-    axes.set(ylim=(0, 1.05), xlabel=r"episode; grey: the newest, for $\epsilon'$")
-    axes.set_ylabel("total variation")
-    axes.set_title("Errors, from lower to upper estimate")
-    below(axes)
-
-
-def below(axes) -> None:
-    """The legend, where it covers nothing."""
-    axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.15))
+    axes.set(
+        ylim=(0, 1.05),
+        xlabel=r"episode; grey: the newest, for $\epsilon'$",
+        ylabel="total variation",
+        title="Errors, from lower to upper estimate",
+    )

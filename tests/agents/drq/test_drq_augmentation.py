@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from drq_agents import seeded
 
-from clion_tf.agents.drq.random_shifts import shift, views
+from clion_tf.agents.drq.frame_stacks import shift, views
 from clion_tf.learning.noise import GivenNoise
 
 

@@ -7,8 +7,14 @@ import tensorflow as tf
 from drq_agents import ACTIONS, tiny_agent, weights
 from scipy import integrate
 
-from clion_tf.agents.drq.drq_models import Models, Sizes
-from clion_tf.agents.drq.drq_networks import LOG_STD, Encoder, LayerNorm, bounded_log_std
+from clion_tf.agents.drq.drq_networks import (
+    LOG_STD,
+    Encoder,
+    LayerNorm,
+    Models,
+    Sizes,
+    bounded_log_std,
+)
 from clion_tf.models.distributions import TanhNormal
 
 

@@ -1,17 +1,17 @@
-"""gradient_shares.py: what the terms of the world model's loss ask of its weights."""
+"""What the terms of the world model's loss ask of its weights."""
 
 import pytest
 import tensorflow as tf
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
 
 from clion_tf.agents.clion import Agent
-from clion_tf.analysis.studies import gradient_shares
+from clion_tf.analysis.studies import judging
 from clion_tf.learning import world_model
 
 
 def found(**options):
     data = tensors(tiny_batch(tiny_config(**options)))
-    return gradient_shares.of_terms(tiny_agent(**options), data, seeded())
+    return judging.gradient_shares(tiny_agent(**options), data, seeded())
 
 
 def test_without_noise_the_decoding_constraint_is_the_image_loss_again():
@@ -45,10 +45,10 @@ def test_terms_add_up_to_the_loss():
 
 def test_cosine_of_as_many_weights_as_there_are():
     one = tf.random.stateless_normal([2_000_000], [0, 1]) ** 3
-    assert gradient_shares.cosine(one, 2 * one) == pytest.approx(1.0, abs=1e-5)
-    assert gradient_shares.cosine(one, -one) == pytest.approx(-1.0, abs=1e-5)
+    assert judging.cosine(one, 2 * one) == pytest.approx(1.0, abs=1e-5)
+    assert judging.cosine(one, -one) == pytest.approx(-1.0, abs=1e-5)
     halves = tf.concat([one[:1_000_000], tf.zeros(1_000_000)], 0)
-    assert gradient_shares.cosine(halves, one - halves) == 0.0
+    assert judging.cosine(halves, one - halves) == 0.0
 
 
 def test_vectors():
@@ -56,7 +56,7 @@ def test_vectors():
     data["vector"] = data.pop("image")[:, :, 0, 0].astype("f4")
     config = tiny_config(sigma_h=0.0, decoding_target="observation")
     agent = Agent(config, ACTIONS, observed={"vector": (3,)})
-    terms = gradient_shares.of_terms(agent, tensors(data), seeded())
+    terms = judging.gradient_shares(agent, tensors(data), seeded())
     assert "gradient_image" not in terms and "gradient_embedding" not in terms
     assert terms["gradient_vector"] > 0
     assert terms["gradient_cosine"] == pytest.approx(1.0, abs=1e-5)
