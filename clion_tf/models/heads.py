@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.distributions import OneHot, Policy, TanhNormal
-from clion_tf.models.layers import Network, activation_gradient, in_rows
+from clion_tf.models.layers import Network, in_rows
 
 
 class DenseHead(Network):
@@ -48,7 +48,7 @@ class ActionHead(Network):
         super().__init__("actor", **kwargs)
         self.size, self.discrete = size, discrete
         self._raw_init_std = math.log(math.expm1(init_std))
-        self._mean_scale, self._min_std, self._act = mean_scale, min_std, act
+        self._mean_scale, self._min_std = mean_scale, min_std
         self.hidden = self.hidden_layers(inputs, units, 4, act)
         self.raw_size = size if discrete else 2 * size
         self.hout = self.dense("hout", units, self.raw_size)
@@ -56,15 +56,13 @@ class ActionHead(Network):
 
     def call(self, features: tf.Tensor) -> Policy:
         """features [N, F] -> a distribution over actions [N, size]."""
-        return self.distribution(self.forward(features)[0])
+        return self.distribution(self.raw(features))
 
-    def forward(self, features: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """features [N, F] -> the last layer [N, raw_size], float32, and the hidden ones."""
-        x, hidden = features, []
-        for layer in self.hidden:
-            x = layer(x)
-            hidden.append(x)
-        return tf.cast(self.hout(x), tf.float32), hidden
+    def raw(self, features: tf.Tensor) -> tf.Tensor:
+        """features [N, F] -> the last layer [N, raw_size], float32."""
+        for layer in (*self.hidden, self.hout):
+            features = layer(features)
+        return tf.cast(features, tf.float32)
 
     def distribution(self, raw: tf.Tensor) -> Policy:
         """The last layer [N, raw_size] -> a distribution over actions [N, size]."""
@@ -73,22 +71,3 @@ class ActionHead(Network):
         mean, std = tf.split(raw, 2, -1)
         mean = self._mean_scale * tf.tanh(mean / self._mean_scale)
         return TanhNormal(mean, tf.nn.softplus(std + self._raw_init_std) + self._min_std)
-
-    def weight_gradients(
-        self, features: tf.Tensor, hidden: list[tf.Tensor], upstream: tf.Tensor
-    ) -> list[tf.Tensor]:
-        """Gradients of the trainable variables, in their order, float32.
-
-        From features [M, F], what `forward` gave for them as hidden layers, each [M, units], and
-        the gradient of the last layer [M, raw_size].
-        """
-        gradients, below = [], [features, *hidden]
-        upstream = tf.cast(upstream, features.dtype)
-        for layer, x in zip(reversed([*self.hidden, self.hout]), reversed(below), strict=True):
-            kernel = tf.matmul(x, upstream, transpose_a=True)
-            gradients = [kernel, tf.reduce_sum(tf.cast(upstream, tf.float32), 0), *gradients]
-            if x is not features:
-                weights = tf.cast(layer.kernel, x.dtype)
-                upstream = tf.matmul(upstream, weights, transpose_b=True)
-                upstream = activation_gradient(self._act, upstream, x)
-        return [tf.cast(gradient, tf.float32) for gradient in gradients]

@@ -180,14 +180,3 @@ def watching(networks: Iterable[Network], persistent: bool = False) -> Iterator[
             for variable in network.trainable_variables:
                 result.watch(variable.value)
         yield result
-
-
-def activation_gradient(act: Callable, upstream: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
-    """Gradient of the input of an activation, told from its output."""
-    if act is tf.nn.elu:
-        return tf.raw_ops.EluGrad(gradients=upstream, outputs=output)
-    if act is tf.nn.relu:
-        return tf.raw_ops.ReluGrad(gradients=upstream, features=output)
-    if act is tf.nn.leaky_relu:
-        return tf.raw_ops.LeakyReluGrad(gradients=upstream, features=output)
-    raise ValueError(f"no gradient from the output of {act}")

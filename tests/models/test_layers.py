@@ -8,7 +8,7 @@ from clion_tf.agents.drq.drq_networks import Critic
 from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import DenseHead
-from clion_tf.models.layers import ACTIVATIONS, Network, activation_gradient, frozen
+from clion_tf.models.layers import Network, frozen
 from clion_tf.models.scan import scan
 
 
@@ -74,21 +74,6 @@ def test_weights_frozen_within_a_loop_have_no_gradient():
     assert all(gradient is None or not np.any(gradient) for gradient in of_ice)
     for gradient in (of_x, kernel, bias):
         assert np.all(gradient != 0)
-
-
-@pytest.mark.parametrize("name", ACTIVATIONS)
-def test_gradient_of_an_activation_is_told_from_its_output(name):
-    act, x, upstream = ACTIVATIONS[name], draw(50), draw(50, seed=1)
-    with tf.GradientTape() as tape:
-        tape.watch(x)
-        output = act(x)
-    expected = tape.gradient(output, x, output_gradients=upstream)
-    np.testing.assert_allclose(activation_gradient(act, upstream, output), expected, rtol=1e-5)
-
-
-def test_an_activation_of_unknown_gradient_is_refused():
-    with pytest.raises(ValueError, match="no gradient from the output of"):
-        activation_gradient(tf.nn.swish, tf.zeros([1]), tf.zeros([1]))
 
 
 def bias_gradients(make, inputs, dtype):
