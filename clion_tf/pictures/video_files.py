@@ -5,6 +5,7 @@ Frames are uint8 [T, H, W, C] with C = 1 or 3.
 
 import contextlib
 import io
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -113,7 +114,7 @@ def _write_mp4(file: BinaryIO, clips: Iterator[np.ndarray], fps: float, scale: i
     options = ["-vf", filters, "-pix_fmt", "yuv420p", "-crf", "16", "-movflags", "+faststart"]
     rate = str(Fraction(fps).limit_denominator())
     command = [_ffmpeg(), "-y", "-v", "error", *source, "-r", rate, "-i", "-", "-an"]
-    command += ["-vcodec", "libx264", *options, "-f", "mp4", file.name]
+    command += ["-vcodec", "libx264", *options, "-f", "mp4", os.path.abspath(file.name)]
     with tempfile.TemporaryFile() as errors:
         # In a process group of its own, so that a Ctrl-C does not end it in the middle of a frame.
         with subprocess.Popen(

@@ -1,9 +1,9 @@
 """Which runs and curve files a page is about."""
 
-import dataclasses
 import os
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from clion_tf.analysis.curves import learning_curves, noise_evaluations
 from clion_tf.analysis.curves.curve import Curve
@@ -13,22 +13,13 @@ from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import LogdirError
 
 
-@dataclasses.dataclass(frozen=True)
-class ReportedRun:
-    """A run's folder.
-
-    Attributes:
-      folder: of the run.
-      curve: whose task, method, seed and rotation are the run's; its returns may be none. None if
-        the run does not say what it is.
-      curves: by metric, those that have returns.
-      problem: why the run does not say what it is, "" if it does.
-    """
+class ReportedRun(NamedTuple):
+    """A run's folder, and what it says that it is."""
 
     folder: pathlib.Path
-    curve: Curve | None
-    curves: Mapping[str, Curve]
-    problem: str = ""
+    curve: Curve | None  # Its task, method, seed and rotation are the run's; returns may be none.
+    curves: Mapping[str, Curve]  # By metric, those that have returns.
+    problem: str = ""  # Why there is no curve.
 
     @property
     def key(self) -> tuple:
@@ -39,8 +30,7 @@ class ReportedRun:
         return c.task, str(c.rotation), str(c.test_rotation), c.method, c.setup, c.kind
 
 
-@dataclasses.dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """Runs in the order of the page, curves of others by metric, and evaluations under noise."""
 
     runs: list[ReportedRun]
@@ -58,11 +48,8 @@ def find(
 ) -> Sources:
     """All runs that the patterns name, damaged ones and those without returns too.
 
-    Evaluations under noise are those named, and those that are in the runs' folders.
-
-    Args:
-      patterns, labels: as for `clion_tf.analysis.curves.learning_curves.find`.
-      evaluations: patterns as for `clion_tf.analysis.curves.noise_evaluations.find`.
+    Patterns and labels are as for `learning_curves.find` and `noise_evaluations.find`. Evaluations
+    in the runs' folders are found by themselves.
 
     Raises:
       UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
@@ -78,17 +65,17 @@ def find(
     others = {metric: [c for found in read for c in found[metric]] for metric in METRICS}
     if files and not any(others.values()):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
-    named = {os.path.realpath(one.source): one for one in noise_evaluations.find(evaluations)}
-    own = (one for run in runs for one in noise_evaluations.inside(run.folder))
-    named |= {os.path.realpath(one.source): one for one in own}
-    runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
-    return Sources(runs, others, list(named.values()))
+    noisy = noise_evaluations.find(evaluations)
+    for run in runs:
+        noisy += noise_evaluations.inside(run.folder)
+    once = {os.path.realpath(one.source): one for one in noisy}
+    return Sources(sorted(runs, key=_order), others, list(once.values()))
 
 
-def _seed(run: ReportedRun) -> tuple[int, str]:
-    """Sorts 10 after 9."""
-    text = run.curve.seed if run.curve else ""
-    return int(text) if text.isdecimal() else 0, text
+def _order(run: ReportedRun) -> tuple:
+    """Seed 10 after 9."""
+    seed = run.curve.seed if run.curve else ""
+    return run.key, int(seed) if seed.isdecimal() else 0, seed
 
 
 def _run(folder: pathlib.Path, labels: Labels) -> ReportedRun:
