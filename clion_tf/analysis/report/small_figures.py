@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from clion_tf.analysis.curves.curve import short
 from clion_tf.analysis.curves.curve_plots import FEW_POINTS, STYLE
 from clion_tf.analysis.curves.metrics_files import Points
-from clion_tf.analysis.curves.score_tables import short
 
 # Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.
 FIRST, SECOND = "#0072b2", "#d55e00"
