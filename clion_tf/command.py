@@ -52,11 +52,6 @@ def positive(text: str) -> int:
     return value
 
 
-def numbers(text: str) -> list[float]:
-    """An argument such as `0,5,10`."""
-    return [float(word) for word in text.split(",")]
-
-
 def tool(name: str) -> Callable[[Main], Main]:
     """Decorates the `main` of `tools/NAME.py`: see `run`. Without arguments it takes sys.argv's."""
     return lambda main: functools.partial(run, name, main)

@@ -100,13 +100,6 @@ def test_what_counts_things_is_positive(text):
         command.positive(text)
 
 
-def test_lists_of_numbers():
-    assert command.numbers("0, 5,2.5") == [0.0, 5.0, 2.5]
-    for text in ("", "1,", "1;2"):
-        with pytest.raises(ValueError):
-            command.numbers(text)
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_progress_is_for_terminals(terminal, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)

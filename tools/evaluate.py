@@ -45,12 +45,6 @@ from clion_tf.logdir import code_versions
 
 ACTIONS = ("densest", "mean", "sample")
 UNITS = tuple(UNIT_NAMES)  # The default first.
-# Largest value, and what one is.
-LIMITS = {
-    "rotations": (180.0, "between 0 and 180 degrees"),
-    "memory_noise": (sys.float_info.max, "a finite number, 0 or more"),
-    "blank": (1.0, "a probability, between 0 and 1"),
-}
 
 
 @command.tool("evaluate")
@@ -85,15 +79,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The options, checked as far as they can be alone."""
     parser = command.parser("evaluate", __doc__)
-    add, numbers = parser.add_argument, {"type": command.numbers}
+    add = parser.add_argument
+    angles, amounts, probabilities = (
+        {"type": tool_checks.several(kind)}
+        for kind in (tool_checks.rotation, tool_checks.not_negative, tool_checks.probability)
+    )
     add("--logdir", required=True, metavar="DIR", help="folder of the run")
     add("--episodes", type=command.positive, default=10, metavar="N", help="of each line, 10")
-    add("--rotations", metavar="X,Y", help="degrees; the run's own for tests", **numbers)
-    add("--memory_noise", default=[0.0], metavar="X,Y", help="on memory h; none", **numbers)
+    add("--rotations", metavar="X,Y", help="degrees; the run's own for tests", **angles)
+    add("--memory_noise", default=[0.0], metavar="X,Y", help="on memory h; none", **amounts)
     text = "relative: standard deviations of h over the episode so far"
     add("--memory_noise_unit", choices=UNITS, default=UNITS[0], help=text)
     text = "probabilities of a grey frame; the run's own for tests"
-    add("--blank", metavar="P,Q", help=text, **numbers)
+    add("--blank", metavar="P,Q", help=text, **probabilities)
     text = "vary each list while the others are at their first value; else all combinations"
     add("--one_at_a_time", action="store_true", help=text)
     add("--action", choices=ACTIONS, help="policy; as the run's options say")
@@ -104,12 +102,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--seed", type=tool_checks.count, metavar="N", help="of episodes and policy; the run's")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     add("--json", metavar="FILE", help="write all returns there")
-    options = parser.parse_args(arguments)
-    for name, (most, meaning) in LIMITS.items():
-        for value in getattr(options, name) or ():
-            if not 0 <= value <= most:
-                parser.error(f"--{name}: {value:g} is not {meaning}")
-    return options
+    return parser.parse_args(arguments)
 
 
 def cores() -> int:

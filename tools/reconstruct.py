@@ -65,14 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.load_tensorflow()
     runs = dict(read_each(saved.items(), build))
     with quiet_import():
-        from clion_tf.analysis.videos import memory_figure, memory_study
+        from clion_tf.analysis.videos import memory_study
     first = next(iter(runs.values()))
     spec = evaluation.spec(first.config, options.rotation)
     films = list(filming.film_agent(first, spec, options.episodes))
     resample = options.state == "hs"
     result = memory_study.measure(runs, films, options.sigmas, resample)
     blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)
-    memory_figure.save(memory_figure.draw(blocks, steps, result["state"]), out)
+    memory_study.save(memory_study.draw(blocks, steps, result["state"]), out)
     if table is not None:
         tool_checks.write_json(table, result, indent=2)
     print("\n".join(memory_study.lines(result)))

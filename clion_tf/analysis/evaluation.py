@@ -12,7 +12,7 @@ from clion_tf.config import Config
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.envs.remote_env import Ready
 from clion_tf.replay.episode_files import Episode
-from clion_tf.replay.episode_player import OnStep, Policy, run_episode
+from clion_tf.replay.episode_player import Policy, run_episode
 from clion_tf.training.training_process import specs
 
 STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
@@ -49,22 +49,18 @@ def play(
 ) -> Iterator[tuple[int, Episode]]:
     """Plays episodes 0 ... count - 1; yields (number, episode) as each ends, in any order.
 
-    What an episode holds does not depend on `workers`, provided that a policy's actions depend on
-    the episode's number and frames only. Who stops iterating, by `break` or Ctrl-C, ends the
-    environments too.
+    They do not depend on `workers`, if what a policy does depends on the episode's number and
+    frames only. Who stops iterating, by `break` or Ctrl-C, ends the environments too.
 
     Args:
       make_policy: called once for each worker.
       workers: environments that run side by side, each in a thread of its own here.
-      timeout, restarts: see RemoteEnv and SupervisedEnvs.
       on_ready: told what each worker's environment is, in that worker's thread.
 
     Raises:
       EnvError: when an environment cannot be made, fails too often or gives what is no episode.
     """
-    todo: queue.SimpleQueue[int] = queue.SimpleQueue()
-    for number in range(count):
-        todo.put(number)
+    todo = iter(range(count))
     done: queue.SimpleQueue[tuple[int, Episode] | BaseException] = queue.SimpleQueue()
     stop = threading.Event()
 
@@ -76,6 +72,9 @@ def play(
         check()
         return RemoteEnv(dataclasses.replace(spec, index=spec.index + index), timeout)
 
+    def one(policy: Policy, number: int, envs: list[RemoteEnv]) -> Episode:
+        return run_episode(envs[0], policy, number, check)
+
     def work(index: int) -> None:
         try:
             policy = make_policy()
@@ -83,12 +82,9 @@ def play(
             with SupervisedEnvs(functools.partial(start, index), restarts) as envs:
                 # What cannot be made fails here, at once and not after all restarts.
                 on_ready(envs.wait_ready())
-                while True:
-                    number = todo.get_nowait()
-                    play_one = functools.partial(_one, policy, number, check)
-                    done.put((number, envs.attempt(play_one, lambda: None)))
-        except queue.Empty:
-            return
+                for number in todo:
+                    episode = envs.attempt(functools.partial(one, policy, number), lambda: None)
+                    done.put((number, episode))
         except BaseException as error:  # Raised again where it is waited for.
             done.put(error)
 
@@ -110,23 +106,13 @@ def play(
                 thread.join(GRACE)
 
 
-def _one(policy: Policy, number: int, check: OnStep, envs: list[RemoteEnv]) -> Episode:
-    return run_episode(envs[0], policy, number, check)
-
-
 @dataclasses.dataclass(frozen=True)
 class Conditions:
-    """What an agent has to cope with while it is evaluated.
+    """What an agent has to cope with while it is evaluated."""
 
-    Attributes:
-      rotation_degrees: each frame (or episode, as in the run) is rotated by U(-x, x).
-      memory_noise: on its memory, see `clion_tf.analysis.memory_noise`.
-      blank_frames: probability of a frame that shows nothing.
-    """
-
-    rotation_degrees: float = 0.0
-    memory_noise: float = 0.0
-    blank_frames: float = 0.0
+    rotation_degrees: float = 0.0  # Each frame (or episode, as in the run): by U(-x, x).
+    memory_noise: float = 0.0  # See `clion_tf.analysis.memory_noise`.
+    blank_frames: float = 0.0  # Probability of a frame that shows nothing.
 
 
 def grid(
@@ -135,34 +121,22 @@ def grid(
     blanks: Sequence[float],
     one_at_a_time: bool = False,
 ) -> list[Conditions]:
-    """All combinations, each once, the first of each list first.
-
-    one_at_a_time: only those in which at most one thing differs from the first of its list.
-    """
-    every = itertools.product(rotations, noises, blanks)
+    """All combinations, or those in which at most one thing differs from the first of its list."""
+    every = dict.fromkeys(itertools.product(rotations, noises, blanks))
     first = rotations[0], noises[0], blanks[0]
-    return [
-        Conditions(*one)
-        for one in dict.fromkeys(every)
-        if not one_at_a_time or sum(a != b for a, b in zip(one, first, strict=True)) <= 1
-    ]
+    if one_at_a_time:
+        every = [one for one in every if sum(a != b for a, b in zip(one, first, strict=True)) <= 1]
+    return [Conditions(*one) for one in every]
 
 
 @dataclasses.dataclass(frozen=True)
 class Scores:
-    """Episodes under the same conditions, in the order of their numbers.
-
-    Attributes:
-      conditions: of all of them.
-      returns: sums of rewards.
-      lengths: in agent steps.
-      renderer: what drew; '' if that is not known.
-    """
+    """Episodes under the same conditions, in the order of their numbers."""
 
     conditions: Conditions
-    returns: list[float]
-    lengths: list[int]
-    renderer: str = ""
+    returns: list[float]  # Sums of rewards.
+    lengths: list[int]  # In agent steps.
+    renderer: str = ""  # What drew; '' if that is not known.
 
 
 def evaluate(
@@ -173,47 +147,37 @@ def evaluate(
     workers: int,
     on_episode: Callable[[float], None] = lambda score: None,
 ) -> Scores:
-    """Plays a run's task; the same numbers whatever `workers`.
+    """`play`s a run's task, with its seed; the same numbers whatever `workers`.
 
-    Args:
-      make_policy: see `play`; any noise on memory is the policy's own doing.
-      config: the run's options; its seed is that of the episodes too.
-      on_episode: told each return as its episode ends.
-
-    Raises:
-      EnvError: see `play`.
+    Any noise on memory is the policy's own doing. `on_episode` is told each return as it is known.
     """
-    played: dict[int, tuple[float, int]] = {}
+    where = spec(config, conditions.rotation_degrees, conditions.blank_frames)
+    limits = config.worker_timeout, config.env_restarts
     renderers: set[str] = set()
-    for number, episode in play(
-        make_policy,
-        spec(config, conditions.rotation_degrees, conditions.blank_frames),
-        episodes,
-        workers,
-        config.worker_timeout,
-        config.env_restarts,
-        lambda ready: renderers.add(ready.renderer),
-    ):
-        played[number] = float(episode["reward"].sum()), len(episode["reward"]) - 1
-        on_episode(played[number][0])
-    returns, lengths = zip(*(played[number] for number in range(episodes)), strict=True)
-    return Scores(conditions, list(returns), list(lengths), ", ".join(sorted(renderers)))
 
+    def on_ready(ready: Ready) -> None:
+        renderers.add(ready.renderer)
 
-def change(scores: Scores, first: Scores) -> Summary:
-    """What the conditions change in the returns, episode by episode: they begin alike."""
-    pairs = zip(scores.returns, first.returns, strict=True)
-    return summary([here - there for here, there in pairs])
+    returns, lengths = [0.0] * episodes, [0] * episodes
+    for number, episode in play(make_policy, where, episodes, workers, *limits, on_ready):
+        returns[number] = float(episode["reward"].sum())
+        lengths[number] = len(episode["reward"]) - 1
+        on_episode(returns[number])
+    return Scores(conditions, returns, lengths, ", ".join(sorted(renderers)))
 
 
 def as_dict(scores: Scores, first: Scores) -> dict:
-    """What a JSON file holds of the episodes under the same conditions."""
+    """What a JSON file holds of the episodes under the same conditions.
+
+    `change` is what they change in the returns, episode by episode: they begin alike.
+    """
+    pairs = zip(scores.returns, first.returns, strict=True)
     return {
         **dataclasses.asdict(scores.conditions),
         "returns": [round(value, DIGITS) for value in scores.returns],
         "lengths": scores.lengths,
         "summary": _rounded(summary(scores.returns)),
-        "change": _rounded(change(scores, first)),
+        "change": _rounded(summary([here - there for here, there in pairs])),
     }
 
 
@@ -230,17 +194,19 @@ HEADER = (
 
 def row(scores: Scores, first: Scores) -> str:
     """A line under HEADER; `first` is what the change is counted from."""
-    found, told = summary(scores.returns), scores.conditions
-    left = f"{told.rotation_degrees:>8g}  {told.memory_noise:>6g}  {told.blank_frames:>6g}"
-    std = "-" if found.std is None else f"{found.std:.1f}"
-    left = f"{left}  {found.count:>8}  {found.mean:>8.1f}  {std:>8}  {_interval(found):<22}"
-    if scores is first:
-        return left.rstrip()
-    changed = change(scores, first)
-    return f"{left}  {changed.mean:+.1f} ({_interval(changed)})"
+    cell, told = as_dict(scores, first), scores.conditions
+    found, change = cell["summary"], cell["change"]
+    std = "-" if found["std"] is None else f"{found['std']:.1f}"
+    line = (
+        f"{told.rotation_degrees:>8g}  {told.memory_noise:>6g}  {told.blank_frames:>6g}  "
+        f"{found['count']:>8}  {found['mean']:>8.1f}  {std:>8}  {_interval(found):<22}"
+    )
+    if scores is not first:
+        line += f"  {change['mean']:+.1f} ({_interval(change)})"
+    return line.rstrip()
 
 
-def _interval(found: Summary) -> str:
-    if found.low is None:
+def _interval(found: dict) -> str:
+    if found["low"] is None:
         return "- (needs two episodes)"
-    return f"{found.low:.1f} to {found.high:.1f}"
+    return f"{found['low']:.1f} to {found['high']:.1f}"

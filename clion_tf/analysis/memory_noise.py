@@ -4,11 +4,9 @@
          |                     h'_t       h_t + sigma * scale_t * e_t,   e_t ~ N(0, 1) of each unit
     z'_(t-1) -a_(t-1)- z'_t    z'_t       (s_t, h'_t): what the actor reads, and what is carried on
 
-So the action and all later memory feel it. The noise is the same for all units, as eq. 3's is.
-Absolute: scale_t = 1, in units of h, as sigma1 and sigma_h are. Relative: the standard deviation of
-h over the episode so far, by which agents can be compared whose memories differ in size. It is that
-of the memory *without* noise, of the same frames and actions: one that noise has widened would ask
-for more noise, and grow without end where h is carried on for long.
+Absolute: scale_t = 1, in units of h, as sigma1 and sigma_h are. Relative: the standard deviation
+over the episode so far of the memory *without* noise, of the same frames and actions: one that
+noise has widened would ask for more noise, and grow without end.
 """
 
 import tensorflow as tf
@@ -78,11 +76,7 @@ def begin_spread(deter: tf.Tensor) -> Tensors:
 
 
 def widen(spread: Tensors, deter: tf.Tensor) -> Tensors:
-    """Counts another memory [N, D] in (Welford's algorithm).
-
-    Returns:
-      how many there were, their mean and the sum of squared distances from it, float32 [N, D].
-    """
+    """Counts another memory [N, D] in (Welford): how many, mean and sum of squared distances."""
     deter = tf.cast(deter, tf.float32)
     count = spread["count"] + 1.0
     mean = spread["mean"] + (deter - spread["mean"]) / count
@@ -93,9 +87,7 @@ def widen(spread: Tensors, deter: tf.Tensor) -> Tensors:
 def spread_of(spread: Tensors) -> tf.Tensor:
     """Standard deviation of the memories so far, over time (ddof 0), pooled over units, [N, 1].
 
-    The root of the units' mean variance: of each unit by itself, those that happen to stand still
-    would be spared, and few steps would have to tell each of many numbers. After one memory it is
-    0, so an episode's first action is without noise.
+    Of each unit by itself, those that happen to stand still would be spared, and few steps would
+    have to tell each of many numbers. After one memory it is 0.
     """
-    variances = tf.reduce_mean(spread["squares"], -1, keepdims=True) / spread["count"]
-    return tf.sqrt(variances)
+    return tf.sqrt(tf.reduce_mean(spread["squares"], -1, keepdims=True) / spread["count"])

@@ -1,10 +1,9 @@
 """What a logdir holds, without TensorFlow."""
 
-import dataclasses
+import collections
 import math
 import pathlib
-
-import numpy as np
+from typing import NamedTuple
 
 from clion_tf.config import Config, different
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, digest, load
@@ -12,8 +11,7 @@ from clion_tf.logdir.run_folder import RunFolder, run_at
 from clion_tf.replay.episode_files import DAMAGE, check_file
 
 
-@dataclasses.dataclass(frozen=True)
-class Report:
+class Report(NamedTuple):
     """Lines to read, and one line for each thing that is damaged."""
 
     lines: list[str]
@@ -27,21 +25,19 @@ def inspect_logdir(logdir: str | pathlib.Path) -> Report:
       LogdirError: if there is no run.
     """
     folder, options = run_at(logdir)
-    lines, damage = _options(options), []
-    lines += _episodes(folder, damage)
-    lines += _checkpoints(folder, damage)
+    report = Report(["options that differ from the defaults:"], [])
+    report.lines.extend(
+        f"  --{name}={value}" for name, (_, value) in different(Config(), options).items()
+    )
+    _episodes(folder, report)
+    _checkpoints(folder, report)
     if folder.checkpoints.is_dir():
-        damage += [f"{path}: set aside as damaged" for path in sorted(folder.path.rglob("*.bad"))]
-    return Report(lines, damage)
+        bad = sorted(folder.path.rglob("*.bad"))
+        report.damage.extend(f"{path}: set aside as damaged" for path in bad)
+    return report
 
 
-def _options(options: Config) -> list[str]:
-    pairs = different(Config(), options).items()
-    lines = [f"  --{name}={value}" for name, (_, value) in pairs]
-    return ["options that differ from the defaults:", *lines]
-
-
-def _episodes(folder: RunFolder, damage: list[str]) -> list[str]:
+def _episodes(folder: RunFolder, report: Report) -> None:
     frames = []
     for path in sorted(folder.episodes.glob("*.npz")):
         try:
@@ -49,40 +45,33 @@ def _episodes(folder: RunFolder, damage: list[str]) -> list[str]:
         except FileNotFoundError:
             continue  # The run is going on, and this one has given way since.
         except DAMAGE as error:
-            damage.append(f"{path}: damaged episode ({error})")
-    return [f"episodes on disk: {len(frames)}, {sum(frames)} frames"]
+            report.damage.append(f"{path}: damaged episode ({error})")
+    report.lines.append(f"episodes on disk: {len(frames)}, {sum(frames)} frames")
 
 
-def _checkpoints(folder: RunFolder, damage: list[str]) -> list[str]:
-    lines, newest = ["checkpoints:"], None
+def _checkpoints(folder: RunFolder, report: Report) -> None:
+    found, newest = [], []
     for path in Checkpoints.found_in(folder.checkpoints):
         try:
             arrays, counters = load(path)
         except FileNotFoundError:
             continue
         except CheckpointError as error:
-            damage.append(str(error))
+            report.damage.append(str(error))
             continue
-        newest = (arrays, counters) if newest is None else newest
-        lines.append(f"  {path.name}: {counters.steps} environment steps, {digest(arrays)}")
-    if newest is None:
-        return ["checkpoints: none"]
-    arrays, counters = newest
-    return [
-        *lines,
-        "newest checkpoint:",
-        f"  environment steps: {counters.steps}",
-        f"  updates: {counters.updates}",
-        f"  episodes: {counters.episodes}",
-        f"  parameters: {_parameters(arrays)}",
-        f"  SHA-256 of weights and optimiser state: {digest(arrays)}",
-    ]
-
-
-def _parameters(arrays: dict[str, np.ndarray]) -> str:
-    counts: dict[str, int] = {}
-    for name, array in arrays.items():
-        if name.startswith("weights/"):
-            part = name.split("/")[1]
-            counts[part] = counts.get(part, 0) + math.prod(array.shape)
-    return ", ".join(f"{part} {count:,}" for part, count in counts.items())
+        found.append(f"  {path.name}: {counters.steps} environment steps, {digest(arrays)}")
+        if not newest:
+            sizes: collections.Counter[str] = collections.Counter()
+            for name, array in arrays.items():
+                if name.startswith("weights/"):
+                    sizes[name.split("/")[1]] += math.prod(array.shape)
+            parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
+            newest = [
+                "newest checkpoint:",
+                f"  environment steps: {counters.steps}",
+                f"  updates: {counters.updates}",
+                f"  episodes: {counters.episodes}",
+                f"  parameters: {parameters}",
+                f"  SHA-256 of weights and optimiser state: {digest(arrays)}",
+            ]
+    report.lines.extend(["checkpoints:", *found, *newest] if found else ["checkpoints: none"])

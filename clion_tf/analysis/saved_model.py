@@ -1,16 +1,7 @@
 """A trained agent's evaluation policy as a TensorFlow SavedModel that needs no clion_tf.
 
-    state = model.initial(B)
-    state = model.act(image, seed, **state)
-    action = model.to_environment(state["action"])     what to do
-    state = model.act(image, seed, **state)            and so on, a frame at a time
-
-Images are uint8 [B, H, W, 3]; an agent that sees a vector, float32 [B, n], takes `vector` instead
-of the image, or after it. A seed is int32 [2] and names all noise of a step. A state is all that
-the policy remembers, by name, and the agent's last `action`, float32 [B, A] in [-1, 1] or one-hot;
-`to_environment` makes of it what the task itself takes: of its bounds and shape, or an index.
-
-Importing this loads no TensorFlow, so that a folder can be refused at once.
+What it takes and gives: docs/export.md. Importing this loads no TensorFlow, so that a folder can be
+refused at once.
 """
 
 import contextlib
@@ -19,7 +10,6 @@ import inspect
 import json
 import pathlib
 import shutil
-import textwrap
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,22 +34,17 @@ class ExportError(ValueError):
 
 
 def check_folder(folder: pathlib.Path) -> None:
-    """Refuses a folder that holds something else than an earlier export.
-
-    Raises:
-      ExportError: then, or if there is no folder to make it in.
-    """
+    """Raises ExportError if it holds something else than an export, or cannot be made."""
     parent = folder.resolve().parent  # Of what a link leads to.
     if not parent.is_dir():
         raise ExportError(f"{folder}: no such folder as {parent}")
     if folder.exists() and not folder.is_dir():
         raise ExportError(f"{folder}: is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not is_export(folder):
+    if folder.is_dir() and any(folder.iterdir()) and not _is_export(folder):
         raise ExportError(f"{folder}: holds something else than an export; use another folder")
 
 
-def is_export(folder: pathlib.Path) -> bool:
-    """Whether `save` wrote it."""
+def _is_export(folder: pathlib.Path) -> bool:
     try:
         return json.loads((folder / ABOUT).read_text())["kind"] == KIND
     except (OSError, ValueError, KeyError, TypeError):
@@ -69,27 +54,38 @@ def is_export(folder: pathlib.Path) -> bool:
 def save(trained: "TrainedAgent", folder: pathlib.Path) -> None:
     """Writes the SavedModel, `policy.json` and a README; replaces an earlier export as a whole.
 
-    Raises:
-      ExportError: see `check_folder`.
+    Errors as `check_folder`'s, and OSError if it cannot be written.
     """
     import tensorflow as tf
 
     check_folder(folder)
-    with _whole(folder) as temporary:
+    with _whole(folder.resolve()) as temporary:
         about = describe(trained)
-        module = policy_module(
-            trained.agent, trained.config.eval_noise, about["environment"].get("action")
-        )
-        signatures = {
-            "initial": module.initial.get_concrete_function(),
-            "act": module.act.get_concrete_function(),
-        }
+        taken = about["environment"].get("action")
+        module = policy_module(trained.agent, trained.config.eval_noise, taken)
+        names = ("initial", "act")
+        signatures = {name: getattr(module, name).get_concrete_function() for name in names}
         try:
             tf.saved_model.save(module, str(temporary), signatures)
-        except tf.errors.OpError as error:  # A full disk, as everywhere else: an OSError.
+        except tf.errors.OpError as error:  # A full disk.
             raise OSError(f"cannot write {folder}: {error.message}") from error
         (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-        (temporary / "README.md").write_text(readme(about))
+        (temporary / "README.md").write_text(_readme(about))
+
+
+@contextlib.contextmanager
+def _whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """An empty folder beside `folder`, which takes its place unless there is an error."""
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)  # Of an export that was killed.
+    temporary.mkdir()
+    try:
+        yield temporary
+        if folder.exists():
+            shutil.rmtree(folder)
+        temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def policy_module(
@@ -98,15 +94,17 @@ def policy_module(
     """`initial`, `act` and `to_environment` for any number B of environments, and their variables.
 
     Args:
-      agent: the networks.
       amount: of exploration noise.
       taken: the task's `action`, see `envs.task_description`; None: as the agent's, or an index.
     """
     import tensorflow as tf
 
     size = agent.sizes.action_size
-    before = {key: value for key, value in agent.initial(1).items() if key in agent.remembered}
-    state = {key: _open(before[key], key) for key in agent.remembered}
+    begun = agent.initial(1)
+    before, state = {key: begun[key] for key in agent.remembered}, {}
+    for key, value in before.items():
+        dtype = tf.float32 if value.dtype.is_floating else value.dtype
+        state[key] = tf.TensorSpec([None, *value.shape[1:]], dtype, key)
     state["action"] = tf.TensorSpec([None, size], tf.float32, "action")
     seen = [tf.TensorSpec([None, *shape], DTYPES[k], k) for k, shape in agent.observed.items()]
     seed = tf.TensorSpec([2], tf.int32, "seed")
@@ -121,17 +119,9 @@ def policy_module(
     networks = filter(None, (getattr(agent.models, name, None) for name in acting))
     module.weights = [v.value for network in networks for v in network.trainable_variables]
     module.initial = _function(initial, [tf.TensorSpec([], tf.int32, "batch")])
-    module.act = _function(_act(agent, before, list(state), amount), [*seen, seed, *state.values()])
+    module.act = _function(_act(agent, before, state, amount), [*seen, seed, *state.values()])
     module.to_environment = _function(_to_environment(agent.sizes, taken), [state["action"]])
     return module
-
-
-def _open(value: "tf.Tensor", name: str) -> "tf.TensorSpec":
-    """Of a part of the state for any number of environments; float32 if it is of a float type."""
-    import tensorflow as tf
-
-    dtype = tf.float32 if value.dtype.is_floating else value.dtype
-    return tf.TensorSpec([None, *value.shape[1:]], dtype, name)
 
 
 def _function(function: Callable, specs: Sequence["tf.TensorSpec"]):
@@ -147,25 +137,21 @@ def _function(function: Callable, specs: Sequence["tf.TensorSpec"]):
     return tf.function(renamed, specs, autograph=False)
 
 
-def _act(agent: "Learner", before: Mapping, names: Sequence[str], amount: float) -> Callable:
+def _act(agent: "Learner", before: Mapping, specs: Mapping, amount: float) -> Callable:
     """(what is seen, seed, the state's parts) -> the next state, by name."""
     import tensorflow as tf
 
     from clion_tf.learning.noise import SeededNoise
 
     def act(*arguments) -> dict[str, tf.Tensor]:
-        words = [*agent.observed, "seed", *names]
-        given = dict(zip(words, arguments, strict=True))
+        given = dict(zip([*agent.observed, "seed", *specs], arguments, strict=True))
         seen = {key: given[key] for key in agent.observed}
         # What came out in the compute type loses nothing on its way back.
         state = {key: tf.cast(given[key], value.dtype) for key, value in before.items()}
         noise = SeededNoise(given["seed"])
         action, state = agent.policy_step(seen, state, noise, False, amount)
         found = {**state, "action": action}
-        return {
-            key: tf.cast(found[key], tf.float32) if found[key].dtype.is_floating else found[key]
-            for key in names
-        }
+        return {key: tf.cast(found[key], spec.dtype) for key, spec in specs.items()}
 
     return act
 
@@ -191,10 +177,7 @@ def _to_environment(sizes, taken: Mapping[str, Any] | None) -> Callable:
 
 
 def describe(trained: "TrainedAgent") -> dict:
-    """What is exported, for `policy.json`; `noise` begins the words of each step's seed.
-
-    `environment` is what the task takes and shows (`clion_tf.envs.task_description`).
-    """
+    """What is exported, for `policy.json`."""
     config, sizes = trained.config, trained.agent.sizes
     return {
         "kind": KIND,
@@ -207,26 +190,16 @@ def describe(trained: "TrainedAgent") -> dict:
         "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
         "action_size": sizes.action_size,
         "discrete": sizes.discrete,
-        "environment": RunFolder(config.logdir).task(),
-        "noise": [config.seed, zlib.crc32(b"test")],
+        "environment": RunFolder(config.logdir).task(),  # See `envs.task_description`.
+        "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }
 
 
-def readme(about: dict) -> str:
+def _readme(about: dict) -> str:
     """How to use an export, in Markdown."""
     source = importlib.resources.files(__package__).joinpath("policy_readme.md.jinja")
     template = jinja2.Environment(trim_blocks=True).from_string(source.read_text("utf-8"))
-    text = template.render(**about, code=code(about["observed"]), dtypes=DTYPES)
-    return "\n".join(map(_wrapped, text.rstrip().split("\n"))) + "\n"
-
-
-def _wrapped(line: str) -> str:
-    """A line of text; code and tables as they are."""
-    if line.startswith(("    ", "  |")):
-        return line
-    later = "  " if line.startswith("- ") else ""
-    whole = {"break_long_words": False, "break_on_hyphens": False}
-    return textwrap.fill(line, 100, subsequent_indent=later, **whole)
+    return template.render(**about, code=code(about["observed"]), dtypes=DTYPES).rstrip() + "\n"
 
 
 def code(observed: Iterable[str]) -> str:
@@ -248,23 +221,3 @@ for step in range(500):
     state = model.act(SEEN, seed, **state)  # What it sees.
     action = model.to_environment(state["action"])[0].numpy()  # For its step().
 """
-
-
-@contextlib.contextmanager
-def _whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder beside `folder`, which takes its place unless there is an error."""
-    folder = folder.resolve()
-    temporary, old = (folder.with_name(f".{folder.name}.{word}") for word in ("tmp", "old"))
-    for left in (temporary, old):  # By an export that was killed.
-        shutil.rmtree(left, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        yield temporary
-        if folder.exists():
-            folder.rename(old)
-        temporary.rename(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
-        for left in (temporary, old):
-            shutil.rmtree(left, ignore_errors=True)

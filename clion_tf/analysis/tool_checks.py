@@ -1,9 +1,9 @@
 """Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
 
 import json
-import math
 import os
 import pathlib
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,10 +20,10 @@ from clion_tf.logdir.run_folder import LogdirError
 def output_file(
     name: str | None, suffixes: Sequence[str], option: str = "out"
 ) -> pathlib.Path | None:
-    """The path of a file that can be written and has one of the suffixes; None for None.
+    """The path of a file; None for None.
 
     Raises:
-      UsageError: if it cannot, or has another.
+      UsageError: if it cannot be written, or has none of the suffixes.
     """
     if name is None:
         return None
@@ -41,14 +41,22 @@ def output_file(
         raise UsageError(f"--{option}={name}: cannot write there ({error.strerror})") from error
 
 
-def world_model(config: Config) -> None:
-    """Refuses runs whose agent has none.
+def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
+    """Writes a JSON file, whole or not at all; `how` is json.dumps'."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, **{"indent": 1, **how}).encode() + b"\n")
 
-    Raises:
-      UsageError: naming the agent.
-    """
+
+def world_model(config: Config) -> None:
+    """Raises UsageError for a run whose agent has none."""
     if config.agent != "clion":
         raise UsageError(f"{config.logdir}: its agent, {config.agent}, has no world model")
+
+
+def sees_images(trained: TrainedAgent) -> None:
+    """Raises UsageError for an agent that sees vectors only."""
+    if "image" not in trained.observed:
+        raise UsageError(f"{trained.config.logdir}: its agent sees no images")
 
 
 def runs_with_world_models(
@@ -72,24 +80,11 @@ def runs_with_world_models(
     return dict(read_each(logdirs, read))
 
 
-def sees_images(trained: TrainedAgent) -> None:
-    """Refuses agents that see vectors only.
-
-    Raises:
-      UsageError: naming the run.
-    """
-    if "image" not in trained.observed:
-        raise UsageError(f"{trained.config.logdir}: its agent sees no images")
-
-
-def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
-    """Writes a JSON file, whole or not at all; `how` is json.dumps'."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, **{"indent": 1, **how}).encode() + b"\n")
+# Kinds of arguments, for argparse.
 
 
 def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
-    """An argument of some of a kind, with commas between them."""
+    """Some of a kind, with commas between them."""
 
     def parse(text: str) -> list:
         return [kind(word) for word in text.split(",")]
@@ -98,33 +93,21 @@ def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
     return parse
 
 
-def not_negative(text: str) -> float:
-    """An argument that is a finite number, 0 or more."""
-    value = float(text)
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(text)
-    return value
+def _number(name: str, kind: type, least: float, most: float = sys.float_info.max) -> Callable:
+    """A finite number within these bounds; for others argparse says `invalid NAME value`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    parse.__name__ = name
+    return parse
 
 
-def more_than_zero(text: str) -> float:
-    """An argument that is a finite number above 0."""
-    value = not_negative(text)
-    if value == 0:
-        raise ValueError(text)
-    return value
-
-
-def rotation(text: str) -> float:
-    """An argument in degrees, 0 to 180: frames are rotated by U(-x, x)."""
-    value = not_negative(text)
-    if value > 180:
-        raise ValueError(text)
-    return value
-
-
-def count(text: str) -> int:
-    """An argument that is a whole number, 0 or more."""
-    value = int(text)
-    if value < 0:
-        raise ValueError(text)
-    return value
+count = _number("count (0 or more)", int, 0)
+not_negative = _number("number (0 or more)", float, 0)
+more_than_zero = _number("number (above 0)", float, sys.float_info.min)
+probability = _number("probability (0 to 1)", float, 0, 1)
+rotation = _number("rotation (0 to 180 degrees)", float, 0, 180)

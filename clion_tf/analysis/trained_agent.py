@@ -20,8 +20,7 @@ from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.replay.observation_shapes import check
 
 if TYPE_CHECKING:
-    from clion_tf.agents.clion import Agent
-    from clion_tf.agents.drq.drq_agent import DrQ
+    from clion_tf.agents.base import Learner
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +28,12 @@ LISTINGS = 10  # How often to look for checkpoints while a run prunes them meanw
 
 
 class Saved(NamedTuple):
-    """What a run has saved: its options, one checkpoint's weights by name, where it stood."""
+    """What a run has saved."""
 
     config: Config
-    weights: dict[str, np.ndarray]
-    counters: Counters
-    path: pathlib.Path
+    weights: dict[str, np.ndarray]  # Of one checkpoint, by name.
+    counters: Counters  # Where the run stood.
+    path: pathlib.Path  # The checkpoint.
 
 
 class TrainedAgent:
@@ -42,14 +41,11 @@ class TrainedAgent:
 
     Attributes:
       config: the run's options (with those that `load` was told otherwise).
-      agent: the networks, see `clion_tf.agents.clion.Agent`.
-      counters: where the run stood.
-      path: the checkpoint.
+      agent: the networks, see `clion_tf.agents`.
+      counters, path: as in `Saved`.
     """
 
-    def __init__(
-        self, config: Config, agent: "Agent | DrQ", counters: Counters, path: pathlib.Path
-    ):
+    def __init__(self, config: Config, agent: "Learner", counters: Counters, path: pathlib.Path):
         self.config, self.agent, self.counters, self.path = config, agent, counters, path
         self.observed = agent.observed
         self._policy = self.policy()
@@ -105,9 +101,8 @@ def load(
     """The agent of a run. Changes nothing in its folder, so the run may be going on.
 
     Args:
-      logdir: the run's folder.
-      checkpoint: one of those that the run keeps, by its environment steps; or a checkpoint's
-        file; None: the newest that can be read.
+      checkpoint: the environment steps of one that the run keeps, or a file; None: the newest that
+        can be read.
       device: `auto`, `cpu` or `gpu`.
       eval_action: `densest`, `mean` or `sample`; None: as the run's options say.
       seed: of the policy's noise; None: the run's.
@@ -124,15 +119,12 @@ def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None
     """What `load` makes an agent from; arguments and errors as there."""
     folder, config = run_at(logdir)
     if checkpoint is None:
-        arrays, counters, path = _newest(folder.checkpoints)
+        path, (arrays, counters) = _newest(folder.checkpoints)
     else:
         path = _chosen(folder.checkpoints, checkpoint)
         arrays, counters = load_checkpoint(path)
-    weights = {
-        name.removeprefix("weights/"): array
-        for name, array in arrays.items()
-        if name.startswith("weights/")
-    }
+    prefix = "weights/"
+    weights = {n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)}
     return Saved(dataclasses.replace(config, logdir=str(folder)), weights, counters, path)
 
 
@@ -160,21 +152,19 @@ def build(
     return TrainedAgent(config, agent, saved.counters, saved.path)
 
 
-def _newest(folder: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters, pathlib.Path]:
+def _newest(folder: pathlib.Path) -> tuple[pathlib.Path, tuple[dict[str, np.ndarray], Counters]]:
     for _ in range(LISTINGS):
         found = Checkpoints.found_in(folder)
-        if not found:
-            raise CheckpointError(f"{folder}: no checkpoint there yet")
         for path in found:
             try:
-                return (*load_checkpoint(path), path)
+                return path, load_checkpoint(path)
             except (CheckpointError, OSError) as error:
                 if not path.exists():
                     break  # The run has removed it since, because there is a newer one.
                 _log.warning("%s; taking the one before", error)
         else:
             break
-    raise CheckpointError(f"{folder}: no checkpoint that can be read")
+    raise CheckpointError(f"{folder}: no checkpoint {'that can be read' if found else 'there yet'}")
 
 
 def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.Path:

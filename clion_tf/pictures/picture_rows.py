@@ -5,6 +5,8 @@ import functools
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+_font = functools.lru_cache(maxsize=8)(ImageFont.load_default)
+
 
 def to_pixels(image: np.ndarray) -> np.ndarray:
     """Learner's images, float in [-0.5, 0.5] and clipped to that, as uint8."""
@@ -39,8 +41,3 @@ def write(picture: Image.Image, text: str, left: int, top: int, size: int) -> No
         stroke_fill="black",
         spacing=height // 4,
     )
-
-
-@functools.lru_cache(maxsize=8)
-def _font(height: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(height)

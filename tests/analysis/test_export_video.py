@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import shutil
+from types import SimpleNamespace
 
 import imageio.v3 as imageio
 import imageio_ffmpeg
@@ -22,7 +23,7 @@ from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.pictures import picture_rows, video_files
-from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episode
+from clion_tf.replay.episode_player import RandomPolicy, run_episode
 
 FRAMES = 21
 
@@ -90,12 +91,11 @@ def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, ca
 
 def test_filming_changes_nothing_of_what_the_agent_does(run):
     trained = trained_agent.load(run)
-    policy = AgentPolicy(trained.agent, training=False, amount=0.0)
     plain = dataclasses.replace(evaluation.spec(trained.config, 5.0), task="env_fakes:counting")
     with RemoteEnv(plain) as env:
-        expected = run_episode(env, policy, 1, lambda step: None)
+        expected = run_episode(env, trained.policy(), 1, lambda step: None)
     spec = dataclasses.replace(plain, picture_size=(80, 80))
-    _, filmed = filming.film_episodes(policy, spec, 2, lambda number, step: None)
+    _, filmed = filming.film_agent(trained, spec, 2)
     for key, value in expected.items():
         np.testing.assert_array_equal(filmed.episode[key], value, err_msg=key)
     assert filmed.pictures.shape == (FRAMES, 80, 80, 3)
@@ -117,15 +117,12 @@ def test_a_failed_attempt_is_not_in_the_film(monkeypatch):
 
     env = Env(length=5, fails=[0])
     monkeypatch.setattr(filming, "RemoteEnv", lambda spec, timeout: env)
-    seen = []
-    policy = RandomPolicy(2, False, seed=0)
-    spec = evaluation.spec(trained_agent.Config(), 0.0)
-    note = lambda number, step: seen.append((number, step))  # noqa: E731
-    (take,) = filming.film_episodes(policy, spec, 1, note)
+    config = trained_agent.Config()
+    trained = SimpleNamespace(config=config, policy=lambda: RandomPolicy(2, False, seed=0))
+    (take,) = filming.film_agent(trained, evaluation.spec(config, 0.0), 1)
     assert env.episodes == [0, 0]  # It broke at its fourth step, and played again.
     assert take.pictures[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert take.steps.tolist() == [0, 3, 6, 9, 12, 15]
-    assert seen == [(0, step) for step in (1, 2, 3, 4, 1, 2, 3, 4, 5)]
 
 
 def test_return_and_step_are_drawn_in(monkeypatch):

@@ -17,7 +17,7 @@ from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import trained_agent
-from clion_tf.analysis.videos import memory_figure, memory_study
+from clion_tf.analysis.videos import memory_study
 from clion_tf.learning import augmentation, reconstruction, world_model
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.pictures import picture_rows
@@ -127,8 +127,8 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
 
 def test_figure_has_three_rows_a_block():
     random = np.random.default_rng(0)
-    block = memory_figure.Block("a title", *random.uniform(-0.5, 0.5, (2, 4, 64, 64, 3)))
-    figure = memory_figure.draw([block, block], [0, 10, 20, 30], "(h', s')")
+    block = memory_study.Block("a title", *random.uniform(-0.5, 0.5, (2, 4, 64, 64, 3)))
+    figure = memory_study.draw([block, block], [0, 10, 20, 30], "(h', s')")
     assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes] == [
         "input",
         "reconstruction",
@@ -183,9 +183,7 @@ def test_two_runs_look_at_the_same_frames(logdirs, tmp_path, capsys, monkeypatch
     for logdir, run in zip(logdirs[:2], result["runs"], strict=True):
         models = trained_agent.load(logdir).agent.models
         each = [
-            reconstruction.errors(
-                models, memory_study._data(film), memory_study._noise(number), [0, 0.5]
-            )
+            reconstruction.errors(models, film.sequence(), memory_study._noise(number), [0, 0.5])
             for number, film in enumerate(films)
         ]
         np.testing.assert_allclose(run["errors"], np.mean(each, 0), rtol=1e-5)

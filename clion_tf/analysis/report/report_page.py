@@ -2,7 +2,7 @@
 
 import datetime
 import importlib.resources
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jinja2
 import markupsafe
@@ -10,14 +10,13 @@ import markupsafe
 from clion_tf.analysis.curves import curve_plots, noise_evaluations, score_tables
 from clion_tf.analysis.curves.curve import METRICS, warnings
 from clion_tf.analysis.report import run_section
-from clion_tf.analysis.report.report_sources import ReportedRun, Sources
+from clion_tf.analysis.report.report_sources import Sources
 from clion_tf.analysis.report.small_figures import Picture, png
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
 
 LARGE = 30_000_000  # Bytes that a phone loads with pains.
 OPEN = 2  # Up to so many runs are shown without a click.
-MEDIA = ("all", "one", "none")
 METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
 
 
@@ -32,18 +31,18 @@ def build(
 
     Args:
       metric: of the table, and of the first figure.
-      media: embed videos and moving pictures of `all` runs, of `one` of those that differ in their
-        seed only, or of `none`.
+      media: embed those of `all` runs, of `one` of each task and method, or of `none`.
       progress: told what is done, a line each.
     """
     progress("drawing the learning curves")
     figures, notes = _curve_figures(found, metric)
-    noisy, noisy_notes = _robustness(found)
-    shown = _with_media(found.runs, media)
-    sections = []
+    robustness, robustness_notes = _robustness(found)
+    sections, shown = [], set()
     for i, run in enumerate(found.runs):
         progress(f"reading {run.folder} ({i + 1} of {len(found.runs)})")
-        sections.append(run_section.read(run, run in shown))
+        with_media = media == "all" or (media == "one" and run.key not in shown)
+        sections.append(run_section.read(run, with_media))
+        shown.add(run.key)
     progress("writing the page")
     return _render(
         title=title,
@@ -52,38 +51,31 @@ def build(
         figures=figures,
         tables=score_tables.fitting(found.curves(metric)),
         notes=notes,
-        robustness=noisy,
-        robustness_notes=noisy_notes,
+        robustness=robustness,
+        robustness_notes=robustness_notes,
         sections=sections,
-        left_out=[run not in shown for run in found.runs],
         media=media,
         open=len(sections) <= OPEN,
         missing=run_section.MISSING,
     )
 
 
-def _with_media(runs: Sequence[ReportedRun], media: str) -> list[ReportedRun]:
-    if media == "one":
-        return list({run.key: run for run in reversed(runs)}.values())
-    return list(runs) if media == "all" else []
-
-
 def _curve_figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
     """([(title, panels in a row, figure)], what to know about them); none without returns."""
     figures, notes = [], []
     for one in sorted(METRICS, key=lambda name: name != metric):
-        curves = found.curves(one)
+        curves, name = found.curves(one), METRIC_NAMES[one]
         if not curves:
-            notes.append(f"{METRIC_NAMES[one]}: none yet.")
+            notes.append(f"{name}: none yet.")
             continue
         notes += [line for line in warnings(curves) if line not in notes]
         try:
             figure = curve_plots.learning_curves(curves, metric=one)
         except UsageError as error:
-            notes.append(f"{METRIC_NAMES[one]}: {error}")
-            continue
-        columns = min(3, len({curve.panel for curve in curves}))
-        figures.append((METRIC_NAMES[one], columns, png(figure, METRIC_NAMES[one])))
+            notes.append(f"{name}: {error}")
+        else:
+            columns = min(3, len({curve.panel for curve in curves}))
+            figures.append((name, columns, png(figure, name)))
     return figures, notes
 
 

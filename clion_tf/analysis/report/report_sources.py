@@ -1,8 +1,8 @@
 """Which runs and curve files a page is about."""
 
-import dataclasses
 import pathlib
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from clion_tf.analysis.curves import learning_curves, noise_evaluations
 from clion_tf.analysis.curves.curve import METRICS, Curve
@@ -11,20 +11,12 @@ from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import LogdirError
 
 
-@dataclasses.dataclass(frozen=True)
-class ReportedRun:
-    """A run's folder.
-
-    Attributes:
-      folder: of the run.
-      curve: whose task, method, seed and rotation are the run's; its returns may be none. None if
-        the run does not say what it is.
-      problem: why the run does not say what it is, "" if it does.
-    """
+class ReportedRun(NamedTuple):
+    """A run's folder, and what it says that it is."""
 
     folder: pathlib.Path
-    curve: Curve | None
-    problem: str = ""
+    curve: Curve | None  # Its task, method, seed and rotation are the run's; returns may be none.
+    problem: str = ""  # Why there is no curve.
 
     @property
     def key(self) -> tuple:
@@ -35,8 +27,7 @@ class ReportedRun:
         return c.task, str(c.rotation), str(c.test_rotation), c.method, c.setup, c.kind
 
 
-@dataclasses.dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """Runs in the order of the page, curves of others, and evaluations under noise by file."""
 
     runs: list[ReportedRun]
@@ -55,11 +46,8 @@ def find(
 ) -> Sources:
     """All runs that the patterns name, damaged ones and those without returns too.
 
-    Evaluations under noise are those named, and those that are in the runs' folders.
-
-    Args:
-      patterns, labels: as for `clion_tf.analysis.curves.learning_curves.find`.
-      evaluations: patterns as for `clion_tf.analysis.curves.noise_evaluations.find`.
+    Patterns and labels are as for `learning_curves.find` and `noise_evaluations.find`. Evaluations
+    in the runs' folders are found by themselves.
 
     Raises:
       UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
@@ -73,16 +61,15 @@ def find(
     others = learning_curves.read_runs(files, labels)
     if files and not any(curve.of(metric).xs.size for curve in others for metric in METRICS):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
-    named = noise_evaluations.find(evaluations)
-    named |= noise_evaluations.find([run.folder for run in runs], required=False)
-    runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
-    return Sources(runs, others, named)
+    noisy = noise_evaluations.find(evaluations)
+    noisy |= noise_evaluations.find([run.folder for run in runs], required=False)
+    return Sources(sorted(runs, key=_order), others, noisy)
 
 
-def _seed(run: ReportedRun) -> tuple[int, str]:
-    """Sorts 10 after 9."""
-    text = run.curve.seed if run.curve else ""
-    return int(text) if text.isdecimal() else 0, text
+def _order(run: ReportedRun) -> tuple:
+    """Seed 10 after 9."""
+    seed = run.curve.seed if run.curve else ""
+    return run.key, int(seed) if seed.isdecimal() else 0, seed
 
 
 def _run(folder: pathlib.Path, labels: Labels) -> ReportedRun:

@@ -1,8 +1,8 @@
 """Small figures, each one panel, so that a page can put them side by side or below each other."""
 
-import dataclasses
+import base64
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib
@@ -14,102 +14,118 @@ from PIL import Image
 
 from clion_tf.analysis.curves.curve import short
 from clion_tf.analysis.curves.curve_plots import FEW_POINTS, STYLE
-from clion_tf.analysis.report.data_uris import uri
+from clion_tf.analysis.curves.metrics_files import Points
 
 # Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.
-FIRST, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73"
+FIRST, SECOND = "#0072b2", "#d55e00"
+DOTTED = "black"  # A line of this colour is thin and dotted.
 LEVEL = {"color": "#888888", "linewidth": 0.8, "linestyle": "--"}  # What to compare with.
+STEPS = "environment steps"
 SIZE = (3.0, 2.05)  # Inches.
 # Of the panel in its figure: laid out by hand, it is drawn in half the time.
 PLACE = (0.165, 0.205, 0.805, 0.68)
 DPI = 150
 
 
-@dataclasses.dataclass(frozen=True)
-class Picture:
-    """An image of the page.
+class Panel(NamedTuple):
+    """What is drawn together."""
 
-    Attributes:
-      uri: with all its content.
-      width, height: pixels.
-      alt: what can be read instead.
-    """
+    title: str  # With the unit.
+    lines: dict[str, str]  # {key of the points: what to call it}
+    xlabel: str = STEPS
+    colors: tuple[str, ...] = (FIRST, SECOND)
+    bands: tuple[tuple[str, str, float, str], ...] = ()  # (low key, high key, opacity, label)
+    filled: bool = False  # As steps from each point to the next, with the area below.
+    constant: float = 0.0  # Subtracted, because it is most of the value and no error.
+    log: bool = False  # With a logarithmic axis, if all values are positive.
+    limits: tuple[float, float | None] | None = None  # Of the axis.
+    room: float | None = None  # The axis goes from 0 to so many times its end; for a legend.
+    level: tuple[float, str] | None = None  # A value to compare with, and what to call it.
+    at: tuple[float, str] | None = None  # The same for the other axis.
 
-    uri: str
-    width: int
+
+class Picture(NamedTuple):
+    """An image of the page."""
+
+    uri: str  # With all its content.
+    width: int  # Pixels.
     height: int
-    alt: str
+    alt: str  # What can be read instead.
 
 
-def panel(title: str, draw: Callable[[Axes], None], xlabel: str = "") -> Picture:
-    """A figure of one panel that `draw` fills."""
+def uri(content: bytes, kind: str) -> str:
+    """A data URI of a media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def draw(panels: list[Panel], points: Mapping[str, Points]) -> list[Picture]:
+    """A figure for each panel of which there are points."""
     with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=SIZE)
-        ax = figure.add_axes(PLACE)
-        ax.set_title(title, fontsize=8.5, x=(0.5 - PLACE[0]) / PLACE[2])
-        ax.set_xlabel(xlabel, fontsize=8)
-        ax.tick_params(labelsize=8)
-        draw(ax)
-        if ax.get_legend_handles_labels()[0]:
-            ax.legend(fontsize=7.5, handlelength=1.4)
-        return png(figure, title)
+        return [_drawn(panel, points) for panel in panels if panel.lines.keys() & points.keys()]
 
 
-def png(figure: Figure, alt: str, dpi: int = DPI) -> Picture:
+def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
+    figure = Figure(figsize=SIZE)
+    ax = figure.add_axes(PLACE)
+    ax.set_title(panel.title, fontsize=8.5, x=(0.5 - PLACE[0]) / PLACE[2])
+    ax.set_xlabel(panel.xlabel, fontsize=8)
+    ax.tick_params(labelsize=8)
+    positive = True
+    for low, high, alpha, label in panel.bands:
+        band = {"color": panel.colors[0], "alpha": alpha, "linewidth": 0, "label": label}
+        ax.fill_between(*points[low], points[high][1], **band)
+    for color, (key, label) in zip(panel.colors, panel.lines.items(), strict=False):
+        if key in points:
+            xs, ys = points[key]
+            _line(ax, xs, ys - panel.constant, color, label, panel.filled)
+            positive = positive and bool((ys > panel.constant).all())
+    for place, compare in ((panel.level, ax.axhline), (panel.at, ax.axvline)):
+        if place:
+            compare(place[0], label=place[1], **LEVEL)
+    _axes(ax, panel, positive)
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize=7.5, handlelength=1.4)
+    return png(figure, panel.title)
+
+
+def _line(ax: Axes, xs: np.ndarray, ys: np.ndarray, color: str, label: str, filled: bool) -> None:
+    """NaN leaves a gap; few points are marked."""
+    if filled:
+        ax.fill_between(xs, ys, step="post", color=color, alpha=0.35, linewidth=0, label=label)
+        ax.step(xs, ys, where="post", color=color, linewidth=1.2)
+    elif color == DOTTED:
+        ax.plot(xs, ys, ":", color=color, label=label, linewidth=1)
+    elif np.isfinite(ys).any():
+        marker = "o" if len(xs) <= FEW_POINTS else ""
+        ax.plot(xs, ys, color=color, label=label, linewidth=1.4, marker=marker, markersize=3)
+
+
+def _axes(ax: Axes, panel: Panel, positive: bool) -> None:
+    if panel.log and positive:  # Plain numbers at 1, 2 and 5 times the powers of ten.
+        ax.set_yscale("log")
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+    if panel.limits:
+        ax.set_ylim(*panel.limits)
+    if panel.room:
+        ax.set_ylim(0, panel.room * ax.get_ylim()[1])
+        ax.margins(x=0)
+    elif panel.xlabel == STEPS:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+
+
+def png(figure: Figure, alt: str) -> Picture:
     """The figure as a PNG with a palette, a third of the bytes."""
     content = io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format="png", dpi=dpi, facecolor="white")
+        figure.savefig(content, format="png", dpi=DPI, facecolor="white")
     with Image.open(content) as picture:
         small, size = picture.convert("RGB").quantize(128), picture.size
     content = io.BytesIO()
     small.save(content, "PNG", optimize=True)
     return Picture(uri(content.getvalue(), "image/png"), *size, alt)
-
-
-class Line(NamedTuple):
-    """Points xs, ys, float [N] each, NaN for gaps."""
-
-    xs: np.ndarray
-    ys: np.ndarray
-    color: str
-    label: str = ""
-
-
-def shares(title: str, lines: Iterable[Line], xlabel: str) -> Picture:
-    """Lines between 0 and 1 over whole numbers."""
-
-    def draw(ax: Axes) -> None:
-        for one in lines:
-            line(ax, one)
-        ax.set_ylim(0, 1)
-        over_whole_numbers(ax)
-
-    return panel(title, draw, xlabel)
-
-
-def line(ax: Axes, one: Line) -> None:
-    """A line whose points are marked while they are few; nothing if none is finite."""
-    if np.isfinite(one.ys).any():
-        style = {"marker": "o" if len(one.xs) <= FEW_POINTS else "", "markersize": 3}
-        ax.plot(one.xs, one.ys, color=one.color, label=one.label, linewidth=1.4, **style)
-
-
-def over_whole_numbers(ax: Axes) -> None:
-    """Whole numbers along the bottom."""
-    ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-
-
-def over_steps(ax: Axes) -> None:
-    """Environment steps along the bottom, from 0 on."""
-    ax.set_xlim(left=0)
-    ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
-
-
-def logarithmic(ax: Axes) -> None:
-    """A logarithmic axis with plain numbers at 1, 2 and 5 times the powers of ten."""
-    ax.set_yscale("log")
-    ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-    ax.yaxis.set_minor_locator(NullLocator())
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))

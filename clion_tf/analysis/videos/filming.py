@@ -1,7 +1,7 @@
 """Episodes filmed at any size while the agent sees its 64x64 images. Knows no network."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,28 +11,21 @@ from tqdm import tqdm
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.pictures import picture_rows
 from clion_tf.replay.episode_files import Episode
-from clion_tf.replay.episode_player import Policy, run_episode
+from clion_tf.replay.episode_player import run_episode
 from clion_tf.replay.observation_shapes import DTYPES
-
-# Called with the episode's number and the agent steps done in it.
-OnStep = Callable[[int, int], None]
 
 
 class Film(NamedTuple):
-    """One episode of T frames.
-
-    pictures: uint8 [T, H, W, 3] of `EnvSpec.picture_size`, None where the spec has none.
-    steps: int [T], environment steps done at each frame.
-    """
+    """One episode of T frames."""
 
     episode: Episode
-    pictures: np.ndarray | None
-    steps: np.ndarray
+    pictures: np.ndarray | None  # uint8 [T, H, W, 3] of `EnvSpec.picture_size`, where it has one.
+    steps: np.ndarray  # int [T], environment steps done at each frame.
 
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """Keys of what a world model is told of the episode: observations and actions."""
-        return (*(key for key in DTYPES if key in self.episode), "action")
+    def sequence(self) -> dict[str, np.ndarray]:
+        """What a world model is told, observations and actions, [1, T, ...]."""
+        seen = (*(key for key in DTYPES if key in self.episode), "action")
+        return {key: self.episode[key][None] for key in seen}
 
 
 class _Filmed:
@@ -60,49 +53,34 @@ class _Filmed:
             self.pictures.append(observation["picture"])
 
 
-def film_episode(env: RemoteEnv, policy: Policy, number: int, on_step: OnStep) -> Film:
-    """Plays and films the episode of that number."""
-    filmed = _Filmed(env)
-    episode = run_episode(filmed, policy, number, functools.partial(on_step, number))
-    shown = np.stack(filmed.pictures) if filmed.pictures else None
-    return Film(episode, shown, np.array(filmed.steps))
-
-
-def film_episodes(
-    policy: Policy,
-    spec: EnvSpec,
-    count: int,
-    on_step: OnStep,
-    timeout: float = 120.0,
-    restarts: int = 10,
-) -> Iterator[Film]:
-    """Films episodes 0 ... count - 1, one after the other.
-
-    Args:
-      timeout, restarts: see RemoteEnv and SupervisedEnvs.
+def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
+    """Films a `TrainedAgent` in episodes 0 ... count - 1, with a bar on a terminal.
 
     Raises:
       EnvError: when the environment cannot be made or fails too often.
     """
-    with SupervisedEnvs(lambda: RemoteEnv(spec, timeout), restarts) as envs:
-        envs.wait_ready()  # One that cannot be made at all is not tried again.
-        for number in range(count):
-            one = functools.partial(film_episode, policy=policy, number=number, on_step=on_step)
-            yield envs.attempt(lambda each, one=one: one(each[0]), lambda: None)
-
-
-def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
-    """Films the evaluation policy of a `loading.TrainedAgent`, with a bar on a terminal."""
-    config = trained.config
+    config, policy = trained.config, trained.policy()
     length = -(-spec.time_limit // spec.action_repeat)
-    with tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar:
 
-        def on_step(number: int, step: int) -> None:
+    def start() -> RemoteEnv:
+        return RemoteEnv(spec, config.worker_timeout)
+
+    def film(number: int, each: list[RemoteEnv]) -> Film:
+        def on_step(step: int) -> None:
             bar.update(number * length + step - bar.n)
 
-        yield from film_episodes(
-            trained.policy(), spec, count, on_step, config.worker_timeout, config.env_restarts
-        )
+        filmed = _Filmed(each[0])
+        episode = run_episode(filmed, policy, number, on_step)
+        shown = np.stack(filmed.pictures) if filmed.pictures else None
+        return Film(episode, shown, np.array(filmed.steps))
+
+    with (
+        tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar,
+        SupervisedEnvs(start, config.env_restarts) as envs,
+    ):
+        envs.wait_ready()  # One that cannot be made at all is not tried again.
+        for number in range(count):
+            yield envs.attempt(functools.partial(film, number), lambda: None)
 
 
 def captioned(film: Film, title: str = "") -> np.ndarray:

@@ -1,33 +1,40 @@
-"""Runs side by side: how well each world model decodes memory with noise, on the same frames."""
+"""Fig. 3 of the paper and its table: how well world models decode memory with noise.
+
+Runs look at the same frames.
+"""
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from clion_tf.analysis.trained_agent import TrainedAgent
 from clion_tf.analysis.videos.filming import Film
-from clion_tf.analysis.videos.memory_figure import Block
 from clion_tf.config import Config
+from clion_tf.files import atomic_write
 from clion_tf.learning import noise, reconstruction
+from clion_tf.pictures.picture_rows import comparison
 
 UNIT = "squared error summed over an image's 64 x 64 x 3 values in [-0.5, 0.5], mean over frames"
 STATES = {False: "(h', s)", True: "(h', s')"}  # By whether s is drawn anew.
 
-Runs = Mapping[str, TrainedAgent]
+Runs = Mapping[str, TrainedAgent]  # By logdir, all of one task.
+
+
+class Block(NamedTuple):
+    """One agent's part of the figure: float [columns, 64, 64, 3] twice, in [-0.5, 0.5]."""
+
+    title: str
+    truth: np.ndarray
+    decoded: np.ndarray
 
 
 def measure(runs: Runs, films: Sequence[Film], sigmas: Sequence[float], resample: bool) -> dict:
-    """Each run's mean error over all frames, by sigma; see `reconstruction.errors`.
+    """Each run's mean error over all frames, by the noise's sigma on h, ready for JSON.
 
-    Args:
-      runs: by logdir, all of one task.
-      films: the episodes that all look at.
-      sigmas: standard deviations of the noise on h.
-      resample: draw s anew too.
-
-    Returns:
-      what JSON takes: the figures, and what they are.
+    See `reconstruction.errors`; `resample` draws s anew too.
     """
     return {
         "task": next(iter(runs.values())).config.task,
@@ -40,7 +47,7 @@ def measure(runs: Runs, films: Sequence[Film], sigmas: Sequence[float], resample
         "runs": [
             {
                 "logdir": logdir,
-                "label": label(run.config),
+                "label": _label(run.config),
                 "steps": run.counters.steps,
                 "beta1": run.config.beta1,
                 "beta2": run.config.beta2,
@@ -54,30 +61,10 @@ def measure(runs: Runs, films: Sequence[Film], sigmas: Sequence[float], resample
 def _errors(run: TrainedAgent, films, sigmas, resample) -> list[float]:
     models, sigma2 = run.agent.models, run.config.sigma2
     each = [
-        reconstruction.errors(models, _data(film), _noise(number), sigmas, resample, sigma2)
+        reconstruction.errors(models, film.sequence(), _noise(number), sigmas, resample, sigma2)
         for number, film in enumerate(films)
     ]
     return np.average(each, axis=0, weights=[len(film.steps) for film in films]).tolist()
-
-
-def blocks(
-    runs: Runs, film: Film, columns: int, sigma: float, resample: bool
-) -> tuple[list[Block], list[int]]:
-    """Fig. 3's blocks for frames evenly spread over the first film, and their steps."""
-    at = np.linspace(0, len(film.steps) - 1, min(columns, len(film.steps))).round().astype(int)
-    data, found = _data(film), []
-    truth = reconstruction.observed(data).numpy()[0, at]
-    for logdir, run in runs.items():
-        models, sigma2 = run.agent.models, run.config.sigma2
-        decoded = reconstruction.images(models, data, _noise(0), sigma, resample, sigma2)
-        found.append(Block(_title(logdir, run, sigma), truth, decoded[0, at]))
-    return found, film.steps[at].tolist()
-
-
-def label(config: Config) -> str:
-    """Whether a run's memory was constrained (eq. 2)."""
-    constrained = config.beta1 > 0 or config.beta2 > 0
-    return "with constraints" if constrained else "without constraints"
 
 
 def lines(result: dict) -> list[str]:
@@ -95,15 +82,57 @@ def lines(result: dict) -> list[str]:
     ]
 
 
-def _title(logdir: str, run: TrainedAgent, sigma: float) -> str:
-    scales = f"β1 = {run.config.beta1:g}, β2 = {run.config.beta2:g}"
-    name, steps = pathlib.Path(logdir).absolute().name, run.counters.steps
-    return f"{label(run.config)} ({scales}): {name}, {steps:,} steps, σ = {sigma:g}"
+def blocks(
+    runs: Runs, film: Film, columns: int, sigma: float, resample: bool
+) -> tuple[list[Block], list[int]]:
+    """Fig. 3's blocks for frames evenly spread over the first film, and their steps."""
+    at = np.linspace(0, len(film.steps) - 1, min(columns, len(film.steps))).round().astype(int)
+    data, found = film.sequence(), []
+    truth = reconstruction.observed(data).numpy()[0, at]
+    for logdir, run in runs.items():
+        models, config = run.agent.models, run.config
+        decoded = reconstruction.images(models, data, _noise(0), sigma, resample, config.sigma2)
+        scales = f"β1 = {config.beta1:g}, β2 = {config.beta2:g}"
+        of = f"{pathlib.Path(logdir).absolute().name}, {run.counters.steps:,} steps"
+        title = f"{_label(config)} ({scales}): {of}, σ = {sigma:g}"
+        found.append(Block(title, truth, decoded[0, at]))
+    return found, film.steps[at].tolist()
 
 
-def _data(film: Film) -> dict[str, np.ndarray]:
-    """The episode as one sequence [1, T, ...]."""
-    return {key: film.episode[key][None] for key in film.seen}
+def draw(blocks: Sequence[Block], steps: Sequence[int], state: str) -> Figure:
+    """Rows input, reconstruction from `state` and error (grey: none); a column for each step."""
+    columns = len(steps)
+    # Inches of the pictures, 1 each; what stands beside them is added when it is saved.
+    figure = Figure((columns, 3.5 * len(blocks) - 0.5), dpi=128)
+    grid = figure.add_gridspec(len(blocks), hspace=0.5 / 3, left=0, right=1, bottom=0, top=1)
+    for place, block in zip(grid, blocks, strict=True):
+        rows = place.subgridspec(3, 1, hspace=0).subplots()
+        rows[0].set_title(block.title, size=11, loc="left")
+        pictures = comparison(block.truth, block.decoded).swapaxes(0, 1)
+        labels = ("input", f"reconstruction\nfrom ${state}$", "error")
+        for axes, row, label in zip(rows, pictures, labels, strict=True):
+            joined = np.concatenate(list(row), axis=1)
+            axes.imshow(joined, extent=(0, columns, 0, 1), interpolation="nearest")
+            axes.vlines(range(1, columns), 0, 1, color="white", linewidth=1.5)
+            axes.set_ylabel(label, rotation=0, ha="right", va="center", size=10)
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set(color="white", linewidth=1.5)
+    axes.set_xticks(np.arange(columns) + 0.5, map(str, steps), size=9)
+    axes.tick_params(length=0)
+    axes.text(-0.07, -0.05, "step", size=9, ha="right", va="top")
+    return figure
+
+
+def save(figure: Figure, path: pathlib.Path) -> None:
+    """Writes a .png, .pdf or .svg, whole or not at all."""
+    with atomic_write(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), bbox_inches="tight", pad_inches=0.1)
+
+
+def _label(config: Config) -> str:
+    """Whether a run's memory was constrained (eq. 2)."""
+    constrained = config.beta1 > 0 or config.beta2 > 0
+    return "with constraints" if constrained else "without constraints"
 
 
 def _noise(number: int) -> noise.SeededNoise:

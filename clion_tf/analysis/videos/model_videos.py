@@ -12,7 +12,7 @@ from clion_tf.learning.noise import Noise
 from clion_tf.models import Models
 from clion_tf.pictures import picture_rows
 
-# The names of a column's rows at a frame.
+# The names of the rows at a frame.
 Labels = Callable[[int], Sequence[str]]
 
 
@@ -28,12 +28,11 @@ def open_loop(models: Models, film: Film, length: int, noise: Noise) -> Column:
 
     Frames that fill no sequence at an episode's end are left out.
     """
-    frames = len(film.steps)
-    length = min(length, frames)
-    used = frames // length * length
+    length = min(length, len(film.steps))
+    used = len(film.steps) // length * length
     data = {
-        key: film.episode[key][:used].reshape(-1, length, *film.episode[key].shape[1:])
-        for key in film.seen
+        key: value[0, :used].reshape(-1, length, *value.shape[2:])
+        for key, value in film.sequence().items()
     }
     seen = {key: value[:, : reconstruction.CONTEXT] for key, value in data.items()}
     post = reconstruction.posterior(models, seen, noise)
@@ -45,7 +44,7 @@ def memory(
     models: Models, film: Film, noise: Noise, sigma: float, resample: bool, sigma2: float
 ) -> Column:
     """The whole episode, reconstructed from augmented memory."""
-    data = {key: film.episode[key][None] for key in film.seen}
+    data = film.sequence()
     decoded = reconstruction.images(models, data, noise, sigma, resample, sigma2)
     return _column(data, decoded, film.steps)
 
@@ -77,11 +76,7 @@ def clips(
 ) -> Iterator[np.ndarray]:
     """Columns side by side in pieces of at most `length` frames, uint8 [T, 3 * size, N * size, 3].
 
-    A column that ends before the others keeps its last frame.
-
-    Args:
-      size: of each picture in pixels.
-      most: frames in all; later ones are left out.
+    A column that ends before the others keeps its last frame. After `most` frames it ends.
     """
     total = min(most, max(len(column.steps) for column in columns))
     for start in range(0, total, length):
