@@ -16,6 +16,7 @@ import sys
 import numpy as np
 import pytest
 from places import PATHS, ROOT
+from small_agents import tiny_config
 
 from clion_tf import run
 from clion_tf.config import Config, parse, to_flagfile
@@ -230,27 +231,36 @@ def test_unknown_task_names_the_nearest_and_may_be_corrected(tmp_path, refuse):
 def test_no_gpu(tmp_path, monkeypatch, refuse):
     import tensorflow as tf
 
+    monkeypatch.setenv("PYTHONPATH", PATHS)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
-    line = refuse(f"--logdir={tmp_path}/run", "--device=gpu", "--task=cartpole_balance")
+    line = refuse(f"--logdir={tmp_path}/run", "--device=gpu", "--task=env_fakes:counting")
     assert "--device=gpu" in line and "pip install '.[gpu]'" in line
 
 
-def test_all_checkpoints_damaged(finished, refuse, caplog):
+@pytest.fixture
+def again(finished, monkeypatch):
+    """Words that go on with `finished`, whose environment and networks are made in a moment."""
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    config = tiny_config(logdir=str(finished), task="env_fakes:counting")
+    (finished / "run.flags").write_text(to_flagfile(config))
+    return f"--logdir={finished}", f"--flagfile={finished}/run.flags"
+
+
+def test_all_checkpoints_damaged(finished, again, refuse, caplog):
     """The episodes are not overwritten by a run that begins anew."""
-    words = (f"--logdir={finished}", "--task=walker_walk")
     (finished / "episodes").mkdir()
     (finished / "episodes" / "000000-501.npz").write_bytes(b"frames")
-    assert "no checkpoint can be read" in refuse(*words)
-    assert "no checkpoint can be read" in refuse(*words)  # Nor by a second try.
+    assert "no checkpoint can be read" in refuse(*again)
+    assert "no checkpoint can be read" in refuse(*again)  # Nor by a second try.
     assert files(finished)["episodes/000000-501.npz"] == b"frames"
     assert files(finished)["metrics.jsonl"] == b'{"step": 1000}\n'
     assert "damaged checkpoint" in caplog.text
 
 
-def test_checkpoint_of_another_agent(finished, refuse):
+def test_checkpoint_of_another_agent(finished, again, refuse):
     path = finished / "checkpoints" / "000001000.npz"
     np.savez(path, meta=np.array("{}"), **{"weights/odd": np.zeros(3)})
-    assert "checkpoint does not fit" in refuse(f"--logdir={finished}")
+    assert "checkpoint does not fit" in refuse(*again)
     assert path.exists()
 
 

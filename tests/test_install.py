@@ -78,7 +78,9 @@ print(json.dumps({"file": clion_tf.__file__, "said": said, "heavy": heavy}))
 USE = """
 import importlib.metadata, sys
 import clion_tf
+import tensorflow
 
+tensorflow.config.run_functions_eagerly(True)  # Building graphs takes most of the time.
 commands = {entry.name: entry for entry in importlib.metadata.distribution("clion_tf").entry_points}
 assert commands["clion-train"].load()(sys.argv[1:]) == 0
 agent = clion_tf.load("logdir/run")

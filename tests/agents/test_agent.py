@@ -257,14 +257,15 @@ SHORT = {"batch_length": 3, "horizon": 2, "overshoot": 1, "augmentations": 1}
 
 
 def test_train_traces_once_and_repeats_itself():
-    agent, again, other = tiny_agent(**SHORT), tiny_agent(**SHORT), tiny_agent(**SHORT, seed=1)
+    short = {**SHORT, "batch_length": 2}
+    agent, again, other = tiny_agent(**short), tiny_agent(**short), tiny_agent(**short, seed=1)
     begun = {name: v.numpy() for name, v in again.named_state().items()}
 
     def train():
         """Two updates of a new agent, by one graph."""
         checkpoints.restore(agent.named_state(), begun)
         rows = [
-            agent.train(tiny_batch(tiny_config(**SHORT), update), update).numpy()
+            agent.train(tiny_batch(tiny_config(**short), update), update).numpy()
             for update in range(2)
         ]
         assert np.isfinite(rows).all() and len(agent.metric_names) == len(rows[0])

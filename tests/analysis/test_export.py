@@ -160,7 +160,7 @@ def test_every_kind_of_observation_and_action(tmp_path, observed, discrete):
 
 @pytest.mark.parametrize(
     ("stack_rotation", "how"),
-    [("independent", "densest"), ("same", "sample"), ("independent", "mean")],
+    [("same", "sample"), ("independent", "mean")],
 )
 def test_drq(tmp_path, stack_rotation, how):
     config = Config(

@@ -7,18 +7,18 @@ import sys
 import time
 
 import pytest
-from places import ROOT
+from places import PATHS, ROOT
 from tool_modules import tool as module
 
 from clion_tf.benchmark import agent_speed, graph_flops
 from clion_tf.replay.stopwatch import PARTS, Stopwatch
 
 TINY = [
-    "--batch_size=2", "--batch_length=4", "--horizon=3", "--deter_size=6", "--stoch_size=3",
+    "--batch_size=2", "--batch_length=3", "--horizon=2", "--deter_size=6", "--stoch_size=3",
     "--hidden_size=5", "--num_units=7", "--cnn_depth=2", "--evaluator_units=8",
 ]  # fmt: skip
 # With the parts of CLION off an update's graph is built in half the time.
-PLAIN = ["--beta1=0", "--beta2=0", "--noevaluator"]
+PLAIN = ["--beta1=0", "--beta2=0", "--noevaluator", "--augmentations=0"]
 
 
 def alone(words):
@@ -39,8 +39,8 @@ def run(tool, tmp_path, *words):
 
 
 def test_train_step(tool, tmp_path, capsys):
-    found = run(tool, tmp_path, "train_step", "--count=2", *TINY)
-    assert found["command"] == "train_step" and found["flags"] == TINY
+    found = run(tool, tmp_path, "train_step", "--count=2", *TINY, *PLAIN)
+    assert found["command"] == "train_step" and found["flags"] == [*TINY, *PLAIN]
     assert found["machine"] and found["device"].startswith("CPU")
     update = found["update"]
     assert 0 < update["min"] <= update["median"] <= update["max"]
@@ -86,8 +86,8 @@ def test_env(tmp_path):
 
 def test_replay(tool, tmp_path):
     found = run(tool, tmp_path, "replay", "--episodes=2", "--count=3", *TINY)
-    assert found["batch"] == [2, 4]
-    assert found["batch_bytes"] == 2 * 4 * (64 * 64 * 3 + 4 * (6 + 1 + 1))
+    assert found["batch"] == [2, 3]
+    assert found["batch_bytes"] == 2 * 3 * (64 * 64 * 3 + 4 * (6 + 1 + 1))
     assert found["batches_per_second"]["median"] > 0
     assert abs(found["memory_growth"]) < 50e6
 
@@ -109,7 +109,7 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(agent_speed, "_alone", alone)
     monkeypatch.setattr(agent_speed, "AXES", {"augmentations": (0.5, 1)})
-    found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN)
+    found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN[:-1])  # One copy.
     points = found["axes"]["augmentations"]["points"]
     assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]
     assert all(p["seconds"] > 0 and p["memory"] > 1e8 for p in points)
@@ -118,10 +118,10 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
     assert "exponents" in capsys.readouterr().out
 
 
-def test_run(tool, tmp_path):
-    words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=cartpole_balance", "--train_steps=1"]
-    words += ["--prefill=200", "--time_limit=100", "--train_every=100", "--augmentations=0"]
-    words += ["--batch_length=3", "--horizon=2"]
+def test_run(tool, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--train_steps=1"]
+    words += ["--prefill=200", "--time_limit=100", "--train_every=100", *TINY]
     found = run(tool, tmp_path, "run", "--count=200", *words, *PLAIN)
     assert found["env_steps"] == 200
     assert found["fps"] == pytest.approx(200 / found["seconds"])
@@ -134,7 +134,7 @@ def test_run(tool, tmp_path):
     ("words", "code", "text"),
     [
         (["train_step", "--batch_size=0"], 2, "--batch_size=0"),
-        (["run", "--task=walker_wak"], 1, "did you mean"),
+        (["run", "--strategy=multiworker"], 1, "set TF_CONFIG"),  # By the process that it starts.
         (["replay", "--json=/no/such/folder/x.json"], 2, "no such folder"),
     ],
 )

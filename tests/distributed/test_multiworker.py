@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 from places import PATHS, ROOT
+from small_agents import without_graphs
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints
@@ -19,7 +20,8 @@ WORDS = [
     "--prefill=120", "--steps=300", "--train_every=30", "--train_steps=1", "--pretrain=2",
     "--eval_every=1000", "--log_every=60", "--video=none", "--nolog_images", "--batch_length=3",
     "--horizon=2", "--seed=5", "--save_every=1",
-    "--beta1=0", "--beta2=0",  # Each process builds a graph, and these have no sums of their own.
+    # Each process builds a graph; CLION's sums over replicas are test_replicas.py's.
+    f"--flagfile={ROOT}/flags/dreamer.flags",
 ]  # fmt: skip
 TIMING = ("per_second", "seconds", "fps")
 
@@ -42,7 +44,6 @@ def start(folder, words=((), ())):
         own = [
             *WORDS,
             "--strategy=multiworker",
-            "--save_every=1",
             f"--logdir={folder}",
             *words[index],
         ]
@@ -83,9 +84,9 @@ def outcome(folder):
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
-    """The outcome of one process without a strategy, in this process."""
+    """The outcome of one process without a strategy: this one, and without a graph."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, without_graphs():
         patch.setenv("PYTHONPATH", PATHS)
         assert run.main([*WORDS, f"--logdir={folder}"]) == 0
     return outcome(folder)

@@ -21,6 +21,10 @@ COUNTS = {
 }
 
 
+# A graph for each file takes most of the time; that of the tool's test below has one.
+without_a_graph = pytest.mark.usefixtures("eagerly")
+
+
 @pytest.fixture
 def tool(monkeypatch):
     """The tool's `main`, run in this process."""
@@ -55,6 +59,7 @@ def compared(name):
     return found
 
 
+@without_a_graph
 @pytest.mark.parametrize("name", sorted(COUNTS.keys() - {"clion_e"}))
 def test_every_golden_number_comes_out(name):
     """The fifth file's by the tool, see below."""
@@ -63,6 +68,7 @@ def test_every_golden_number_comes_out(name):
     assert [row for row in rows if not row.holds] == []
 
 
+@without_a_graph
 def test_a_changed_number_is_seen_and_nothing_else(changed_golden):
     def change(arrays):
         embed = arrays["output/embed"].copy()
@@ -85,6 +91,7 @@ def test_a_changed_number_is_seen_and_nothing_else(changed_golden):
     }
 
 
+@without_a_graph
 def test_a_changed_weight_is_seen_by_the_tool(changed_golden, tool, capsys):
     def change(arrays):
         return {"weights/reward/hout/bias": arrays["weights/reward/hout/bias"] + 0.01}
@@ -100,6 +107,7 @@ def test_a_changed_weight_is_seen_by_the_tool(changed_golden, tool, capsys):
     )
 
 
+@without_a_graph
 def test_constants_of_the_file_are_used(changed_golden):
     """CLION's numbers with another constant in `meta` are other numbers."""
     path = changed_golden("clion_e", lambda arrays: {}, meta={"sigma1": 0.0})
@@ -131,6 +139,7 @@ def ours_at_other_sizes(path, name, sizes, seed=0):
     return arrays
 
 
+@without_a_graph
 def test_files_of_other_sizes(tmp_path, tool, capsys):
     sizes = {"batch": 2, "length": 7, "horizon": 4, "overshoot": 3, "augmentations": 3}
     sizes |= {"deter": 12, "stoch": 5, "actions": 3}
@@ -200,6 +209,7 @@ def test_weights_or_data_that_do_not_fit_are_refused(changes, word, changed_gold
     assert len(err.splitlines()) == 1 and word in err
 
 
+@without_a_graph
 def test_nothing_to_compare_is_refused(changed_golden, tool, capsys):
     def without(arrays):
         kinds = ("output/", "grad/", "after_model_step/")

@@ -103,6 +103,7 @@ def test_one_that_ignores_sigterm_is_killed(interrupted, monkeypatch):
 
 def test_environment(run, monkeypatch):
     monkeypatch.setenv("TF_NUM_INTEROP_THREADS", "7")
+    monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     script = "import os; print(*(os.environ.get(n) for n in ('OMP_NUM_THREADS', "
     script += "'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'CUDA_VISIBLE_DEVICES')))"
     assert run(script, cpus=3.0).line == "3 3 7 -1"

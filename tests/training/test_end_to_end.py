@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,8 +19,11 @@ from clion_tf import run
 from clion_tf.logdir import checkpoints, code_versions
 from clion_tf.logdir.run_folder import RunFolder
 
-# Longer repeats than the preset's: fewer frames, whose rendering takes most of the time.
-DEBUG = (f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10")
+# Longer repeats than the preset's: fewer frames, as rendering takes long; and a smaller graph.
+DEBUG = (
+    f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=10", "--batch_length=5",
+    "--horizon=3",
+)  # fmt: skip
 FRAMES = 51  # Of an episode of 500 environment steps.
 LOSSES = {
     "model_loss", "image_loss", "reward_loss", "div", "embedding_constraint",
@@ -79,25 +83,36 @@ def steps_of(folder, name):
 
 @pytest.fixture(scope="module")
 def debug(tmp_path_factory):
-    """The debug run, finished once: (its folder, what it said)."""
+    """The debug run: (its folder, how Ctrl-C ended it, what it said when it went on to its end)."""
     folder = tmp_path_factory.mktemp("runs") / "de bug ü"
-    return folder, finish(*DEBUG, f"--logdir={folder}")
+    words = (*DEBUG, f"--logdir={folder}")
+    # In the seed episodes, before a graph is built.
+    interrupted = interrupt(*words, after="[500] train return ")
+    return folder, interrupted, finish(*words)
+
+
+def test_ctrl_c(debug):
+    folder, (code, lines), later = debug
+    assert code == 128 + signal.SIGINT
+    assert lines[0] == f"walker_walk in {folder}: new run"
+    assert lines[-1].startswith("stopped; the same command goes on")
+    assert not any("Traceback" in line or "error" in line for line in lines)
+    assert re.search(r"going on at (500|1000) environment steps$", later[0])
 
 
 def test_debug_run_says_what_happens(debug):
-    folder, lines = debug
-    assert lines[0] == f"walker_walk in {folder}: new run"
+    folder, (_, begun), lines = debug
+    assert next(line for line in begun if line[0] == "[").startswith("[500] train return ")
     assert lines[1].startswith("learner on ") and "rendering by" in lines[1]
     assert lines[2].startswith("parameters: model ")
     assert any(line.startswith("replay: ") and "GB free" in line for line in lines[:5])
-    assert next(line for line in lines if line[0] == "[").startswith("[500] train return ")
     assert any("model loss" in line and "steps/s" in line for line in lines)
     assert lines[-2].startswith("[3000] test return ")
     assert lines[-1] == f"done: 3000 environment steps in {folder}"
 
 
 def test_debug_run_leaves_every_loss_and_return(debug):
-    folder, _ = debug
+    folder, *_ = debug
     assert steps_of(folder, "train/return") == [500, 1000, 1500, 2000, 2500, 3000]
     assert steps_of(folder, "test/return") == [2000, 3000]
     logged = [line for line in metrics(folder) if "model_loss" in line]
@@ -112,7 +127,7 @@ def test_debug_run_leaves_every_loss_and_return(debug):
 
 
 def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
-    folder, _ = debug
+    folder, *_ = debug
     names = [path.name for path in sorted((folder / "checkpoints").iterdir())]
     assert names == ["000001000.npz", "000002000.npz", "000003000.npz"]
     arrays, counters = checkpoints.load(folder / "checkpoints" / names[-1])
@@ -129,7 +144,7 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
 
 
 def test_debug_run_leaves_videos(debug):
-    folder, _ = debug
+    folder, *_ = debug
     videos = sorted((folder / "videos").iterdir())
     assert [path.name for path in videos] == ["test-000002000.mp4", "test-000003000.mp4"]
     reader = imageio_ffmpeg.read_frames(str(videos[-1]))
@@ -140,7 +155,7 @@ def test_debug_run_leaves_videos(debug):
 
 
 def test_debug_run_leaves_diagnostics(debug):
-    folder, _ = debug
+    folder, *_ = debug
     paths = sorted((folder / "diagnostics").iterdir())
     assert [path.name for path in paths] == ["000002000.json", "000003000.json"]
     found = json.loads(paths[-1].read_text())
@@ -148,14 +163,14 @@ def test_debug_run_leaves_diagnostics(debug):
     errors = found["decoding"]["error"]
     assert found["decoding"]["sigma"][0] == 0 and 0 < errors[0] != errors[-1]
     weights = found["weights"]
-    assert len(weights["original"]["mean"]) == len(weights["augmented"]["mean"]) == 5
+    assert len(weights["original"]["mean"]) == len(weights["augmented"]["mean"]) == 3
     both = np.mean([weights["original"]["mean"], weights["augmented"]["mean"]])
     assert both == pytest.approx(1.0, rel=1e-3)
-    assert len(found["scores"]["real"]["by_age"]) == 5  # K is the horizon.
+    assert len(found["scores"]["real"]["by_age"]) == 3  # K is the horizon.
 
 
 def test_debug_run_leaves_tensorboard_events(debug):
-    folder, _ = debug
+    folder, *_ = debug
     events = event_accumulator.EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     scalars, images = set(events.Tags()["scalars"]), set(events.Tags()["images"])
@@ -166,24 +181,18 @@ def test_debug_run_leaves_tensorboard_events(debug):
     assert [event.step for event in events.Scalars("test/return")] == [2000, 3000]
 
 
-def test_more_steps_and_ctrl_c(debug, capfd):
+def test_more_steps(debug, capfd):
     """After the tests above, which look at the finished run."""
-    folder, _ = debug
+    folder, *_ = debug
     before = metrics(folder)
-    words = (*DEBUG, f"--logdir={folder}", "--steps=4000")
-    code, lines = interrupt(*words, after="[3500] train return ")
-    assert code == 128 + signal.SIGINT
-    assert lines[0] == f"walker_walk in {folder}: going on at 3000 environment steps"
-    assert lines[-1].startswith("stopped; the same command goes on")
-    assert not any("Traceback" in line or "error" in line for line in lines)
     with without_graphs():  # In this process, which loads TensorFlow no other time.
-        assert run.main(words) == 0
+        assert run.main((*DEBUG, f"--logdir={folder}", "--steps=3500")) == 0
     lines = capfd.readouterr().err.splitlines()
-    assert lines[0] == f"walker_walk in {folder}: going on at 3500 environment steps"
-    assert lines[-1] == f"done: 4000 environment steps in {folder}"
+    assert lines[0] == f"walker_walk in {folder}: going on at 3000 environment steps"
+    assert lines[-1] == f"done: 3500 environment steps in {folder}"
     # No step twice and none left out.
     assert metrics(folder)[: len(before)] == before
-    assert steps_of(folder, "train/return") == list(range(500, 4001, 500))
-    assert steps_of(folder, "model_loss") == [2500, 3000, 3500, 4000]
-    assert steps_of(folder, "test/return") == [2000, 3000, 4000]
-    assert len(list((folder / "episodes").iterdir())) == 8
+    assert steps_of(folder, "train/return") == list(range(500, 3501, 500))
+    assert steps_of(folder, "model_loss") == [2500, 3000, 3500]
+    assert steps_of(folder, "test/return") == [2000, 3000, 3500]
+    assert len(list((folder / "episodes").iterdir())) == 7

@@ -103,9 +103,13 @@ def in_pieces(folder, moments, **options):
     return run
 
 
-@pytest.mark.parametrize("kind", [run_state.Interrupted, Killed])
-@pytest.mark.parametrize("save_every", [1, 50, 1000])
-@pytest.mark.parametrize("overlap", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "save_every", "overlap"),
+    [  # Every pair.
+        (run_state.Interrupted, 1, False), (Killed, 1, True), (run_state.Interrupted, 50, True),
+        (Killed, 50, False), (run_state.Interrupted, 1000, False), (Killed, 1000, True),
+    ],
+)  # fmt: skip
 def test_interrupted_and_continued_is_the_same_run(tmp_path, kind, save_every, overlap):
     options = {"save_every": save_every, "overlap": overlap, "eval_episodes": 2}
     whole = start(tmp_path / "whole", **options)
