@@ -11,7 +11,7 @@ from clion_tf.models.scan import scan
 def imagine(
     rssm: RSSM, actor: ActionHead, start: State, action_noise: tf.Tensor, state_noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """H steps from every start; differentiable in the actor's weights and nothing else.
+    """H steps from every start; the world model's weights are constants to gradients.
 
         z_0 --a_0--> z_1 --a_1--> z_2 ... --a_{H-1}--> z_H      z_0 = start
 

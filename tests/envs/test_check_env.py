@@ -117,8 +117,8 @@ def test_an_environment_that_breaks_its_promise_at_once_is_shown_too(capsys, wit
 
 
 def test_a_checker_that_dies_is_a_failed_check():
-    outcome = env_checker._gymnasiums_checker(EnvSpec("env_fakes:failing", observe="vector"))
-    error = "the worker of environment env_fakes:failing died with exit code 3"
+    outcome = env_checker._gymnasiums_checker(EnvSpec("env_fakes:dying", observe="vector"))
+    error = "the worker of environment env_fakes:dying died with exit code 3"
     assert outcome == [("the environment", error, [])]
 
 
