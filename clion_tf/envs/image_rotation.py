@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from scipy import ndimage
+import scipy  # Its parts load when they are used: most workers turn nothing.
 
 # What lies outside an image, as scipy's name for it: its edge repeated, or black.
 FILLS = {"edge": "nearest", "black": "grid-constant"}
@@ -26,7 +26,7 @@ def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.nd
     sources += _centre(image.shape[0], image.shape[1])
     result = np.empty(image.shape, np.float32)
     for channel in range(image.shape[2]):
-        result[..., channel] = ndimage.map_coordinates(
+        result[..., channel] = scipy.ndimage.map_coordinates(
             image[..., channel], sources, output=np.float32, order=1, mode=FILLS[fill]
         )
     return np.rint(result).astype(np.uint8)
