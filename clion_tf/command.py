@@ -28,9 +28,8 @@ class Failure(UserError, RuntimeError):
 
 
 class _Parser(argparse.ArgumentParser):
-    """Refuses in one line; the options are told by `--help`."""
-
     def error(self, message: str) -> NoReturn:
+        """One line; the options are told by `--help`."""
         tool = self.prog.split()[0].removeprefix("clion-").replace("-", "_")
         self.exit(console.fail(tool, REFUSED, f"{message}; see --help"))
 
@@ -60,15 +59,7 @@ def numbers(text: str) -> list[float]:
 
 def tool(name: str) -> Callable[[Main], Main]:
     """Decorates the `main` of `tools/NAME.py`: see `run`. Without arguments it takes sys.argv's."""
-
-    def decorate(main: Main) -> Main:
-        @functools.wraps(main)
-        def whole(arguments: Sequence[str] | None = None) -> int:
-            return run(name, main, arguments)
-
-        return whole
-
-    return decorate
+    return lambda main: functools.partial(run, name, main)
 
 
 def run(name: str, main: Main, arguments: Sequence[str] | None = None) -> int:

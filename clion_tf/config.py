@@ -2,24 +2,21 @@
 
 Sources: "CLION" is the paper (Table 3 and the text), "Dreamer" is the original code at
 github.com/danijar/dreamer, "DrQ" that at github.com/denisyarats/drq (docs/drq.md), "ours" is a
-decision of this project, listed in docs/decisions.md.
-The absl flags of the command line are made from this table; nothing mutates the result.
+decision of this project, listed in docs/decisions.md. absl's flags are made from this table.
 """
 
 import dataclasses
 import functools
 import itertools
 import math
-import pathlib
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from absl import flags
 
-from clion_tf import presets
 from clion_tf.console import Refused
-from clion_tf.files import unprintable
+from clion_tf.files import PathError, find_flagfile, preset_names, unprintable
 
 
 class ConfigError(Refused, ValueError):
@@ -27,29 +24,16 @@ class ConfigError(Refused, ValueError):
 
 
 def _option(
-    group: str,
+    group: str,  # A heading in the help.
     default: Any,
     help_: str,
     source: str,
     choices: Sequence[str] = (),
-    resume: bool = False,
-    earlier: Any = None,
+    resume: bool = False,  # Whether a run may be continued with another value.
+    earlier: Any = None,  # What held before there was the option, where that is not the default.
 ) -> Any:
-    """A field of Config.
-
-    Args:
-      group: heading in the help.
-      resume: whether a run may be continued with another value.
-      earlier: what held before there was the option, where that is not the default.
-    """
-    metadata = {
-        "group": group,
-        "help": help_,
-        "source": source,
-        "choices": tuple(choices),
-        "resume": resume,
-        "earlier": earlier,
-    }
+    metadata: dict[str, Any] = {"group": group, "help": help_, "source": source}
+    metadata |= {"choices": tuple(choices), "resume": resume, "earlier": earlier}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -243,111 +227,69 @@ COMMON = (
 )  # fmt: skip
 _WIDTH = 100
 # What switches every part of CLION off, so that the agent is Dreamer: flags/dreamer.flags.
-DREAMER = {
-    "beta1": 0.0,
-    "beta2": 0.0,
-    "augmentations": 0,
-    "evaluator": False,
-    "from_start": False,
-}
-# Numbers that must be greater than 0; all others 0 or greater, but those with bounds of their own.
-POSITIVE = (
-    "steps", "envs", "eval_every", "eval_episodes", "log_every", "keep_checkpoints",
-    "action_repeat", "time_limit", "worker_timeout", "batch_size", "batch_length", "deter_size",
-    "stoch_size", "hidden_size", "num_units", "cnn_depth", "rssm_min_std", "evaluator_layers",
-    "evaluator_units", "horizon", "action_init_std", "action_mean_scale", "action_min_std",
-    "train_every", "train_steps", "max_bad_updates", "model_lr", "value_lr", "actor_lr",
-    "evaluator_lr", "grad_clip", "drq_filters", "drq_feature_dim", "drq_units", "drq_targets",
-    "drq_online", "drq_init_temperature", "drq_lr", "drq_tau", "drq_actor_every",
-    "drq_target_every",
-)  # fmt: skip
-BOUNDED = (
-    "test_rotation_degrees", "test_blank_frames", "sigma2", "discount", "disclam",
-    "drq_image_size",
+DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False}
+# Numbers may be 0 if that is their default, and these; negative only if their default is.
+MAY_BE_0 = (
+    "save_every", "prefill", "env_restarts", "episode_failures", "free_nats", "kl_scale",
+    "pcont_scale", "beta1", "beta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",
+    "discount", "disclam", "expl_amount", "pretrain", "drq_pad",
 )  # fmt: skip
 
 
 def _validate(config: Config) -> None:
-    """Refuses what cannot run, so that it fails before hours are spent.
-
-    Raises:
-      ConfigError: naming the option, its value and what would do.
-    """
-    for field in dataclasses.fields(config):
-        value, choices = getattr(config, field.name), field.metadata["choices"]
+    """Raises ConfigError, naming the option, before hours are spent on what cannot run."""
+    for name, field in FIELDS.items():
+        value, choices = getattr(config, name), field.metadata["choices"]
+        default: Any = field.default
+        wrong = ""
         if choices and value not in choices:
-            raise ConfigError(f"--{field.name}={value}: use one of {', '.join(choices)}")
-        if isinstance(value, float) and not math.isfinite(value):
-            raise ConfigError(f"--{field.name}={value}: not a finite number")
-        # run.flags would not give it back.
-        if isinstance(value, str) and (wrong := unprintable(value)):
-            raise ConfigError(f"--{field.name}={value!r}: {wrong}")
-        if type(value) in (int, float) and field.name not in BOUNDED:
-            if value < 0 or (value == 0 and field.name in POSITIVE):
-                need = "greater than 0" if field.name in POSITIVE else "0 or greater"
-                raise ConfigError(f"--{field.name}={value}: must be {need}")
-    for name in ("discount", "disclam"):
-        if not 0 <= getattr(config, name) <= 1:
-            raise ConfigError(f"--{name}={getattr(config, name)}: must lie between 0 and 1")
-    _validate_sizes(config)
-    _validate_agent(config)
+            wrong = f"use one of {', '.join(choices)}"
+        elif isinstance(value, str) and unprintable(value):  # run.flags would not give it back.
+            raise ConfigError(f"--{name}={value!r}: {unprintable(value)}")
+        elif isinstance(value, float) and not math.isfinite(value):
+            wrong = "not a finite number"
+        elif type(value) in (int, float) and default >= 0:
+            may_be_0 = default == 0 or name in MAY_BE_0
+            if value < 0 or (value == 0 and not may_be_0):
+                wrong = f"must be {'0 or greater' if may_be_0 else 'greater than 0'}"
+        if wrong:
+            raise ConfigError(f"--{name}={value}: {wrong}")
+    for name, holds, need in _rules(config):
+        if not holds:
+            raise ConfigError(f"--{name}={getattr(config, name)}: {need}")
 
 
-def _validate_sizes(config: Config) -> None:
-    frames = math.ceil(config.time_limit / config.action_repeat) + 1
-    if config.rotation_degrees > 180 or config.test_rotation_degrees > 180:
-        raise ConfigError("--rotation_degrees and --test_rotation_degrees: at most 180")
-    for name in ("blank_frames", "test_blank_frames"):
-        if getattr(config, name) > 1:
-            raise ConfigError(f"--{name}={getattr(config, name)}: a probability, at most 1")
-    if config.batch_length > frames and config.agent == "clion":
-        raise ConfigError(
-            f"--batch_length={config.batch_length}: longer than an episode, which has {frames} "
-            f"frames (time_limit {config.time_limit} / action_repeat {config.action_repeat} + 1)"
-        )
-    if config.batch_length < 2:
-        raise ConfigError("--batch_length=1: a sequence needs at least 2 frames")
-    if config.horizon < 2:
-        raise ConfigError("--horizon=1: the lambda-return needs at least 2 imagined steps")
-    if config.prefill < config.time_limit:
-        raise ConfigError(
-            f"--prefill={config.prefill}: needs at least one whole episode of "
-            f"{config.time_limit} environment steps"
-        )
-    if 0 < config.replay_capacity < config.time_limit:
-        raise ConfigError(
-            f"--replay_capacity={config.replay_capacity}: less than an episode of "
-            f"{config.time_limit} environment steps; 0 keeps all"
-        )
-    if not config.save_every and not config.save_seconds:
-        raise ConfigError("--save_every=0: needs --save_seconds, or nothing is ever saved")
-    if config.weighting == "ratio" and config.evaluator_objective != "bce":
-        raise ConfigError("--weighting=ratio: a density ratio needs --evaluator_objective=bce")
-
-
-def _validate_agent(config: Config) -> None:
-    if config.drq_image_size < 15:
-        raise ConfigError(
-            f"--drq_image_size={config.drq_image_size}: the encoder needs at least 15 pixels"
-        )
-    if config.drq_tau > 1:
-        raise ConfigError(f"--drq_tau={config.drq_tau}: at most 1, the whole critic")
-    if config.agent == "drq" and config.expl not in ("auto", "additive_gaussian"):
-        raise ConfigError(f"--expl={config.expl}: DrQ's exploration is Gaussian")
-    if config.agent != "drq" and config.stack_rotation != "independent":
-        raise ConfigError(f"--stack_rotation={config.stack_rotation}: needs --agent=drq")
-
-
-def define_flags(values: flags.FlagValues) -> None:
-    """Adds one absl flag for each option to `values`."""
-    define: dict[type, Callable[..., Any]] = {
-        bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
-        float: flags.DEFINE_float, str: flags.DEFINE_string,
-    }  # fmt: skip
-    for field in FIELDS.values():
-        define[type(field.default)](
-            field.name, field.default, field.metadata["help"], flag_values=values
-        )
+def _rules(c: Config) -> list[tuple[str, bool, str]]:
+    """What options must satisfy beside others: (name, whether it does, what would)."""
+    frames = math.ceil(c.time_limit / c.action_repeat) + 1
+    episode = f"an episode of {c.time_limit} environment steps"
+    too_long = (
+        f"longer than an episode, which has {frames} frames "
+        f"(time_limit {c.time_limit} / action_repeat {c.action_repeat} + 1)"
+    )
+    kept = c.replay_capacity == 0 or c.replay_capacity >= c.time_limit
+    saved = c.save_every > 0 or c.save_seconds > 0
+    weighted = c.weighting == "probability" or c.evaluator_objective == "bce"
+    drq, gaussian = c.agent == "drq", c.expl in ("auto", "additive_gaussian")
+    return [
+        ("discount", c.discount <= 1, "must lie between 0 and 1"),
+        ("disclam", c.disclam <= 1, "must lie between 0 and 1"),
+        ("rotation_degrees", c.rotation_degrees <= 180, "at most 180"),
+        ("test_rotation_degrees", c.test_rotation_degrees <= 180, "at most 180"),
+        ("blank_frames", c.blank_frames <= 1, "a probability, at most 1"),
+        ("test_blank_frames", c.test_blank_frames <= 1, "a probability, at most 1"),
+        ("batch_length", drq or c.batch_length <= frames, too_long),
+        ("batch_length", c.batch_length >= 2, "a sequence needs at least 2 frames"),
+        ("horizon", c.horizon >= 2, "the lambda-return needs at least 2 imagined steps"),
+        ("prefill", c.prefill >= c.time_limit, f"needs at least {episode}"),
+        ("replay_capacity", kept, f"less than {episode}; 0 keeps all"),
+        ("save_every", saved, "needs --save_seconds, or nothing is ever saved"),
+        ("weighting", weighted, "a density ratio needs --evaluator_objective=bce"),
+        ("drq_image_size", c.drq_image_size >= 15, "the encoder needs at least 15 pixels"),
+        ("drq_tau", c.drq_tau <= 1, "at most 1, the whole critic"),
+        ("expl", gaussian or not drq, "DrQ's exploration is Gaussian"),
+        ("stack_rotation", drq or c.stack_rotation == "independent", "needs --agent=drq"),
+    ]
 
 
 class _Flags(flags.FlagValues):
@@ -356,45 +298,36 @@ class _Flags(flags.FlagValues):
     def _get_flag_file_lines(
         self, filename: str, parsed_file_stack: list[str] | None = None
     ) -> list[str]:
-        if filename:
-            try:
-                filename = presets.find(filename)
-            except presets.PresetError as error:
-                raise flags.Error(f"--flagfile={filename}: {error}") from error
-        return super()._get_flag_file_lines(filename, parsed_file_stack)
+        try:
+            path = find_flagfile(filename) if filename else ""
+            return super()._get_flag_file_lines(path, parsed_file_stack)
+        except PathError as error:
+            raise ConfigError(f"--flagfile={filename}: {error}") from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"--flagfile={filename}: cannot be read ({error})") from error
 
 
 def parse(arguments: Iterable[str]) -> Config:
     """Options from command-line words (without the program's name), flagfiles included.
 
-    Raises:
-      ConfigError: for an unknown flag, a value of the wrong kind, or what cannot run.
+    Raises ConfigError for an unknown flag, a value of the wrong kind, or what cannot run.
     """
-    values, arguments = _Flags(), list(arguments)
-    define_flags(values)
+    values = _Flags()
+    define: dict[type, Callable[..., Any]] = {
+        bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
+        float: flags.DEFINE_float, str: flags.DEFINE_string,
+    }  # fmt: skip
+    for name, field in FIELDS.items():
+        define[type(field.default)](name, field.default, field.metadata["help"], flag_values=values)
     try:
         rest = values(["clion_tf", *arguments])[1:]
     except flags.Error as error:
         text = " ".join(str(error).split()).removeprefix("ERROR:: ")
         raise ConfigError(text) from error
-    except (ValueError, OSError) as error:  # What reading a flagfile raises.
-        raise ConfigError(f"{_bad_flagfile(arguments)}: cannot be read ({error})") from error
     if rest:
         raise ConfigError(f"unexpected argument {rest[0]!r}: options are --name=value")
     given: dict[str, Any] = {name: values[name].value for name in FIELDS}
     return Config(**given)
-
-
-def _bad_flagfile(arguments: Sequence[str]) -> str:
-    """The first word that names a flagfile that is no text; of a nested one only that it is one."""
-    for word in arguments:
-        name, _, path = word.partition("=")
-        try:
-            if name.lstrip("-") == "flagfile":
-                pathlib.Path(path).read_text()
-        except (ValueError, OSError):
-            return word
-    return "--flagfile: a file that another one names"
 
 
 def usage(full: bool = False) -> str:
@@ -408,7 +341,7 @@ def usage(full: bool = False) -> str:
         lines += ["Options that matter most (--helpfull tells all):", "", *preset]
         lines += [*itertools.chain.from_iterable(_described(FIELDS[name]) for name in COMMON), ""]
     sources = "[CLION]: the default is the paper's; [Dreamer], [DrQ]: of the original code; [ours]."
-    listed = f"Presets, as --flagfile=cpu: {', '.join(presets.names())}."
+    listed = f"Presets, as --flagfile=cpu: {', '.join(preset_names())}."
     return "\n".join([*lines, sources, *textwrap.wrap(listed, _WIDTH), ""])
 
 

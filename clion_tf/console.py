@@ -33,12 +33,10 @@ class Refused(UserError):
 
 
 def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "stderr")) -> int:
-    """The exit code of a command, once all that it has printed is out.
+    """The exit code that `work` returns, once all that it has printed is out.
 
-    Args:
-      name: of the command, for errors.
-      work: returns the code, and prints to stdout and stderr; its errors become one line here.
-      needs: of these streams, those without which it is refused; the others may be closed.
+    Its errors become one line, which begins with the command's name. Without the streams of `needs`
+    it is refused; others may be closed.
     """
     for number, stream in open_descriptors():
         if stream in needs:
@@ -69,9 +67,9 @@ def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "s
 
 
 def open_descriptors() -> list[tuple[int, str]]:
-    """Opens what of stdin, stdout and stderr is closed, on nothing; returns which were.
+    """Opens what of stdin, stdout and stderr is closed, on nothing, or files get its number.
 
-    Else the next file that is opened would get the number of one of them, and what is printed.
+    Returns which were.
     """
     closed = []
     for number, name in enumerate(("stdin", "stdout", "stderr")):
@@ -118,9 +116,8 @@ def quiet_import() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
-    with tempfile.TemporaryFile() as held, contextlib.ExitStack() as stack:
-        stderr = os.dup(2)
-        stack.callback(os.close, stderr)
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
             yield
@@ -130,6 +127,7 @@ def quiet_import() -> Iterator[None]:
             raise
         finally:
             os.dup2(stderr, 2)
+            os.close(stderr)
 
 
 @contextlib.contextmanager

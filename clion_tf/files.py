@@ -1,4 +1,8 @@
-"""Files that appear whole or not at all, and the paths that users name."""
+"""Files that appear whole or not at all, and the paths that users name.
+
+A flagfile's name without a slash that is no file in the working folder is a preset's: a file of
+`flags/`, which an installed copy has in its own folder.
+"""
 
 import contextlib
 import errno
@@ -11,18 +15,18 @@ from clion_tf.console import Refused
 
 # What a file system answers that cannot do a thing, whatever the file.
 UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+_PACKAGE = pathlib.Path(__file__).resolve().parent
+_INSTALLED, _CHECKOUT = _PACKAGE / "flags", _PACKAGE.parent / "flags"
+PRESETS = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+_SUFFIX = ".flags"
 
 
 class PathError(Refused, ValueError):
-    """A path that cannot be one; the message is one line."""
+    """A path that cannot be one, or a flagfile that is not there; the message is one line."""
 
 
 def user_path(name: str | os.PathLike) -> pathlib.Path:
-    """A path as a user names it, with the home folder for `~` or `~user`.
-
-    Raises:
-      PathError: if there is no such home folder, or it cannot be a path or cannot be printed.
-    """
+    """A path as a user names it, with the home folder for `~` or `~user`; else PathError."""
     text = os.fspath(name)
     if wrong := unprintable(text):
         raise PathError(f"{text!r}: {wrong}")
@@ -53,18 +57,31 @@ def unprintable(text: str) -> str:
     return ""
 
 
+def find_flagfile(name: str) -> str:
+    """The path of the flagfile of that path or name (`cpu` or `cpu.flags`), or PathError."""
+    path = str(user_path(name))
+    if "/" not in name and (os.path.isdir(path) or not os.path.exists(path)):
+        path = str(PRESETS / f"{name.removesuffix(_SUFFIX)}{_SUFFIX}")
+    if not os.path.exists(path):
+        raise PathError(f"no file {name!r}; presets, by name: {', '.join(preset_names())}")
+    return path
+
+
+def preset_names() -> list[str]:
+    """Of all presets, in order."""
+    return sorted(path.stem for path in PRESETS.glob(f"*{_SUFFIX}"))
+
+
 def python_path() -> str:
     """PYTHONPATH with which another Python finds this package, from whatever folder."""
-    paths = [str(pathlib.Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
-    return os.pathsep.join(filter(None, paths))
+    return os.pathsep.join(filter(None, [str(_PACKAGE.parent), os.environ.get("PYTHONPATH", "")]))
 
 
 @contextlib.contextmanager
 def atomic_write(path: str | pathlib.Path) -> Iterator[BinaryIO]:
     """`with atomic_write(path) as file`: the file gets its name once it is whole and on disk.
 
-    Written under a temporary name in the same folder, flushed to disk, renamed; the folder is
-    flushed too, so that the name survives a power loss. On an error nothing stays behind.
+    The folder is flushed too, so that the name survives a power loss. On an error nothing stays.
     """
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.tmp")

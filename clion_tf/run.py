@@ -26,7 +26,7 @@ NAME = "clion_tf"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
     full = "--helpfull" in words
     if full or "--help" in words or "-h" in words:
         return console.run(NAME, lambda: _help(full))
@@ -45,8 +45,8 @@ def _train(config: Config) -> int:
         if config.strategy == "none":
             return training_process.train(config)
         with console.quiet_import():
-            from clion_tf.distributed import follower
-        return follower.take_part(config, task)
+            from clion_tf.distributed import processes
+        return processes.take_part(config, task)
     except MemoryError as error:
         less = "a smaller --batch_size needs less, and so does --precision=bf16"
         raise UserError(f"out of memory ({error}); {less}") from error

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from clion_tf import presets
 from clion_tf.config import Config, parse
+from clion_tf.files import preset_names
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PAGES = [
@@ -185,7 +185,7 @@ def check_training(words):
 def present(file):
     if (ROOT / file).is_file():
         return True
-    return "/" not in file and file.removesuffix(".flags") in presets.names()
+    return "/" not in file and file.removesuffix(".flags") in preset_names()
 
 
 @every_page

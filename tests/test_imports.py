@@ -28,7 +28,7 @@ LIGHT = [
 ] + [
     f"clion_tf.{name}"
     for name in (
-        "command", "config", "console", "files", "presets", "run",
+        "command", "config", "console", "files", "run",
         "analysis.evaluation", "analysis.saved_model", "analysis.theory.bounds",
         "analysis.theory.horizon_figure", "analysis.tool_checks", "analysis.trained_agent",
         "analysis.videos.filming", "logdir.run_folder", "training.loop",
@@ -38,7 +38,6 @@ LIGHT = [
 LAYERS = [
     ["console"],
     ["files"],
-    ["presets"],
     ["config"],
     ["pictures"],
     ["logdir"],
@@ -51,7 +50,8 @@ LAYERS = [
     ["distributed"],
     ["run", "command"],
     ["analysis"],
-    ["sweep", "dreamer", "benchmark"],
+    ["sweep", "dreamer"],
+    ["benchmark"],
 ]
 # Who has less to know than the layers allow.
 STRANGERS = {

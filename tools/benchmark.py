@@ -23,25 +23,25 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.benchmark import machine
+from clion_tf.benchmark import measuring
 from clion_tf.config import parse
-from clion_tf.console import quiet_import
 
-# Of each command: the module, its own options with defaults, and help.
+# Of each command, a function of the module: its own options with defaults, and help.
 COMMANDS = {
-    "train_step": ("update_speed", {"count": (5, "updates that are timed")}),
-    "profile": ("op_profile", {"count": (3, "updates under the profiler")}),
-    "env": (
-        "env_speed",
-        {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
-    ),
-    "replay": (
-        "replay_speed",
-        {"episodes": (20, "episodes on disk"), "count": (40, "batches in each of 5 parts")},
-    ),
-    "policy": ("policy_latency", {"count": (200, "actions that are timed")}),
-    "growth": ("update_growth", {"count": (5, "updates that are timed at each point")}),
-    "run": ("loop_speed", {"count": (2000, "environment steps that are timed")}),
+    "agent_speed": {
+        "train_step": {"count": (5, "updates that are timed")},
+        "profile": {"count": (3, "updates under the profiler")},
+        "policy": {"count": (200, "actions that are timed")},
+        "growth": {"count": (5, "updates that are timed at each point")},
+    },
+    "loop_speed": {
+        "env": {"workers": (os.cpu_count(), "most workers"), "count": (100, "agent steps of each")},
+        "replay": {
+            "episodes": (20, "episodes on disk"),
+            "count": (40, "batches in each of 5 parts"),
+        },
+        "run": {"count": (2000, "environment steps that are timed")},
+    },
 }
 
 
@@ -49,18 +49,17 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     chosen, flags = _parser().parse_known_args(arguments)
-    name, options = COMMANDS[chosen.command]
-    own = {option: getattr(chosen, option) for option in options}
+    own = {option: getattr(chosen, option) for option in chosen.own}
     out = tool_checks.output_file(chosen.json, (".json",), "json")
     config = parse(flags)
     if chosen.command != "run":
         tool_checks.world_model(config)
-    with quiet_import():
-        module = importlib.import_module(f"clion_tf.benchmark.{name}")
-    result = {"machine": machine.describe(), **module.measure(config, **own)}
-    _print([("machine", result["machine"]), *module.table(result)])
+    module = importlib.import_module(f"clion_tf.benchmark.{chosen.module}")
+    figures, rows = getattr(module, chosen.command)(config, **own)
+    described = measuring.describe()
+    _print([("machine", described), *rows])
     if out is not None:
-        content = {"command": chosen.command, "flags": flags, **result}
+        content = {"command": chosen.command, "flags": flags, "machine": described, **figures}
         tool_checks.write_json(out, content)
     return command.OK
 
@@ -68,11 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("benchmark", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, (_, options) in COMMANDS.items():
-        sub = commands.add_parser(name, help="see above")
-        sub.add_argument("--json", metavar="FILE", help="also write the figures to this file")
-        for option, (default, text) in options.items():
-            sub.add_argument(f"--{option}", type=command.positive, default=default, help=text)
+    for module, functions in COMMANDS.items():
+        for name, options in functions.items():
+            sub = commands.add_parser(name, help="see above")
+            sub.set_defaults(module=module, own=options)
+            sub.add_argument("--json", metavar="FILE", help="also write the figures to this file")
+            for option, (default, text) in options.items():
+                sub.add_argument(f"--{option}", type=command.positive, default=default, help=text)
     return parser
 
 

@@ -76,56 +76,45 @@ def lines(report: env_checker.Report) -> list[str]:
     spec, ready = report.spec, report.ready
     rows = [
         f"{spec.task}: action repeat {spec.action_repeat}, time limit {spec.time_limit}, "
-        f"observe {spec.observe}",
-        *(sight(key, part, report) for key, part in ready.observation_space.items()),
-        f"  {'actions':9} {actions(ready.action_space)}",
+        f"observe {spec.observe}"
     ]
+    rows += [sight(key, part, report) for key, part in ready.observation_space.items()]
+    space = ready.action_space
+    discrete = hasattr(space, "n")
+    taken = f"{space.n} discrete" if discrete else f"{space.shape[0]} continuous in [-1, 1]"
+    rows.append(f"  {'actions':9} {taken}")
     if ready.renderer:
         rows.append(f"  {'renderer':9} {ready.renderer}")
     if report.episodes:
         rows += ["", "random  environment    agent   return  end", "episode       steps    steps"]
-        rows += [episode(played) for played in report.episodes]
+        rows += [
+            f"{one.number:7}  {one.steps:10}  {one.agent_steps:7}  {one.reward:7.4g}  {one.end}"
+            for one in report.episodes
+        ]
         rows.append(speed(report.episodes))
-    rows += ["", "checks", *(verdict(check) for check in report.checks)]
+    rows += ["", "checks"]
+    for check in report.checks:
+        detail = f": {check.detail}" if check.detail else ""
+        rows.append(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}{detail}")
     return rows + [f"  note  {note}" for note in report.notes]
 
 
 def sight(key: str, space, report: env_checker.Report) -> str:
     """A part of the observation."""
-    shape = ", ".join(map(str, space.shape))
+    row = f"  {key:9} {space.dtype} [{', '.join(map(str, space.shape))}]"
     found = [played.ranges[key] for played in report.episodes if played.ranges]
     if not found:
-        return f"  {key:9} {space.dtype} [{shape}]"
+        return row
     low, high = min(low for low, _ in found), max(high for _, high in found)
-    return f"  {key:9} {space.dtype} [{shape}], seen {low:.4g} to {high:.4g}"
-
-
-def actions(space) -> str:
-    """In words."""
-    if hasattr(space, "n"):
-        return f"{space.n} discrete"
-    return f"{space.shape[0]} continuous in [-1, 1]"
-
-
-def episode(played: env_checker.Played) -> str:
-    """A row of the table."""
-    return (
-        f"{played.number:7}  {played.steps:10}  {played.agent_steps:7}  "
-        f"{played.reward:7.4g}  {played.end}"
-    )
+    return f"{row}, seen {low:.4g} to {high:.4g}"
 
 
 def speed(episodes: Sequence[env_checker.Played]) -> str:
     """Of all episodes together."""
     seconds = max(sum(played.seconds for played in episodes), 1e-9)
-    steps, agent_steps = (sum(getattr(p, k) for p in episodes) for k in ("steps", "agent_steps"))
-    return f"{steps / seconds:,.0f} environment steps/s, {agent_steps / seconds:,.0f} agent steps/s"
-
-
-def verdict(check: env_checker.Check) -> str:
-    """A check's outcome."""
-    detail = f": {check.detail}" if check.detail else ""
-    return f"  {'ok  ' if check.passed else 'FAIL'}  {check.name}{detail}"
+    steps = sum(played.steps for played in episodes) / seconds
+    agent_steps = sum(played.agent_steps for played in episodes) / seconds
+    return f"{steps:,.0f} environment steps/s, {agent_steps:,.0f} agent steps/s"
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ Probability 0.10. Exit code 0 if all is well, 1 if something differs or fails, 2
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
 import sys
@@ -34,12 +35,13 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
-from clion_tf.analysis.curves.curve_arguments import warnings
+from clion_tf.analysis.curves.curve import METRICS, OURS, Curve, warnings
+from clion_tf.analysis.curves.learning_curves import find
 from clion_tf.benchmark import speed_versus_original
-from clion_tf.command import UsageError
+from clion_tf.command import UsageError, positive
 from clion_tf.config import DREAMER, parse
 from clion_tf.console import quiet_import
-from clion_tf.dreamer import compare_arguments, episode_exchange, side_by_side_curves
+from clion_tf.dreamer import episode_exchange, original_process
 from clion_tf.files import user_path
 from clion_tf.logdir.run_folder import RunFolder
 
@@ -50,9 +52,62 @@ DREAMER_MODE = tuple(f"--{name}={value}" for name, value in DREAMER.items())
 @command.tool("compare_dreamer")
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    options = compare_arguments.parse(__doc__, words)
-    commands = {f.__name__: f for f in (parity, speed, checkpoint, episodes, curves)}
-    return commands[options.command](options)
+    parser = _parser()
+    options, flags = parser.parse_known_args(words)
+    if flags and options.command not in (speed, checkpoint):
+        parser.error(f"unrecognized arguments: {' '.join(flags)}")
+    options.flags = flags
+    return options.command(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command.parser("compare_dreamer", __doc__)
+    commands = parser.add_subparsers(dest="name", required=True)
+    trains = {
+        "epilog": "all other options are flags of clion_tf.run, such as --flagfile=cpu",
+        "allow_abbrev": False,  # An abbreviation could be one of our flags.
+    }
+    checkout = {"metavar": "DIR", "help": "its checkout"}
+    python = {"metavar": "PYTHON", "help": "to run it"}
+    some = {"nargs": "+", "required": True}
+
+    def options(function, text, **others):
+        sub = commands.add_parser(function.__name__, help=text, **others)
+        sub.set_defaults(command=function)
+        return sub.add_argument
+
+    add = options(parity, "our numbers against those of golden files")
+    add("--golden", metavar="FILE", help=".npz files", **some)
+
+    add = options(speed, "seconds of an update, the original's and ours", **trains)
+    add("--dreamer_dir", required=True, **checkout)
+    add("--dreamer_python", required=True, **python)
+    add("--rounds", type=positive, default=5, help="of all, 5 by default")
+    add("--updates", type=positive, default=1, help="of each in a round, 1")
+    add("--json", metavar="FILE", help="write all that was measured there")
+
+    add = options(checkpoint, "a logdir of ours from its variables.pkl", **trains)
+    add("--pickle", required=True, metavar="FILE", help="its variables.pkl")
+    add("--logdir", required=True, metavar="NEW", help="the folder to make")
+    add("--episodes", metavar="DIR", help="its episodes, to be copied into NEW")
+
+    add = options(episodes, "does each side read the other's episodes?")
+    add("--logdir", metavar="OURS", help="a run of ours")
+    add("--dreamer_episodes", metavar="DIR", help="episodes of a run of its")
+    add("--dreamer_dir", **checkout)
+    add("--dreamer_python", **python)
+    add("--count", type=positive, default=5, help="files of each, 5 by default")
+    add("--length", type=positive, default=50, help="frames of a sequence, 50")
+
+    add = options(curves, "returns of both in one figure and one table")
+    add("--logdir", metavar="DIR", help="runs of ours", **some)
+    add("--dreamer_logdir", metavar="DIR", help="its runs", **some)
+    add("--out", required=True, metavar="FILE", help="figure: .png, .pdf, .svg")
+    add("--table", metavar="FILE", help=".md or .csv; default: print Markdown")
+    add("--metric", choices=METRICS, default="test", help="of evaluations or training")
+    steps = tool_checks.several(positive)
+    add("--steps", type=steps, metavar="N,N", help="rows of the table")
+    return parser
 
 
 def parity(options: argparse.Namespace) -> int:
@@ -64,10 +119,7 @@ def parity(options: argparse.Namespace) -> int:
 
     held = total = 0
     for path in options.golden:
-        try:
-            rows = list(parity.compare(path))
-        except parity.GoldenError as error:
-            raise UsageError(str(error)) from error
+        rows = list(parity.compare(path))
         if not rows:
             raise UsageError(f"{path}: not a golden file (it has nothing to compare)")
         print_table(path, rows)
@@ -89,23 +141,18 @@ def print_table(path: str, rows: Sequence) -> None:
 
 def speed(options: argparse.Namespace) -> int:
     """Prints a table."""
-    checkout = user_path(options.dreamer_dir)
-    python = os.path.expanduser(options.dreamer_python)
-    table = user_path(options.json) if options.json else None
-    if table and not table.absolute().parent.is_dir():
+    checkout, python = user_path(options.dreamer_dir), os.path.expanduser(options.dreamer_python)
+    out = user_path(options.json) if options.json else None
+    if out and not out.absolute().parent.is_dir():
         raise UsageError(f"--json={options.json}: no such folder")
     # `auto` would give ours a lower precision than the original's on a GPU.
     config = parse(["--precision=32", *options.flags])
-    try:
-        figures = speed_versus_original.compare(
-            config, checkout, python, options.rounds, options.updates, command.progress
-        )
-    except speed_versus_original.VersusError as error:
-        raise UsageError(str(error)) from error
-    result = speed_versus_original.summary(config, options.updates, figures)
+    result = speed_versus_original.compare(
+        config, checkout, python, options.rounds, options.updates, command.progress
+    )
     print("\n".join(speed_versus_original.table(result)))
-    if table:
-        tool_checks.write_json(table, result, indent=2)
+    if out:
+        tool_checks.write_json(out, result, indent=2)
     return command.OK
 
 
@@ -116,7 +163,7 @@ def checkpoint(options: argparse.Namespace) -> int:
     episodes = options.episodes and existing(options.episodes, "--episodes", pathlib.Path.is_dir)
     with quiet_import():
         from clion_tf.dreamer import checkpoint_conversion
-    made = checkpoint_conversion.convert(config, pickle, episodes or None, command.progress)
+    made = checkpoint_conversion.convert(config, pickle, episodes or None)
     counters = made.counters
     print(f"{made.checkpoint}: {counters.steps} environment steps, {made.action_size} actions")
     print(f"episodes: {counters.episodes}, of {made.replay_steps} environment steps")
@@ -135,27 +182,28 @@ def existing(text: str, option: str, right) -> pathlib.Path:
 
 def episodes(options: argparse.Namespace) -> int:
     """Prints a table for each direction."""
-    if bool(options.dreamer_dir) != bool(options.dreamer_python):
+    runs_it = bool(options.dreamer_dir)
+    if runs_it != bool(options.dreamer_python):
         raise UsageError("--dreamer_dir and --dreamer_python go together")
-    original = None
-    if options.dreamer_dir:
-        checkout = user_path(options.dreamer_dir)
-        original = episode_exchange.Original(checkout, os.path.expanduser(options.dreamer_python))
+    if not options.dreamer_episodes and not (options.logdir and runs_it):
+        raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")
     ours = RunFolder(user_path(options.logdir)).episodes if options.logdir else None
     its = user_path(options.dreamer_episodes) if options.dreamer_episodes else None
-    if not its and not (ours and original):
-        raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")
-    agree = True
-    try:
-        files = [
-            episode_exchange.some_files(folder, options.count) if folder else []
-            for folder in (ours, its)
-        ]
-        for direction in episode_exchange.compare(*files, original, options.length):
-            print("\n".join(episode_exchange.table(direction)), end="\n\n")
-            agree &= direction.agrees
-    except episode_exchange.ExchangeError as error:
-        raise UsageError(str(error)) from error
+    files = [
+        episode_exchange.some_files(folder, options.count) if folder else []
+        for folder in (ours, its)
+    ]
+    original, agree = None, True
+    with contextlib.ExitStack() as stack:
+        if runs_it:
+            checkout, python = user_path(options.dreamer_dir), options.dreamer_python
+            original = original_process.original(
+                checkout, "tools.py", os.path.expanduser(python), "episodes"
+            )
+            stack.callback(original.close)
+        for lines, same in episode_exchange.compare(*files, original, options.length):
+            print("\n".join(lines), end="\n\n")
+            agree &= same
     print("all agree" if agree else "something DIFFERS")
     return command.OK if agree else DIFFERENT
 
@@ -164,20 +212,43 @@ def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
     out = tool_checks.output_file(options.out, (".png", ".pdf", ".svg"))
     target = tool_checks.output_file(options.table, score_tables.SUFFIXES, "table")
-    found = side_by_side_curves.read(options.logdir, options.dreamer_logdir, options.metric)
+    found = curves_of_both(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")
     table = score_tables.rows(found, "plain", options.steps)
-    from clion_tf.analysis.curves import (
-        curve_plots,  # matplotlib is slow to import, and not for --help.
-    )
+    from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to load.
 
     curve_plots.save(curve_plots.learning_curves(found, metric=options.metric), out)
     if target is None:
         print(score_tables.markdown(table), end="")
-        return command.OK
-    score_tables.save(table, target)
+    else:
+        score_tables.save(table, target)
     return command.OK
+
+
+def curves_of_both(ours: Sequence[str], its: Sequence[str], metric: str) -> list[Curve]:
+    """The curves that the options name.
+
+    One of the original whose folders do not name task, method and seed, as its README has them
+    (`dmc_walker_walk/dreamer/0`), is taken to be of our runs' task.
+    """
+    found = find(ours, metric)
+    if odd := [curve.source for curve in found if curve.kind != OURS]:
+        raise UsageError(f"--logdir: {odd[0]} is no run of clion_tf")
+    tasks = {curve.task for curve in found}
+    for number, pattern in enumerate(its):
+        try:
+            theirs = find([pattern], metric)
+        except UsageError as error:
+            # Only what the folder's names do not say is added here.
+            if "say --label" not in str(error) or len(tasks) != 1:
+                raise
+            (task,) = tasks
+            theirs = find([pattern], metric, {pattern: f"{task}/Dreamer/{number}"})
+        if odd := [curve.source for curve in theirs if curve.kind == OURS]:
+            raise UsageError(f"--dreamer_logdir: {odd[0]} is a run of clion_tf")
+        found += theirs
+    return found
 
 
 if __name__ == "__main__":

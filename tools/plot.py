@@ -28,11 +28,8 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves import curve_files
-from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.curve_arguments import add_arguments, read, warnings
-from clion_tf.analysis.curves.noise_evaluations import find as find_robustness
-from clion_tf.analysis.curves.noise_evaluations import panels as robustness_panels
+from clion_tf.analysis.curves import curve_files, learning_curves, noise_evaluations
+from clion_tf.analysis.curves.curve import warnings
 from clion_tf.command import UsageError
 from clion_tf.files import user_path
 
@@ -50,39 +47,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return robustness(options, out)
     if options.save and not user_path(options.save).absolute().parent.is_dir():
         raise UsageError(f"--save={options.save}: no such folder above it")
-    found = read(options)
+    patterns, labels = learning_curves.arguments(options)
+    runs = learning_curves.read_runs(patterns, labels)
+    found = learning_curves.with_returns(runs, options.metric, patterns)
     for line in warnings(found):
         sys.stderr.write(f"plot: warning: {line}\n")
     if options.save:
-        save(options, found)
+        print(f"{options.save}: {len(curve_files.save(options.save, runs))} curve files")
     if out is not None:
-        draw(options, found, out)
+        from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to import.
+
+        figure = curve_plots.learning_curves(
+            found, options.layout, options.metric, options.steps, options.smooth, options.spread
+        )
+        curve_plots.save(figure, out)
+        print(f"{out}: {len(found)} curves")
     return command.OK
-
-
-def save(options: argparse.Namespace, found: list[Curve]) -> None:
-    """Writes the runs' curve files."""
-    by_metric = {"test": [], "train": [], options.metric: found}
-    other = "train" if options.metric == "test" else "test"
-    try:
-        by_metric[other] = read(options, other)
-    except UsageError:  # No run has any of those yet.
-        pass
-    written = curve_files.save(options.save, by_metric["test"], by_metric["train"])
-    print(f"{options.save}: {len(written)} curve files")
-
-
-def draw(options: argparse.Namespace, found: list[Curve], out: pathlib.Path) -> None:
-    """Writes the figure."""
-    from clion_tf.analysis.curves import (
-        curve_plots,  # matplotlib is slow to import, and not for --help.
-    )
-
-    figure = curve_plots.learning_curves(
-        found, options.layout, options.metric, options.steps, options.smooth, options.spread
-    )
-    curve_plots.save(figure, out)
-    print(f"{out}: {len(found)} curves")
 
 
 def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
@@ -90,21 +70,18 @@ def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
     if out is None or options.logdirs or options.curves or options.save:
         raise UsageError("--robustness goes with --out alone, not with learning curves")
     logging.basicConfig(format="plot: warning: %(message)s")
-    evaluations = find_robustness(options.robustness)
-    panels = robustness_panels(evaluations)
-    from clion_tf.analysis.curves import (  # Slow to import, see `draw`.
-        curve_plots,
-        robustness_figure,
-    )
+    evaluations = noise_evaluations.find(options.robustness)
+    series = noise_evaluations.all_series(evaluations)
+    from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to import.
 
-    curve_plots.save(robustness_figure.draw(panels), out)
+    curve_plots.save(curve_plots.robustness(series), out)
     print(f"{out}: {len(evaluations)} evaluations")
     return command.OK
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("plot", __doc__)
-    add_arguments(parser)
+    learning_curves.add_arguments(parser)
     add = parser.add_argument
     text = "files of evaluate.py --json, folders of them, or globs"
     add("--robustness", nargs="+", default=[], metavar="FILE", help=text)

@@ -23,7 +23,7 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves.curve_arguments import add_arguments, parse_label
+from clion_tf.analysis.curves import learning_curves
 from clion_tf.analysis.report.report_sources import Sources, find
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -39,11 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.logdirs:
         raise UsageError("say what to read: --logdirs")
     out = tool_checks.output_file(options.out, SUFFIXES)
-    patterns = [*options.logdirs, *options.curves]
-    found = find(patterns, dict(map(parse_label, options.label)), options.robustness)
-    from clion_tf.analysis.report import (
-        report_page,  # matplotlib is slow to import, and not for --help.
-    )
+    found = find(*learning_curves.arguments(options), options.robustness)
+    from clion_tf.analysis.report import report_page  # matplotlib is slow to import.
 
     title = options.title or _title(found)
     text = report_page.build(found, title, options.metric, options.media, command.progress)
@@ -66,7 +63,7 @@ def _title(found: Sources) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("report", __doc__)
-    add_arguments(parser)
+    learning_curves.add_arguments(parser)
     add = parser.add_argument
     add("--out", required=True, metavar="FILE", help="the page, .html")
     text = "files of evaluate.py --json, folders of them, or globs; those in logdirs are found"

@@ -32,8 +32,7 @@ from clion_tf.console import EXIT_SIGNAL
 from clion_tf.files import user_path
 from clion_tf.sweep import schedule, sweep_plan
 from clion_tf.sweep.sweep_plan import check_folders, check_tasks
-from clion_tf.sweep.sweep_results import FOLDER, gather
-from clion_tf.sweep.sweep_runner import jobs_of, make
+from clion_tf.sweep.sweep_runner import RESULTS, gather, make
 
 
 @command.tool("sweep")
@@ -54,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [*options.set, *words[end + 1 :]],
     )
     check_folders(root, runs)
-    jobs = jobs_of(runs)
+    jobs = schedule.jobs_of(runs)
     unfinished = [job for job in jobs if job.state not in schedule.OVER]
     check_tasks(dict.fromkeys(job.run.config.task for job in unfinished))
     if options.dry_run:
@@ -86,15 +85,15 @@ def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> i
 def _gather(root: pathlib.Path) -> None:
     for line in gather(root, command.progress):
         sys.stderr.write(f"sweep: warning: {line}\n")
-    print(f"{root / FOLDER}: curves, table.md, table.csv, report.html")
+    print(f"{root / RESULTS}: curves, table.md, table.csv, report.html")
 
 
 def _describe(jobs: Sequence[schedule.Job]) -> None:
     """What would be done: a line and a command for each run."""
     for job in jobs:
-        print(f"# {job.run.name}: {job.state}, {job.status.steps:,} environment steps")
+        print(f"# {job.run.name}: {job.state}, {job.steps:,} environment steps")
         print(shlex.join(["python", "-m", "clion_tf.run", *job.run.words]))
-    steps = sum(job.run.config.steps - job.status.steps for job in jobs)
+    steps = sum(job.run.config.steps - job.steps for job in jobs)
     done = sum(job.state == schedule.DONE for job in jobs)
     print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
 

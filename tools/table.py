@@ -24,9 +24,8 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves import score_tables
-from clion_tf.analysis.curves.curve_arguments import add_arguments, read
-from clion_tf.analysis.curves.scores import WINDOW, Score
+from clion_tf.analysis.curves import learning_curves, score_tables
+from clion_tf.analysis.curves.score_tables import WINDOW, Score
 
 
 @command.tool("table")
@@ -34,8 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     out = tool_checks.output_file(options.out, score_tables.SUFFIXES)
+    patterns, labels = learning_curves.arguments(options)
+    found = learning_curves.find(patterns, options.metric, labels)
     score = Score(options.window, options.score == "mean")
-    table = score_tables.rows(read(options), options.layout, options.steps, score)
+    table = score_tables.rows(found, options.layout, options.steps, score)
     if out is None:
         print(score_tables.markdown(table), end="")
         return command.OK
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = command.parser("table", __doc__)
-    add_arguments(parser)
+    learning_curves.add_arguments(parser)
     add, steps = parser.add_argument, tool_checks.several(command.positive)
     add("--layout", choices=score_tables.LAYOUTS, default="plain")
     add("--steps", type=steps, metavar="N,N", help="environment steps; the paper's by default")

@@ -57,9 +57,10 @@ def device_errors() -> Iterator[None]:
         raise DeviceError(f"device failed: {type(error).__name__}: {cause(error)}") from error
 
 
-def cause(error: tf.errors.OpError) -> str:
+def cause(error: Exception) -> str:
     """What a TensorFlow error is about, in one line, without where in the graph it came up."""
-    text = next(filter(None, map(_told, error.message.splitlines())), "no reason given")
+    lines = getattr(error, "message", str(error)).splitlines()
+    text = next(filter(None, map(_told, lines)), "no reason given")
     text = re.sub(r" ?\[Op:\w+\]$|\[_Xla[^]]*\]", "", text)  # Of no use to a user.
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 

@@ -13,7 +13,7 @@ from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
 from clion_tf.envs.remote_env import Ready
 from clion_tf.replay.episode_files import Episode
 from clion_tf.replay.episode_player import OnStep, Policy, run_episode
-from clion_tf.training.env_specs import specs
+from clion_tf.training.training_process import specs
 
 STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
 DIGITS = 4  # Decimals of what is written down; returns are sums of float32.

@@ -45,7 +45,7 @@ def _episodes(folder: RunFolder, damage: list[str]) -> list[str]:
     frames = []
     for path in sorted(folder.episodes.glob("*.npz")):
         try:
-            frames.append(check_file(path)[0].frames)
+            frames.append(check_file(path).frames)
         except FileNotFoundError:
             continue  # The run is going on, and this one has given way since.
         except DAMAGE as error:

@@ -22,7 +22,8 @@ KINDS = {
     "Conv2DBackpropFilter": "gradients of filters",
 }
 LOOPS = ("While", "StatelessWhile")
-CALLS = ("PartitionedCall", "StatefulPartitionedCall")
+# Of operations that run a graph, which attribute names it.
+INNER = {**dict.fromkeys(LOOPS, "body"), "PartitionedCall": "f", "StatefulPartitionedCall": "f"}
 
 
 def of_update(agent: Agent, batch: Mapping[str, np.ndarray]) -> collections.Counter:
@@ -32,23 +33,17 @@ def of_update(agent: Agent, batch: Mapping[str, np.ndarray]) -> collections.Coun
 
 
 def flops(graph, given: dict | None = None) -> collections.Counter:
-    """Operations by kind that the graph's outputs need.
-
-    Args:
-      graph: of a concrete function.
-      given: what the graph's inputs are outside of it.
-    """
-    given = {} if given is None else given
+    """Operations by kind that a graph's outputs need; `given` is what its inputs are outside."""
+    given = given or {}
     total: collections.Counter = collections.Counter()
     for op in _needed(graph):
         if op.type in KINDS:
             total[KINDS[op.type]] += operation(op)
-        elif op.type in LOOPS:
-            often = _times(op, given)
-            for kind, count in flops(*_inner(graph, op, "body", given)).items():
+        elif op.type in INNER:
+            # All loops of ours reach their maximum of iterations.
+            often = _number(op.inputs[1], given) if op.type in LOOPS else 1
+            for kind, count in flops(*_inner(op, given)).items():
                 total[kind] += often * count
-        elif op.type in CALLS:
-            total.update(flops(*_inner(graph, op, "f", given)))
     return total
 
 
@@ -74,27 +69,19 @@ def operation(op) -> int:
     return 2 * positions * kernel.shape.num_elements()
 
 
-def _inner(graph, op, attribute: str, given: dict) -> tuple:
+def _inner(op, given: dict) -> tuple:
     """The graph that an operation runs, and what its inputs are."""
-    function = graph._get_function(op.get_attr(attribute).name).graph
+    function = op.graph._get_function(op.get_attr(INNER[op.type]).name).graph
     outside = [given.get(t.ref(), t) for t in op.inputs]
     return function, {t.ref(): o for t, o in zip(function.inputs, outside, strict=True)}
 
 
-def _times(loop, given: dict) -> int:
-    """The loop's maximum of iterations, which all of ours reach."""
-    most = given.get(loop.inputs[1].ref(), loop.inputs[1])
-    if most.op.type in LOOPS:  # A gradient runs as often as its loop did.
-        return _times(most.op, given)
-    if most.op.type in CALLS:
-        return _times_in_call(most, given)
-    return int(tf.get_static_value(most))
-
-
-def _times_in_call(output, given: dict) -> int:
-    call = output.op
-    function, known = _inner(call.graph, call, "f", given)
-    within = function.outputs[output.value_index]
-    if within.op.type in LOOPS:
-        return _times(within.op, known)
-    return int(tf.get_static_value(known.get(within.ref(), within)))
+def _number(tensor, given: dict) -> int:
+    """The value of a maximum of iterations."""
+    tensor = given.get(tensor.ref(), tensor)
+    if tensor.op.type in LOOPS:  # A gradient runs as often as its loop did.
+        return _number(tensor.op.inputs[1], given)
+    if tensor.op.type in INNER:
+        function, known = _inner(tensor.op, given)
+        return _number(function.outputs[tensor.value_index], known)
+    return int(tf.get_static_value(tensor))

@@ -1,27 +1,143 @@
-"""The whole loop: a short training run and where its time went."""
+"""Environments, replay and the whole loop. Each returns figures, and rows of a table.
 
-import json
+What needs TensorFlow is in other processes.
+"""
+
+import contextlib
+import dataclasses
+import functools
 import pathlib
 import subprocess
 import sys
 import tempfile
+import time
 
+import gymnasium
+import numpy as np
+
+from clion_tf.analysis.curves import metrics_files
+from clion_tf.benchmark.measuring import Rows, seconds_of, spread
 from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
+from clion_tf.dreamer.original_code import memory, random_batch
+from clion_tf.envs import EnvSpec, RemoteEnv
+from clion_tf.envs.make_env import make
 from clion_tf.logdir.run_folder import RunFolder
+from clion_tf.replay.replay_buffer import Replay
 from clion_tf.replay.stopwatch import PARTS
 
+WARM_UP = 5  # Steps before the clock runs.
+STEP = ("physics", "rendering", "transfer")
+FRAMES = 501  # An episode of 1000 environment steps at action repeat 2.
 
-def measure(config: Config, count: int) -> dict:
+
+def env(config: Config, workers: int, count: int) -> tuple[dict, Rows]:
+    """Random actions in 1, 2, 4, ... `workers` workers, `count` agent steps each.
+
+    `agent_step`: milliseconds of physics (all repeats), rendering and transfer between the
+    processes; `workers`: {number: environment steps per second of all together}.
+    """
+    spec = EnvSpec(
+        task=config.task, seed=config.seed, action_repeat=config.action_repeat,
+        time_limit=config.time_limit, index=0, rotation_degrees=config.rotation_degrees,
+    )  # fmt: skip
+    counts = sorted({2**k for k in range(16) if 2**k < workers} | {workers})
+    renderer, step = _one_step(spec, count)
+    together = {number: _together(spec, number, count) for number in counts}
+    rows = [("renderer", renderer)]
+    rows += [(name, f"{value:.2f} ms an agent step") for name, value in step.items()]
+    for number, rate in together.items():
+        name = f"{number} worker{'s' * (number > 1)}"
+        rows.append((name, f"{rate:.1f} environment steps/s"))
+    return {"renderer": renderer, "agent_step": step, "workers": together}, rows
+
+
+def _one_step(spec: EnvSpec, count: int) -> tuple[str, dict[str, float]]:
+    """The renderer; medians in milliseconds of an agent step here and, alternating, in a worker."""
+    env, times = make(spec), []
+    base = env.unwrapped
+    with contextlib.closing(env), RemoteEnv(spec) as remote:
+        env.reset(seed=0)
+        remote.reset(0)
+        for _ in range(WARM_UP + count):
+            action = env.action_space.sample()
+            here, there = (seconds_of(functools.partial(_step, e, action)) for e in (env, remote))
+            # The whole step again, in its parts.
+            step = functools.partial(_step, base, base.action_space.sample())
+            physics = sum(seconds_of(step) for _ in range(spec.action_repeat))
+            rendering = seconds_of(base.render) if hasattr(base, "render") else 0.0
+            times.append((physics, rendering, there - here))
+        medians = 1e3 * np.median(times[WARM_UP:], axis=0)
+        return str(getattr(base, "renderer", "")), dict(zip(STEP, medians.tolist(), strict=True))
+
+
+def _step(env: gymnasium.Env | RemoteEnv, action: np.ndarray) -> None:
+    _, _, terminated, truncated, _ = env.step(action)
+    if terminated or truncated:
+        env.reset(0) if isinstance(env, RemoteEnv) else env.reset()
+
+
+def _together(spec: EnvSpec, workers: int, count: int) -> float:
+    """Environment steps per second of so many workers, asked all at once."""
+    seconds, episode = [], 0
+    with contextlib.ExitStack() as stack:
+        specs = [dataclasses.replace(spec, index=i) for i in range(workers)]
+        envs = [stack.enter_context(RemoteEnv(one)) for one in specs]
+        for env in envs:
+            env.reset(episode)
+        for _ in range(WARM_UP + count):
+            action = envs[0].action_space.sample()
+            start = time.perf_counter()
+            for env in envs:
+                env.send_step(action)
+            answers = [env.receive_step() for env in envs]
+            seconds.append(time.perf_counter() - start)
+            if any(any(answer[2:4]) for answer in answers):
+                episode += 1
+                for env in envs:
+                    env.reset(episode)
+    return workers * spec.action_repeat * count / sum(seconds[WARM_UP:])
+
+
+def replay(config: Config, episodes: int, count: int) -> tuple[dict, Rows]:
+    """Draws 5 * `count` batches from `episodes` random episodes on disk, in one thread.
+
+    `batches_per_second` spread over five parts, `memory_growth` in bytes while they were drawn,
+    and the batch's shape and bytes.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        buffer = Replay(folder, config.batch_length, config.seed, config.dataset_balance)
+        episode = random_batch(FRAMES)
+        for _ in range(episodes):
+            buffer.add(episode)
+
+        def draw(part: int) -> None:
+            for number in range(count):
+                buffer.sample(config.batch_size, part * count + number)
+
+        batch = buffer.sample(config.batch_size, 0)
+        draw(0)  # From now on the files are in the cache.
+        before = memory("RssAnon")
+        rate = spread([count / seconds_of(functools.partial(draw, part)) for part in range(5)])
+        grown = memory("RssAnon") - before
+    size = sum(value.nbytes for value in batch.values())
+    rows, length = batch["image"].shape[:2]
+    figures = {
+        "batch": [rows, length], "batch_bytes": size, "episodes": episodes,
+        "batches_per_second": rate, "memory_growth": grown,
+    }  # fmt: skip
+    return figures, [
+        ("batch", f"{rows} x {length}, {size / 1e6:.1f} MB"),
+        ("batches a second", f"{rate['median']:.0f} ({rate['min']:.0f} to {rate['max']:.0f})"),
+        ("memory while drawing", f"{grown / 1e6:+.1f} MB"),
+    ]
+
+
+def run(config: Config, count: int) -> tuple[dict, Rows]:
     """Trains for `count` environment steps after the seed episodes, in a folder that is removed.
 
-    The first phase of updates, in which the graph is built, is left out of the figures.
-
-    Returns:
-      `fps` (environment steps per second) and seconds of each part of the loop.
-
-    Raises:
-      Failure: if it does not end well.
+    `fps` (environment steps per second) and seconds of each part of the loop, without the first
+    phase of updates, in which the graph is built. Raises Failure if it does not end well.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags = pathlib.Path(folder, "flags")
@@ -32,28 +148,18 @@ def measure(config: Config, count: int) -> dict:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failure(done.stderr.strip().splitlines()[-1])
-        text = RunFolder(f"{folder}/run").metrics_file.read_text()
-        lines = [json.loads(line) for line in text.splitlines()]
-    speed = [line for line in lines if "fps" in line][1:]
-    if not speed:
+        points = metrics_files.read(RunFolder(f"{folder}/run").metrics_file).points
+    names = ("fps", "loop_seconds", *(f"{part}_seconds" for part in PARTS))
+    fps, loop, *parts = (points[name][1][1:] if name in points else np.zeros(0) for name in names)
+    if not fps.size:
         raise Failure("the run was too short to be measured: give it a larger --count")
-    parts = {part: sum(line[f"{part}_seconds"] for line in speed) for part in PARTS}
-    seconds = sum(line["loop_seconds"] for line in speed)
-    steps = sum(line["fps"] * line["loop_seconds"] for line in speed)
-    return {
-        "env_steps": steps,
-        "seconds": seconds,
-        "fps": steps / seconds,
-        "parts": {**parts, "other": seconds - sum(parts.values())},
-    }
-
-
-def table(result: dict) -> list[tuple[str, str]]:
-    """Rows of (what, figure)."""
-    rows = [("environment steps", f"{result['env_steps']:.0f} in {result['seconds']:.1f} s")]
-    rows.append(("environment steps a second", f"{result['fps']:.2f}"))
-    hours = 1e5 / result["fps"] / 3600
-    rows.append(("100,000 environment steps", f"{hours:.2f} hours"))
-    for part, seconds in result["parts"].items():
-        rows.append((part, f"{100 * seconds / result['seconds']:.1f} %"))
-    return rows
+    seconds, steps = float(loop.sum()), float((fps * loop).sum())
+    times = {name: float(values.sum()) for name, values in zip(PARTS, parts, strict=True)}
+    times["other"] = seconds - sum(times.values())
+    rate = steps / seconds
+    return {"env_steps": steps, "seconds": seconds, "fps": rate, "parts": times}, [
+        ("environment steps", f"{steps:.0f} in {seconds:.1f} s"),
+        ("environment steps a second", f"{rate:.2f}"),
+        ("100,000 environment steps", f"{1e5 / rate / 3600:.2f} hours"),
+        *((part, f"{100 * each / seconds:.1f} %") for part, each in times.items()),
+    ]

@@ -1,7 +1,6 @@
 """The original Dreamer against ours: seconds of an update, measured in turn in one run.
 
-Every contender is a child process (`original_updates` or `our_updates`). Only one of them works at
-a time, the others wait for a line on their stdin, and each round asks all of them.
+Every contender is a process. Only one works at a time, the others wait for a line on their stdin.
 """
 
 import contextlib
@@ -9,17 +8,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import signal
 import statistics
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from clion_tf import config as configuration
-from clion_tf.benchmark import machine
-from clion_tf.benchmark.our_updates import ACTIONS
+from clion_tf.benchmark.measuring import describe, spread
+from clion_tf.command import UsageError
 from clion_tf.config import Config, to_flagfile
+from clion_tf.dreamer.original_process import Child, original
+from clion_tf.files import python_path
 
 ORIGINAL, DREAMER, CLION, DOUBLED = "original", "Dreamer mode", "CLION", "Doubled-Dreamer"
 RATIOS = ((CLION, DREAMER), (CLION, DOUBLED))
@@ -31,107 +29,6 @@ SHARED = (
     "action_init_std", "model_lr", "value_lr", "actor_lr", "grad_clip",
 )  # fmt: skip
 
-_GRACE = 5.0  # Seconds that a child without a stdout gets to end by itself.
-_PACKAGE_PARENT = pathlib.Path(__file__).resolve().parents[2]
-
-
-class VersusError(Exception):
-    """What cannot be compared, or a child that failed; the message is one line."""
-
-
-@dataclasses.dataclass
-class Figures:
-    """What was measured of one contender.
-
-    first_update: seconds from the start of its process.
-    seconds: of one update, one for each round.
-    memory: peak resident bytes of its process.
-    """
-
-    first_update: float
-    tensorflow: str
-    device: str
-    seconds: list[float] = dataclasses.field(default_factory=list)
-    memory: int = 0
-
-    def ratio(self, other: "Figures") -> float:
-        """Median of the rounds' ratios of these seconds to another's."""
-        pairs = zip(self.seconds, other.seconds, strict=True)
-        return statistics.median(ours / theirs for ours, theirs in pairs)
-
-
-class Child:
-    """A contender's process; the constructor returns once its first update is made.
-
-    Raises:
-      VersusError: from any method, if it cannot be run, dies, or talks nonsense.
-    """
-
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str]):
-        self._name = f"{name} ({command[0]})"
-        self._stderr = tempfile.TemporaryFile()
-        try:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._stderr,
-                env=environment,
-            )
-        except (OSError, ValueError) as error:
-            self._stderr.close()
-            raise VersusError(f"{name}: cannot run {command[0]}: {error}") from error
-        try:
-            first, tensorflow, device = self._read("ready", "tensorflow", "device")
-        except BaseException:
-            self.close()
-            raise
-        self.figures = Figures(first, tensorflow, device)
-
-    def update(self, count: int) -> float:
-        """Makes `count` updates; returns seconds of one."""
-        with contextlib.suppress(BrokenPipeError):  # It died: reading says how.
-            self._process.stdin.write(b"%d\n" % count)
-            self._process.stdin.flush()
-        seconds, self.figures.memory = self._read("seconds", "memory")
-        return seconds
-
-    def close(self) -> None:
-        """Ends the process, which has nothing to save."""
-        self._process.kill()
-        self._process.wait()
-        with contextlib.suppress(BrokenPipeError):  # What it did not read any more.
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._stderr.close()
-
-    def _read(self, *names: str) -> list:
-        line = self._process.stdout.readline()
-        if not line.endswith(b"\n"):
-            raise self._death()
-        try:
-            message = json.loads(line)
-            return [message[name] for name in names]
-        except (ValueError, TypeError, KeyError) as error:
-            text = line.decode(errors="replace").strip()
-            raise VersusError(f"{self._name} said {text!r}, not {', '.join(names)}") from error
-
-    def _death(self) -> VersusError:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        code = self._process.poll()
-        if code is None:
-            how = "closed its stdout"
-        elif code < 0:
-            how = f"was ended by {signal.Signals(-code).name}"
-            how += ", as for want of memory" if -code == signal.SIGKILL else ""
-        else:
-            how = f"ended with exit code {code}"
-        self._stderr.seek(0)
-        lines = self._stderr.read().decode(errors="replace").split("\n")
-        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
-        return VersusError(f"{self._name} {how}: {last}")
-
 
 def compare(
     config: Config,
@@ -140,37 +37,74 @@ def compare(
     rounds: int,
     updates: int,
     tell: Callable[[str], None],
-) -> dict[str, Figures]:
-    """Measures the original and ours at the sizes of `config`.
+) -> dict:
+    """Measures the original and ours at the sizes of `config`, CLION's options.
 
     Args:
-      config: CLION's options; the other modes follow from them.
-      checkout: folder of the original.
-      python: the interpreter that runs it.
-      rounds: of all contenders, after one that is not measured.
-      updates: in a round, of each contender.
-      tell: takes a line at every step, for who waits.
+      checkout, python: the original's folder, and the interpreter that runs it.
+      rounds, updates, tell: see `measure`.
+
+    Returns:
+      All that was measured, for JSON: seconds, ratios (of medians' pairs) and bytes.
 
     Raises:
-      VersusError.
+      UsageError: if they cannot be compared, or one fails.
     """
-    _require_comparable(config, checkout)
+    hidden, length = config.hidden_size, config.batch_length
+    if hidden != config.deter_size:
+        text = f"the original has as many as --deter_size, {config.deter_size}"
+        raise UsageError(f"--hidden_size={hidden}: {text}")
+    if length < 6:
+        text = "the original needs at least 6, of which its pictures show the first 5"
+        raise UsageError(f"--batch_length={length}: {text}")
+    # The sizes and constants that both have, as the original takes them.
+    sizes = {name: getattr(config, name) for name in SHARED} | {"pcont": config.predicts_discount}
+    found = measure(_contenders(config, sizes, checkout, python), rounds, updates, tell)
+    seconds = {name: one["seconds"] for name, one in found.items()}
+    for one in found.values():
+        one["update"] = spread(one["seconds"])
+        one["ratio"] = ratio(one["seconds"], seconds[ORIGINAL])
+    return {
+        "machine": describe(),
+        "sizes": sizes,
+        "updates_a_round": updates,
+        "contenders": found,
+        "ratios": {f"{a} / {b}": ratio(seconds[a], seconds[b]) for a, b in RATIOS},
+    }
+
+
+def measure(
+    contenders: Iterable[tuple[str, Child]], rounds: int, updates: int, tell: Callable[[str], None]
+) -> dict[str, dict]:
+    """What each says of its first update, and `seconds` of one update, one for each round.
+
+    Args:
+      contenders: by name; each has made its first update before the next is started.
+      rounds, updates: of all, after one that is not measured; and in a round, of each.
+      tell: takes a line at every step, for who waits.
+    """
+    found, children = {}, {}
     with contextlib.ExitStack() as stack:
-        children = {}
-        # The original first, which is the likeliest to fail.
-        for name, command, environment in _commands(config, checkout, python):
-            child = Child(name, command, environment)
+        for name, child in contenders:
             children[name] = stack.enter_context(contextlib.closing(child))
-            tell(f"{name}: first update after {child.figures.first_update:.1f} s")
+            found[name] = child.read("first_update", "tensorflow", "device") | {"seconds": []}
+            tell(f"{name}: first update after {found[name]['first_update']:.1f} s")
         for name, child in children.items():
-            tell(f"{name}: {child.update(1):.3f} s, not counted")
+            seconds = child.ask(1, "seconds", "memory")["seconds"]
+            tell(f"{name}: {seconds:.3f} s, not counted")
         for number in range(rounds):
             # To and fro, so that a machine that gets slower does so for all.
             for name in list(children)[:: 1 if number % 2 == 0 else -1]:
-                seconds = children[name].update(updates)
-                children[name].figures.seconds.append(seconds)
-                tell(f"{name}: {seconds:.3f} s in round {number + 1} of {rounds}")
-    return {name: child.figures for name, child in children.items()}
+                answer = children[name].ask(updates, "seconds", "memory")
+                found[name]["seconds"].append(answer["seconds"])
+                found[name]["memory"] = answer["memory"]
+                tell(f"{name}: {answer['seconds']:.3f} s in round {number + 1} of {rounds}")
+    return found
+
+
+def ratio(seconds: Sequence[float], others: Sequence[float]) -> float:
+    """Median of the rounds' ratios of these seconds to another's."""
+    return statistics.median(a / b for a, b in zip(seconds, others, strict=True))
 
 
 def modes(config: Config) -> dict[str, Config]:
@@ -180,68 +114,22 @@ def modes(config: Config) -> dict[str, Config]:
     return {DREAMER: dreamer, CLION: config, DOUBLED: doubled}
 
 
-def _require_comparable(config: Config, checkout: pathlib.Path) -> None:
-    if not (checkout / "dreamer.py").is_file():
-        raise VersusError(
-            f"{checkout}: no dreamer.py there, so no checkout of github.com/danijar/dreamer"
-        )
-    if config.hidden_size != config.deter_size:
-        raise VersusError(
-            f"--hidden_size={config.hidden_size}: the original has as many as --deter_size, "
-            f"{config.deter_size}"
-        )
-    if config.batch_length < 6:
-        raise VersusError(
-            f"--batch_length={config.batch_length}: the original needs at least 6, of which its "
-            "pictures show the first 5"
-        )
-
-
-def _commands(
-    config: Config, checkout: pathlib.Path, python: str
-) -> Iterator[tuple[str, list[str], dict[str, str]]]:
-    """(name, command, environment) of every contender."""
-    own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    own |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
-    options = json.dumps({"actions": ACTIONS, "config": {**_shared(config), "precision": 32}})
-    driver = str(pathlib.Path(__file__).with_name("original_updates.py"))
-    hidden = {"CUDA_VISIBLE_DEVICES": "-1"} if config.device == "cpu" else {}
-    # -B: nothing is written into the checkout.
-    yield ORIGINAL, [python, "-B", driver, str(checkout.resolve()), options], {**own, **hidden}
-
-    paths = [str(_PACKAGE_PARENT), os.environ.get("PYTHONPATH", "")]
-    own["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    module = [sys.executable, "-m", "clion_tf.benchmark.our_updates"]
+def _contenders(
+    config: Config, sizes: dict, checkout: pathlib.Path, python: str
+) -> Iterator[tuple[str, Child]]:
+    """The original first, which is the likeliest to fail."""
+    options = json.dumps({**sizes, "precision": 32})
+    gpus = config.device != "cpu"
+    words = "dreamer.py", python, "updates", options
+    yield ORIGINAL, original(checkout, *words, gpus=gpus)
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": python_path()}
+    module = [sys.executable, "-m", "clion_tf.benchmark.measuring"]
     for name, mode in modes(config).items():
-        yield name, module + to_flagfile(mode).splitlines(), own
-
-
-def _shared(config: Config) -> dict:
-    """The sizes and constants that both have, as the original takes them."""
-    return {name: getattr(config, name) for name in SHARED} | {"pcont": config.predicts_discount}
-
-
-def summary(config: Config, updates: int, figures: dict[str, Figures]) -> dict:
-    """All that was measured, for JSON: seconds, ratios (of medians' pairs) and bytes."""
-    contenders = {
-        name: {
-            **dataclasses.asdict(one),
-            "update": machine.spread(one.seconds),
-            "ratio": one.ratio(figures[ORIGINAL]),
-        }
-        for name, one in figures.items()
-    }
-    return {
-        "machine": machine.describe(),
-        "sizes": _shared(config),
-        "updates_a_round": updates,
-        "contenders": contenders,
-        "ratios": {f"{a} / {b}": figures[a].ratio(figures[b]) for a, b in RATIOS},
-    }
+        yield name, Child(name, module + to_flagfile(mode).splitlines(), environment)
 
 
 def table(result: dict) -> list[str]:
-    """The lines of a table of what `summary` returned."""
+    """The lines of a table of what `compare` returned."""
     sizes, count = result["sizes"], result["updates_a_round"]
     rounds = len(result["contenders"][ORIGINAL]["seconds"])
     lines = [
@@ -259,5 +147,4 @@ def table(result: dict) -> list[str]:
             f"{one['ratio']:8.3f}  {one['first_update']:10.1f} s  {one['memory'] / 2**30:6.2f} GiB"
             f"  TensorFlow {one['tensorflow']}, {one['device']}"
         )
-    lines += [f"{name}: {ratio:.3f}" for name, ratio in result["ratios"].items()]
-    return lines
+    return lines + [f"{name}: {value:.3f}" for name, value in result["ratios"].items()]

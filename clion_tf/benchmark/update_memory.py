@@ -8,14 +8,15 @@ convolutions take workspaces, which no plan has. What the driver, the code and t
 TensorFlow's pool take comes on top.
 """
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
 
+from clion_tf.benchmark.measuring import prepared
 from clion_tf.config import Config, parse, to_flagfile
-from clion_tf.console import quiet_import
 
 PRECISIONS = ("32", "bf16")
 # The plan is made before machine code, which needs not be fast to be thrown away.
@@ -24,11 +25,10 @@ GIB = 2**30
 
 
 def planned(function, *arguments) -> dict[str, int]:
-    """Bytes that a `tf.function(jit_compile=True)` needs for one call; it is not called.
+    """Bytes that a `tf.function(jit_compile=True)` needs for one call, which is not made.
 
-    Returns:
-      `arguments` (with the variables that it reads or writes), `temporary`, `results` (those that
-      take no argument's place), `constants`, and `all` of them; {} if XLA keeps its plan to itself.
+    `arguments` (with the variables that it reads or writes), `temporary`, `results` (those that
+    take no argument's place), `constants`, and `all` of them; {} if XLA keeps its plan to itself.
     """
     from tensorflow.compiler.xla.service import hlo_pb2
 
@@ -38,17 +38,16 @@ def planned(function, *arguments) -> dict[str, int]:
         return {}
     sizes = dict.fromkeys(("arguments", "temporary", "results", "constants"), 0)
     for buffer in program.buffer_assignment.buffer_allocations:
-        if not buffer.is_thread_local:  # Of a CPU's stack.
-            sizes[_kind(buffer)] += buffer.size
+        if buffer.is_thread_local:  # Of a CPU's stack.
+            continue
+        if buffer.is_entry_computation_parameter:
+            kind = "arguments"
+        elif buffer.is_constant:
+            kind = "constants"
+        else:
+            kind = "results" if buffer.maybe_live_out else "temporary"
+        sizes[kind] += buffer.size
     return {**sizes, "all": sum(sizes.values())}
-
-
-def _kind(buffer) -> str:
-    if buffer.is_entry_computation_parameter:
-        return "arguments"
-    if buffer.is_constant:
-        return "constants"
-    return "results" if buffer.maybe_live_out else "temporary"
 
 
 def of_update(agent, batch: dict) -> dict[str, int]:
@@ -63,51 +62,36 @@ def of_update(agent, batch: dict) -> dict[str, int]:
 
 
 def of_each_precision(config: Config) -> dict[str, dict[str, int]]:
-    """By precision the figures of `of_update`, each from a process of its own.
-
-    {} for one that XLA does not compile.
-    """
-    return {precision: _child(config, precision) for precision in PRECISIONS}
-
-
-def _child(config: Config, precision: str) -> dict[str, int]:
-    options = [*to_flagfile(config).splitlines(), f"--precision={precision}", "--jit=on"]
-    flags = f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}"
-    done = subprocess.run(
-        [sys.executable, "-m", "clion_tf.benchmark.update_memory", *options],
-        env={**os.environ, "XLA_FLAGS": flags},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {}
+    """By precision `of_update`, from a process of its own; {} where XLA does not compile it."""
+    found = {}
+    environment = {**os.environ, "XLA_FLAGS": f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}"}
+    for precision in PRECISIONS:
+        options = to_flagfile(dataclasses.replace(config, precision=precision)).splitlines()
+        done = subprocess.run(
+            [sys.executable, "-m", "clion_tf.benchmark.update_memory", *options],
+            env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+        found[precision] = {} if done.returncode else json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def table(found: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
     """Rows of (what, figure)."""
-    return [(f"XLA's buffers, precision {p}", _text(sizes)) for p, sizes in found.items()]
-
-
-def _text(sizes: dict[str, int]) -> str:
-    if not sizes:
-        return "not told by XLA"
-    parts = ", ".join(f"{kind} {sizes[kind] / GIB:.2f}" for kind in ("arguments", "temporary"))
-    more = f"; each further update in a call {sizes['batch'] / GIB:.2f}"
-    return f"{sizes['all'] / GIB:.2f} GiB ({parts}{more})"
+    rows = []
+    for precision, sizes in found.items():
+        size = {kind: f"{value / GIB:.2f}" for kind, value in sizes.items()}
+        text = "not told by XLA"
+        if size:
+            parts = f"arguments {size['arguments']}, temporary {size['temporary']}"
+            text = f"{size['all']} GiB ({parts}; each further update in a call {size['batch']})"
+        rows.append((f"XLA's buffers, precision {precision}", text))
+    return rows
 
 
 def main(arguments: Sequence[str]) -> None:
     """Compiles, and prints one line of JSON."""
-    config = parse(arguments)
-    with quiet_import():
-        from clion_tf.agents.clion import Agent
-        from clion_tf.benchmark.original_updates import random_batch
-        from clion_tf.benchmark.our_updates import ACTIONS
-        from clion_tf.training.hardware import prepare
-    precision, _, _ = prepare(config)
-    agent = Agent(config, ACTIONS, False, precision, jit=True)
-    batch = random_batch(config.batch_size, config.batch_length, ACTIONS)
-    sys.stdout.write(json.dumps(of_update(agent, batch)) + "\n")
+    timed = prepared(dataclasses.replace(parse(arguments), jit="on"))
+    sys.stdout.write(json.dumps(of_update(timed.agent, timed.batch)) + "\n")
 
 
 if __name__ == "__main__":

@@ -8,33 +8,72 @@ the chief adds anything, so a message is also where all wait for each other.
 
 import contextlib
 import dataclasses
+import functools
 import json
 import logging
 import signal
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
-from clion_tf.distributed.replicated_agent import ReplicatedAgent, first_line, lost
+from clion_tf.console import FAILED, stop_signals
+from clion_tf.distributed.replicated_agent import ReplicatedAgent, collective, told
 from clion_tf.distributed.tf_config import PeerLost, Task, check_batch
+from clion_tf.files import user_path
 from clion_tf.learning import replica_sums
+from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import Shapes
-from clion_tf.training import hardware
+from clion_tf.replay.replay_buffer import Batch, Replay, ReplayError, prefetch
+from clion_tf.training import hardware, training_process
 from clion_tf.training.run_state import Interrupted, Run
 
 log = logging.getLogger(__name__)
 
 LONGEST = 1 << 14  # Bytes of a message: all options take a quarter of it.
+PATIENCE = 60.0  # Seconds for another machine's file to be seen here: network folders lag.
+
+
+def take_part(config: Config, task: Task) -> int:
+    """One process's part in a run of several replicas; returns the exit code."""
+    team = Team(config, task)
+    if not task.chief:
+        with stop_signals() as stop:
+            return follow(team, lambda: bool(stop))
+    code = FAILED
+    try:
+        code = training_process.train(config, team)
+        return code
+    finally:
+        team.end(code)
+
+
+def follow(team: "Team", stopping: Callable[[], bool]) -> int:
+    """Until the chief ends the run; returns its exit code. `stopping` asks it to stop."""
+    agent = source = None
+    while True:
+        message, stop = team.exchange(vote=stopping())
+        if "end" in message:
+            log.info("the chief ended the run with code %d", message["end"])
+            return message["end"]
+        if "agent" in message:
+            size, discrete, observed = message["agent"]
+            observed = {key: tuple(shape) for key, shape in observed.items()}
+            agent = team.agent(size, discrete, observed)
+            source = Source(team.config, {**observed, "action": (size,)})
+        elif not stop:
+            if message["state"]:
+                agent.take_state_of_first()
+            agent.train_several(source.batches(message), message["updates"])
 
 
 class Team:
     """This process's part in a run of several replicas; the chief's if `task.chief`.
 
-    Raises:
-      ConfigError: if the batch cannot be split, or the processes have other options.
-      PeerLost: if another process is gone.
+    Raises ConfigError if the batch cannot be split or the processes have other options; this and
+    all methods PeerLost if another process is gone.
     """
 
     def __init__(self, config: Config, task: Task):
@@ -44,9 +83,8 @@ class Team:
         self.strategy = _strategy(config, task)
         count = self.strategy.num_replicas_in_sync
         check_batch(config, count, "replicas")
-        only = (
-            ", as there is one device only" if config.strategy == "mirrored" and count == 1 else ""
-        )
+        alone = config.strategy == "mirrored" and count == 1
+        only = ", as there is one device only" if alone else ""
         self.device = f"{device}, {count} {'replica' if count == 1 else 'replicas'}{only}"
         self._exchange = tf.function(self._exchange_all, autograph=False)
         self._agent: ReplicatedAgent | None = None
@@ -65,30 +103,24 @@ class Team:
     def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
         """Tells the others to make these updates with the chief, of a phase that ends with `last`.
 
-        Raises:
-          Interrupted: if one of them was asked to stop.
-          PeerLost: if one of them is gone.
+        Raises Interrupted if one of them was asked to stop.
         """
         if self.task.count == 1:
             return
+        changed_state = self._told_state != run.counters.rollbacks
         message = {
             "updates": [*numbers],
             "last": last,
             "episodes": run.replay.next_index,
-            "holds": [run.replay.episodes, run.replay.steps(1)],
-            "state": self._told_state != run.counters.rollbacks,
+            "holds": [len(run.replay), run.replay.transitions],
+            "state": changed_state,
         }
         _, stop = self.exchange(message)
         if stop:
             raise Interrupted
-        if message["state"]:
-            self.share_state()
-            self._told_state = run.counters.rollbacks
-
-    def share_state(self) -> None:
-        """All take the chief's weights and optimisers: at the start, and after it went back."""
-        with _collective():
+        if changed_state:
             self._agent.take_state_of_first()
+            self._told_state = run.counters.rollbacks
 
     def end(self, code: int) -> None:
         """Tells the others that the run is over; where one is gone, they learn it from that."""
@@ -101,12 +133,10 @@ class Team:
         if self.task.count == 1:
             return message, vote
         text = b"" if message is None else json.dumps(message).encode()
-        if len(text) > LONGEST:
-            raise ValueError(f"a message of {len(text)} bytes")
         sent = np.zeros(LONGEST + 1, np.int32)
         sent[: len(text)] = np.frombuffer(text, np.uint8)
         sent[LONGEST] = vote
-        with _collective():
+        with collective():
             heard = self._exchange(tf.constant(sent)).numpy()
         return json.loads(heard[:LONGEST].astype(np.uint8).tobytes().rstrip(b"\0")), heard[-1] > 0
 
@@ -148,16 +178,49 @@ def _strategy(config: Config, task: Task) -> tf.distribute.Strategy:
         return tf.distribute.MultiWorkerMirroredStrategy()
     except tf.errors.OpError as error:
         raise ConfigError(
-            f"TF_CONFIG: its processes do not come together ({first_line(error)}); is each of them "
+            f"TF_CONFIG: its processes do not come together ({told(error)}); is each of them "
             "started, with an address of its own that is free?"
         ) from error
     finally:
         signal.signal(signal.SIGINT, before)
 
 
-@contextlib.contextmanager
-def _collective() -> Iterator[None]:
-    try:
-        yield
-    except tf.errors.OpError as error:
-        raise lost(error) from error
+class Source:
+    """The batches of the updates that the chief tells of, from its episodes."""
+
+    def __init__(self, config: Config, shapes: Shapes):
+        self._folder = RunFolder(user_path(config.logdir).absolute()).episodes
+        self._replay = Replay(
+            self._folder,
+            config.batch_length,
+            config.seed,
+            config.dataset_balance,
+            shapes,
+            config.replay_transitions,
+        )
+        self._draw = functools.partial(self._replay.sample, config.batch_size)
+        self._drawn: Generator[tuple[int, Batch]] | None = None
+        self._last: int | None = None  # The update that ends the phase which `_drawn` is of.
+
+    def batches(self, message: dict) -> list[Batch]:
+        """The batches of a message's updates, in order; the phase's next ones are read ahead."""
+        numbers, last = message["updates"], message["last"]
+        if last != self._last:
+            if self._drawn is not None:
+                self._drawn.close()  # Its thread reads the index, which changes now.
+            self._catch_up(message["episodes"], message["holds"])
+            phase = range(numbers[0], last + 1)
+            self._drawn, self._last = prefetch(self._draw, phase, depth=2 * len(numbers)), last
+        return [next(self._drawn)[1] for _ in numbers]
+
+    def _catch_up(self, count: int, holds: list[int]) -> None:
+        """Indexes the chief's episodes; waits where they cannot be seen yet."""
+        until = time.monotonic() + PATIENCE
+        while [self._replay.load(count, tidy=False), self._replay.transitions] != holds:
+            if time.monotonic() > until:
+                raise ReplayError(
+                    f"{self._folder}: holds {len(self._replay)} episodes of "
+                    f"{self._replay.transitions} transitions here, for the chief {holds[0]} of "
+                    f"{holds[1]}; all processes need the same --logdir"
+                )
+            time.sleep(0.5)

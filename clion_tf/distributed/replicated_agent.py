@@ -5,13 +5,15 @@ has plain variables and steps by itself from the same gradients: TensorFlow's mi
 cannot be assigned where all optimisers step or none does (a branch).
 """
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
+from clion_tf.agents.device_errors import cause
 from clion_tf.config import Config
 from clion_tf.distributed.tf_config import PeerLost
 from clion_tf.learning import noise as noises
@@ -22,13 +24,9 @@ from clion_tf.replay.observation_shapes import PIXELS, Shapes
 class Copies:
     """One variable of the state, of which every replica of this process has a copy."""
 
-    def __init__(self, copies: Sequence):
+    def __init__(self, copies: Sequence[tf.Variable]):
         self._copies = copies
-        self.shape, self.dtype = copies[0].shape, copies[0].dtype
-
-    def numpy(self) -> np.ndarray:
-        """The value, the same in all."""
-        return self._copies[0].numpy()
+        self.shape, self.dtype, self.numpy = copies[0].shape, copies[0].dtype, copies[0].numpy
 
     def assign(self, value) -> None:
         """Gives all of them the value."""
@@ -39,9 +37,7 @@ class Copies:
 class ReplicatedAgent(Agent):
     """An agent whose updates are made by the replicas of a strategy; it acts on the first device.
 
-    Args:
-      strategy: of tf.distribute.
-      others: see Agent. XLA is off: the collectives of CPUs do not compile.
+    XLA is off: the collectives of CPUs do not compile.
     """
 
     def __init__(
@@ -66,7 +62,6 @@ class ReplicatedAgent(Agent):
         for variable in self.named_state().values():  # Devices may draw differently.
             variable.assign(variable.numpy())
         self._update_all = tf.function(self._step_all, autograph=False)
-        self._update_all_several = tf.function(self._steps_all, autograph=False)
 
     def named_state(self) -> dict[str, Copies]:
         """See Agent; one name for all copies."""
@@ -83,63 +78,34 @@ class ReplicatedAgent(Agent):
             return [replica_sums.total(x if first else tf.zeros_like(x)) for x in values]
 
         run = tf.function(lambda: self._strategy.run(one, (values,)), autograph=False)
-        for variable, each in zip(state.values(), run(), strict=True):
-            variable.assign(self._strategy.experimental_local_results(each)[0])
+        with collective():
+            for variable, each in zip(state.values(), run(), strict=True):
+                variable.assign(self._first(each))
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """See Agent; `data` is the whole batch.
-
-        Raises:
-          MemoryError: if a device has too little memory.
-          PeerLost: if another process or a device is gone.
-        """
+        """See Agent; `data` is the whole batch. Errors as in `collective`."""
         seed = tf.constant(noises.key(self._config.seed, "update", update))
-        return self._guarded(self._update_all, self._split(data, 0), seed)
+
+        def rows(context) -> Tensors:
+            parts, mine = self._strategy.num_replicas_in_sync, context.replica_id_in_sync_group
+            return {key: tf.constant(np.split(x, parts)[mine]) for key, x in data.items()}
+
+        split = self._strategy.experimental_distribute_values_from_function(rows)
+        self.broken = True
+        with collective():
+            metrics = self._update_all(split, seed)
+        self.broken = False
+        return metrics
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
-        """See Agent and `train`."""
-        seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
-        data = {key: np.stack([batch[key] for batch in batches]) for key in batches[0]}
-        return self._guarded(self._update_all_several, self._split(data, 1), tf.constant(seeds))
+        """See Agent; here each update is a call of its own."""
+        return tf.stack([self.train(*one) for one in zip(batches, updates, strict=True)])
 
-    def _split(self, data: dict[str, np.ndarray], axis: int):
-        """Each replica's rows of the batch, on its device."""
-
-        def part(context) -> Tensors:
-            every, mine = self._strategy.num_replicas_in_sync, context.replica_id_in_sync_group
-            return {
-                key: tf.constant(np.split(value, every, axis)[mine]) for key, value in data.items()
-            }
-
-        return self._strategy.experimental_distribute_values_from_function(part)
-
-    def _guarded(self, function, *arguments) -> tf.Tensor:
-        try:
-            return function(*arguments)
-        except tf.errors.ResourceExhaustedError as error:
-            self.broken = True
-            raise MemoryError(error.message.splitlines()[0]) from error
-        except tf.errors.OpError as error:
-            self.broken = True
-            raise lost(error) from error
-        except BaseException:
-            self.broken = True
-            raise
-
-    def _step_all(self, data, seed: tf.Tensor) -> tf.Tensor:
-        each = self._strategy.run(self._replica_step, (data, seed))
+    def _first(self, each) -> tf.Tensor:
         return self._strategy.experimental_local_results(each)[0]
 
-    def _steps_all(self, data, seeds: tf.Tensor) -> tf.Tensor:
-        def step(data, seeds, number):
-            return self._replica_step({key: x[number] for key, x in data.items()}, seeds[number])
-
-        def one(number):
-            each = self._strategy.run(step, (data, seeds, number))
-            return self._strategy.experimental_local_results(each)[0]
-
-        numbers = tf.range(tf.shape(seeds)[0])
-        return tf.map_fn(one, numbers, parallel_iterations=1, fn_output_signature=tf.float32)
+    def _step_all(self, data, seed: tf.Tensor) -> tf.Tensor:
+        return self._first(self._strategy.run(self._replica_step, (data, seed)))
 
     def _replica_step(self, data: Tensors, seed: tf.Tensor) -> tf.Tensor:
         """What each replica does; returns the metrics of the whole batch."""
@@ -150,16 +116,20 @@ class ReplicatedAgent(Agent):
         return replica_sums.average(tf.stack(list(scalars.values())))
 
 
-def lost(error: tf.errors.OpError) -> PeerLost:
-    """What a failed collective tells, in one line."""
-    return PeerLost(
-        f"a replica is lost ({first_line(error)}); the last checkpoint stands, "
-        "run the same commands again"
-    )
+@contextlib.contextmanager
+def collective() -> Iterator[None]:
+    """MemoryError or PeerLost, of one line, for what fails where replicas work together."""
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise MemoryError(cause(error)) from error
+    except tf.errors.OpError as error:
+        raise PeerLost(
+            f"a replica is lost ({told(error)}); the last checkpoint stands, "
+            "run the same commands again"
+        ) from error
 
 
-def first_line(error: tf.errors.OpError) -> str:
+def told(error: tf.errors.OpError) -> str:
     """What a TensorFlow error says, short."""
-    told = [line.strip() for line in error.message.splitlines() if line.strip()]
-    text = next((line for line in told if line != "Graph execution error:"), "no reason given")
-    return f"{type(error).__name__}: {text[:200]}"
+    return f"{type(error).__name__}: {cause(error)}"

@@ -29,11 +29,7 @@ class Task(NamedTuple):
 
 
 def check(config: Config, environ: Mapping[str, str]) -> Task:
-    """What this process is, before anything is made or TensorFlow is loaded.
-
-    Raises:
-      ConfigError: if TF_CONFIG or an option does not fit the strategy.
-    """
+    """What this process is, before anything is made; ConfigError if TF_CONFIG does not fit."""
     if config.strategy == "none":
         return Task(0, 1)
     if config.agent != "clion":
@@ -63,26 +59,17 @@ def _task(text: str) -> Task:
         )
     try:
         found = json.loads(text)
-        cluster, task = found["cluster"], found["task"]
-        chiefs, workers = list(cluster.get("chief", [])), list(cluster.get("worker", []))
-        kind, index = task["type"], task["index"]
+        jobs = {"chief": [], "worker": [], **found["cluster"]}
+        kind, index = found["task"]["type"], found["task"]["index"]
+        addresses = [*jobs["chief"], *jobs["worker"]]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"TF_CONFIG: not of the form {_HOW} ({_reason(error)})") from error
-    addresses = chiefs + workers
-    if odd := sorted(cluster.keys() - {"chief", "worker"}):
-        raise ConfigError(f"TF_CONFIG: a job {odd[0]!r}; only worker, and one chief, take part")
-    if len(chiefs) > 1 or not addresses:
-        raise ConfigError(f"TF_CONFIG: {len(chiefs)} chiefs and {len(workers)} workers; use {_HOW}")
+        raise ConfigError(f"TF_CONFIG: not of the form {_HOW} ({error!r})") from error
+    if len(jobs) > 2 or len(jobs["chief"]) > 1:
+        raise ConfigError(f"TF_CONFIG: only workers, and one chief, take part; use {_HOW}")
     for address in addresses:
-        if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
-            raise ConfigError(f"TF_CONFIG: the address {address!r} is not host:port")
-    if len(set(addresses)) != len(addresses):
-        raise ConfigError("TF_CONFIG: two processes have the same address")
-    own = {"chief": chiefs, "worker": workers}.get(kind, [])
-    if type(index) is not int or not 0 <= index < len(own):
+        known = isinstance(address, str) and _ADDRESS.fullmatch(address)
+        if not known or addresses.count(address) > 1:
+            raise ConfigError(f"TF_CONFIG: {address!r} is not host:port, or is there twice")
+    if type(index) is not int or not 0 <= index < len(jobs.get(kind, [])):
         raise ConfigError(f"TF_CONFIG: its cluster has no {kind} number {index}")
-    return Task(index + (len(chiefs) if kind == "worker" else 0), len(addresses))
-
-
-def _reason(error: Exception) -> str:
-    return f"no {error}" if isinstance(error, KeyError) else str(error)
+    return Task(index + (len(jobs["chief"]) if kind == "worker" else 0), len(addresses))

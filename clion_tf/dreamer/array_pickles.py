@@ -1,7 +1,7 @@
 """Pickles of NumPy arrays, read so that they can do nothing else.
 
-A pickle is a program that may call whatever it names. Here it finds five names, those by which
-NumPy (1 and 2) writes arrays, and behind each a few lines of this file in place of NumPy's own.
+A pickle is a program that may call whatever it names. Here it finds the five names by which NumPy
+(1 and 2) writes arrays, and behind each a few lines of this file in place of NumPy's own.
 """
 
 import pathlib
@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
+from clion_tf.logdir.checkpoints import CheckpointError
+
 _CODE = re.compile(r"[biuf][1248]")  # Booleans, integers and floats; no objects, no text.
 # What nonsense in a file can raise.
 _DAMAGE = (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError)
 _DAMAGE += (OverflowError, MemoryError, RecursionError)
 
 
-class PickleError(ValueError):
+class PickleError(CheckpointError):
     """A pickle of something else than arrays; the message is one line."""
 
 
@@ -26,7 +28,6 @@ def read_arrays(path: str | pathlib.Path) -> list[np.ndarray]:
 
     Raises:
       PickleError: if it wants anything but arrays, without doing it, or is damaged.
-      OSError: if there is no such file.
     """
     with open(path, "rb") as file:
         try:
@@ -49,49 +50,40 @@ class _Dtype:
     def __init__(self, code: str, align: bool = False, copy: bool = False):
         if not (isinstance(code, str) and _CODE.fullmatch(code)):
             raise PickleError(f"it has arrays of {code!r}; only numbers are read")
-        self._code, self._order = code, "="
+        self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
         if state[1] not in ("<", ">", "|", "="):
             raise PickleError(f"a byte order cannot be {state[1]!r}")
-        self._order = state[1]
-
-    def numpy(self) -> np.dtype:
-        return np.dtype(self._order + self._code)
+        self.dtype = self.dtype.newbyteorder(state[1])
 
 
 class _Array:
     """In place of numpy.ndarray: made empty, then told what it holds."""
 
-    def __init__(self, value: np.ndarray | None = None):
-        self.value = value
+    def __init__(self, *ignored: Any):
+        self.value: np.ndarray | None = None
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, data = state
-        self.value = _array(data, dtype, shape, "F" if fortran else "C")
+        self.value = _array(data, dtype, shape, "F" if fortran else "C").value
 
 
-def _array(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
-    return np.frombuffer(data, dtype.numpy()).reshape(shape, order=order)
-
-
-def _reconstruct(kind: Any, shape: Any, code: Any) -> _Array:
-    return _Array()
+def _array(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
+    array = _Array()
+    array.value = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+    return array
 
 
 def _scalar(dtype: _Dtype, data: bytes) -> _Array:
-    return _Array(_array(data, dtype, (), "C"))
-
-
-def _frombuffer(data: Any, dtype: _Dtype, shape: tuple[int, ...], order: str) -> _Array:
-    return _Array(_array(data, dtype, shape, order))
+    return _array(data, dtype, (), "C")
 
 
 _KNOWN: dict[tuple[str, str], Any] = {("numpy", "dtype"): _Dtype, ("numpy", "ndarray"): "ndarray"}
 for _core in ("numpy.core", "numpy._core"):  # Of NumPy 1 and 2.
-    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _reconstruct
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
     _KNOWN[f"{_core}.multiarray", "scalar"] = _scalar
-    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _frombuffer
+    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _array
 
 
 class _Unpickler(pickle.Unpickler):

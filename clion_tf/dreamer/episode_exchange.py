@@ -4,112 +4,39 @@ Each file is put, as a link, into a folder of its own, from which each side read
 that it trains with: the original's `tools.load_episodes`, our `Replay`. Files stay as they are.
 """
 
-import dataclasses
-import json
-import os
 import pathlib
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from clion_tf.dreamer import original_episodes
+from clion_tf.command import UsageError
+from clion_tf.dreamer.original_process import Child
 from clion_tf.replay.episode_files import DAMAGE, check_file
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
+KEYS = ("image", "action", "reward", "discount")
 READER = "its tools.load_episodes"
-TIMEOUT = 600.0  # Seconds; its TensorFlow alone takes ten to load.
 
-
-class ExchangeError(RuntimeError):
-    """Nothing can be compared; the message is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Original:
-    """A checkout of the original and the interpreter that runs it."""
-
-    checkout: pathlib.Path
-    python: str
-
-    def read(
-        self, folders: Sequence[pathlib.Path], everything: pathlib.Path,
-        save: pathlib.Path | None, length: int,
-    ) -> tuple[list[dict], dict]:  # fmt: skip
-        """What it says of each folder's episode, and its count; see `original_episodes`.
-
-        Raises:
-          ExchangeError: if it cannot be run or fails.
-        """
-        if not (self.checkout / "tools.py").is_file():
-            raise ExchangeError(
-                f"{self.checkout}: no tools.py there, so no checkout of danijar/dreamer"
-            )
-        request = {"folders": list(map(str, folders)), "all": str(everything), "length": length}
-        request["save"] = None if save is None else str(save)
-        own = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-        own |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        # -B: nothing is written into the checkout.
-        command = [self.python, "-B", original_episodes.__file__, str(self.checkout.resolve())]
-        try:
-            done = subprocess.run(
-                command, input=json.dumps(request), capture_output=True, text=True, env=own,
-                timeout=TIMEOUT, check=False,
-            )  # fmt: skip
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise ExchangeError(f"cannot run {self.python}: {error}") from error
-        if done.returncode != 0:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise ExchangeError(f"the original ({self.python}) failed: {last}")
-        try:
-            *said, counted = [json.loads(line) for line in done.stdout.splitlines()]
-        except ValueError as error:  # No line, or no JSON.
-            raise ExchangeError(f"{self.python} said nothing that can be read") from error
-        return said, counted
+Arrays = dict[str, np.ndarray]
 
 
 class Row(NamedTuple):
-    """One file: what our replay says of it and what the other reader says; None: could not."""
+    """One file, as another reader and our replay read it."""
 
     name: str
-    ours: Mapping | None
-    other: Mapping | None
-
-    @property
-    def agrees(self) -> bool:
-        if self.ours is None or self.other is None or not self.other.get("sequence", True):
-            return False
-        return all(self.ours[key] == self.other[key] for key in ("frames", "digest", "dtypes"))
-
-
-class Direction(NamedTuple):
-    """Files of one kind, read by our replay and by another reader.
-
-    `counts` has (episodes, agent steps) as each side counts them.
-    """
-
-    title: str
-    reader: str
-    rows: list[Row]
-    counts: tuple[tuple[int, int], tuple[int, int]] | None = None
-
-    @property
-    def agrees(self) -> bool:
-        same = self.counts is None or self.counts[0] == self.counts[1]
-        return same and all(row.agrees for row in self.rows)
+    frames: str
+    returns: str  # The other's, and ours.
+    agrees: bool  # In all values and types.
+    types: str
 
 
 def some_files(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
-    """At most `count` episode files, evenly spread over the folder's.
-
-    Raises:
-      ExchangeError: if there are none.
-    """
+    """At most `count` episode files, evenly spread over the folder's; UsageError without any."""
     found = sorted(folder.glob("*.npz"))
     if not found:
-        raise ExchangeError(f"{folder}: no episodes there")
+        raise UsageError(f"{folder}: no episodes there")
     count = min(count, len(found))
     return [found[i * (len(found) - 1) // max(1, count - 1)] for i in range(count)]
 
@@ -117,111 +44,109 @@ def some_files(folder: pathlib.Path, count: int) -> list[pathlib.Path]:
 def compare(
     ours: Sequence[pathlib.Path],
     its: Sequence[pathlib.Path],
-    original: Original | None,
+    original: Child | None,
     length: int,
-) -> Iterator[Direction]:
-    """Both directions, as far as there are files and an original.
+) -> Iterator[tuple[list[str], bool]]:
+    """(lines of a table, whether all agrees) of each direction.
 
     Args:
       ours, its: episode files.
       original: without one, its files are read by ours only, and compared with plain NumPy.
       length: frames of the sequences that are drawn, too.
-
-    Raises:
-      ExchangeError.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        work = pathlib.Path(scratch)
-        if original is not None and ours:
-            saved = work / "saved"
-            folders, everything = _links(ours, work / "ours")
-            said, counted = original.read(folders, everything, saved, length)
-            counts = _counts(everything, counted)
-            yield Direction("our files", READER, _rows(ours, folders, said), counts)
-            again = [saved / folder.name for folder in folders]
-            written = [next(folder.glob("*.npz")) for folder in again]
+        if original and ours:
+            folders = _links(ours, pathlib.Path(scratch, "ours"))
+            yield _by_both("our files", folders, original, length)
             title = "our episodes, written again by its tools.save_episodes"
-            yield Direction(title, READER, _rows(written, again, said))
+            yield _table(title, READER, [_row(f / "read", _by_numpy(f)) for f in folders])
         if its:
-            folders, everything = _links(its, work / "its")
-            title, reader, counts = "the original's files", "numpy.load", None
-            if original is None:
-                said = [*map(_plainly, its)]
+            folders, title = _links(its, pathlib.Path(scratch, "its")), "the original's files"
+            if original:
+                yield _by_both(title, folders, original, length)
             else:
-                said, counted = original.read(folders, everything, None, length)
-                reader, counts = READER, _counts(everything, counted)
-            yield Direction(title, reader, _rows(its, folders, said), counts)
+                yield _table(title, "numpy.load", [_row(f, _by_numpy(f)) for f in folders])
 
 
-def _links(paths: Sequence[pathlib.Path], work: pathlib.Path) -> tuple[list, pathlib.Path]:
-    """(a folder for each file, a folder of all), filled with links."""
-    everything = work / "all"
-    everything.mkdir(parents=True)
+def _links(paths: Sequence[pathlib.Path], work: pathlib.Path) -> list[pathlib.Path]:
+    """A folder for each file; `all`, beside them, has all files."""
     folders = [work / f"{number:06d}" for number in range(len(paths))]
     for folder, path in zip(folders, paths, strict=True):
-        folder.mkdir()
-        for place in (folder, everything):
+        for place in (folder, work / "all"):
+            place.mkdir(parents=True, exist_ok=True)
             (place / path.name).symlink_to(path.resolve())
-    return folders, everything
+    return folders
 
 
-def _rows(paths, folders, said: Sequence[Mapping | None]) -> list[Row]:
-    pairs = zip(paths, folders, said, strict=True)
-    return [Row(path.name, _by_replay(folder), other) for path, folder, other in pairs]
+def _by_both(
+    title: str, folders: Sequence[pathlib.Path], original: Child, length: int
+) -> tuple[list[str], bool]:
+    rows, everything = [], folders[0].with_name("all")
+    for folder in folders:
+        request = {"folder": str(folder), "length": length, "all": str(everything)}
+        counted = original.ask(request, "episodes", "steps")
+        rows.append(_row(folder, _by_numpy(folder / "read"), _by_numpy(folder / "drawn")))
+    replay = Replay(everything, 1)
+    replay.load()
+    lines, agree = _table(title, READER, rows)
+    ours, its = (len(replay), replay.transitions), (counted["episodes"], counted["steps"])
+    lines.append(f"counted: {ours[0]} episodes, {ours[1]} agent steps; by it {its[0]} and {its[1]}")
+    return lines, agree and ours == its
 
 
-def _by_replay(folder: pathlib.Path) -> dict | None:
-    """`describe` of a folder's only episode, as our replay reads it; dtypes as the file has."""
+def _row(folder: pathlib.Path, other: Arrays | None, drawn: Arrays | None = None) -> Row:
+    """Of a folder's only episode; what was drawn from it must be part of it."""
     path = next(folder.glob("*.npz"))
+    ours = _by_replay(path)
+    agrees = ours is not None and other is not None and _equal(ours, other)
+    if agrees and drawn:
+        length = len(drawn["reward"])
+        starts = range(len(ours["reward"]) - length + 1)
+        parts = ({k: a[i : i + length] for k, a in ours.items()} for i in starts)
+        agrees = any(_equal(part, drawn) for part in parts)
+    returns = "  ".join(
+        f"{np.sum(read['reward'], dtype=np.float64):11.3f}" if read else f"{'unread':>11}"
+        for read in (other, ours)
+    )
+    frames = str(len((ours or other)["reward"])) if ours or other else "-"
+    types = ", ".join(f"{key} {ours[key].dtype}" for key in KEYS) if ours else ""
+    return Row(path.name, frames, returns, agrees, types)
+
+
+def _equal(ours: Arrays, other: Arrays) -> bool:
+    pairs = [(ours[key], other[key]) for key in KEYS]
+    return all(a.dtype == b.dtype and np.array_equal(a, b) for a, b in pairs)
+
+
+def _by_replay(path: pathlib.Path) -> Arrays | None:
+    """The folder's episode, which is float32, in the types that the file has."""
     try:
-        entry, _ = check_file(path)
-        replay = Replay(folder, 1)
+        entry = check_file(path)
+        replay = Replay(path.parent, 1)
         replay.load()
         batch = replay.newest(entry.frames, 1)
     except (*DAMAGE, ReplayError):
         return None
-    described = original_episodes.describe({key: value[0] for key, value in batch.items()})
-    dtypes = zip(original_episodes.KEYS, map(str, entry.dtypes), strict=True)
-    return {**described, "dtypes": dict(dtypes)}
+    return {key: batch[key][0].astype(entry.arrays[key].dtype) for key in KEYS}
 
 
-def _plainly(path: pathlib.Path) -> dict | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return original_episodes.describe({key: file[key] for key in original_episodes.KEYS})
-    except DAMAGE:
-        return None
+def _by_numpy(folder: pathlib.Path) -> Arrays | None:
+    """The folder's only file, if there is one."""
+    for path in folder.glob("*.npz"):
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {key: file[key] for key in KEYS}
+        except DAMAGE:
+            break
+    return None
 
 
-def _counts(everything: pathlib.Path, counted: Mapping) -> tuple:
-    replay = Replay(everything, 1)
-    replay.load()
-    return (replay.episodes, replay.steps(1)), (counted["episodes"], counted["steps"])
-
-
-def table(direction: Direction) -> list[str]:
-    """The lines of a table, and what they come to."""
-    rows = direction.rows
+def _table(title: str, reader: str, rows: Sequence[Row]) -> tuple[list[str], bool]:
     width = max(len(row.name) for row in rows)
-    lines = [
-        f"{direction.title}, read by {direction.reader} and by our replay",
-        f"{'file':{width}}  frames  return: its      ours  verdict",
-    ]
+    lines = [f"{title}, read by {reader} and by our replay"]
+    lines.append(f"{'file':{width}}  frames  return: its      ours  verdict")
     for row in rows:
-        cells = [_cell(row.other), _cell(row.ours)]
-        frames = (row.ours or row.other or {}).get("frames", "-")
         verdict = "same" if row.agrees else "DIFFERS"
-        lines.append(f"{row.name:{width}}  {frames!s:>6}  {cells[0]}  {cells[1]}  {verdict}")
-    first = next((row.ours for row in rows if row.ours), None)
-    if first:
-        lines.append("keys: " + ", ".join(f"{k} {v}" for k, v in first["dtypes"].items()))
-    if direction.counts:
-        (episodes, steps), (its_count, its_steps) = direction.counts
-        lines.append(
-            f"counted: {episodes} episodes, {steps} agent steps; by it {its_count} and {its_steps}"
-        )
-    return lines
-
-
-def _cell(said: Mapping | None) -> str:
-    return f"{'unread':>11}" if said is None else f"{said['return']:11.3f}"
+        lines.append(f"{row.name:{width}}  {row.frames:>6}  {row.returns}  {verdict}")
+    lines += [f"keys: {row.types}" for row in rows if row.types][:1]
+    return lines, all(row.agrees for row in rows)

@@ -1,8 +1,8 @@
 """Are our numbers the original Dreamer's, and CLION's as computed elsewhere?
 
 A golden file (`.npz`) holds sizes, weights, a batch, the noise, and what came out of another
-implementation. The agent is built from its sizes, given its weights, batch and noise, and every
-`output/`, `grad/` and `after_model_step/` array is compared.
+implementation. An agent of its sizes gets its weights, batch and noise, and every `output/`,
+`grad/` and `after_model_step/` array is compared.
 """
 
 import dataclasses
@@ -10,19 +10,23 @@ import json
 import pathlib
 import zipfile
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent, Losses
+from clion_tf.command import UsageError
 from clion_tf.config import DREAMER, EARLIER, Config, ConfigError
 from clion_tf.learning.noise import GivenNoise
+from clion_tf.logdir.checkpoints import CheckpointError, restore
 
-OUTPUT_TOLERANCE = 1e-4  # Largest difference over the reference's largest absolute value.
-GRADIENT_TOLERANCE = 1e-3
-STEP_TOLERANCE = 0.02  # Of the learning rate; see `_step_error`.
+Arrays = dict[str, np.ndarray]
 
+# By kind the largest difference over the reference's largest absolute value; of an optimiser's step
+# over the learning rate.
+TOLERANCES = {"output": 1e-4, "grad": 1e-3, "after_model_step": 0.02}
 # Names of sizes in golden files, where they are not the options' own.
 OPTIONS = {
     "batch": "batch_size",
@@ -38,13 +42,8 @@ OPTIONS = {
 }
 
 
-class GoldenError(ValueError):
-    """A file that is not a golden file; the message is one line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """One array: its largest relative difference and whether that is within the tolerance."""
+class Comparison(NamedTuple):
+    """One array's largest relative difference."""
 
     name: str
     difference: float
@@ -55,12 +54,8 @@ class Comparison:
         return self.difference <= self.tolerance  # False for nan.
 
 
-def load(path: str | pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
-    """(meta, arrays) of a golden file.
-
-    Raises:
-      GoldenError: if there is none, or it is something else.
-    """
+def load(path: str | pathlib.Path) -> tuple[dict, Arrays]:
+    """(meta, arrays) of a golden file; UsageError if there is none, or it is something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
@@ -70,33 +65,36 @@ def load(path: str | pathlib.Path) -> tuple[dict, dict[str, np.ndarray]]:
             raise ValueError(f"it lacks {', '.join(sorted(missing)) or 'meta: actions'}")
         return meta, arrays
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise GoldenError(f"{path}: not a golden file ({error})") from error
+        raise UsageError(f"{path}: not a golden file ({error})") from error
 
 
 def compare(path: str | pathlib.Path) -> Iterator[Comparison]:
-    """Compares every array of a golden file, in the file's order.
-
-    Raises:
-      GoldenError: if it is none, or its weights do not fit its sizes.
-    """
+    """Compares every array of a golden file, in its order; UsageError if the weights do not fit."""
     meta, arrays = load(path)
     try:
         agent = build(meta)
-        assign_weights(agent, arrays)
-    except (ConfigError, TypeError, GoldenError) as error:
-        raise GoldenError(f"{path}: {error}") from error
-    before = {name: v.numpy() for name, v in agent.models.named_weights().items()}
+        restore(agent.models.named_weights(), _part(arrays, "weights"))
+    except (ConfigError, TypeError, CheckpointError) as error:
+        raise UsageError(f"{path}: {error}") from error
     computed = _compute(agent, arrays)
     for name, expected in arrays.items():
-        kind = name.split("/")[0]
-        if kind in ("output", "grad"):
-            tolerance = GRADIENT_TOLERANCE if kind == "grad" else OUTPUT_TOLERANCE
-            yield Comparison(name, relative_difference(computed.get(name), expected), tolerance)
-        elif kind == "after_model_step":
-            part = name.removeprefix("after_model_step/")
-            gradient = arrays.get(f"grad/{part}")
-            error = _step_error(before, computed.get(name), expected, part, gradient)
-            yield Comparison(name, error / meta["model_lr"], STEP_TOLERANCE)
+        kind, _, part = name.partition("/")
+        ours, scale = computed.get(name), None
+        if kind == "after_model_step":
+            scale = meta["model_lr"]
+            gradient = np.abs(arrays.get(f"grad/{part}", np.nan))
+            # Adam's first step is the learning rate times the gradient's sign; that of 0 says
+            # nothing.
+            if ours is not None and ours.shape == expected.shape == gradient.shape:
+                expected = np.where(gradient > 1e-4 * np.max(gradient), expected, ours)
+        if kind in TOLERANCES:
+            difference = relative_difference(ours, expected, scale)
+            yield Comparison(name, difference, TOLERANCES[kind])
+
+
+def _part(arrays: Arrays, kind: str) -> Arrays:
+    """Those of a kind, by the rest of their names."""
+    return {n.removeprefix(f"{kind}/"): a for n, a in arrays.items() if n.startswith(f"{kind}/")}
 
 
 def build(meta: dict) -> Agent:
@@ -113,27 +111,8 @@ def build(meta: dict) -> Agent:
     return Agent(config, meta["actions"], discrete=meta.get("action_dist") == "onehot")
 
 
-def assign_weights(agent: Agent, arrays: dict[str, np.ndarray]) -> None:
-    """Gives the agent the file's weights.
-
-    Raises:
-      GoldenError: if any weight is missing, left over, or of another shape.
-    """
-    given = {n.removeprefix("weights/"): a for n, a in arrays.items() if n.startswith("weights/")}
-    ours = agent.models.named_weights()
-    if given.keys() != ours.keys():
-        raise GoldenError(f"weights differ in name: {sorted(given.keys() ^ ours.keys())[:4]}")
-    for name, variable in ours.items():
-        if tuple(variable.shape) != given[name].shape:
-            raise GoldenError(f"{name}: shape {given[name].shape}, ours {tuple(variable.shape)}")
-        variable.assign(given[name])
-
-
-def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _compute(agent: Agent, arrays: Arrays) -> Arrays:
     """Everything that ours says, by the file's names; the model's optimiser takes one step."""
-    data = {n.removeprefix("input/"): a for n, a in arrays.items() if n.startswith("input/")}
-    noise = {n.removeprefix("noise/"): a for n, a in arrays.items() if n.startswith("noise/")}
-    data, noise = ({k: tf.constant(v) for k, v in x.items()} for x in (data, noise))
 
     @tf.function(autograph=False)
     def run(data: Tensors, noise: Tensors):
@@ -144,15 +123,16 @@ def _compute(agent: Agent, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarra
         agent.optimizers["model"].apply(grads["model"], norms["model"])
         return grads, out
 
-    grads, out = run(data, noise)
-    result = {f"output/{name}": value.numpy() for name, value in out.items()}
-    names = {id(variable): name for name, variable in agent.models.named_weights().items()}
+    inputs = (_part(arrays, kind) for kind in ("input", "noise"))
+    grads, out = run(*({name: tf.constant(a) for name, a in given.items()} for given in inputs))
+    variables = agent.models.named_weights()
+    names = {id(variable): f"grad/{name}" for name, variable in variables.items()}
+    found = {f"output/{name}": value for name, value in out.items()}
+    found |= {f"after_model_step/{name}": variable for name, variable in variables.items()}
     for loss, values in grads.items():
-        for variable, value in zip(agent.optimizers[loss].variables, values, strict=True):
-            result[f"grad/{names[id(variable)]}"] = value.numpy()
-    for name, variable in agent.models.named_weights().items():
-        result[f"after_model_step/{name}"] = variable.numpy()
-    return result
+        trained = map(id, agent.optimizers[loss].variables)
+        found |= {names[key]: value for key, value in zip(trained, values, strict=True)}
+    return {name: value.numpy() for name, value in found.items()}
 
 
 def outputs(losses: Losses) -> Tensors:
@@ -203,30 +183,18 @@ def _actor_outputs(agent: Agent, feat: tf.Tensor) -> Tensors:
     return {k: tf.reshape(v, [*feat.shape[:2], *v.shape[1:]]) for k, v in outputs.items()}
 
 
-def relative_difference(ours: np.ndarray | None, expected: np.ndarray) -> float:
-    """Largest absolute difference over the reference's largest absolute value; 0 against 0 is 0.
+def relative_difference(
+    ours: np.ndarray | None, expected: np.ndarray, scale: float | None = None
+) -> float:
+    """Largest absolute difference over `scale`, by default the reference's largest absolute value.
 
-    Infinite for an array that is missing or of another shape, nan if either has a nan.
+    0 against 0 is 0. Infinite for an array that is missing or of another shape, nan if either has
+    a nan.
     """
     if ours is None or ours.shape != expected.shape:
         return float("inf")
     difference = float(np.max(np.abs(np.asarray(ours, np.float64) - expected), initial=0.0))
-    scale = float(np.max(np.abs(expected), initial=0.0))
     if difference == 0.0:
         return 0.0
+    scale = scale or float(np.max(np.abs(expected), initial=0.0))
     return difference / scale if scale > 0 else float("inf")
-
-
-def _step_error(before, ours, expected, part, gradient) -> float:
-    """Largest difference of the optimiser's step, where the gradient is not negligible.
-
-    Adam's first step is the learning rate times the gradient's sign, so where the gradient is
-    all but zero the step says nothing.
-    """
-    if ours is None or part not in before or ours.shape != expected.shape:
-        return float("inf")
-    if gradient is None:
-        return float("inf")
-    matters = np.abs(gradient) > 1e-4 * np.max(np.abs(gradient))
-    error = np.abs((ours - before[part]) - (expected - before[part]))
-    return float(np.max(error[matters], initial=0.0))

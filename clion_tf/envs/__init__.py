@@ -1,7 +1,7 @@
 """Environments, each in a worker process of its own. Nothing here imports TensorFlow.
 
-`RemoteEnv` is what the learner uses. Importing this package loads neither MuJoCo nor OpenGL, which
-must not meet TensorFlow in one process, nor what images are made with: that is `make_env`'s.
+Importing this package loads neither MuJoCo nor OpenGL, which must not meet TensorFlow in one
+process, nor what images are made with: that is `make_env`'s.
 """
 
 from clion_tf.envs.env_spec import (

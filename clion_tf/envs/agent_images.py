@@ -1,13 +1,16 @@
-"""Pictures of any size and layout as the agent's images, uint8 [height, width, 3]."""
+"""Pictures of any size and layout as the agent's images, uint8 [height, width, 3], and rotated."""
+
+from typing import Any
 
 import gymnasium
 import numpy as np
+import scipy  # Its parts load when they are used: most workers turn nothing.
 from PIL import Image
-
-from clion_tf.envs.env_spec import EnvError
 
 _CHANNELS = (1, 3)
 _LEAST_SIDE = 16  # pixels; what is smaller may as well be a board or a map
+# What lies outside an image, as scipy's name for it: its edge repeated, or black.
+FILLS = {"edge": "nearest", "black": "grid-constant"}
 
 
 def is_image(space: gymnasium.Space) -> bool:
@@ -20,42 +23,27 @@ def is_image(space: gymnasium.Space) -> bool:
     )
 
 
-def resembles_image(space: gymnasium.Space) -> bool:
-    """Whether a space has a picture's shape, though another dtype or range."""
-    if not isinstance(space, gymnasium.spaces.Box) or is_image(space):
-        return False
-    return _in_colour(space.shape)
-
-
-def resembles_grey(space: gymnasium.Space) -> bool:
-    """Whether a space has the shape of a grey picture, though another dtype or range.
-
-    That may as well be a board or a table.
-    """
-    if not isinstance(space, gymnasium.spaces.Box) or is_image(space):
-        return False
-    return len(space.shape) == 2 and min(space.shape) >= _LEAST_SIDE
-
-
-def resembles_stack(space: gymnasium.Space) -> bool:
-    """Whether a space has the shape of several pictures."""
-    if not isinstance(space, gymnasium.spaces.Box):
-        return False
-    if len(space.shape) == 4:
-        return _in_colour(space.shape[1:]) or _in_colour(space.shape[:3])
-    # Grey ones, in front or behind; two channels or more than three are no picture's.
-    if len(space.shape) != 3 or not {space.shape[0], space.shape[2]}.isdisjoint(_CHANNELS):
-        return False
-    few, *sides = sorted(space.shape)
-    return few < _LEAST_SIDE <= min(sides) and few != space.shape[1]
+def resembles(space: gymnasium.Space) -> str:
+    """By its shape: 'picture', 'grey' (may be a table as well), 'stack' of pictures, or ''."""
+    shape = space.shape if isinstance(space, gymnasium.spaces.Box) else ()
+    if _in_colour(shape):
+        return "picture"
+    if len(shape) == 2 and min(shape) >= _LEAST_SIDE:
+        return "grey"
+    if len(shape) == 4 and (_in_colour(shape[1:]) or _in_colour(shape[:3])):
+        return "stack"
+    if len(shape) == 3:  # Grey ones, in front or behind.
+        few, *sides = sorted(shape)
+        if few < _LEAST_SIDE <= min(sides) and few != shape[1]:
+            return "stack"
+    return ""
 
 
 def _in_colour(shape: tuple[int, ...]) -> bool:
     if len(shape) != 3:
         return False
-    first, middle, last = shape
-    sides = (first, middle) if last in _CHANNELS else (middle, last)
-    return (last in _CHANNELS or first in _CHANNELS) and min(sides) >= _LEAST_SIDE
+    sides = shape[:2] if shape[2] in _CHANNELS else shape[1:]
+    return not {shape[0], shape[2]}.isdisjoint(_CHANNELS) and min(sides) >= _LEAST_SIDE
 
 
 def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -64,13 +52,9 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     picture: uint8 [H, W], [H, W, 1 or 3] or [1 or 3, H, W]. Pillow's bilinear filter is used, as
     in the original Dreamer's Atari: its window grows with the shrinking, so that every pixel
     counts and thin things do not vanish.
-    Raises EnvError for another dtype or shape.
     """
-    if not isinstance(picture, np.ndarray) or picture.dtype != np.uint8:
-        found = picture.dtype if isinstance(picture, np.ndarray) else type(picture).__name__
-        raise EnvError(f"a picture must be a uint8 array, not {found}")
-    channels = channel_axis(picture.shape)
-    last = picture[..., None] if channels is None else np.moveaxis(picture, channels, -1)
+    axis: Any = channel_axis(picture.shape)
+    last = np.moveaxis(np.atleast_3d(picture), axis, -1)
     colour = np.ascontiguousarray(np.broadcast_to(last, (*last.shape[:2], 3)))
     if colour.shape[:2] == tuple(size):
         return colour
@@ -79,13 +63,24 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of a picture holds 1 or 3 channels; None if there is none.
-
-    Raises EnvError if that cannot be told.
-    """
-    if len(shape) == 2 and min(shape) > 0:
+    """Which axis of a picture holds 1 or 3 channels, 2 if none does; None if it is no picture."""
+    if len(shape) not in (2, 3) or min(shape) < 1:
         return None
-    candidates = [axis for axis in (0, 2) if len(shape) == 3 and shape[axis] in _CHANNELS]
-    if len(candidates) != 1 or min(shape) < 1:
-        raise EnvError(f"a picture has shape [H, W], [H, W, 1 or 3] or [1 or 3, H, W], not {shape}")
-    return candidates[0]
+    if len(shape) == 2:
+        return 2
+    candidates = [axis for axis in (0, 2) if shape[axis] in _CHANNELS]
+    return candidates[0] if len(candidates) == 1 else None
+
+
+def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.ndarray:
+    """Rotate an image about its centre (table 1); `fill`, one of FILLS, is turned in from outside.
+
+    A positive angle turns the picture counter-clockwise as seen on the screen (row 0 on top), so
+    that 90 is `numpy.rot90` for square images. Bilinear, rounded to the nearest integer.
+
+    image: uint8 [height, width, channels]. Returns a new array of the same shape and dtype.
+    """
+    turned = scipy.ndimage.rotate(
+        image, degrees, (1, 0), reshape=False, output=np.float32, order=1, mode=FILLS[fill]
+    )
+    return np.rint(turned).astype(np.uint8)

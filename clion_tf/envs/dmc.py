@@ -1,14 +1,14 @@
 """The tasks of dm_control's suite as gymnasium environments."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Dict
 
 from clion_tf.envs import opengl
-from clion_tf.envs.env_spec import EnvError, UnknownTaskError
+from clion_tf.envs.env_spec import EnvSpec, Reset, Step, UnknownTaskError, did_you_mean
 
 # dm_control has no infinite bounds: an unlimited actuator is given MuJoCo's largest number.
 _UNLIMITED = 1e10
@@ -24,11 +24,10 @@ def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
     if ("ball_in_cup", "catch") in names.values():
         names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
     short = name.removeprefix("dmc_")
-    if short in names:
-        return names[short]
-    nearest = difflib.get_close_matches(short, names, n=3, cutoff=0.4)
-    hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
-    raise UnknownTaskError(f"no task {name!r} in dm_control's suite{hint}")
+    if short not in names:
+        hint = did_you_mean(short, names)
+        raise UnknownTaskError(f"no task {name!r} in dm_control's suite{hint}")
+    return names[short]
 
 
 class DMControl(gymnasium.Env):
@@ -38,44 +37,32 @@ class DMControl(gymnasium.Env):
     actuators' ranges; unlimited ones have infinite bounds. An episode terminates where dm_control's
     discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
 
-    task: see `find_task`. seed: decides what is random in the model itself (lqr's springs), the
-    same in every episode. size: height and width of `render`'s images in pixels. camera: None is
-    2 for the quadruped and 0 else, as in the original Dreamer. picture_size: the same of
-    `render_picture`'s, None if it is not needed.
-    Raises UnknownTaskError, EnvError for a camera that the model lacks, RenderingError.
+    The spec's seed decides what is random in the model itself (lqr's springs), the same in every
+    episode. Raises UnknownTaskError, RenderingError.
     """
 
     render_mode = "rgb_array"
 
-    def __init__(
-        self,
-        task: str,
-        seed: int = 0,
-        size: tuple[int, int] = (64, 64),
-        camera: int | None = None,
-        picture_size: tuple[int, int] | None = None,
-    ):
+    def __init__(self, spec: EnvSpec):
         self.metadata = {"render_modes": ["rgb_array"]}
         suite = opengl.load_suite()
-        domain, name = find_task(task, suite.ALL_TASKS)
-        random = np.random.RandomState(np.random.SeedSequence(seed).generate_state(4))
+        domain, name = find_task(spec.task, suite.ALL_TASKS)
+        random = np.random.RandomState(np.random.SeedSequence(spec.seed).generate_state(4))
         self._env = suite.load(domain, name, task_kwargs={"random": random})
-        self._size, self._picture_size = size, picture_size
-        self._camera_id = camera if camera is not None else 2 if domain == "quadruped" else 0
+        self._size, self._picture_size = spec.size, spec.picture_size or spec.size
+        self._camera_id = 2 if domain == "quadruped" else 0  # As in the original Dreamer.
         self._cameras: dict[tuple[int, int], Any] = {}
-        cameras = self._env.physics.model.ncam
-        if not -1 <= self._camera_id < cameras:
-            raise EnvError(f"{task} has cameras 0 to {cameras - 1}, but not {self._camera_id}")
         # A buffer of the image's own size gives the same pixels 9 % faster in software. It is
         # allocated with the context, so this must come before anything that may render.
         screen = self._env.physics.model.vis.global_
-        screen.offheight, screen.offwidth = np.maximum(size, picture_size or size).tolist()
-        self.action_space = _action_space(self._env.action_spec())
-        self.observation_space = gymnasium.spaces.Dict(
-            {
-                key: gymnasium.spaces.Box(-np.inf, np.inf, value.shape, np.float64)
-                for key, value in self._env.observation_spec().items()
-            }
+        screen.offheight, screen.offwidth = np.maximum(self._size, self._picture_size).tolist()
+        taken = self._env.action_spec()
+        low = np.where(taken.minimum <= -_UNLIMITED, -np.inf, taken.minimum)
+        high = np.where(taken.maximum >= _UNLIMITED, np.inf, taken.maximum)
+        self.action_space = Box(low, high, taken.shape, np.float64)
+        seen = self._env.observation_spec().items()
+        self.observation_space = Dict(
+            {key: Box(-np.inf, np.inf, value.shape, np.float64) for key, value in seen}
         )
 
     @property
@@ -83,25 +70,16 @@ class DMControl(gymnasium.Env):
         """Name of what draws; raises RenderingError if nothing can."""
         return opengl.renderer(self._env.physics)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """Start an episode; with a seed it depends on nothing that happened before."""
-        super().reset(seed=seed, options=options)
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> Reset:
+        super().reset(seed=seed)
         if seed is not None:
             self._env.task.random.seed(np.random.SeedSequence(seed).generate_state(4))
         return _arrays(self._env.reset().observation), {}
 
-    def step(
-        self, action: np.ndarray
-    ) -> tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]:
-        """One control step without rendering; action: float [actuators]."""
+    def step(self, action: np.ndarray) -> Step:
         time_step = self._env.step(np.asarray(action, np.float64))
-        if time_step.first():  # dm_control would silently begin the next episode
-            raise EnvError("the episode is over: reset the environment before its next step")
-        discount = float(time_step.discount)
-        terminated = time_step.last() and discount == 0.0
-        truncated = time_step.last() and discount > 0.0
+        terminated = time_step.last() and time_step.discount == 0.0
+        truncated = time_step.last() and time_step.discount > 0.0
         observation = _arrays(time_step.observation)
         return observation, float(time_step.reward), terminated, truncated, {}
 
@@ -110,8 +88,8 @@ class DMControl(gymnasium.Env):
         return self._render(self._size)
 
     def render_picture(self) -> np.ndarray:
-        """The same scene at `picture_size`, uint8 [height, width, 3]."""
-        return self._render(self._picture_size or self._size)
+        """The same scene at the spec's `picture_size`, uint8 [height, width, 3]."""
+        return self._render(self._picture_size)
 
     def _render(self, size: tuple[int, int]) -> np.ndarray:
         if size not in self._cameras:
@@ -124,12 +102,6 @@ class DMControl(gymnasium.Env):
     def close(self) -> None:
         self._cameras.clear()
         self._env.physics.free()
-
-
-def _action_space(spec: Any) -> gymnasium.spaces.Box:
-    low = np.where(spec.minimum <= -_UNLIMITED, -np.inf, spec.minimum)
-    high = np.where(spec.maximum >= _UNLIMITED, np.inf, spec.maximum)
-    return gymnasium.spaces.Box(low, high, spec.shape, np.float64)
 
 
 def _arrays(observation: Mapping[str, Any]) -> dict[str, np.ndarray]:

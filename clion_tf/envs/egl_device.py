@@ -1,16 +1,15 @@
 """Rendering on the GPU that trains, where a machine has several.
 
-EGL numbers devices in an order of its own, and `MUJOCO_EGL_DEVICE_ID` is such a number, while
-`CUDA_VISIBLE_DEVICES` has CUDA's. NVIDIA's EGL tells CUDA's number of a device (the extension
-EGL_NV_device_cuda). Whether that number counts all GPUs or those that the process sees is not
-specified, and both have been reported of its drivers: where the two readings differ and nothing
-tells which it is, dm_control chooses as always, the first device that works.
+`MUJOCO_EGL_DEVICE_ID` is EGL's own number of a device, of which NVIDIA's EGL tells CUDA's (the
+extension EGL_NV_device_cuda). Whether that counts all GPUs or those that the process sees is not
+specified, and both have been reported of its drivers: where nothing tells which it is, dm_control
+chooses as always, the first device that works.
 """
 
 import contextlib
 import ctypes
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from clion_tf.envs import nvidia_gpus
@@ -21,8 +20,7 @@ DEVICE = "MUJOCO_EGL_DEVICE_ID"
 def follow_cuda() -> None:
     """Sets MUJOCO_EGL_DEVICE_ID to the device of CUDA's first GPU, unless the user has set it.
 
-    Does nothing on a machine with fewer than two NVIDIA GPUs, nor where the device cannot be told
-    or does not start. Must come before dm_control is imported; loads EGL, but no TensorFlow.
+    Where there are two GPUs, and the device can be told and starts. Comes before dm_control.
     """
     if os.environ.get("MUJOCO_GL") != "egl" or DEVICE in os.environ or nvidia_gpus.count() < 2:
         return
@@ -39,30 +37,22 @@ def follow_cuda() -> None:
 def choose(numbers: Sequence[int | None], visible: str | None) -> int | None:
     """The index of the EGL device that is CUDA's first GPU, None if that cannot be told.
 
-    Args:
-      numbers: of each EGL device CUDA's number, None where it has none.
-      visible: CUDA_VISIBLE_DEVICES, None if it is not set.
+    numbers: of each EGL device CUDA's, None where it has none. visible: CUDA_VISIBLE_DEVICES.
     """
     known = [number for number in numbers if number is not None]
-    wanted = _first(known, visible)
-    # Drivers have given several devices one number.
-    return numbers.index(wanted) if wanted is not None and known.count(wanted) == 1 else None
-
-
-def _first(known: Sequence[int], visible: str | None) -> int | None:
-    """What EGL calls CUDA's first GPU."""
-    if visible is None:
-        return 0
-    words = [word.strip() for word in visible.split(",")]
-    if not words[0] or words[0].startswith("-"):
-        return None  # CUDA sees none.
+    words = ["0"] if visible is None else [word.strip() for word in visible.split(",")]
+    if not words[0].isdecimal():  # CUDA sees none, or it is a name.
+        return None
     if words[0] == "0":
-        return 0  # In both ways of counting.
-    if len(known) > len(words):  # Hidden ones are counted.
-        return int(words[0]) if words[0].isdecimal() else None
-    # Where some are hidden, and EGL knows no more than the others, it counts these.
-    hidden = any(word.isdecimal() and int(word) >= len(words) for word in words)
-    return 0 if hidden else None
+        wanted = 0  # In both ways of counting.
+    elif len(known) > len(words):
+        wanted = int(words[0])  # Hidden ones are counted.
+    elif any(word.isdecimal() and int(word) >= len(words) for word in words):
+        wanted = 0  # Some are hidden, and EGL knows no more than the others: it counts these.
+    else:
+        return None
+    # Drivers have given several devices one number.
+    return numbers.index(wanted) if known.count(wanted) == 1 else None
 
 
 def cuda_numbers() -> list[int | None]:
@@ -70,12 +60,12 @@ def cuda_numbers() -> list[int | None]:
     egl, devices = _devices()
     from OpenGL.raw.EGL.NV.device_cuda import EGL_CUDA_DEVICE_NV
 
-    query = ctypes.CFUNCTYPE(
-        egl.EGLBoolean, egl.EGLDeviceEXT, egl.EGLint, ctypes.POINTER(ctypes.c_ssize_t)
-    )(egl.eglGetProcAddress("eglQueryDeviceAttribEXT"))
-    found = []
+    number = ctypes.c_ssize_t
+    types = egl.EGLBoolean, egl.EGLDeviceEXT, egl.EGLint, ctypes.POINTER(number)
+    query = _function(egl, "eglQueryDeviceAttribEXT", *types)
+    found: list[int | None] = []
     for device in devices:
-        value = ctypes.c_ssize_t(-1)
+        value = number(-1)
         known = query(device, EGL_CUDA_DEVICE_NV, ctypes.byref(value)) == egl.EGL_TRUE
         found.append(value.value if known and value.value >= 0 else None)
     return found
@@ -86,9 +76,8 @@ def starts(index: int) -> bool:
     egl, devices = _devices()
     from OpenGL.raw.EGL.EXT.platform_device import EGL_PLATFORM_DEVICE_EXT
 
-    open_display = ctypes.CFUNCTYPE(
-        egl.EGLDisplay, egl.EGLenum, egl.EGLDeviceEXT, ctypes.POINTER(egl.EGLint)
-    )(egl.eglGetProcAddress("eglGetPlatformDisplayEXT"))
+    types = egl.EGLDisplay, egl.EGLenum, egl.EGLDeviceEXT, ctypes.POINTER(egl.EGLint)
+    open_display = _function(egl, "eglGetPlatformDisplayEXT", *types)
     display = open_display(EGL_PLATFORM_DEVICE_EXT, devices[index], None)
     # It stays open: dm_control gets the same one.
     return bool(display) and bool(egl.eglInitialize(display, None, None))
@@ -102,13 +91,14 @@ def _devices() -> tuple[Any, Any]:
         ctypesloader.loadLibrary(ctypes.cdll, "OpenGL", mode=ctypes.RTLD_GLOBAL)
     from OpenGL import EGL as egl
 
-    query = ctypes.CFUNCTYPE(
-        egl.EGLBoolean,
-        egl.EGLint,
-        ctypes.POINTER(egl.EGLDeviceEXT),
-        ctypes.POINTER(egl.EGLint),
-    )(egl.eglGetProcAddress("eglQueryDevicesEXT"))
+    pointers = ctypes.POINTER(egl.EGLDeviceEXT), ctypes.POINTER(egl.EGLint)
+    query = _function(egl, "eglQueryDevicesEXT", egl.EGLBoolean, egl.EGLint, *pointers)
     devices, found = (egl.EGLDeviceEXT * 10)(), egl.EGLint()
     if query(len(devices), devices, ctypes.byref(found)) != egl.EGL_TRUE:
         return egl, []
     return egl, list(devices[: found.value])
+
+
+def _function(egl: Any, name: str, *types: Any) -> Callable[..., Any]:
+    """A function of an extension, by the types of its result and of its arguments."""
+    return ctypes.CFUNCTYPE(*types)(egl.eglGetProcAddress(name))

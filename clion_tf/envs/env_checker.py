@@ -1,36 +1,36 @@
 """Whether an environment keeps its promises, and what an agent will see of it.
 
 Ours: an episode is a function of its number, and what training refuses (clion_tf.envs.step_checks).
-Gymnasium's: `clion_tf.envs.gymnasium_check`. Both run in worker processes.
+Then Gymnasium's own checker. All run in worker processes.
 """
 
 import dataclasses
 import functools
 import itertools
-import json
 import math
-import os
-import pathlib
-import pickle
-import subprocess
-import sys
-import tempfile
+import re
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
+from gymnasium.utils.env_checker import check_env
 
 from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, PromiseError, WorkerError
 from clion_tf.envs.remote_env import Ready, RemoteEnv
-from clion_tf.files import python_path
 
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
 CHECKER_SECONDS = 300.0
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
+# Of Gymnasium's warnings what is so by intention: ours has wrappers, and states have no bounds.
+_EXPECTED = re.compile(
+    "different from the unwrapped version|value is -?infinity|low and high|symmetric"
+)
 
 
 class Check(NamedTuple):
@@ -51,23 +51,33 @@ class Frame(NamedTuple):
 
 @dataclass
 class Played:
-    """An episode, thinned out.
-
-    steps: environment steps. start: [reward, arrays ...] of the first COMPARED agent steps.
-    ranges: smallest and largest number of each part. problems: what was wrong, each once.
-    """
+    """An episode, thinned out."""
 
     number: int
-    steps: int = 0
+    steps: int = 0  # of the environment
     agent_steps: int = 0
     reward: float = 0.0
     end: str = "broken off"
-    terminated: bool = False
     seconds: float = 0.0
+    # Reward and observation of the first COMPARED agent steps.
     start: list[tuple[float, dict[str, np.ndarray]]] = field(default_factory=list)
     frames: list[Frame] = field(default_factory=list)
+    stride: int = 1  # agent steps between two frames
+    # Smallest and largest number of each part.
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
-    problems: dict[str, str] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)  # by promise
+
+    def see(self, observation: dict[str, np.ndarray], reward: float, over: bool = False) -> None:
+        """Notes what is observed, at the end in any case."""
+        if self.agent_steps <= COMPARED:
+            self.start.append((reward, observation))
+        if "image" in observation and (over or self.agent_steps % self.stride == 0):
+            self.frames.append(Frame(observation["image"], self.steps, reward))
+            if len(self.frames) > MOST_FRAMES:
+                self.frames, self.stride = self.frames[::2], 2 * self.stride
+        for key, value in observation.items():
+            low, high = self.ranges.get(key, (math.inf, -math.inf))
+            self.ranges[key] = (min(low, float(value.min())), max(high, float(value.max())))
 
 
 @dataclass
@@ -92,19 +102,30 @@ def examine(spec: EnvSpec, episodes: int = 1) -> Report:
     """
     with RemoteEnv(spec) as env:
         report = Report(spec, env.wait_ready())
-        for check in (_play_all, _same_again, _ends_of_actions, _closes):
-            try:
-                report.checks += check(env, report, episodes)
-            except EnvError as error:
-                report.checks.append(Check("it runs", False, str(error)))
-                break
-    # Further environments beside the first get numbers of their own, as in a training.
-    other = dataclasses.replace(spec, index=spec.index + 1)
-    for name, outcome in _gymnasiums_checker(other).items():
-        failure = outcome["error"]
+        try:
+            for check in _checks(env, report, episodes):
+                report.checks.append(check)
+        except EnvError as error:
+            report.checks.append(Check("it runs", False, str(error)))
+    for name, failure, notes in _gymnasiums_checker(spec):
         report.checks.append(Check(f"gymnasium's checker, {name}", not failure, failure))
-        report.notes += outcome["notes"]
+        report.notes += notes
     return report
+
+
+def _gymnasiums_checker(spec: EnvSpec) -> list[tuple[str, str, list[str]]]:
+    """See `by_gymnasium`."""
+    try:
+        with _another(spec) as env:
+            env.timeout, env.remark = CHECKER_SECONDS, lambda text: None
+            return env.ask("check")
+    except EnvError as error:
+        return [("the environment", str(error), [])]
+
+
+def _another(spec: EnvSpec) -> RemoteEnv:
+    """With a number of its own, as in a training."""
+    return RemoteEnv(dataclasses.replace(spec, index=spec.index + 1))
 
 
 def random_actions(space: gymnasium.Space, seed: int) -> Iterator[Any]:
@@ -124,8 +145,7 @@ def extreme_actions(space: gymnasium.Space) -> Iterator[Any]:
     elif isinstance(space, gymnasium.spaces.Box):
         for end in (space.low, space.high):
             yield end
-            for one in np.eye(space.shape[0], dtype=bool):
-                yield np.where(one, end, 0).astype(np.float32)
+            yield from np.diag(end)
 
 
 def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
@@ -139,126 +159,99 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
     # All that a worker remarks on is what leaves its space, which training takes all the same.
     env.remark = functools.partial(note, step_checks.SPACE)
     try:
-        _play(env, played, actions)
+        played.see(env.reset(number), 0.0)
+        for action in actions:
+            began = time.perf_counter()
+            observation, reward, terminated, truncated, info = env.step(action)
+            played.seconds += time.perf_counter() - began
+            played.steps += info["steps"]
+            played.agent_steps += 1
+            played.reward += reward
+            played.see(observation, reward, terminated or truncated)
+            if terminated or truncated:
+                ended = "terminated" if terminated else "cut"
+                played.end = f"{ended} (discount {info['discount']:g})"
+                break
     except PromiseError as error:
         note(error.promise, str(error))
     return played
 
 
-def _play(env: RemoteEnv, played: Played, actions: Iterator[Any]) -> None:
-    stride = 1
-    _note_observation(played, env.reset(played.number), 0.0)
-    for action in actions:
-        began = time.perf_counter()
-        observation, reward, terminated, truncated, info = env.step(action)
-        played.seconds += time.perf_counter() - began
-        played.steps += info["steps"]
-        played.agent_steps += 1
-        played.reward += reward
-        over = terminated or truncated
-        _note_observation(played, observation, reward, played.agent_steps % stride == 0 or over)
-        if len(played.frames) > MOST_FRAMES:
-            played.frames, stride = played.frames[::2], 2 * stride
-        if over:
-            ended = "terminated" if terminated else "cut"
-            played.end, played.terminated = f"{ended} (discount {info['discount']:g})", terminated
-            break
-
-
-def _note_observation(played: Played, observation: dict, reward: float, kept: bool = True) -> None:
-    """Notes what an observation shows."""
-    if played.agent_steps <= COMPARED:
-        played.start.append((reward, observation))
-    if "image" in observation and kept:
-        played.frames.append(Frame(observation["image"], played.steps, reward))
-    for key, value in observation.items():
-        low, high = played.ranges.get(key, (math.inf, -math.inf))
-        played.ranges[key] = (min(low, float(value.min())), max(high, float(value.max())))
-
-
-# The checks. Each takes the environment, the report so far, and how many episodes are wanted.
-
-
-def _play_all(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
+def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
+    """All but Gymnasium's; puts the episodes into the report."""
     for number in range(episodes):
-        actions = random_actions(env.action_space, number)
-        report.episodes.append(play(env, number, actions))
+        report.episodes.append(play(env, number, random_actions(env.action_space, number)))
     found: dict[str, str] = {}
     for played in report.episodes:
         found = {**played.problems, **found}
-    return [Check(name, name not in found, found.get(name, "")) for name in step_checks.PROMISES]
-
-
-def _same_again(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
-    """Episode 0 again, after others and in a worker that has seen nothing else."""
-    first = report.episodes[0]
-    checks = []
-    spec = dataclasses.replace(report.spec, index=report.spec.index + 1)
-    with RemoteEnv(spec) as fresh:
+    for name in step_checks.PROMISES:
+        yield Check(name, name not in found, found.get(name, ""))
+    # Episode 0 again, after others and in a worker that has seen nothing else.
+    with _another(report.spec) as fresh:
         for name, other in (("the same worker", env), ("another worker", fresh)):
             actions = itertools.islice(random_actions(env.action_space, 0), COMPARED)
-            difference = _difference(first, play(other, 0, actions))
-            checks.append(Check(f"episode 0 again, in {name}", not difference, difference))
-    return checks
+            difference = _difference(report.episodes[0], play(other, 0, actions))
+            yield Check(f"episode 0 again, in {name}", not difference, difference)
+    yield from _ends_of_actions(env, episodes, found)
+    try:
+        env.ask("close")
+        yield Check("it closes", True)
+    except WorkerError as error:
+        yield Check("it closes", False, str(error))
 
 
 def _difference(first: Played, again: Played) -> str:
     """Where two plays of an episode part; '' if nowhere."""
-    for step, (old, new) in enumerate(zip(first.start, again.start, strict=False)):
-        if old[0] != new[0]:
-            return f"agent step {step}: reward {new[0]:g}, at first {old[0]:g}"
-        for key, value in old[1].items():
-            if not np.array_equal(value, new[1][key], equal_nan=value.dtype.kind == "f"):
+    pairs = zip(first.start, again.start, strict=False)
+    for step, ((reward, seen), (other, now)) in enumerate(pairs):
+        if reward != other:
+            return f"agent step {step}: reward {other:g}, at first {reward:g}"
+        for key, value in seen.items():
+            if not np.array_equal(value, now[key]):
                 return f"agent step {step}: another {key}"
     if len(first.start) != len(again.start):
         return f"it ended after {len(again.start) - 1} agent steps, not {len(first.start) - 1}"
     return ""
 
 
-def _ends_of_actions(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
-    """Whether the ends of all actions are taken."""
-    name = "the ends of actions are taken"
+def _ends_of_actions(env: RemoteEnv, number: int, known: dict[str, str]) -> Iterator[Check]:
+    """Whether the ends of all actions are taken, in episodes from a number on."""
     actions = list(extreme_actions(env.action_space))
-    done, number = 0, episodes
-    known = {check.name for check in report.checks if not check.passed}
+    done, problem = 0, ""
     try:
-        while done < len(actions):
+        while done < len(actions) and not problem:
             played = play(env, number, iter(actions[done:]))
-            if played.problems.keys() & known:
-                return []  # That is said already, and keeps this from being found out.
-            for problem in played.problems.values():
-                return [Check(name, False, problem)]
+            if played.problems.keys() & known.keys():
+                return  # That is said already, and keeps this from being found out.
+            problem = next(iter(played.problems.values()), "")
             done += played.agent_steps
             number += 1
     except WorkerError as error:
-        return [Check(name, False, str(error))]
-    return [Check(name, True, f"{len(actions)} actions")]
+        problem = str(error)
+    yield Check("the ends of actions are taken", not problem, problem or f"{len(actions)} actions")
 
 
-def _closes(env: RemoteEnv, report: Report, episodes: int) -> list[Check]:
-    try:
-        env.check_close()
-    except WorkerError as error:
-        return [Check("it closes", False, str(error))]
-    return [Check("it closes", True)]
+def by_gymnasium(env: gymnasium.Env) -> list[tuple[str, str, list[str]]]:
+    """What Gymnasium's checker says of an environment as its author wrote it, and as we make it.
+
+    Which of them it is, what failed or '', and warnings. Runs in a worker.
+    """
+    return [("bare", *_outcome(env.unwrapped)), ("as the agent sees it", *_outcome(env))]
 
 
-def _gymnasiums_checker(spec: EnvSpec) -> dict[str, dict]:
-    """{environment: {"error": '' or what failed, "notes": warnings}}."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = pathlib.Path(folder, "outcome.json")
-        command = [sys.executable, "-m", "clion_tf.envs.gymnasium_check", str(file)]
+def _outcome(env: gymnasium.Env) -> tuple[str, list[str]]:
+    error = ""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         try:
-            subprocess.run(
-                command,
-                input=pickle.dumps(spec),
-                env={**os.environ, "PYTHONPATH": python_path()},
-                capture_output=True,
-                timeout=CHECKER_SECONDS,
-            )
-            return json.loads(file.read_text())
-        except subprocess.TimeoutExpired:
-            failure = f"not done after {CHECKER_SECONDS:g} s"
-        except FileNotFoundError:
-            failure = "its process died"
-    return {"the environment": {"error": failure, "notes": []}}
+            # Its checks of rendering and closing make the environment again, by its registered
+            # name and in each render mode, windows included.
+            check_env(env, skip_render_check=True, skip_close_check=True)
+        except Exception as failure:
+            error = _line(f"{type(failure).__name__}: {failure}")
+    notes = dict.fromkeys(_line(str(w.message)) for w in caught if w.category is UserWarning)
+    return error, [note for note in notes if not _EXPECTED.search(note)]
+
+
+def _line(text: str) -> str:
+    return " ".join(_COLOUR.sub("", text).replace("WARN:", "").split())

@@ -1,12 +1,20 @@
 """What an environment is made from, and what can go wrong with one."""
 
 import dataclasses
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
 
 from clion_tf.console import REFUSED, UserError
 
 OBSERVE = ("auto", "image", "vector", "both")
-ROTATION_FILL = ("edge", "black")
-ROTATION_PER = ("frame", "episode")
+
+# What the agent observes, and what `reset` and `step` give.
+Observation = dict[str, np.ndarray]
+Reset = tuple[Observation, dict[str, Any]]
+Step = tuple[Observation, float, bool, bool, dict[str, Any]]
 
 
 class EnvError(UserError, RuntimeError):
@@ -40,7 +48,7 @@ class WorkerError(EnvError):
 class PromiseError(WorkerError):
     """The environment returned what no agent can take; `promise`: of `step_checks.PROMISES`."""
 
-    def __init__(self, message: str, promise: str):
+    def __init__(self, message: str, promise: str = ""):
         super().__init__(message)
         self.promise = promise
 
@@ -49,32 +57,25 @@ class EpisodeFailed(WorkerError):
     """An episode, `episode`, failed in the same way as often as it may."""
 
 
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name; '' if none is near."""
+    nearest = difflib.get_close_matches(name, known)
+    return f"; did you mean {', '.join(nearest)}?" if nearest else ""
+
+
 @dataclasses.dataclass(frozen=True)
 class EnvSpec:
-    """One environment of a run, complete and picklable.
+    """One environment of a run, complete and picklable; its values are checked by Config.
 
     task: a task of dm_control's suite as domain_task ('walker_walk'); 'gym:CartPole-v1' or
       'gym:package.module:EnvId-v0', registered with gymnasium (by that module); 'atari_pong';
       or 'module:attribute', a function that takes this object and returns a gymnasium.Env.
-    seed, stream: the run's seed, and which of its sequences of episodes this is (0: training), both
-      at least 0. Together with an episode's number they decide everything random in the episode.
-    action_repeat: control steps for which an action is held.
-    time_limit: longest episode in control steps. dm_control's own limit of 1000 stays in force,
-      so a larger value matters for other environments only.
-    size: height and width of the images in pixels.
-    camera: number of the camera; None for the task's usual one.
-    rotation_degrees: each frame is rotated by an angle from U(-x, x); 0 leaves frames alone.
-    rotation_fill: what lies outside a rotated image, its edge repeated or black.
-    rotation_per: each frame has an angle of its own, or all frames of an episode have one.
+    seed, stream: the run's seed, and which of its sequences of episodes this is (0: training).
+      Together with an episode's number they decide everything random in the episode.
     rotation_told: images are not rotated; the observation says the angle instead, `rotation`,
       float32 in degrees, for an agent that rotates several frames alike (fig. 6).
-    blank_frames: probability with which a frame shows nothing: its image is grey, its vector zero.
-    observe: what observations hold. 'image': the environment's own image, or else its scene
-      rendered; 'vector': everything else that it observes, and nothing is rendered; 'both';
-      'auto': its own image, together with the vector if it observes more than that, else its
-      scene rendered.
-    picture_size: height and width in pixels of a second picture in each observation, `picture`,
-      for people to look at; None for none. The images do not depend on it.
+    picture_size: of a second picture in each observation, `picture`, for people to look at; None
+      for none. The images do not depend on it.
     index: this environment's own number among those that one command has at the same time, for
       training and evaluation together: for ports, folders and displays. Episodes must not depend
       on it, as which environment plays which episode is chance.
@@ -83,39 +84,18 @@ class EnvSpec:
     task: str
     seed: int = 0
     stream: int = 0
-    action_repeat: int = 2
-    time_limit: int = 1000
-    size: tuple[int, int] = (64, 64)
-    camera: int | None = None
-    rotation_degrees: float = 0.0
-    rotation_fill: str = "edge"
-    rotation_per: str = "frame"
+    action_repeat: int = 2  # control steps for which an action is held
+    time_limit: int = 1000  # control steps; dm_control's own limit of 1000 stays in force
+    size: tuple[int, int] = (64, 64)  # height and width of the images in pixels
+    rotation_degrees: float = 0.0  # each frame is rotated by an angle from U(-x, x)
+    rotation_fill: str = "edge"  # what lies outside a rotated image, or "black"
+    rotation_per: str = "frame"  # each has an angle of its own, or each "episode"
     rotation_told: bool = False
-    blank_frames: float = 0.0
-    observe: str = "auto"
+    blank_frames: float = 0.0  # probability with which a frame shows nothing
+    observe: str = "auto"  # what the agent sees, see docs/environments.md
     picture_size: tuple[int, int] | None = None
     index: int = 0
 
     def __post_init__(self) -> None:
-        least = {"seed": 0, "stream": 0, "index": 0, "action_repeat": 1, "time_limit": 1}
-        for name, value in least.items():
-            if getattr(self, name) < value:
-                raise EnvError(f"{name} must be at least {value}, not {getattr(self, name)}")
-        for name in ("size", "picture_size"):
-            size = getattr(self, name)
-            if size is not None and (len(size) != 2 or min(size) < 1):
-                raise EnvError(f"{name} must be a height and a width in pixels, not {size}")
-        if not 0 <= self.rotation_degrees <= 180:
-            raise EnvError(f"rotation_degrees must be in [0, 180], not {self.rotation_degrees}")
-        if not 0 <= self.blank_frames <= 1:
-            raise EnvError(f"blank_frames must be in [0, 1], not {self.blank_frames}")
-        for name, known in (
-            ("observe", OBSERVE),
-            ("rotation_fill", ROTATION_FILL),
-            ("rotation_per", ROTATION_PER),
-        ):
-            value = getattr(self, name)
-            if value not in known:
-                raise EnvError(f"{name} must be one of {', '.join(known)}, not {value!r}")
         if self.rotation_degrees > 0 and self.observe == "vector":
             raise EnvError("rotation_degrees: there is no image to rotate with observe=vector")

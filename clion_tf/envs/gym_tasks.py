@@ -1,6 +1,5 @@
 """Gymnasium's environments by id: `gym:CartPole-v1`, or `gym:package.module:EnvId-v0`."""
 
-import difflib
 import importlib
 import os
 import types
@@ -8,16 +7,11 @@ from typing import Any
 
 import gymnasium
 
-from clion_tf.envs.env_spec import EnvError, EnvSpec, RenderingError, UnknownTaskError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, did_you_mean
 from clion_tf.envs.observation_choice import plan, space_of, unseen
 from clion_tf.envs.wrappers import rendered
 
-_PREFIX = "gym:"
-
-
-def is_gym_task(task: str) -> bool:
-    """Whether a task's name is one of these."""
-    return task.startswith(_PREFIX)
+PREFIX = "gym:"
 
 
 def import_module(name: str, task: str) -> types.ModuleType:
@@ -37,54 +31,42 @@ def load(spec: EnvSpec) -> gymnasium.Env:
     now, not in the first episode.
     Raises UnknownTaskError, RenderingError, EnvError for a package that is missing.
     """
-    module, _, name = spec.task.removeprefix(_PREFIX).rpartition(":")
+    task = spec.task
+    module, _, name = task.removeprefix(PREFIX).rpartition(":")
     if module:
-        import_module(module, spec.task)
-    _require_registered(name, spec.task)
-    env = _make(name, spec.task)
-    space = space_of(env, "observation_space", spec.task)
-    needed = plan(space, spec.observe, spec.task).rendered
+        import_module(module, task)
+    env = _make(name, task)
+    space = space_of(env, "observation_space", task)
+    needed = plan(space, spec.observe, task).rendered
     if not needed and spec.picture_size is None:
         return env
     modes = env.metadata.get("render_modes") or []
     if "rgb_array" not in modes:
         if not needed:
             return env
-        raise RenderingError(
-            f"{spec.task} cannot be seen: it observes no image{unseen(space)} and its render modes "
-            f"({', '.join(map(str, modes)) or 'none'}) lack rgb_array; "
-            "--observe=vector needs neither"
-        )
+        known = ", ".join(map(str, modes)) or "none"
+        raise RenderingError(unseen(task, space, f"its render modes ({known}) lack rgb_array"))
     env.close()
-    env = _make(name, spec.task, render_mode="rgb_array")
-    _try_rendering(env, spec.task)
+    env = _make(name, task, render_mode="rgb_array")
+    _try_rendering(env, task)
     return env
 
 
-def _require_registered(name: str, task: str) -> None:
+def _make(name: str, task: str, **options: Any) -> gymnasium.Env:
     try:
         gymnasium.spec(name)
     except gymnasium.error.Error as error:
-        namespace, _, _ = name.rpartition("/")
-        known = [key for key in gymnasium.registry if key.rpartition("/")[0] == namespace]
-        lower = {key.lower(): key for key in known}
-        nearest = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)
-        hint = "; if a package registers it, name its module: gym:module:Id"
-        if nearest:
-            hint = f"; did you mean {', '.join(lower[key] for key in nearest)}?"
-        raise UnknownTaskError(
-            f"no environment {name!r} is registered with gymnasium ({task}){hint}"
-        ) from error
-
-
-def _make(name: str, task: str, **options: Any) -> gymnasium.Env:
+        hint = did_you_mean(name, gymnasium.registry)
+        hint = hint or "; if a package registers it, name its module: gym:module:Id"
+        text = f"no environment {name!r} is registered with gymnasium ({task}){hint}"
+        raise UnknownTaskError(text) from error
     try:
         # What its checker looks at in every step is looked at once, by tools/check_env.py.
         return gymnasium.make(name, disable_env_checker=True, **options)
     except ModuleNotFoundError as error:
         raise EnvError(f"{task} needs {error.name}, which is not installed") from error
     except gymnasium.error.Error as error:
-        raise EnvError(f"{task}: {_line(error)}") from error
+        raise EnvError(f"{task}: {error}") from error
 
 
 def _try_rendering(env: gymnasium.Env, task: str) -> None:
@@ -95,12 +77,8 @@ def _try_rendering(env: gymnasium.Env, task: str) -> None:
         raise EnvError(f"{task}: {error}") from error
     # Missing packages and displays surface as nearly every type.
     except Exception as error:
-        cause, driver = f"{type(error).__name__}: {_line(error)}", os.environ.get("SDL_VIDEODRIVER")
-        advice = ""
-        if f"{driver} not available" in cause:
-            advice = f"; unset SDL_VIDEODRIVER, which is {driver}"
-        raise RenderingError(f"{task} cannot render ({cause}){advice}") from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+        text = f"{task} cannot render ({type(error).__name__}: {error})"
+        driver = os.environ.get("SDL_VIDEODRIVER")
+        if f"{driver} not available" in text:
+            text += f"; unset SDL_VIDEODRIVER, which is {driver}"
+        raise RenderingError(text) from error

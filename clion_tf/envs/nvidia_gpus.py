@@ -1,8 +1,7 @@
 """The NVIDIA GPUs of this machine and their driver, without TensorFlow and without CUDA's runtime.
 
-A library that finds no GPU does not say whether there is one. Linux does: NVIDIA's kernel module
-lists its GPUs, PCI lists them without it (so also in a container that got none of them), and
-Windows' Linux has one device for all.
+NVIDIA's kernel module lists its GPUs, PCI lists them without it (so also in a container that got
+none of them), and Windows' Linux has one device for all.
 """
 
 import ctypes
@@ -19,17 +18,11 @@ _SOFTWARE = ("llvmpipe", "softpipe", "swrast", "software rasterizer")
 
 
 class Driver(NamedTuple):
-    """What the driver's library says.
+    """What the driver's library says."""
 
-    Attributes:
-      loads: whether there is one.
-      error: the result of `cuInit`, 0 if it is well; the numbers are those of `CUresult` in cuda.h.
-      cuda: the newest CUDA that it serves, as (major, minor); None if it does not say.
-    """
-
-    loads: bool
-    error: int = 0
-    cuda: tuple[int, int] | None = None
+    loads: bool  # whether there is one
+    error: int = 0  # of `cuInit`, 0 if it is well; a `CUresult` of cuda.h
+    cuda: tuple[int, int] | None = None  # the newest that it serves, if it says
 
 
 def count() -> int:
@@ -62,10 +55,7 @@ def driver() -> Driver:
 
 
 def slow_rendering(renderer: str) -> str:
-    """What to do about a renderer on the processor where there is a GPU; else ''.
-
-    renderer: OpenGL's GL_RENDERER, '' if nothing is rendered.
-    """
+    """What to do about a renderer (GL_RENDERER) on the processor where there is a GPU; else ''."""
     if not any(name in renderer.lower() for name in _SOFTWARE) or not count():
         return ""
     return (

@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import gymnasium
-import numpy as np
 from gymnasium import spaces
 
 from clion_tf.envs import agent_images, step_checks
-from clion_tf.envs.env_spec import EnvError
+from clion_tf.envs.env_spec import EnvError, PromiseError
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -35,7 +34,9 @@ class Leaf(NamedTuple):
             try:
                 value = value[key]
             except (KeyError, IndexError, TypeError) as error:
-                raise step_checks.missing(self.key, observation) from error
+                found = step_checks.described(observation)
+                text = f"observes no {self.key!r}, but {found}"
+                raise PromiseError(text, step_checks.SPACE) from error
         return value
 
 
@@ -62,31 +63,27 @@ def leaves(space: gymnasium.Space, path: tuple[str | int, ...] = ()) -> Iterator
 
 
 def space_of(env: gymnasium.Env, name: str, task: str) -> gymnasium.Space:
-    """The environment's `observation_space` or `action_space`.
-
-    Raises EnvError, for `task`, if it has none that is Gymnasium's.
-    """
+    """The environment's `observation_space` or `action_space`; EnvError if it is none."""
     space = getattr(env, name, None)
     if isinstance(space, gymnasium.Space):
         return space
-    wrapped: dict[type, str] = {dict: "; wrap it in gymnasium.spaces.Dict"}
-    wrapped |= dict.fromkeys((tuple, list), "; wrap it in gymnasium.spaces.Tuple")
     kind = "missing" if space is None else f"a {type(space).__name__}, no gymnasium.Space"
-    raise EnvError(f"{task}: its {name} is {kind}{wrapped.get(type(space), '')}")
+    wrapped = {"dict": "Dict", "tuple": "Tuple", "list": "Tuple"}.get(type(space).__name__)
+    hint = f"; wrap it in gymnasium.spaces.{wrapped}" if wrapped else ""
+    raise EnvError(f"{task}: its {name} is {kind}{hint}")
 
 
-def unseen(space: gymnasium.Space) -> str:
-    """Why no part of a space is an image, though one looks like it; '' if none does."""
+def unseen(task: str, space: gymnasium.Space, lack: str) -> str:
+    """What to say of a task without images; names a part that looks like one."""
+    near = ""
     for leaf in leaves(space):
-        grey, layers = (
-            agent_images.resembles_grey(leaf.space),
-            agent_images.resembles_stack(leaf.space),
-        )
-        if grey or layers:
+        looks = agent_images.resembles(leaf.space)
+        if looks in ("grey", "stack") and not near:
+            channels = " of 1 or 3 channels" if looks == "stack" else ""
             found = f"{leaf.name}, {leaf.space.dtype} {leaf.space.shape}"
-            channels = " of 1 or 3 channels" if layers else ""
-            return f" ({found}, would be one as uint8 from 0 to 255{channels})"
-    return ""
+            near = f" ({found}, would be one as uint8 from 0 to 255{channels})"
+    text = f"{task} cannot be seen: it observes no image{near} and {lack}"
+    return f"{text}; --observe=vector needs neither"
 
 
 def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
@@ -101,99 +98,44 @@ def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
         _refuse_other_pictures(leaf, task)
     image = _only_image(pictures, task) if pictures and observe != "vector" else None
     mixed = observe == "auto" and image is not None
-    vector = tuple(others) if mixed or observe in ("vector", "both") else ()
-    for leaf in vector:
+    wanted = others if mixed or observe in ("vector", "both") else []
+    for leaf in wanted:
         if not isinstance(leaf.space, _NUMBERS):
             kind = type(leaf.space).__name__
             raise EnvError(f"{task}: {leaf.name} is a {kind}, no numbers; --observe=image drops it")
-    if observe in ("vector", "both") and not _width(vector):
+    vector = tuple(leaf for leaf in wanted if spaces.flatdim(leaf.space))
+    if observe in ("vector", "both") and not vector:
         raise EnvError(f"{task}: --observe={observe}, but it observes nothing beside an image")
-    return Plan(image, image is None and observe != "vector", vector if _width(vector) else ())
-
-
-class SelectObservation(gymnasium.ObservationWrapper):
-    """The observation is a dict of what is planned, rendering left out.
-
-    'image': uint8 [*size, 3], see `agent_images.fit`. 'vector': float32 [n], the parts flattened
-    and put one after the other, Discrete ones as one-hot; numbers are not scaled. Raises
-    PromiseError for what cannot be taken.
-
-    `remarks` collects what was odd and is taken all the same, once for each part.
-    """
-
-    def __init__(self, env: gymnasium.Env, plan: Plan, size: tuple[int, int]):
-        super().__init__(env)
-        self.plan, self._size = plan, size
-        self._odd: set[str] = set()
-        self.remarks: list[str] = []
-        found: dict[str, gymnasium.Space] = {}
-        if plan.image is not None:
-            found["image"] = spaces.Box(0, 255, (*size, 3), np.uint8)
-        if plan.vector:
-            flat = [spaces.flatten_space(leaf.space) for leaf in plan.vector]
-            low, high = (np.concatenate([_float32(getattr(f, e)) for f in flat]) for e in _ENDS)
-            found["vector"] = spaces.Box(low, high)
-        self.observation_space = spaces.Dict(found)
-
-    def observation(self, observation: Any) -> dict[str, np.ndarray]:
-        result = {}
-        if self.plan.image is not None:
-            leaf = self.plan.image
-            seen = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
-            result["image"] = agent_images.fit(seen, self._size)
-        if self.plan.vector:
-            flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
-            result["vector"] = np.concatenate(flat)
-        return result
-
-    def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
-        found, remark = step_checks.vector(leaf.of(observation), leaf.space, leaf.key)
-        if remark and leaf.key not in self._odd:
-            self._odd.add(leaf.key)
-            self.remarks.append(remark)
-        return found
-
-
-_ENDS = ("low", "high")
-
-
-def _float32(bounds: np.ndarray) -> np.ndarray:
-    """Bounds that float32 cannot hold are none."""
-    with np.errstate(over="ignore"):
-        return bounds.astype(np.float32)
-
-
-def _width(vector: tuple[Leaf, ...]) -> int:
-    return sum(spaces.flatdim(leaf.space) for leaf in vector)
+    return Plan(image, image is None and observe != "vector", vector)
 
 
 def _only_image(pictures: list[Leaf], task: str) -> Leaf:
     if len(pictures) > 1:
         names = ", ".join(leaf.name for leaf in pictures)
         raise EnvError(f"{task} observes {len(pictures)} images ({names}); one is taken")
-    if agent_images.resembles_stack(pictures[0].space):
-        raise EnvError(_stack(pictures[0], task))
-    try:
-        agent_images.channel_axis(pictures[0].space.shape or ())
-    except EnvError as error:
-        raise EnvError(f"{task}: {error}") from error
-    return pictures[0]
-
-
-def _stack(leaf: Leaf, task: str) -> str:
-    return (
-        f"{task}: {leaf.name} of shape {leaf.space.shape} is several pictures, or one of too many "
-        "channels; give one of 1 or 3 channels: the agent itself remembers those before"
-    )
+    [leaf] = pictures
+    if agent_images.resembles(leaf.space) == "stack":
+        raise _stack(leaf, task)
+    if agent_images.channel_axis(leaf.space.shape or ()) is None:
+        known = "[H, W], [H, W, 1 or 3] or [1 or 3, H, W]"
+        raise EnvError(f"{task}: a picture has shape {known}, not {leaf.space.shape}")
+    return leaf
 
 
 def _refuse_other_pictures(leaf: Leaf, task: str) -> None:
     """A picture of other numbers would else be flattened into a vector of thousands."""
-    if agent_images.resembles_stack(leaf.space) and len(leaf.space.shape or ()) == 4:
-        raise EnvError(_stack(leaf, task))  # Of fewer axes it may be a board.
-    named = leaf.path[-1:] == ("image",)
-    if named or agent_images.resembles_image(leaf.space):
+    space, looks = leaf.space, agent_images.resembles(leaf.space)
+    if looks == "stack" and len(space.shape or ()) == 4:  # Of fewer axes it may be a board.
+        raise _stack(leaf, task)
+    if looks == "picture" or leaf.path[-1:] == ("image",):
         raise EnvError(
             f"{task} must give images uint8 from 0 to 255, "
-            f"not {leaf.name} of {leaf.space.dtype} {leaf.space.shape}"
+            f"not {leaf.name} of {space.dtype} {space.shape}"
         )
+
+
+def _stack(leaf: Leaf, task: str) -> EnvError:
+    return EnvError(
+        f"{task}: {leaf.name} of shape {leaf.space.shape} is several pictures, or one of too many "
+        "channels; give one of 1 or 3 channels: the agent itself remembers those before"
+    )

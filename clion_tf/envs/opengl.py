@@ -13,39 +13,30 @@ from typing import Any
 from clion_tf.envs import egl_device, nvidia_gpus
 from clion_tf.envs.env_spec import EnvError, RenderingError
 
+_EGL, _OSMESA = "libegl1 libgl1 libopengl0 libgl1-mesa-dri", "libosmesa6"
 _ADVICE = {
-    "egl": (
-        "on Debian or Ubuntu run apt-get install -y libegl1 libgl1 libopengl0 libgl1-mesa-dri, "
-        "or set MUJOCO_GL=osmesa (needs libosmesa6)"
-    ),
-    "osmesa": (
-        "on Debian or Ubuntu run apt-get install -y libosmesa6, "
-        "or set MUJOCO_GL=egl (needs libegl1 libgl1 libopengl0 libgl1-mesa-dri)"
-    ),
+    "egl": f"on Debian or Ubuntu run apt-get install -y {_EGL}, "
+    f"or set MUJOCO_GL=osmesa (needs {_OSMESA})",
+    "osmesa": f"on Debian or Ubuntu run apt-get install -y {_OSMESA}, "
+    f"or set MUJOCO_GL=egl (needs {_EGL})",
     "glfw": "it needs a display (DISPLAY); without one set MUJOCO_GL=egl",
 }
-_SDL = ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER")
 # As dm_control has them.
 _ON = ("", "1", "on", "true", "enable", "enabled")
 _OFF = ("0", "off", "false", "disable", "disabled")
-# What leads EGL away from the libraries that are installed.
-_MISLEADING = ("__EGL_VENDOR_LIBRARY_FILENAMES", "__EGL_VENDOR_LIBRARY_DIRS", "EGL_PLATFORM")
 
 
 def prepare() -> None:
-    """Choose backends that need no display, unless the user has chosen.
+    """Choose backends that need no display, unless the user has chosen; before they are imported.
 
-    The names of backends may be in capitals, and an empty variable is none. Must come before
-    dm_control or pygame is imported.
+    The names of backends may be in capitals, and an empty variable is none.
     """
     for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID"):
-        if name in os.environ:
-            os.environ[name] = os.environ[name].strip().lower()
-            if not os.environ[name]:
-                del os.environ[name]
+        if value := os.environ.pop(name, "").strip().lower():
+            os.environ[name] = value
     # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
     # loudspeakers when it starts, and greets on stdout.
-    for name in _SDL:
+    for name in ("SDL_VIDEODRIVER", "SDL_AUDIODRIVER"):
         if not os.environ.get(name):
             os.environ[name] = "dummy"
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -63,10 +54,9 @@ def display() -> bool:
 
 
 def load_suite() -> Any:
-    """Import and return `dm_control.suite`.
+    """`dm_control.suite`.
 
-    Raises RenderingError if OpenGL's libraries are missing (dm_control loads them on import),
-    EnvError if dm_control itself is.
+    Raises RenderingError if OpenGL's libraries are missing, EnvError if dm_control itself is.
     """
     prepare()
     if os.environ.get("MUJOCO_GL") == "glfw" and not display():
@@ -79,10 +69,9 @@ def load_suite() -> Any:
 
 
 def renderer(physics: Any) -> str:
-    """The name of what draws, OpenGL's GL_RENDERER, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'.
+    """OpenGL's GL_RENDERER of a dm_control Physics, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'.
 
-    physics: a dm_control Physics; its context is made if there is none yet.
-    Raises RenderingError if it cannot be.
+    Its context is made if there is none yet; raises RenderingError if it cannot be.
     """
     with rendering_errors():
         from OpenGL import GL
@@ -103,13 +92,10 @@ def rendering_errors() -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and error.name in ("dm_control", "mujoco"):
             raise EnvError(f"{error.name} is not installed: pip install {error.name}") from error
-        raise RenderingError(_explain(error)) from error
-
-
-def _explain(error: Exception) -> str:
-    backend = os.environ.get("MUJOCO_GL", "")
-    cause = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"cannot render with MUJOCO_GL={backend} ({cause}); {_advice(backend, cause)}"
+        backend = os.environ.get("MUJOCO_GL", "")
+        cause = " ".join(f"{type(error).__name__}: {error}".split())
+        text = f"cannot render with MUJOCO_GL={backend} ({cause}); {_advice(backend, cause)}"
+        raise RenderingError(text) from error
 
 
 def _advice(backend: str, cause: str) -> str:
@@ -125,9 +111,6 @@ def _advice(backend: str, cause: str) -> str:
     if backend == "egl" and device is not None:
         if not device.isdecimal() or "MUJOCO_EGL_DEVICE_ID" in cause or "display" in cause:
             return f"unset MUJOCO_EGL_DEVICE_ID, which is {device}, or set it to a device's number"
-    misleading = [name for name in _MISLEADING if os.environ.get(name)]
-    if backend == "egl" and misleading and "display" in cause:
-        return f"unset {misleading[0]}, which is {os.environ[misleading[0]]}"
     return _ADVICE.get(backend, _ADVICE["glfw"])
 
 

@@ -14,69 +14,46 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 
-from clion_tf.envs.env_spec import (
-    EnvError,
-    EnvSpec,
-    PromiseError,
-    RenderingError,
-    UnknownTaskError,
-    WorkerError,
-)
+from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, Step, WorkerError
 from clion_tf.files import python_path
 
 _log = logging.getLogger(__name__)
 
-_ERRORS = {
-    error.__name__: error
-    for error in (EnvError, UnknownTaskError, RenderingError, WorkerError, PromiseError)
-}
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
-Step = tuple[dict[str, np.ndarray], float, bool, bool, dict[str, Any]]
-
 
 class Ready(NamedTuple):
-    """What a worker tells once: its spaces, what renders ('' if that is not known), and the task.
-
-    description: see `clion_tf.envs.task_description`.
-    """
+    """What a worker tells once."""
 
     action_space: gymnasium.Space
     observation_space: gymnasium.spaces.Dict
-    renderer: str
-    description: dict[str, Any]
+    renderer: str  # such as 'llvmpipe …' (software); '' where the environment does not say
+    description: dict[str, Any]  # see `clion_tf.envs.task_description`
 
 
 class RemoteEnv:
     """Starts a worker and asks it; several can work at once by way of `send_…` and `receive_…`.
 
-    The constructor returns at once, so that several workers start side by side; the first use, or
-    `wait_ready`, waits. An episode is a pure function of spec.seed, spec.stream and its number.
+    The constructor returns at once; the first use, or `wait_ready`, waits. An episode is a pure
+    function of spec.seed, spec.stream and its number.
 
-    timeout: seconds for which an answer is awaited.
-    remark: told, in a line, what is odd about the environment and does no harm; by default a
-      warning in the log. Both may be changed at any time.
+    timeout: seconds for which an answer is awaited. remark: told, in a line, what is odd about the
+    environment and does no harm. Both may be changed at any time.
 
     Every method may raise WorkerError (died, hung, or the environment raised something),
     PromiseError (it returned what it must not), UnknownTaskError, RenderingError, or EnvError (a
     call or an action that makes no sense). After a death or a hang the worker is gone; else the
     next `reset` goes on. With a worker end all processes that its environment has started. On Linux
-    the worker also dies with the thread that constructed this object, so construct it in one that
-    stays.
+    it also dies with the thread that constructed this object.
     """
 
     def __init__(
-        self,
-        spec: EnvSpec,
-        timeout: float = 120.0,
-        remark: Callable[[str], None] = _log.warning,
+        self, spec: EnvSpec, timeout: float = 120.0, remark: Callable[[str], None] = _log.warning
     ):
-        self.spec = spec
-        self.timeout = timeout
-        self.remark = remark
-        self._pid: int | None = None
+        self.spec, self.timeout, self.remark = spec, timeout, remark
+        self.pid: int | None = None  # of the worker, once it has started
         self._ready: Ready | None = None
         self._awaited = ""  # the command whose answer is under way
         here, there = socket.socketpair()
@@ -84,13 +61,6 @@ class RemoteEnv:
             self._process = _start_worker(there.fileno())
         self._connection = Connection(here.detach())
         self._write(spec)
-
-    @property
-    def pid(self) -> int:
-        """Process id of the worker."""
-        if self._pid is None:
-            self._pid = self._read("start", max(self.timeout, _START))
-        return self._pid
 
     @property
     def action_space(self) -> gymnasium.Space:
@@ -102,33 +72,27 @@ class RemoteEnv:
 
     @property
     def renderer(self) -> str:
-        """What draws, such as 'llvmpipe …' (software); '' where the environment does not say."""
         return self.wait_ready().renderer
 
     @property
     def description(self) -> dict[str, Any]:
-        """What the task itself takes and shows, see `clion_tf.envs.task_description`."""
         return self.wait_ready().description
 
     def wait_ready(self) -> Ready:
-        """Wait until the environment is made; returns its spaces and renderer."""
+        """Wait until the environment is made."""
         if self._ready is None:
             try:
-                _ = self.pid  # What a worker says first.
-                self._ready = Ready(*self._read("construction"))
+                if self.pid is None:
+                    self.pid = self._read("start", max(self.timeout, _START))
+                self._ready = Ready(*self._read("construction", self.timeout))
             except EnvError:
                 self.close()  # there is no environment to go on with
                 raise
         return self._ready
 
-    def reset(self, episode: int) -> dict[str, np.ndarray]:
-        """Start the episode of that number; returns its first observation.
-
-        A dict of 'image', uint8 [height, width, 3], or 'vector', float32 [n], or both, as
-        spec.observe says; with spec.picture_size also 'picture', see EnvSpec.
-        """
-        self.send_reset(episode)
-        return self.receive_reset()
+    def reset(self, episode: int) -> Observation:
+        """Start the episode of that number; returns its first observation, see `make_env.make`."""
+        return self.ask("reset", int(episode))
 
     def step(self, action: np.ndarray | int) -> Step:
         """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
@@ -137,13 +101,17 @@ class RemoteEnv:
         whether the episode was cut, and a dict of 'discount' (0.0 if terminated, else 1.0) and
         'steps' (control steps). Nothing of the environment's own info comes here.
         """
-        self.send_step(action)
-        return self.receive_step()
+        return self.ask("step", action)
+
+    def ask(self, command: str, argument: Any = None) -> Any:
+        """What the worker answers to a command, one of `worker.Session`'s."""
+        self._send(command, argument)
+        return self._receive(command)
 
     def send_reset(self, episode: int) -> None:
         self._send("reset", int(episode))
 
-    def receive_reset(self) -> dict[str, np.ndarray]:
+    def receive_reset(self) -> Observation:
         return self._receive("reset")
 
     def send_step(self, action: np.ndarray | int) -> None:
@@ -151,11 +119,6 @@ class RemoteEnv:
 
     def receive_step(self) -> Step:
         return self._receive("step")
-
-    def check_close(self) -> None:
-        """Close the environment, to learn what goes wrong in that; nothing can follow."""
-        self._send("close", None)
-        self._receive("close")
 
     def close(self) -> None:
         """End the worker and all that it started, by force if need be; may be called again."""
@@ -167,14 +130,12 @@ class RemoteEnv:
                 break
             except subprocess.TimeoutExpired:
                 stop()
-        self._process.wait()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        self._process.communicate()  # Closes its stdin too.
 
     def __enter__(self) -> "RemoteEnv":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def _send(self, command: str, argument: Any) -> None:
@@ -187,37 +148,29 @@ class RemoteEnv:
     def _receive(self, command: str) -> Any:
         if self._awaited != command:
             raise EnvError(f"no {command} was sent whose answer could be received")
-        return self._read(command)
+        return self._read(command, self.timeout)
 
     def _write(self, message: Any) -> None:
-        self._require_open()
         try:
             self._connection.send(message)
         except OSError as error:
             raise self._death() from error
 
-    def _read(self, command: str, timeout: float | None = None) -> Any:
-        self._require_open()
-        timeout = self.timeout if timeout is None else timeout
+    def _read(self, command: str, timeout: float) -> Any:
         try:
             if not self._connection.poll(timeout):
                 raise self._hang(command, timeout)
-            kind, *content, remarks = self._connection.recv()
-            # Only now: after an interrupt while waiting, the answer is still to come, and must not
-            # be taken for that to a later command.
-            self._awaited = ""
+            answer, remarks = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
+        # Only now: after an interrupt while waiting, the answer is still to come, and must not
+        # be taken for that to a later command.
+        self._awaited = ""
         for text in remarks:
             self.remark(text)
-        if kind != "error":
-            return content[0]
-        name, *arguments = content
-        raise _ERRORS[name](*arguments)
-
-    def _require_open(self) -> None:
-        if self._connection.closed:
-            raise WorkerError(f"the worker of environment {self.spec.task} is closed")
+        if isinstance(answer, EnvError):
+            raise answer
+        return answer
 
     def _hang(self, command: str, timeout: float) -> WorkerError:
         self._process.terminate()  # the keeper; the worker would not listen to anything milder
@@ -227,9 +180,13 @@ class RemoteEnv:
         )
 
     def _death(self) -> WorkerError:
+        if self._connection.closed:
+            return WorkerError(f"the worker of environment {self.spec.task} is closed")
         self.close()
         code = self._process.returncode
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        number = -code if code < 0 else code - 128  # The keeper's own, or the worker's.
+        names = {one.value: one.name for one in signal.Signals}
+        how = f"signal {names[number]}" if number in names else f"exit code {code}"
         return WorkerError(f"the worker of environment {self.spec.task} died with {how}")
 
 

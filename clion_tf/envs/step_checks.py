@@ -4,7 +4,6 @@ Whatever is wrong is a PromiseError whose text goes on after the method's name: 
 numbers, its space has 3". Training and `tools/check_env.py` meet the same checks.
 """
 
-import numbers
 from typing import Any
 
 import gymnasium
@@ -31,17 +30,11 @@ def reset_result(result: Any) -> Any:
 def step_result(result: Any) -> tuple[Any, float, bool, bool]:
     """Observation, reward, terminated and truncated in what `step` returned; info is nobody's."""
     if not isinstance(result, tuple) or len(result) != 5:
-        raise PromiseError(
-            f"returns {described(result)}, not (observation, reward, terminated, truncated, info)",
-            RETURNS,
-        )
+        wanted = "(observation, reward, terminated, truncated, info)"
+        raise PromiseError(f"returns {described(result)}, not {wanted}", RETURNS)
     observation, reward, terminated, truncated, _ = result
-    return (
-        observation,
-        _number(reward),
-        _flag(terminated, "terminated"),
-        _flag(truncated, "truncated"),
-    )
+    flags = _flag(terminated, "terminated"), _flag(truncated, "truncated")
+    return observation, _reward(reward), *flags
 
 
 def check_reward(reward: float) -> None:
@@ -50,38 +43,43 @@ def check_reward(reward: float) -> None:
         raise PromiseError(f"gives the reward {problem}", REWARDS)
 
 
-def _number(reward: Any) -> float:
-    if isinstance(reward, numbers.Real):
-        return _float(reward)
-    array = _array(reward)
-    if array is None or array.size != 1 or array.dtype.kind not in "biuf":
-        raise PromiseError(f"gives the reward {described(reward)}, not a number", REWARDS)
-    return float(array.item())
-
-
-def _float(number: Any) -> float:
+def _reward(value: Any) -> float:
+    number = _scalar(value, "biufO")
     try:
         return float(number)
     except OverflowError:  # A whole number or a fraction beyond float64.
         return float("inf") if number > 0 else float("-inf")
+    except (TypeError, ValueError) as error:
+        text = f"gives the reward {described(value)}, not a number"
+        raise PromiseError(text, REWARDS) from error
 
 
 def _flag(value: Any, name: str) -> bool:
-    array = _array(value)
-    if (
-        array is None
-        or array.size != 1
-        or array.dtype.kind not in "biu"
-        or array.item() not in (0, 1)
-    ):
+    number = _scalar(value, "biu")
+    if number not in (0, 1):
         raise PromiseError(f"returns {name} {described(value)}, not True or False", RETURNS)
-    return bool(array.item())
+    return bool(number)
+
+
+def _scalar(value: Any, kinds: str) -> Any:
+    """The only number of a value, None if it is of none of these kinds of dtype."""
+    array = _array(value)
+    return array.item() if array.size == 1 and array.dtype.kind in kinds else None
+
+
+def _array(value: Any) -> np.ndarray:
+    """A plain array of whatever it is; of nothing where it makes none, such as uneven rows."""
+    try:
+        return np.asarray(value)
+    # An object of the user's may raise anything when it is asked for numbers.
+    except Exception:
+        return np.asarray(None)
 
 
 def picture(value: Any, space: gymnasium.Space, name: str) -> np.ndarray:
     """An observed picture, as its space says: uint8 of the space's shape."""
     array = _array(value)
-    if array is None or array.shape != space.shape or array.dtype != space.dtype:
+    if array.shape != space.shape or array.dtype != space.dtype:
         wanted = f"{space.dtype} {space.shape}"
         raise PromiseError(f"observes {described(value)}{_as(name)}, not {wanted}", SPACE)
     return array
@@ -94,38 +92,36 @@ def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, s
     part, '' for the whole observation. That a number leaves a Box does no harm to learning.
     """
     array = _array(value)
-    if array is None or array.dtype.kind not in "biuf":
+    if array.dtype.kind not in "biuf":
         raise PromiseError(f"observes {described(value)}{_as(name)}, its space is {space}", SPACE)
-    if array.shape != space.shape:
-        raise PromiseError(_other_shape(array, space, name), SPACE)
+    if array.shape != (shape := space.shape or ()):
+        found, wanted = f"shape {array.shape}", f"{shape}"
+        if array.ndim == len(shape) == 1:
+            found, wanted = f"{len(array)} number{'s' * (len(array) != 1)}", f"{shape[0]}"
+        raise PromiseError(f"observes {found}{_as(name)}, its space has {wanted}", SPACE)
     if not isinstance(space, spaces.Box):
         whole = array.astype(space.dtype)
-        kept = array.dtype.kind != "f" and (whole == array).all()
-        if not (kept and space.contains(whole if whole.shape else whole[()])):
-            found = array.tolist()
-            raise PromiseError(f"observes {found}{_as(name)}, its space is {space}", SPACE)
+        if array.dtype.kind == "f" or (whole != array).any() or not space.contains(whole[()]):
+            text = f"observes {array.tolist()}{_as(name)}, its space is {space}"
+            raise PromiseError(text, SPACE)
         return np.asarray(spaces.flatten(space, whole), np.float32), ""
     with np.errstate(over="ignore"):
-        numbers_ = array.astype(np.float32)
-    if not np.isfinite(numbers_).all():
-        index = tuple(np.argwhere(~np.isfinite(numbers_))[0].tolist())
-        problem = _not_finite(float(array[index]))
-        raise PromiseError(f"observes {_place(name, index)}{problem}", FINITE)
-    return numbers_.ravel(), _outside(array, space, name)
-
-
-def missing(name: str, observation: Any) -> PromiseError:
-    """The error of an observation that lacks a part."""
-    return PromiseError(f"observes no {name!r}, but {described(observation)}", SPACE)
-
-
-def _outside(array: np.ndarray, space: spaces.Box, name: str) -> str:
+        numbers = array.astype(np.float32)
+    if not np.isfinite(numbers).all():
+        (at,), place = _first(~np.isfinite(numbers), name, array)
+        raise PromiseError(f"observes {place}{_not_finite(at)}", FINITE)
     beyond = (array < space.low) | (array > space.high)
     if not beyond.any():
-        return ""
-    index = tuple(np.argwhere(beyond)[0].tolist())
-    found, low, high = (float(each[index]) for each in (array, space.low, space.high))
-    return f"observes {_place(name, index)}{found:g}, its space has {low:g} to {high:g}"
+        return numbers.ravel(), ""
+    (at, low, high), place = _first(beyond, name, array, space.low, space.high)
+    return numbers.ravel(), f"observes {place}{at:g}, its space has {low:g} to {high:g}"
+
+
+def _first(where: np.ndarray, name: str, *arrays: np.ndarray) -> tuple[list[float], str]:
+    """The numbers of arrays at the first place where it is so, and the place, 'name[0] = '."""
+    index = tuple(np.argwhere(where)[0].tolist())
+    place = f"{name}[{', '.join(map(str, index))}]" if index else name
+    return [float(array[index]) for array in arrays], f"{place} = " if place else ""
 
 
 def _not_finite(number: float) -> str:
@@ -135,28 +131,6 @@ def _not_finite(number: float) -> str:
     # What rounds to the largest float32 is none too large.
     with np.errstate(over="ignore"):
         return "" if np.isfinite(np.float32(number)) else f"{number:g}, too large for float32"
-
-
-def _other_shape(array: np.ndarray, space: gymnasium.Space, name: str) -> str:
-    shape = space.shape or ()
-    if array.ndim == len(shape) == 1:
-        count = f"{len(array)} number{'' if len(array) == 1 else 's'}"
-        return f"observes {count}{_as(name)}, its space has {shape[0]}"
-    return f"observes shape {array.shape}{_as(name)}, its space has {shape}"
-
-
-def _array(value: Any) -> np.ndarray | None:
-    """A plain array of whatever it is; None of what makes none, such as rows of other lengths."""
-    try:
-        return np.asarray(value)
-    # An object of the user's may raise anything when it is asked for numbers.
-    except Exception:
-        return None
-
-
-def _place(name: str, index: tuple[int, ...]) -> str:
-    where = f"[{', '.join(map(str, index))}]" if index else ""
-    return f"{name}{where} = " if name or where else ""
 
 
 def _as(name: str) -> str:

@@ -16,17 +16,15 @@ _log = logging.getLogger(__name__)
 
 HOUR = 3600.0  # seconds
 LEAST_IN_A_ROW = 5
-_VARYING = re.compile(r"0x[0-9a-f]+|\d+")
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+")  # numbers and addresses
 
 
 class SupervisedEnvs:
-    """Keeps environments alive that are used together.
+    """Keeps `count` environments alive that are used together.
 
     start: makes one; called for each at the beginning, in order, and for each again after a
       failure, as the others may be in the middle of a step.
     per_hour: failures within an hour that are forgiven.
-    clock: seconds that never go backwards.
-    count: how many environments.
     same_way: failures of one episode in the same way that make an EpisodeFailed; 0: never. They
       count no more towards `per_hour`; but after more than `per_hour` (at least LEAST_IN_A_ROW)
       failed episodes in a row the environment itself counts as broken.
@@ -40,14 +38,11 @@ class SupervisedEnvs:
         count: int = 1,
         same_way: int = 3,
     ):
-        self._start, self._per_hour, self._clock, self._count = start, per_hour, clock, count
+        self._start, self._per_hour, self._clock = start, per_hour, clock
         self._same_way = same_way
-        self._failures: collections.deque[tuple[float, int | None]] = collections.deque()
+        self._failures: list[tuple[float, int | None]] = []
         self._in_a_row = 0  # episodes that failed, since the last that did not
-        self.envs = self._started()
-
-    def _started(self) -> list[RemoteEnv]:
-        return [self._start() for _ in range(self._count)]
+        self.envs = [start() for _ in range(count)]
 
     def wait_ready(self) -> Ready:
         """Waits until all are made; what one of them is."""
@@ -67,18 +62,17 @@ class SupervisedEnvs:
         while True:
             try:
                 result = task(self.envs)
+                self._in_a_row = 0
+                return result
             except WorkerError as error:
                 on_failure()
-                way = error.episode, _without_numbers(error)
+                way = error.episode, _VARYING.sub("#", str(error))
                 ways[way] += 1
                 if error.episode is not None and ways[way] == self._same_way:
                     raise self._give_up(error) from error
                 self._count_failure(error)
                 _log.warning("environment failed, starting it again: %s", error)
                 self._restart()
-            else:
-                self._in_a_row = 0
-                return result
 
     def _give_up(self, error: WorkerError) -> WorkerError:
         """The error to raise for an episode that is not tried again."""
@@ -86,8 +80,7 @@ class SupervisedEnvs:
         if self._in_a_row > max(self._per_hour, LEAST_IN_A_ROW):
             text = f"{self._in_a_row} episodes in a row failed, the last: {error}"
             return WorkerError(text, error.details)
-        left = [failure for failure in self._failures if failure[1] != error.episode]
-        self._failures = collections.deque(left)
+        self._failures = [failure for failure in self._failures if failure[1] != error.episode]
         self._restart()
         times = "once" if self._same_way == 1 else f"{self._same_way} times"
         given_up = EpisodeFailed(f"episode {error.episode} failed {times}: {error}", error.details)
@@ -96,16 +89,15 @@ class SupervisedEnvs:
 
     def _count_failure(self, error: WorkerError) -> None:
         now = self._clock()
-        self._failures.append((now, error.episode))
-        while self._failures[0][0] <= now - HOUR:
-            self._failures.popleft()
-        if len(self._failures) > self._per_hour:
-            count = len(self._failures)
+        recent = [failure for failure in self._failures if failure[0] > now - HOUR]
+        self._failures = [*recent, (now, error.episode)]
+        count = len(self._failures)
+        if count > self._per_hour:
             raise WorkerError(f"{count} failures within an hour, the last: {error}", error.details)
 
     def _restart(self) -> None:
         self.close()
-        self.envs = self._started()
+        self.envs = [self._start() for _ in self.envs]
 
     def close(self) -> None:
         """Ends the environments."""
@@ -117,8 +109,3 @@ class SupervisedEnvs:
 
     def __exit__(self, *args: object) -> None:
         self.close()
-
-
-def _without_numbers(error: WorkerError) -> str:
-    """What is the same in each repetition of a failure: its text without numbers and addresses."""
-    return _VARYING.sub("#", str(error))

@@ -1,14 +1,12 @@
 """What a task itself takes and shows, as plain data, for who acts in it without our wrappers."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete, flatdim
 
-from clion_tf.envs.observation_choice import Leaf, SelectObservation
-from clion_tf.envs.wrappers import ActionRepeat, NormalizeActions
+from clion_tf.envs.observation_choice import Leaf
 
 
 def describe(env: gymnasium.Env) -> dict[str, Any]:
@@ -20,40 +18,8 @@ def describe(env: gymnasium.Env) -> dict[str, Any]:
       then None too; left out without images.
     vector: [{name, size, kind}, ...] in order; left out without a vector.
     """
-    return {"action": _action(env), **_observed(env)}
-
-
-def _layers(env: gymnasium.Env) -> Iterator[gymnasium.Env]:
-    """The environment and all that it wraps, the outermost first."""
-    yield env
-    while isinstance(env, gymnasium.Wrapper):
-        env = env.env
-        yield env
-
-
-def _first(env: gymnasium.Env, kind: type) -> Any:
-    return next((layer for layer in _layers(env) if isinstance(layer, kind)), None)
-
-
-def _action(env: gymnasium.Env) -> dict[str, Any]:
-    repeat = _first(env, ActionRepeat)  # Above it nothing of the task's; Atari has none.
-    own = (env if repeat is None else repeat).action_space
-    if isinstance(own, Discrete):
-        return {"n": int(own.n), "start": int(own.start)}
-    ours = _first(env, NormalizeActions)
-    ends = (ours.action(np.full(ours.action_space.shape, end)) for end in (-1.0, 1.0))
-    low, high = (np.ravel(end).astype(float).tolist() for end in ends)
-    return {
-        "shape": list(own.shape or ()),
-        "dtype": np.dtype(own.dtype).name,
-        "low": low,
-        "high": high,
-    }
-
-
-def _observed(env: gymnasium.Env) -> dict[str, Any]:
-    plan = _first(env, SelectObservation).plan
-    found: dict[str, Any] = {}
+    found: dict[str, Any] = {"action": _action(env)}
+    plan = env.get_wrapper_attr("plan")
     if plan.rendered:
         found["image"] = {"name": None, "shape": None}
     elif plan.image is not None:
@@ -61,6 +27,15 @@ def _observed(env: gymnasium.Env) -> dict[str, Any]:
     if plan.vector:
         found["vector"] = [_part(leaf) for leaf in plan.vector]
     return found
+
+
+def _action(env: gymnasium.Env) -> dict[str, Any]:
+    own, take = env.get_wrapper_attr("own_actions"), env.get_wrapper_attr("action")
+    if isinstance(own, Discrete):
+        return {"n": int(own.n), "start": int(own.start)}
+    ends = (take(np.full(env.action_space.shape or (), end)) for end in (-1.0, 1.0))
+    low, high = (np.ravel(end).astype(float).tolist() for end in ends)
+    return {"shape": list(own.shape), "dtype": np.dtype(own.dtype).name, "low": low, "high": high}
 
 
 def _part(leaf: Leaf) -> dict[str, Any]:

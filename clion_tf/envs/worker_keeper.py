@@ -1,16 +1,15 @@
 """Starts an environment's worker, and ends all that the worker started when it has ended.
 
-`python worker_keeper.py FD COMMAND ...` runs COMMAND with the inherited descriptor FD and ends as
-it does. It is ended by force when stdin, whose other end the learner has, is closed: also by a
-`kill -9` of the learner, which can clean up nothing itself. Nothing is imported but the standard
-library, so that this costs some megabytes and milliseconds.
+`python worker_keeper.py FD COMMAND ...` runs COMMAND with the inherited descriptor FD and ends with
+its exit code, or 128 and the number of the signal that ended it. It is ended by force when stdin,
+whose other end the learner has, is closed: also by a `kill -9` of the learner, which can clean up
+nothing itself. Nothing is imported but the standard library: that costs some megabytes only.
 """
 
 import contextlib
 import ctypes
 import os
 import pathlib
-import resource
 import signal
 import subprocess
 import sys
@@ -22,7 +21,8 @@ _LINUX = sys.platform.startswith("linux")
 
 def main(arguments: list[str]) -> None:
     descriptor, *command = arguments[1:]
-    # Ctrl-C goes to the whole terminal, but what then happens is the learner's to decide.
+    # Ctrl-C goes to the whole terminal, but what then happens is the learner's to decide. What is
+    # started here ignores it too.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if _LINUX:
         # Whatever the worker starts stays below this process, also what leaves its process group
@@ -41,7 +41,8 @@ def main(arguments: list[str]) -> None:
     while pid != worker:  # Orphans of the worker's.
         pid, status = os.wait()
     _end_others(worker)
-    _end_as(os.waitstatus_to_exitcode(status))
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)
 
 
 def _wait_for_learner(worker: int) -> None:
@@ -60,30 +61,13 @@ def _end_others(worker: int) -> None:
         os.killpg(worker, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):  # None is left.
         while True:
-            for child in _children():
-                _kill(child)
+            for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                with contextlib.suppress(OSError):  # It has ended meanwhile.
+                    # After the name, which may hold anything: state, parent.
+                    parent = stat.read_bytes().rpartition(b")")[2].split()[1]
+                    if int(parent) == os.getpid():
+                        _kill(int(stat.parent.name))
             os.wait()  # What the dead one leaves behind is now among the children.
-
-
-def _children() -> list[int]:
-    found = []
-    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # It has ended meanwhile.
-            # After the name, which may hold anything: state, parent.
-            parent = stat.read_bytes().rpartition(b")")[2].split()[1]
-            if int(parent) == os.getpid():
-                found.append(int(stat.parent.name))
-    return found
-
-
-def _end_as(code: int) -> None:
-    """Ends with an exit code, or by a signal where it is negative."""
-    if code < 0:
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        with contextlib.suppress(OSError):  # SIGKILL's handler cannot be set.
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,18 @@
 """Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from PIL import Image, ImageOps
 
 from clion_tf.envs import agent_images, step_checks
-from clion_tf.envs.env_spec import EnvError, PromiseError
-from clion_tf.envs.image_rotation import rotate_image
-from clion_tf.envs.observation_choice import space_of
+from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Reset, Step
+from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
 
-# Keep the streams of angles and of blank frames apart from each other and from the simulator's own,
-# which grow from the same seed.
-_ROTATION_STREAM, _BLANK_STREAM = 1, 2
 GREY = 128  # The networks see it as 0.002, as nearly 0 as a byte can be.
 _NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest number, 3.4e38.
 
@@ -29,16 +27,12 @@ class ActionRepeat(gymnasium.Wrapper):
 
     def __init__(self, env: gymnasium.Env, amount: int):
         super().__init__(env)
-        if amount < 1:
-            raise EnvError(f"an action must be held for at least 1 step, not {amount}")
         self._amount = amount
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Any, dict[str, Any]]:
-        return step_checks.reset_result(self.env.reset(seed=seed, options=options)), {}
+    def reset(self, **options: Any) -> Reset:
+        return step_checks.reset_result(self.env.reset(**options)), {}
 
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> Step:
         total, steps, over = 0.0, 0, False
         while steps < self._amount and not over:
             obs, reward, terminated, truncated = step_checks.step_result(self.env.step(action))
@@ -50,200 +44,187 @@ class ActionRepeat(gymnasium.Wrapper):
         return obs, total, terminated, truncated, info
 
 
-def standard_actions(env: gymnasium.Env, task: str) -> gymnasium.Env:
+class StandardActions(gymnasium.ActionWrapper):
     """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1.
 
-    Raises EnvError for any others; `task` is for its message.
-    """
-    space = space_of(env, "action_space", task)
-    if isinstance(space, gymnasium.spaces.Discrete):
-        first = int(space.start)
-        # A space of our own: the environment's may be of a class that the learner cannot load.
-        counted = gymnasium.spaces.Discrete(int(space.n))
-        return gymnasium.wrappers.TransformAction(env, lambda action: action + first, counted)
-    if isinstance(space, gymnasium.spaces.Box) and space.dtype.kind == "f" and 0 not in space.shape:
-        return NormalizeActions(env)
-    raise EnvError(f"{task} has actions {space}; only Discrete and a Box of floats are taken")
+    Of a Box, a dimension with two finite bounds gets them spread over its range. One without bounds
+    gets them unchanged, and so does one with a single bound, moved by as much as that takes:
+    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none. A Box of several axes is filled in
+    its own order.
 
-
-class NormalizeActions(gymnasium.ActionWrapper):
-    """Actions float32 [n] in [-1, 1], as actions of the environment's Box.
-
-    A dimension with two finite bounds gets them spread over its range. One without bounds gets them
-    unchanged: there is no range to spread them over. One with a single bound gets them unchanged if
-    that keeps the bound, and else moved by as much as it takes: [0, inf) gets [0, 2]. A bound of
-    1e30 or more counts as none. A Box of several axes is filled in its own order.
+    own_actions: the environment's space; raises EnvError for other kinds. task: for its message.
     """
 
-    def __init__(self, env: gymnasium.Env):
+    def __init__(self, env: gymnasium.Env, task: str):
         super().__init__(env)
-        space = env.action_space
-        if not isinstance(space, gymnasium.spaces.Box):
-            raise EnvError(f"only actions of a Box have a range, not {space}")
-        low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-        has_low, has_high = low > -_NO_BOUND, high < _NO_BOUND
-        self._bounded = has_low & has_high
-        self._low, self._high = (np.where(self._bounded, end, 0.0) for end in (low, high))
-        # Where there is a single bound.
-        up = np.where(has_low & ~has_high, np.maximum(low, -1.0) + 1.0, 0.0)
-        down = np.where(has_high & ~has_low, np.minimum(high, 1.0) - 1.0, 0.0)
-        self._moved = up + down
-        self._space = space
-        count = int(np.prod(space.shape))
-        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (count,), np.float32)
+        space = space_of(env, "action_space", task)
+        self.own_actions: Any = space
+        # A space of our own: the environment's may be of a class that the learner cannot load.
+        if isinstance(space, Discrete):
+            self.action_space = Discrete(int(space.n))
+        elif isinstance(space, Box) and space.dtype.kind == "f" and 0 not in space.shape:
+            self.action_space = Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
+            self._low, self._high = _ends(space)
+        else:
+            kinds = "only Discrete and a Box of floats are taken"
+            raise EnvError(f"{task} has actions {space}; {kinds}")
 
-    def action(self, action: np.ndarray) -> np.ndarray:
-        """From [-1, 1] to the environment's range, dtype and shape."""
+    def action(self, action: Any) -> Any:
+        """The agent's action as the environment takes it."""
+        space = self.own_actions
+        if isinstance(space, Discrete):
+            return action + int(space.start)
         # In float64, so that no digit of the float32 action is lost on the way.
-        action = np.asarray(action, np.float64).reshape(self._space.shape)
-        spread = (action + 1) / 2 * (self._high - self._low) + self._low
-        taken = np.where(self._bounded, spread, action + self._moved).astype(self._space.dtype)
-        return taken.clip(self._space.low, self._space.high)  # Its last digit may be beyond an end.
+        action = np.asarray(action, np.float64).reshape(space.shape)
+        taken = (action + 1) / 2 * (self._high - self._low) + self._low
+        # Its last digit may be beyond an end.
+        return taken.astype(space.dtype).clip(space.low, space.high)
+
+
+def _ends(space: Box) -> tuple[np.ndarray, np.ndarray]:
+    """What the actions -1 and 1 become; float64."""
+    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+    no_low, no_high = low <= -_NO_BOUND, high >= _NO_BOUND
+    low = np.where(no_high, np.maximum(low, -1), low)
+    high = np.where(no_low, np.minimum(high, 1), high)
+    return np.where(no_low, high - 2, low), np.where(no_high, low + 2, high)
 
 
 def rendered(env: gymnasium.Env) -> np.ndarray:
     """The present scene, uint8 [any height, any width, 3]; raises PromiseError for others."""
     scene = env.render()
-    if not isinstance(scene, np.ndarray):
+    array = scene if isinstance(scene, np.ndarray) else np.empty(0)
+    if array.dtype != np.uint8 or array.shape[2:] != (3,) or not array.size:
         hint = "; make it with render_mode='rgb_array'" if scene is None else ""
-        raise _no_picture(step_checks.described(scene) + hint)
-    if scene.ndim != 3 or scene.shape[-1] != 3 or scene.dtype != np.uint8 or not scene.size:
-        raise _no_picture(step_checks.described(scene))
-    return np.asarray(scene)
+        text = f"render() must give uint8 (height, width, 3), not {step_checks.described(scene)}"
+        raise PromiseError(text + hint, step_checks.RENDERS)
+    return np.asarray(array)
 
 
-def _no_picture(found: str) -> PromiseError:
-    text = f"render() must give uint8 (height, width, 3), not {found}"
-    return PromiseError(text, step_checks.RENDERS)
+class SelectObservation(gymnasium.ObservationWrapper):
+    """The observation is a dict of what `observation_choice.plan` says, and a picture if wanted.
 
+    'image': uint8 [*spec.size, 3], see `agent_images.fit`; rendered once per agent step.
+    'vector': float32 [n], the parts flattened and put one after the other, Discrete ones as
+    one-hot; numbers are not scaled. 'picture': uint8 [*spec.picture_size, 3], the scene fitted in
+    with black borders, or the image enlarged.
+    Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
 
-def _parts(env: gymnasium.Env) -> dict[str, gymnasium.Space]:
-    """What an environment's observations consist of."""
-    space = env.observation_space
-    return dict(space.spaces) if isinstance(space, gymnasium.spaces.Dict) else {}
-
-
-class RenderImage(gymnasium.ObservationWrapper):
-    """Adds 'image' to a dict of observations: uint8 [*size, 3], rendered once per agent step.
-
-    `scene` is the last rendering as the environment made it, of any size.
+    `remarks` collects what was odd and is taken all the same, once for each part.
     """
 
-    def __init__(self, env: gymnasium.Env, size: tuple[int, int]):
+    def __init__(self, env: gymnasium.Env, spec: EnvSpec):
         super().__init__(env)
-        self._size = size
-        self.scene: np.ndarray | None = None
-        image = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict({"image": image, **_parts(env)})
+        own = space_of(env, "observation_space", spec.task)
+        self._spec, self.plan = spec, plan(own, spec.observe, spec.task)
+        self._odd: set[str] = set()
+        self.remarks: list[str] = []
+        if self.plan.rendered and type(env.unwrapped).render is gymnasium.Env.render:
+            raise EnvError(unseen(spec.task, own, "has no render()"))
+        found: dict[str, gymnasium.Space] = {}
+        if self.plan.rendered or self.plan.image:
+            found["image"] = Box(0, 255, (*spec.size, 3), np.uint8)
+        if self.plan.vector:
+            parts = Tuple([leaf.space for leaf in self.plan.vector])
+            flat: Any = gymnasium.spaces.flatten_space(parts)
+            with np.errstate(over="ignore"):  # Bounds that float32 cannot hold are none.
+                low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
+            found["vector"] = Box(low, high)
+        if spec.picture_size is not None:
+            found["picture"] = Box(0, 255, (*spec.picture_size, 3), np.uint8)
+            self._draw = self._picture_source()
+        self.observation_space = Dict(found)
 
-    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        self.scene = rendered(self.env)
-        return {"image": agent_images.fit(self.scene, self._size), **observation}
+    def _picture_source(self) -> Callable[[], np.ndarray] | None:
+        """What draws the scene better than the image, where that is not rendered; or None."""
+        if self.env.has_wrapper_attr("render_picture"):
+            return self.env.get_wrapper_attr("render_picture")
+        if self.plan.rendered:  # A second call could change what the environment draws at random.
+            return lambda: self._scene
+        if self.env.render_mode == "rgb_array":
+            return functools.partial(rendered, self.env)
+        if self.plan.image is None:
+            raise EnvError(f"{self._spec.task} cannot render, so there is no picture of it")
+        return None
 
+    def observation(self, observation: Any) -> Observation:
+        result = {}
+        if self.plan.image is not None:
+            leaf = self.plan.image
+            seen = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
+            result["image"] = agent_images.fit(seen, self._spec.size)
+        if self.plan.rendered:
+            self._scene = rendered(self.env)
+            result["image"] = agent_images.fit(self._scene, self._spec.size)
+        if self.plan.vector:
+            flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
+            result["vector"] = np.concatenate(flat)
+        if self._spec.picture_size is not None:
+            result["picture"] = self._picture(result.get("image"), self._spec.picture_size)
+        return result
 
-class AddPicture(gymnasium.ObservationWrapper):
-    """Adds 'picture', uint8 [height, width, 3], for people to look at.
+    def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
+        found, remark = step_checks.vector(leaf.of(observation), leaf.space, leaf.key)
+        if remark and leaf.key not in self._odd:
+            self._odd.add(leaf.key)
+            self.remarks.append(remark)
+        return found
 
-    draw: gives the present scene, uint8 [any height, any width, 3], which is fitted into the size
-    with black borders; None: the observation's image is enlarged.
-    """
-
-    def __init__(
-        self, env: gymnasium.Env, size: tuple[int, int], draw: Callable[[], np.ndarray] | None
-    ):
-        super().__init__(env)
-        self._size, self._draw = size, draw
-        picture = gymnasium.spaces.Box(0, 255, (*size, 3), np.uint8)
-        self.observation_space = gymnasium.spaces.Dict({**_parts(env), "picture": picture})
-
-    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        image = observation.get("image")
-        scene = observation["image"] if self._draw is None else self._draw()
+    def _picture(self, image: Any, size: tuple[int, int]) -> np.ndarray:
+        scene = image if self._draw is None else self._draw()
         method = Image.Resampling.LANCZOS
         if image is not None and scene.shape == image.shape:
             method = Image.Resampling.NEAREST  # Its pixels stay visible: they are all there is.
-        if scene.shape[:2] != self._size:
-            fitted = ImageOps.pad(Image.fromarray(scene), self._size[::-1], method)
-            scene = np.asarray(fitted)
-        return {**observation, "picture": scene}
+        if scene.shape[:2] == size:
+            return scene
+        return np.asarray(ImageOps.pad(Image.fromarray(scene), size[::-1], method))
 
 
-class RotateImage(gymnasium.ObservationWrapper):
-    """Rotate each frame's 'image' by an angle from U(-degrees, degrees).
+class Disturb(gymnasium.ObservationWrapper):
+    """Rotates each frame's 'image' and 'picture' by an angle from U(-x, x), and blanks some frames.
 
-    A 'picture' beside it turns with it. The angles follow from the seed given to `reset`; a reset
-    without a seed goes on in the present stream, as everywhere in gymnasium.
+    With `spec.rotation_told` the image stays and the angle is added, 'rotation', float32 in
+    degrees. With the probability `spec.blank_frames` a frame, an episode's first too, shows
+    nothing, so that the agent has to remember: 'image' and 'picture' are GREY and 'vector' is 0, as
+    what is observed beside the image would tell what it hides.
 
-    told: leave the image alone and add the angle, 'rotation', float32 in degrees.
-    fill: what lies outside the image, see `rotate_image`.
-    per: 'frame', an angle for each frame, or 'episode', the first frame's for all of them.
+    All follows from the seed given to `reset`; without one the present streams go on. A frame that
+    is blank at one probability is so at all higher ones.
     """
 
-    def __init__(
-        self,
-        env: gymnasium.Env,
-        degrees: float,
-        told: bool = False,
-        fill: str = "edge",
-        per: str = "frame",
-    ):
+    def __init__(self, env: gymnasium.Env, spec: EnvSpec):
         super().__init__(env)
-        self._degrees, self._told, self._fill, self._per = degrees, told, fill, per
-        self._angles = _generator(0, _ROTATION_STREAM)
+        self._spec = spec
+        self._begin(0)
+        if spec.rotation_told:
+            most, parts = spec.rotation_degrees, dict(env.observation_space)  # type: ignore
+            parts["rotation"] = Box(-most, most, (), np.float32)
+            self.observation_space = Dict(parts)
+
+    def _begin(self, seed: int) -> None:
+        # Apart from each other and from the simulator's own, which grow from the same seed.
+        self._angles, self._draws = (np.random.default_rng([seed, stream]) for stream in (1, 2))
+
+    def reset(self, *, seed: int | None = None, **options: Any) -> Reset:
+        if seed is not None:
+            self._begin(seed)
         self._angle: float | None = None
-        if told:
-            angle = gymnasium.spaces.Box(-degrees, degrees, (), np.float32)
-            self.observation_space = gymnasium.spaces.Dict({**_parts(env), "rotation": angle})
+        return super().reset(seed=seed, **options)
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        if seed is not None:
-            self._angles = _generator(seed, _ROTATION_STREAM)
-        self._angle = None
-        return super().reset(seed=seed, options=options)
-
-    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self._angle is None or self._per == "frame":
-            self._angle = self._angles.uniform(-self._degrees, self._degrees)
-        angle = self._angle
-        shown = observation.keys() & ({"picture"} if self._told else {"image", "picture"})
-        turned = {key: rotate_image(observation[key], angle, self._fill) for key in shown}
-        # An array of no axes, as what a space calls its own.
-        told = {"rotation": np.array(angle, np.float32)} if self._told else {}
-        return {**observation, **turned, **told}
-
-
-class BlankFrames(gymnasium.ObservationWrapper):
-    """With this probability a frame shows nothing, so that the agent has to remember.
-
-    Then 'image' and 'picture' are GREY and 'vector' is 0: what is observed beside the image would
-    tell what it hides. Every frame is drawn alike, an episode's first too. The draws follow from
-    the seed given to `reset`, and a frame that is blank at one probability is so at all higher
-    ones.
-    """
-
-    def __init__(self, env: gymnasium.Env, probability: float):
-        super().__init__(env)
-        self._probability = probability
-        self._draws = _generator(0, _BLANK_STREAM)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        if seed is not None:
-            self._draws = _generator(seed, _BLANK_STREAM)
-        return super().reset(seed=seed, options=options)
-
-    def observation(self, observation: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if self._draws.random() >= self._probability:
-            return observation
-        nothing = {"image": GREY, "picture": GREY, "vector": 0}
-        shown = observation.keys() & nothing
-        return {
-            **observation, **{key: np.full_like(observation[key], nothing[key]) for key in shown}
-        }  # fmt: skip
-
-
-def _generator(seed: int, stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence([seed, stream]))
+    def observation(self, observation: Observation) -> Observation:
+        spec, seen = self._spec, dict(observation)
+        if spec.rotation_degrees > 0 or spec.rotation_told:
+            if self._angle is None or spec.rotation_per == "frame":
+                self._angle = self._angles.uniform(-spec.rotation_degrees, spec.rotation_degrees)
+            for key in {"picture"} if spec.rotation_told else {"image", "picture"}:
+                if key in seen:
+                    seen[key] = agent_images.rotate_image(
+                        seen[key], self._angle, spec.rotation_fill
+                    )
+            if spec.rotation_told:  # An array of no axes, as what a space calls its own.
+                seen["rotation"] = np.array(self._angle, np.float32)
+        if self._draws.random() < spec.blank_frames:
+            for key, nothing in {"image": GREY, "picture": GREY, "vector": 0}.items():
+                if key in seen:
+                    seen[key] = np.full_like(seen[key], nothing)
+        return seen

@@ -12,8 +12,8 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -30,17 +30,6 @@ DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
 
-class Variable(Protocol):
-    """What of a TensorFlow variable is used here."""
-
-    @property
-    def shape(self) -> Sequence[int]:
-        """Of its value."""
-
-    def assign(self, value: np.ndarray) -> Any:
-        """Gives it a value."""
-
-
 class CheckpointError(Refused, RuntimeError):
     """A checkpoint that cannot be used; the message is one line."""
 
@@ -51,12 +40,7 @@ class DamagedError(CheckpointError):
 
 @dataclasses.dataclass
 class Counters:
-    """Where a run stands; all that a resumed run must know besides variables and episodes.
-
-    `sums` holds the metrics collected since the last line of the log, by name, over `sums_count`
-    updates; `skipped` counts those that were not made because of bad numbers, `bad_run` how many
-    of them came last in a row. Skipped episodes are those that the environment could not play.
-    """
+    """Where a run stands; all that a resumed run must know besides variables and episodes."""
 
     steps: int = 0  # Environment steps, action repeat included.
     begun_at: int = 0  # Those that the run's episodes lack, as another program made them.
@@ -73,26 +57,22 @@ class Counters:
     metrics_bytes: int = 0  # Length of metrics.jsonl.
     train_return: float | None = None
     test_return: float | None = None
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)
-    sums_count: int = 0
-    skipped: int = 0
-    bad_run: int = 0
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # Metrics since that line,
+    sums_count: int = 0  # over so many updates.
+    skipped: int = 0  # Updates not made because of bad numbers since then,
+    bad_run: int = 0  # and how many of them came last in a row.
     rollbacks: int = 0
     env_failures: int = 0
-    skipped_episodes: int = 0  # In training; the next episode's number counts them in.
+    skipped_episodes: int = 0  # That could not be played; the next one's number counts them in.
     skipped_tests: int = 0  # In evaluations, which `test_episodes` counts in.
 
 
 class Checkpoints:
-    """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest few kept.
+    """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest `keep` of them.
 
-    One that was made because the run stopped is called `<environment steps>-stopped.npz`. It is one
-    more, and goes when the next one is due: what a run comes to must not depend on its stops, as it
-    would if it went back to one of them (see `clion_tf.training.run_state.Run.roll_back`).
-
-    Args:
-      folder: made if missing.
-      keep: how many.
+    One that was made because the run stopped, `<environment steps>-stopped.npz`, is one more, and
+    goes when the next one is due: what a run comes to must not depend on its stops, as it would if
+    it went back to one of them (see `clion_tf.training.run_state.Run.roll_back`).
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3):
@@ -133,13 +113,9 @@ class Checkpoints:
     def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters] | None:
         """The newest checkpoint that can be read, None without any; damaged ones are set aside.
 
-        Args:
-          stops: whether those of stops count.
-
-        Raises:
-          CheckpointError: if all are damaged: to begin anew would overwrite the run's episodes;
-            or if the newest is of another version, which can go on with it.
-          OSError: if the disk does not give it now, which says nothing of the file.
+        `stops`: whether those of stops count. Raises CheckpointError if all are damaged (to begin
+        anew would overwrite the run's episodes) or the newest is of another version, which can go
+        on with it; OSError if the disk does not give it now, which says nothing of the file.
         """
         for path in self.paths():
             if _is_stop(path) and not stops:
@@ -164,43 +140,37 @@ def _is_stop(path: pathlib.Path) -> bool:
 def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
     """({name: array}, counters) of one checkpoint.
 
-    Raises:
-      CheckpointError: if it is damaged, something else, or of another version.
-      OSError: if the disk does not give it.
+    Raises CheckpointError if it cannot be used, OSError if the disk does not give it.
     """
-    with _reading(path):
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+    with _opened(path) as file:
+        arrays = {name: file[name] for name in file.files}
         return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
 
 
 def load_counters(path: pathlib.Path) -> Counters:
     """The counters of one checkpoint, without reading its arrays; errors as `load`'s."""
-    with _reading(path), np.load(path, allow_pickle=False) as file:
+    with _opened(path) as file:
         return Counters(**json.loads(str(file["meta"])))
 
 
 @contextlib.contextmanager
-def _reading(path: pathlib.Path) -> Iterator[None]:
+def _opened(path: pathlib.Path) -> Iterator[Any]:
     try:
-        yield
-    except DAMAGE as error:
-        raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
+        with np.load(path, allow_pickle=False) as file:
+            yield file
     except TypeError as error:  # Counters that this version does not know.
         raise CheckpointError(f"{path}: of another version of clion_tf ({error})") from error
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # A directory of the archive that points nowhere.
+    except (*DAMAGE, OSError) as error:
+        # EINVAL: a directory of the archive that points nowhere.
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
         raise DamagedError(f"{path}: damaged checkpoint ({error})") from error
 
 
-def restore(variables: Mapping[str, Variable], arrays: Mapping[str, np.ndarray]) -> None:
-    """Assigns every array to the variable of its name.
+def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Assigns every array to the variable of its name; loss scales may be missing on a side.
 
-    Loss scales are left out where only one side has them.
-
-    Raises:
-      CheckpointError: if a name or a shape differs, before anything is assigned.
+    Raises CheckpointError if a name or a shape differs, before anything is assigned.
     """
     differing = variables.keys() ^ arrays.keys()
     if odd := sorted(name for name in differing if not LOSS_SCALE.match(name)):
@@ -208,8 +178,8 @@ def restore(variables: Mapping[str, Variable], arrays: Mapping[str, np.ndarray])
         raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
     common = {name: variable for name, variable in variables.items() if name in arrays}
     for name, variable in common.items():
-        if tuple(variable.shape) != arrays[name].shape:
-            ours, theirs = tuple(variable.shape), arrays[name].shape
+        ours, theirs = tuple(variable.shape), arrays[name].shape
+        if ours != theirs:
             raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
     for name, variable in common.items():
         variable.assign(arrays[name])

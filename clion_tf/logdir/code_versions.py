@@ -18,30 +18,19 @@ _log = logging.getLogger(__name__)
 
 
 def current() -> dict[str, str]:
-    """{name: version} of Python and the packages, and the `commit` of a git checkout.
-
-    What is not known is left out: a package that is not installed, the commit of an installed one.
-    """
+    """{name: version} of Python and the packages, and the `commit` of a git checkout, if known."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue  # clion_tf itself, run from a checkout.
-    commit = _commit(pathlib.Path(__file__).resolve().parents[1])
+    commit = _commit(pathlib.Path(__file__).resolve().parents[2])
     return {**found, "commit": commit} if commit else found
 
 
 def record(logdir: str | os.PathLike[str], steps: int) -> None:
-    """Notes the versions in a run's folder, if they are not those of its last start.
-
-    Args:
-      logdir: of the run, written to by no one else.
-      steps: environment steps from which on they hold.
-
-    Raises:
-      OSError: if the file cannot be written.
-    """
+    """Notes the versions that hold from `steps` on, if they are not those of the last start."""
     entry, earlier = {"step": steps, **current()}, read(logdir)
     if earlier and {**earlier[-1], "step": steps} == entry:
         return
@@ -51,20 +40,15 @@ def record(logdir: str | os.PathLike[str], steps: int) -> None:
 
 def read(logdir: str | os.PathLike[str]) -> list[dict]:
     """The lines of a run's folder, oldest first; none of older runs. Damaged lines are left out."""
-    path = RunFolder(logdir).versions_file
+    path, found = RunFolder(logdir).versions_file, []
     try:
         lines = path.read_text(errors="replace").splitlines()
     except OSError:
         return []
-    found = []
     for line in lines:
         try:
-            entry = json.loads(line)
-        except ValueError:
-            entry = None
-        if isinstance(entry, dict):
-            found.append(entry)
-        else:
+            found.append(dict(json.loads(line)))
+        except (ValueError, TypeError):
             _log.warning("%s: a damaged line left out", path)
     return found
 

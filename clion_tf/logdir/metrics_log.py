@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import numpy as np
 import tqdm
@@ -25,16 +25,16 @@ from clion_tf.pictures import video_files
 
 _log = logging.getLogger(__name__)
 
-_Event, _Summary = compat.v1.Event, compat.v1.Summary
+_Event, _Summary, _Start = compat.v1.Event, compat.v1.Summary, compat.v1.SessionLog
 _PREFIXED = ("train", "test")  # Groups that keep their name in metrics.jsonl, as in Dreamer.
 
 
 class Logger:
-    """Writes metrics.jsonl and TensorBoard events into a logdir.
+    """Writes metrics.jsonl and TensorBoard events into a logdir; OSError if it cannot.
 
     Without `resume_bytes` the run is new: a metrics file found there is renamed to
     metrics.jsonl.old. With it, the `position` from a checkpoint, the file is cut there, and
-    TensorBoard hides what was logged later. Raises OSError if the logdir cannot be written.
+    TensorBoard hides what was logged later.
     """
 
     def __init__(self, logdir: str | os.PathLike[str], resume_bytes: int | None = None):
@@ -43,18 +43,29 @@ class Logger:
         path = self._folder.metrics_file
         if resume_bytes is None and path.exists() and path.stat().st_size:
             os.replace(path, path.with_name(path.name + ".old"))
-        self._open(resume_bytes)
+        self._open(0 if resume_bytes is None else _cut(path, resume_bytes) + 1)
 
-    def _open(self, resume_bytes: int | None) -> None:
-        path = self._folder.metrics_file
-        last_step = None if resume_bytes is None else _cut(path, resume_bytes)
-        self._file = path.open("ab")
-        self._events = _open_events(self._folder.tensorboard, last_step)
+    def _open(self, first_step: int) -> None:
+        self._file = self._folder.metrics_file.open("ab")
+        # TensorBoard reads files in the order of their names, which begin with a time: the new
+        # one's is later than that of all others, even if the clock went backwards.
+        folder = self._folder.tensorboard
+        folder.mkdir(parents=True, exist_ok=True)
+        found = (re.match(r"events\.out\.tfevents\.(\d+)\.", p.name) for p in folder.iterdir())
+        stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
+        path = folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}"
+        with _os_errors():
+            self._events = io.TFRecordWriter(str(path))
+            # A session that starts at a step makes TensorBoard drop older events from that step
+            # on; the first one starts as well, or a second does not count as a restart. They are
+            # records of Event, written here because tf.summary cannot write that mark.
+            self._add(0, file_version="brain.Event:2")
+            self._add(first_step, session_log=_Start(status=_Start.START))
 
     def rewind(self, position: int) -> None:
         """Takes back what was logged after `position`, as resuming there does."""
         self.close()
-        self._open(position)
+        self._open(_cut(self._folder.metrics_file, position) + 1)
 
     @property
     def position(self) -> int:
@@ -67,27 +78,26 @@ class Logger:
     ) -> None:
         """Logs numbers by group and name at an environment step, as one line of the file.
 
-        TensorBoard shows `group/name`. The file has the original Dreamer's keys: `train/name`
-        and `test/name`, the bare name for other groups; group '' has the bare name in both. JSON
-        knows no NaN and no infinity: they are null there. Without `events` TensorBoard, which
-        cannot forget a line at a step that others are at, is not told. Raises ValueError if two
-        names clash.
+        TensorBoard shows `group/name`. The file has the original Dreamer's keys: `train/name` and
+        `test/name`, the bare name for other groups, null for NaN and infinity. Group '' has the
+        bare name in both. Without `events` TensorBoard, which cannot forget a line at a step that
+        others are at, is not told. Raises ValueError if two names clash.
         """
         line: dict[str, float | int | None] = {"step": int(step)}
-        tags: dict[str, float] = {}
-        for group, values in groups.items():
-            for name, value in values.items():
+        values = []
+        for group, numbers in groups.items():
+            for name, number in numbers.items():
                 tag = f"{group}/{name}" if group else name
                 key = tag if group in _PREFIXED else name
-                if key in line or tag in tags:
+                if key in line:
                     raise ValueError(f"two metrics are called {key!r} in one line")
-                number = _plain(value)
+                number = np.asarray(number).item()  # Integers stay integers.
                 line[key] = number if math.isfinite(number) else None
-                tags[tag] = number
+                values.append(_Summary.Value(tag=tag, simple_value=number))
         self._file.write(json.dumps(line, ensure_ascii=False, allow_nan=False).encode() + b"\n")
         self._file.flush()
         if events:
-            self._add(step, [_Summary.Value(tag=tag, simple_value=n) for tag, n in tags.items()])
+            self._add(step, summary=_Summary(value=values))
 
     def video(self, step: int, tag: str, frames: np.ndarray, fps: float) -> None:
         """Logs frames uint8 [T, H, W, C] as an animated GIF."""
@@ -98,7 +108,7 @@ class Logger:
             colorspace=channels,
             encoded_image_string=video_files.encode_gif(frames, fps),
         )
-        self._add(step, [_Summary.Value(tag=tag, image=picture)])
+        self._add(step, summary=_Summary(value=[_Summary.Value(tag=tag, image=picture)]))
 
     def close(self) -> None:
         """Writes what is pending and closes the files."""
@@ -106,8 +116,8 @@ class Logger:
         with _os_errors():
             self._events.close()
 
-    def _add(self, step: int, values: list) -> None:
-        event = _Event(wall_time=time.time(), step=int(step), summary=_Summary(value=values))
+    def _add(self, step: int, **what: Any) -> None:
+        event = _Event(wall_time=time.time(), step=int(step), **what)
         with _os_errors():
             self._events.write(event.SerializeToString())
             self._events.flush()
@@ -122,37 +132,33 @@ class Progress:
 
     def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None):
         self._stream = sys.stderr if stream is None else stream
-        self._total = total
         self._notes: dict[str, str] = {}
-        self._bar = None
-        if self._stream.isatty():
-            self._bar = tqdm.tqdm(
-                total=total, initial=initial, file=self._stream, unit=" steps", dynamic_ncols=True
-            )
+        self._bar = tqdm.tqdm(
+            total=total,
+            initial=initial,
+            file=self._stream,
+            unit=" steps",
+            dynamic_ncols=True,
+            disable=None,  # Where there is no terminal.
+        )
 
     def advance(self, step: int) -> None:
         """Moves the bar to this many environment steps in all."""
-        if self._bar is not None:
-            self._bar.update(min(step, self._total) - self._bar.n)
+        self._bar.update(min(step, self._bar.total) - self._bar.n)
 
     def note(self, **numbers: float | None) -> None:
         """Shows some of NOTES beside the bar; what is not given, or None, stays as it was."""
         self._notes |= {name: NOTES[name].format(x) for name, x in numbers.items() if x is not None}
-        if self._bar is not None:
-            self._bar.set_postfix_str(", ".join(self._notes[n] for n in NOTES if n in self._notes))
+        self._bar.set_postfix_str(", ".join(self._notes[n] for n in NOTES if n in self._notes))
 
     def message(self, text: str) -> None:
         """Prints a line, above the bar if there is one."""
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        else:
-            self._stream.write(text + "\n")
-            self._stream.flush()
+        self._bar.write(text, file=self._stream)
+        self._stream.flush()
 
     def close(self) -> None:
         """Leaves the bar as it stands."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
 
 @contextlib.contextmanager
@@ -164,12 +170,6 @@ def _os_errors() -> Iterator[None]:
         raise OSError(f"cannot write TensorBoard events: {error.message}") from error
 
 
-def _plain(value: float) -> float | int:
-    """A Python number of a Python, NumPy or TensorFlow scalar; integers stay integers."""
-    array = np.asarray(value)
-    return int(array) if array.dtype.kind in "iub" else float(array)
-
-
 def _cut(path: Path, size: int) -> int:
     """Cuts the file to `size` bytes of whole lines; returns the last step in it, -1 if none."""
     data = path.read_bytes()[:size] if path.exists() else b""
@@ -178,36 +178,7 @@ def _cut(path: Path, size: int) -> int:
         _log.warning("%s has %d bytes, not %d: metrics were lost", path, len(whole), size)
     if path.exists():
         os.truncate(path, len(whole))
-    return next(filter(None, map(_step, reversed(whole.split(b"\n")))), -1)
-
-
-def _step(line: bytes) -> int | None:
-    """None of a damaged line."""
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
-        return None
-
-
-def _open_events(folder: Path, last_step: int | None) -> io.TFRecordWriter:
-    """Opens a new event file; events after `last_step` in older files of the folder are hidden.
-
-    A session that starts at a step makes TensorBoard drop older events from that step on; the
-    run's first session starts as well, for without it a second does not count as a restart. An
-    event file is nothing but records of Event, written here because tf.summary cannot write that
-    mark. TensorBoard reads files in the order of their names, so the name's time is later than
-    that of all others even if the clock went backwards.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    found = (re.match(r"events\.out\.tfevents\.(\d+)\.", p.name) for p in folder.iterdir())
-    stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
-    path = folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}"
-    version = _Event(wall_time=time.time(), file_version="brain.Event:2")
-    start = compat.v1.SessionLog(status=compat.v1.SessionLog.START)
-    first = 0 if last_step is None else last_step + 1
-    with _os_errors():
-        writer = io.TFRecordWriter(str(path))
-        for event in (version, _Event(wall_time=time.time(), step=first, session_log=start)):
-            writer.write(event.SerializeToString())
-        writer.flush()
-    return writer
+    for line in reversed(whole.split(b"\n")):
+        with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
+            return int(json.loads(line)["step"])
+    return -1

@@ -1,20 +1,19 @@
 """Episodes: an environment and whoever acts in it. Knows no network."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import gymnasium
 import numpy as np
 
 from clion_tf.envs import EnvError, RemoteEnv, WorkerError
-from clion_tf.replay.episode_files import Episode, EpisodeBuilder
-from clion_tf.replay.observation_shapes import Shapes
+from clion_tf.replay.episode_files import Episode, first_frame, frame, stacked
 from clion_tf.replay.stopwatch import Stopwatch
 
 # Called with the number of agent steps done, in all environments together; may raise to break off.
 OnStep = Callable[[int], None]
 Observation = Mapping[str, np.ndarray]
+T = TypeVar("T")
 
 
 class Policy(Protocol):
@@ -25,28 +24,6 @@ class Policy(Protocol):
 
     def act(self, observed: Sequence[Observation]) -> np.ndarray:
         """Actions float32 [N, A] for the observations of N environments (observation_shapes.py)."""
-
-
-class Actor(Protocol):
-    """What acts for `AgentPolicy`, see `agents.base.Learner`."""
-
-    @property
-    def observed(self) -> Shapes:
-        """What it looks at."""
-
-    def initial(self, batch: int) -> Any:
-        """The state of so many environments before an episode."""
-
-    def policy(
-        self,
-        observation: dict[str, np.ndarray],
-        state: Any,
-        step: tuple[int, int],
-        training: bool,
-        amount: float,
-        earlier: bool = False,
-    ) -> tuple[np.ndarray, Any]:
-        """Actions float32 [N, A] and the next state."""
 
 
 class RandomPolicy:
@@ -68,18 +45,22 @@ class RandomPolicy:
 
 
 class AgentPolicy:
-    """The agent in N environments, one call for all of them.
+    """The agent (an `agents.base.Learner`) in N environments, one call for all of them.
 
-    Args:
-      agent: who acts.
-      training: sample and explore, or the evaluation policy.
-      amount: of exploration noise.
-      earlier: as the agent was when it was last told to `remember`.
+    `training`, `amount` and `earlier` are as in `Learner.policy`; `watch` counts the time as the
+    part `policy`.
     """
 
-    def __init__(self, agent: Actor, training: bool, amount: float, earlier: bool = False):
-        self._agent, self._training, self._amount = agent, training, amount
-        self._earlier = earlier
+    def __init__(
+        self,
+        agent: Any,
+        training: bool,
+        amount: float,
+        earlier: bool = False,
+        watch: Stopwatch | None = None,
+    ):
+        self._agent, self._how = agent, (training, amount, earlier)
+        self._watch = watch or Stopwatch()
 
     def begin(self, episodes: Sequence[int]) -> None:
         # One number names the noise of all; for a single episode it is that episode's.
@@ -87,29 +68,12 @@ class AgentPolicy:
         self._episode, self._step = episodes[0], 0
 
     def act(self, observed: Sequence[Observation]) -> np.ndarray:
-        action, self._state = self._agent.policy(
-            {key: np.stack([one[key] for one in observed]) for key in self._agent.observed},
-            self._state,
-            (self._episode, self._step),
-            self._training,
-            self._amount,
-            self._earlier,
-        )
+        with self._watch("policy"):
+            seen = {key: np.stack([one[key] for one in observed]) for key in self._agent.observed}
+            step = self._episode, self._step
+            action, self._state = self._agent.policy(seen, self._state, step, *self._how)
         self._step += 1
         return action
-
-
-class TimedPolicy:
-    """A policy whose time is counted as the part `policy`."""
-
-    def __init__(self, policy: Policy, watch: Stopwatch):
-        self._policy, self._watch = policy, watch
-        self.begin = policy.begin
-
-    def act(self, observed: Sequence[Observation]) -> np.ndarray:
-        """See Policy."""
-        with self._watch("policy"):
-            return self._policy.act(observed)
 
 
 def run_episode(env: RemoteEnv, policy: Policy, episode: int, on_step: OnStep) -> Episode:
@@ -123,60 +87,47 @@ def run_episodes(
     """Episodes of these numbers, one in each environment, side by side.
 
     What has ended waits for the others; the policy is asked for all of them, so that its batch
-    keeps its size.
-
-    Raises:
-      WorkerError: if an environment fails, with its episode's number; what all of them did so far
-        is dropped.
-      EnvError: if what one observed or earned makes no episode (numbers that are not finite).
+    keeps its size. Raises WorkerError, with its episode's number, if an environment fails, EnvError
+    if what one observed or earned makes no episode (numbers that are not finite).
     """
     for env, number in zip(envs, numbers, strict=True):
-        with _failing(number):
-            env.send_reset(number)
-    observed = []
-    for env, number in zip(envs, numbers, strict=True):
-        with _failing(number):
-            observed.append(env.receive_reset())
+        _asked(number, env.send_reset, number)
+    pairs = zip(envs, numbers, strict=True)
+    observed = [_asked(number, env.receive_reset) for env, number in pairs]
     policy.begin(numbers)
     actions = policy.act(observed)
-    builders = [EpisodeBuilder() for _ in envs]
-    for builder, obs, action in zip(builders, observed, actions, strict=True):
-        builder.first(obs, len(action))
+    frames = [[first_frame(obs, actions.shape[1])] for obs in observed]
     running, done = list(range(len(envs))), 0
-    while True:
+    while running:
         done += len(running)
         on_step(done)
         for i in running:
-            with _failing(numbers[i]):
-                envs[i].send_step(_native(envs[i], actions[i]))
-        ended = []
-        for i in running:
-            with _failing(numbers[i]):
-                observed[i], reward, terminated, truncated, _ = envs[i].receive_step()
-            builders[i].add(observed[i], actions[i], reward, 0.0 if terminated else 1.0)
+            _asked(numbers[i], envs[i].send_step, _native(envs[i], actions[i]))
+        for i in tuple(running):
+            answer = _asked(numbers[i], envs[i].receive_step)
+            observed[i], reward, terminated, truncated, _ = answer
+            discount = 0.0 if terminated else 1.0
+            frames[i].append(frame(observed[i], actions[i], reward, discount))
             if terminated or truncated:
-                ended.append(i)
-        running = [i for i in running if i not in ended]
-        if not running:
-            return [_finished(*pair) for pair in zip(numbers, envs, builders, strict=True)]
-        actions = policy.act(observed)
+                running.remove(i)
+        if running:
+            actions = policy.act(observed)
+    episodes = []
+    for env, number, each in zip(envs, numbers, frames, strict=True):
+        try:
+            episodes.append(stacked(each))
+        except ValueError as error:
+            raise EnvError(f"environment {env.spec.task}, episode {number}: {error}") from error
+    return episodes
 
 
-@contextlib.contextmanager
-def _failing(number: int) -> Iterator[None]:
-    """Says of what fails inside which episode it was."""
+def _asked(number: int, ask: Callable[..., T], *arguments: Any) -> T:
+    """The answer; what fails says in which episode it was."""
     try:
-        yield
+        return ask(*arguments)
     except WorkerError as error:
         error.episode = number
         raise
-
-
-def _finished(number: int, env: RemoteEnv, builder: EpisodeBuilder) -> Episode:
-    try:
-        return builder.finish()
-    except ValueError as error:
-        raise EnvError(f"environment {env.spec.task}, episode {number}: {error}") from error
 
 
 def _native(env: RemoteEnv, action: np.ndarray) -> np.ndarray | int:

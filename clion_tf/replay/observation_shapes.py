@@ -12,9 +12,8 @@ import numpy as np
 
 Shapes = dict[str, tuple[int, ...]]
 
-IMAGE_SHAPE = (64, 64, 3)
 DTYPES = {"image": "uint8", "vector": "float32", "rotation": "float32"}
-PIXELS: Shapes = {"image": IMAGE_SHAPE}
+PIXELS: Shapes = {"image": (64, 64, 3)}
 
 
 def shapes_of(space: gymnasium.spaces.Dict) -> Shapes:
@@ -23,11 +22,7 @@ def shapes_of(space: gymnasium.spaces.Dict) -> Shapes:
 
 
 def check(observation: Mapping[str, np.ndarray], shapes: Shapes) -> None:
-    """Refuses what is not an observation of one step.
-
-    Raises:
-      ValueError: naming what is missing or of another shape or kind.
-    """
+    """Raises ValueError for what is not an observation of one step, naming what is wrong."""
     for key, shape in shapes.items():
         found = "nothing"
         if key in observation:

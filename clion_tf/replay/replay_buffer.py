@@ -4,51 +4,29 @@ The original keeps all episodes in memory; here every batch is read from the fil
 that an index holds ("ours": runs of days). Drawing is a pure function of the update's number.
 """
 
-import contextlib
+import collections
+import concurrent.futures
 import logging
-import os
-import queue
 import re
-import threading
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from clion_tf.console import UserError
-from clion_tf.replay.episode_files import (
-    DAMAGE,
-    DTYPES,
-    NUMBERS,
-    Episode,
-    EpisodeFile,
-    check_file,
-    locate,
-    read_frames,
-    save_episode,
-)
+from clion_tf.replay import episode_files as files
+from clion_tf.replay.episode_files import DTYPES, EpisodeFile
 from clion_tf.replay.observation_shapes import Shapes
 
 Batch = dict[str, np.ndarray]
 
-
-class ReplayError(UserError, ValueError):
-    """No batch can be drawn; the message is one line."""
-
-
 _log = logging.getLogger(__name__)
-
 _OWN_NAME = re.compile(r"(\d{6,})-(\d+)\.npz")  # Index and frames, see save_episode.
 _SAMPLING = 1  # Sets the noise of batches apart from other uses of the run's seed.
 
 
-class OwnFile(NamedTuple):
-    """A file under a name of ours, as far as the name tells."""
-
-    number: int
-    frames: int
-    path: Path
+class ReplayError(UserError, ValueError):
+    """No batch can be drawn; the message is one line."""
 
 
 class Replay:
@@ -71,138 +49,107 @@ class Replay:
         capacity: int | None = None,
         lead: int = 0,
     ):
-        if batch_length < 1:
-            raise ValueError(f"batch_length must be at least 1, not {batch_length}")
-        self._folder = Path(folder)
-        self._length = batch_length
-        self._seed = seed
-        self._balance = balance
-        self._capacity = capacity
-        self._lead = lead
-        self._shapes: Shapes | None = None
+        self._folder, self._length, self._seed = Path(folder), batch_length, seed
+        self._balance, self._capacity, self._lead = balance, capacity, lead
+        self._shapes: Shapes = {}
         if shapes is not None:
-            self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in NUMBERS}}
+            self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in files.NUMBERS}}
         self._entries: list[EpisodeFile] = []
         self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
 
     def __len__(self) -> int:
-        return len(self._entries)
-
-    @property
-    def episodes(self) -> int:
         """Number of usable episodes."""
         return len(self._entries)
 
     @property
     def next_index(self) -> int:
-        """Index of the next episode; what a checkpoint stores for `load(count)`.
-
-        Equal to `episodes` unless damaged files were set aside.
-        """
+        """Index of the next episode; what a checkpoint stores for `load(count)`."""
         if self._next_index is None:
             self.load()
         return self._next_index or 0
 
-    def steps(self, action_repeat: int) -> int:
-        """Environment steps stored; an episode of T frames has T - 1 actions."""
-        return sum(entry.frames - 1 for entry in self._entries) * action_repeat
+    @property
+    def transitions(self) -> int:
+        """An episode of T frames has T - 1."""
+        return sum(entry.frames - 1 for entry in self._entries)
 
     def load(self, count: int | None = None, tidy: bool = True) -> int:
         """Indexes the files of the folder and returns how many are usable.
 
-        The order is that of the names, with files under foreign names (the original Dreamer's)
-        before our own. With a `count`, only the first so many are taken: a file beyond what the
-        checkpoint knows is left over from an interrupted run and will be written again. What is
-        no whole episode is renamed to `<name>.bad` with a warning, unless the folder is another
-        process's (not `tidy`).
+        Files under foreign names (the original Dreamer's) come before our own, each in the order of
+        names. With a `count`, only the first so many are taken: others are left over from an
+        interrupted run and will be written again. What is no whole episode is renamed to
+        `<name>.bad`, unless the folder is another process's (not `tidy`).
         """
         own, foreign = self._files()
         if count is not None:
-            own = [file for file in own if file.number < count]
+            own = [file for file in own if file[0] < count]
             foreign = foreign[: max(0, count - len(own))]
-        self._entries, self._drawable = [], []
-        for path in (*foreign, *(file.path for file in own)):
+        known = {entry.path: entry for entry in self._entries}  # Not read again.
+        self._entries = []
+        for path in (*foreign, *(path for *_, path in own)):
             try:
-                self._index(*check_file(path))
-            except DAMAGE as error:
+                self._index(known.get(path) or files.check_file(path))
+            except files.DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
-        self._drop_oldest()
-        past = own[-1].number + 1 if own else 0
+        self._settle()
+        past = own[-1][0] + 1 if own else 0
         self._next_index = max(past, len(foreign) + len(own)) if count is None else count
         return len(self._entries)
 
     def leave_out(self, newest: int) -> None:
         """No longer draws from the newest so many episodes; until `load`."""
-        left = self._entries[len(self._entries) - newest :]
         self._entries = self._entries[: len(self._entries) - newest]
-        self._drawable = [entry for entry in self._drawable if entry not in left]
-
-    def follow(self, count: int) -> None:
-        """Indexes what another process has written since the last time, up to index `count`."""
-        if self._next_index is None or count < self._next_index:
-            self.load(count, tidy=False)
-            return
-        for index in range(self._next_index, count):
-            for path in self._folder.glob(f"{index:06d}-*.npz"):
-                with contextlib.suppress(*DAMAGE):  # Who asked compares what is held.
-                    self._index(*check_file(path))
-        self._drop_oldest()
-        self._next_index = count
+        self._settle()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
-        episode = Episode.of(arrays)
-        self._require(episode.shapes)
+        episode = files.checked(arrays)
+        self._require({key: array.shape[1:] for key, array in episode.items()})
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
-        path = save_episode(self._folder, index, episode)
-        self._index(*locate(path))
-        self._drop_oldest()
+        path = files.save_episode(self._folder, index, episode)
+        self._index(files.locate(path))
+        self._settle()
         self._next_index = index + 1
         return path
 
-    def prune(self, count: int) -> int:
-        """Removes the files of episodes that had given way at index `count`; returns how many.
+    def prune(self, count: int) -> None:
+        """Removes the files of episodes that had given way at index `count`.
 
-        Call it after a checkpoint is saved, with the index of the oldest checkpoint that is kept:
-        a run that falls back to it must find the same episodes.
+        That is the oldest kept checkpoint's: a run that falls back to it must find the same ones.
         """
-        if self._capacity is None:
-            return 0
-        known = [file for file in self._files()[0] if file.number < count]
-        stored, gone = 0, []
-        for number, file in enumerate(reversed(known)):
-            stored += file.frames - 1
-            if number and stored > self._capacity:
-                gone.append(file.path)
-        for path in gone:
+        known = [file for file in self._files()[0] if file[0] < count]
+        for *_, path in known[: self._given_way([frames for _, frames, _ in known])]:
             path.unlink()
-        return len(gone)
 
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...] of sequences: the batch of this update, whenever it is drawn.
 
-        It depends on nothing but the seed, the update's number and the indexed episodes. Each
-        row takes an episode uniformly among those with at least L frames (the lead counted in),
-        then one of its T - L + 1 starts uniformly (the original never draws an episode's last
-        frame). Raises ValueError if no episode is long enough.
+        It depends on nothing but the seed, the update's number and the indexed episodes. Each row
+        takes an episode uniformly among those with at least L frames (the lead counted in), then
+        one of its T - L + 1 starts uniformly (the original never draws an episode's last frame).
         """
-        pool = self._drawable
-        if not pool:
-            raise ReplayError(self._too_short())
+        if not self._drawable:
+            longest = max((entry.frames for entry in self._entries), default=0)
+            raise ReplayError(
+                f"no episode in {self._folder} has the {self._length} frames of a sequence: "
+                f"{len(self)} episodes, the longest has {longest} frames; "
+                f"--batch_length={max(2, longest // 2)} would do"
+            )
         seeds = np.random.SeedSequence([self._seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))
-        rows = [pool[row] for row in rng.integers(len(pool), size=batch_size)]
+        rows = [self._drawable[row] for row in rng.integers(len(self._drawable), size=batch_size)]
         frames = np.array([entry.frames + self._lead for entry in rows])
-        starts = _starts(rng, frames, self._length, self._balance) - self._lead
-        return self._gather(rows, starts, self._length)
-
-    def sample_fn(self, batch_size: int) -> Callable[[int], Batch]:
-        """`sample` for a fixed batch size, as `prefetch` takes it."""
-        return lambda update: self.sample(batch_size, update)
+        last = frames - self._length
+        if self._balance:  # Dreamer: starts that would overrun the end become the last one.
+            starts = np.minimum(rng.integers(0, frames), last)
+        else:
+            starts = rng.integers(0, last, endpoint=True)
+        return self._gather(rows, starts - self._lead, self._length)
 
     def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
         """Sequences [rows, batch_length, ...] evenly spread over the newest episode.
@@ -216,36 +163,36 @@ class Replay:
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
 
-    def _files(self) -> tuple[list[OwnFile], list[Path]]:
-        """Our own files by index, and those under foreign names by name."""
+    def _files(self) -> tuple[list[tuple[int, int, Path]], list[Path]]:
+        """Our own files, (index, frames, path) by index; those under foreign names by name."""
         own, foreign = [], []
         for path in sorted(self._folder.glob("*.npz")):
             if match := _OWN_NAME.fullmatch(path.name):
-                own.append(OwnFile(int(match[1]), int(match[2]), path))
+                own.append((int(match[1]), int(match[2]), path))
             else:
                 foreign.append(path)
         return sorted(own), foreign
 
-    def _index(self, entry: EpisodeFile, shapes: Shapes) -> None:
-        self._require(shapes)
+    def _index(self, entry: EpisodeFile) -> None:
+        self._require(entry.shapes)
         self._entries.append(entry)
-        if entry.frames + self._lead >= self._length:
-            self._drawable.append(entry)
 
-    def _drop_oldest(self) -> None:
-        if self._capacity is None:
-            return
-        stored = sum(entry.frames - 1 for entry in self._entries)
-        while len(self._entries) > 1 and stored > self._capacity:
-            oldest = self._entries.pop(0)
-            stored -= oldest.frames - 1
-            if self._drawable and self._drawable[0] is oldest:
-                self._drawable.pop(0)
+    def _settle(self) -> None:
+        """The oldest give way to the capacity; says which of the others can be drawn from."""
+        del self._entries[: self._given_way([entry.frames for entry in self._entries])]
+        least = self._length - self._lead
+        self._drawable = [entry for entry in self._entries if entry.frames >= least]
+
+    def _given_way(self, frames: list[int]) -> int:
+        """How many of the oldest episodes, of so many frames, are beyond the capacity."""
+        if self._capacity is None or not frames:
+            return 0
+        stored = np.cumsum([count - 1 for count in reversed(frames)])
+        return len(frames) - max(1, int(np.sum(stored <= self._capacity)))
 
     def _require(self, shapes: Shapes) -> None:
         """Refuses an episode of other shapes; what it has beyond ours does not matter."""
-        if self._shapes is None:
-            self._shapes = dict(shapes)
+        self._shapes = self._shapes or dict(shapes)
         for key, shape in self._shapes.items():
             if shapes.get(key) != shape:
                 raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
@@ -253,24 +200,15 @@ class Replay:
     def _gather(self, rows: list[EpisodeFile], starts: np.ndarray, length: int) -> Batch:
         batch = {
             key: np.empty((len(rows), length, *shape), DTYPES[key])
-            for key, shape in (self._shapes or {}).items()
+            for key, shape in self._shapes.items()
         }
         for row, (entry, start) in enumerate(zip(rows, starts.tolist(), strict=True)):
             ahead = max(0, -start)
-            parts = {key: value[row, ahead:] for key, value in batch.items()}
-            read_frames(self._folder / entry.name, entry, max(0, start), parts)
-            if ahead:
-                for value in batch.values():
-                    value[row, :ahead] = value[row, ahead]
+            parts = {key: values[row, ahead:] for key, values in batch.items()}
+            files.read_frames(entry, max(0, start), parts)
+            for values in batch.values():
+                values[row, :ahead] = values[row, ahead]
         return batch
-
-    def _too_short(self) -> str:
-        longest = max((entry.frames for entry in self._entries), default=0)
-        return (
-            f"no episode in {self._folder} has the {self._length} frames of a sequence: "
-            f"{len(self._entries)} episodes, the longest has {longest} frames; "
-            f"--batch_length={max(2, longest // 2)} would do"
-        )
 
 
 def prefetch(
@@ -278,52 +216,26 @@ def prefetch(
 ) -> Generator[tuple[int, Batch], None, None]:
     """Yields (number, draw(number)) in order, drawing up to `depth` batches ahead in a thread.
 
-    The thread has ended when the generator has: at the end, after an error on either side (the
+    The thread has ended when the generator has: at the end, after an error of either side (the
     thread's is raised here), and when it is closed early, which a `for` loop that is left does.
     """
-    slots = threading.Semaphore(depth)
-    ready: queue.SimpleQueue[tuple[tuple[int, Batch] | None, BaseException | None]]
-    ready = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def work() -> None:
+    ahead: collections.deque = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(1, "prefetch") as thread:
         try:
             for number in numbers:
-                slots.acquire()
-                if stop.is_set():
-                    return
-                ready.put(((number, draw(number)), None))
-            ready.put((None, None))
-        except BaseException as error:  # Whatever it is belongs to the consumer.
-            ready.put((None, error))
-
-    thread = threading.Thread(target=work, name="prefetch", daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = ready.get()
-            if error is not None:
-                raise error
-            if item is None:
-                return
-            slots.release()
-            yield item
-    finally:
-        stop.set()
-        slots.release()
-        thread.join()
-
-
-def _starts(rng: np.random.Generator, frames: np.ndarray, length: int, balance: bool) -> np.ndarray:
-    """First frames of sequences in episodes of `frames` [B] frames; int [B]."""
-    if balance:  # Dreamer: starts that would overrun the end become the last one.
-        return np.minimum(rng.integers(0, frames), frames - length)
-    return rng.integers(0, frames - length, endpoint=True)
+                ahead.append((number, thread.submit(draw, number)))
+                if len(ahead) > depth:
+                    first, batch = ahead.popleft()
+                    yield first, batch.result()
+            for number, batch in ahead:
+                yield number, batch.result()
+        finally:
+            thread.shutdown(cancel_futures=True)
 
 
 def _set_aside(path: Path, error: Exception) -> None:
     _log.warning("Set aside %s, which is no whole episode: %s", path, error)
     try:
-        os.replace(path, path.with_name(path.name + ".bad"))
+        path.replace(path.with_name(path.name + ".bad"))
     except OSError as failure:
         _log.warning("Could not rename %s: %s", path, failure)

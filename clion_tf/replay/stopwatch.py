@@ -15,30 +15,23 @@ class Stopwatch:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = defaultdict(float)
-        self._open: list[str] = []
-        self._begun = self._since = time.perf_counter()
+        self._inner = 0.0  # Seconds of the parts within the one that is open.
+        self._begun = time.perf_counter()
 
     @contextlib.contextmanager
     def __call__(self, part: str) -> Iterator[None]:
         """`with watch("update"):` counts what is inside."""
-        self._charge()
-        self._open.append(part)
+        start, before, self._inner = time.perf_counter(), self._inner, 0.0
         try:
             yield
         finally:
-            self._charge()
-            self._open.pop()
+            seconds = time.perf_counter() - start
+            self._seconds[part] += seconds - self._inner
+            self._inner = before + seconds
 
     def take(self) -> tuple[float, dict[str, float]]:
-        """(seconds, {part: seconds}) since it was last asked."""
-        self._charge()
-        seconds, parts = self._since - self._begun, dict(self._seconds)
-        self._begun = self._since
+        """(seconds, {part: seconds}) since it was last asked, outside all parts."""
+        now, parts = time.perf_counter(), dict(self._seconds)
+        seconds, self._begun = now - self._begun, now
         self._seconds.clear()
         return seconds, parts
-
-    def _charge(self) -> None:
-        now = time.perf_counter()
-        if self._open:
-            self._seconds[self._open[-1]] += now - self._since
-        self._since = now

@@ -1,7 +1,9 @@
 """A table of runs, drawn anew in place on a terminal; elsewhere a line for what changes."""
 
+import contextlib
+import datetime
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TextIO
 
 from rich.console import Console, Group
@@ -12,52 +14,46 @@ from rich.text import Text
 from clion_tf.sweep.schedule import DONE, FAILED, RUNNING, STOPPED, WAITING, Job
 
 COLUMNS = ("run", "node", "state", "steps", "return", "test", "steps/s", "left")
-# What to see first where not all fit.
-ORDER = (FAILED, RUNNING, WAITING, STOPPED, DONE)
-COLOURS = {FAILED: "red", RUNNING: "green", DONE: "dim", WAITING: "", STOPPED: "yellow"}
+# In the order of what to see first where not all fit.
+COLOURS = {FAILED: "red", RUNNING: "green", WAITING: "", STOPPED: "yellow", DONE: "dim"}
 SUMMARY_EVERY = 60.0  # Seconds, where there is no terminal.
-ABSENT = "–"
+
+Show = Callable[[Sequence[Job]], None]
 
 
-class Progress:
-    """Shows jobs on a stream; a context manager, on leaving which the last table stays."""
+@contextlib.contextmanager
+def shown_on(stream: TextIO, clock: Callable[[], float] = time.monotonic) -> Iterator[Show]:
+    """A function that shows jobs; on a terminal the last table stays."""
+    if not stream.isatty():
+        yield _lines(stream, clock)
+        return
+    with Live(console=Console(file=stream), auto_refresh=False) as live:
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic):
-        self._stream, self._clock = stream, clock
-        self._console = Console(file=stream)
-        self._live = None
-        if stream.isatty():
-            self._live = Live(console=self._console, auto_refresh=False)
-        self._states: dict[str, str] = {}
-        self._summary_at = clock() + SUMMARY_EVERY
+        def show(jobs: Sequence[Job]) -> None:
+            rows = max(1, live.console.height - 4)
+            live.update(Group(table(jobs, rows), Text(summary(jobs))), refresh=True)
 
-    def __enter__(self) -> "Progress":
-        if self._live:
-            self._live.start()
-        return self
+        yield show
 
-    def __exit__(self, *exception) -> None:
-        if self._live:
-            self._live.stop()
 
-    def show(self, jobs: Sequence[Job]) -> None:
-        """The table, or lines of what has changed."""
-        if self._live:
-            self._live.update(_page(jobs, self._console.height - 4), refresh=True)
-            return
+def _lines(stream: TextIO, clock: Callable[[], float]) -> Show:
+    """Writes a line for each change, and a summary at times."""
+    states: dict[str, str] = {}
+    due = clock() + SUMMARY_EVERY
+
+    def show(jobs: Sequence[Job]) -> None:
+        nonlocal due
         for job in jobs:
-            text = state(job)
             # That a run waits is no news before it has begun.
-            if text != self._states.setdefault(job.run.name, WAITING):
-                self._states[job.run.name] = text
-                self._write(line(job))
-        if self._clock() >= self._summary_at:
-            self._summary_at = self._clock() + SUMMARY_EVERY
-            self._write(summary(jobs))
+            if state(job) != states.setdefault(job.run.name, WAITING):
+                states[job.run.name] = state(job)
+                stream.write(f"{line(job)}\n")
+        if clock() >= due:
+            due = clock() + SUMMARY_EVERY
+            stream.write(f"{summary(jobs)}\n")
+        stream.flush()
 
-    def _write(self, text: str) -> None:
-        self._stream.write(f"{text}\n")
-        self._stream.flush()
+    return show
 
 
 def state(job: Job) -> str:
@@ -69,29 +65,27 @@ def state(job: Job) -> str:
 
 def row(job: Job) -> tuple[str, ...]:
     """A line of the table, as `COLUMNS`."""
-    now = job.status
-    going = job.state == RUNNING
+    returns = [job.metrics.last(key) for key in ("train/return", "test/return")]
     return (
         job.run.name,
-        job.node if going else "",
+        job.node,
         state(job),
-        f"{now.steps:,} / {job.run.config.steps:,}",
-        _number(now.train),
-        _number(now.test),
-        _number(now.speed) if going else ABSENT,
-        duration(remaining(job) / now.speed) if going and now.speed else ABSENT,
+        f"{job.steps:,} / {job.run.config.steps:,}",
+        *("–" if value is None else f"{value:.1f}" for value in (*returns, job.speed or None)),
+        duration(job.left / job.speed) if job.speed else "–",
     )
 
 
 def line(job: Job) -> str:
     """What became of a run, for a log."""
     text = f"{job.run.name}: {state(job)}"
-    if job.state == RUNNING:
+    if job.node:
         text += f" on {job.node}"
-    if job.status.steps:
-        text += f", {job.status.steps:,} of {job.run.config.steps:,} steps"
-    if job.state == DONE and job.status.test is not None:
-        text += f", test return {job.status.test:.1f}"
+    if job.steps:
+        text += f", {job.steps:,} of {job.run.config.steps:,} steps"
+    last = job.metrics.last("test/return")
+    if job.state == DONE and last is not None:
+        text += f", test return {last:.1f}"
     if job.problem and job.state in (WAITING, FAILED):
         text += f" (last failure: {job.problem})"
     return text
@@ -99,44 +93,27 @@ def line(job: Job) -> str:
 
 def summary(jobs: Sequence[Job]) -> str:
     """`2 running, 3 waiting, 1 done; 30,000 of 120,000 steps, about 2:10 left`."""
-    counts = {name: sum(job.state == name for job in jobs) for name in ORDER}
+    counts = {name: sum(job.state == name for job in jobs) for name in COLOURS}
     text = ", ".join(f"{n} {name}" for name, n in counts.items() if n)
-    made = sum(min(job.status.steps, job.run.config.steps) for job in jobs)
+    made = sum(min(job.steps, job.run.config.steps) for job in jobs)
     text += f"; {made:,} of {sum(job.run.config.steps for job in jobs):,} steps"
-    speed = sum(job.status.speed or 0.0 for job in jobs if job.state == RUNNING)
-    left = sum(remaining(job) for job in jobs if job.state in (RUNNING, WAITING))
+    speed = sum(job.speed for job in jobs)
+    left = sum(job.left for job in jobs if job.state in (RUNNING, WAITING))
     return text + (f", about {duration(left / speed)} left" if speed and left else "")
 
 
-def remaining(job: Job) -> int:
-    """Environment steps."""
-    return max(0, job.run.config.steps - job.status.steps)
-
-
 def duration(seconds: float) -> str:
-    """`1:05` is an hour and five minutes, `2d 03:00` two days and three hours."""
-    minutes = round(seconds / 60)
-    hours, minutes = divmod(minutes, 60)
-    days, rest = divmod(hours, 24)
-    return f"{days}d {rest:02}:{minutes:02}" if days else f"{hours}:{minutes:02}"
+    """`1:05` is an hour and five minutes; `2 days, 3:00`."""
+    return str(datetime.timedelta(minutes=round(seconds / 60))).removesuffix(":00")
 
 
 def table(jobs: Sequence[Job], rows: int) -> Table:
     """So many rows at most: those that one looks for, in the plan's order."""
-    shown = sorted(jobs, key=lambda job: ORDER.index(job.state))[:rows]
+    shown = sorted(jobs, key=lambda job: [*COLOURS].index(job.state))[:rows]
     drawn = Table(box=None, pad_edge=False)
-    for name in COLUMNS:
-        right = name in ("steps", "return", "test", "steps/s", "left")
-        drawn.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for number, name in enumerate(COLUMNS):
+        drawn.add_column(name, justify="left" if number < 3 else "right", no_wrap=True)
     for job in jobs:
         if job in shown:
             drawn.add_row(*map(Text, row(job)), style=COLOURS[job.state])
     return drawn
-
-
-def _page(jobs: Sequence[Job], rows: int) -> Group:
-    return Group(table(jobs, max(1, rows)), Text(summary(jobs)))
-
-
-def _number(value: float | None) -> str:
-    return ABSENT if value is None else f"{value:.1f}"

@@ -3,8 +3,8 @@
 import functools
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -26,36 +26,21 @@ from clion_tf.training.run_state import Run
 NUMBERS_BYTES = 100  # Room for a frame's action, reward and discount.
 
 
-class Team(Protocol):
-    """The processes and devices of a run that has several; see `distributed.processes`."""
-
-    device: str
-
-    def agent(self, action_size: int, discrete: bool, observed: Shapes) -> Learner:
-        """The agent on all replicas."""
-
-    def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
-        """Tells the others of the updates that the chief is about to make."""
-
-
 def assemble(
     config: Config,
     folder: RunFolder,
     train_envs: SupervisedEnvs,
     test_envs: SupervisedEnvs,
     stopping: Callable[[], bool],
-    team: Team | None = None,
+    team: Any = None,
 ) -> Run:
     """A run that is ready to start, or to go on where its newest checkpoint left it.
 
-    With a team its replicas make the updates.
-
-    Raises:
-      ConfigError, CheckpointError, LogdirError, WorkerError: in one line.
+    With a `distributed.processes.Team` its replicas make the updates. Raises ConfigError,
+    CheckpointError or LogdirError in one line.
     """
     env = train_envs.envs[0]
-    size, discrete = action_space(env.action_space)
-    _check_exploration(config, discrete)
+    size, discrete = _actions(config, env.action_space)
     observed = shapes_of(env.observation_space)
     agent: Learner
     if team is None:
@@ -68,7 +53,19 @@ def assemble(
     if found is not None:
         arrays, counters = found
         restore(agent.named_state(), arrays)
-    replay = _replay(config, folder, agent, counters)
+    replay = Replay(
+        folder.episodes,
+        agent.sequence,
+        config.seed,
+        config.dataset_balance,
+        {**agent.observed, "action": (size,)},
+        config.replay_transitions,
+        agent.lead,
+    )
+    if not replay.load(counters.episodes) and counters.episodes:
+        raise LogdirError(
+            f"{folder}: the checkpoint knows {counters.episodes} episodes, but none can be read"
+        )
     code_versions.record(folder, counters.steps)
     folder.save_task(env.description)
     logger = Logger(folder, None if found is None else counters.metrics_bytes)
@@ -92,46 +89,22 @@ def assemble(
     return run
 
 
-def _replay(config: Config, folder: RunFolder, agent: Learner, counters: Counters) -> Replay:
-    replay = Replay(
-        folder.episodes,
-        agent.sequence,
-        config.seed,
-        config.dataset_balance,
-        {**agent.observed, "action": (agent.sizes.action_size,)},
-        config.replay_transitions,
-        agent.lead,
-    )
-    if not replay.load(counters.episodes) and counters.episodes:
-        raise LogdirError(
-            f"{folder}: the checkpoint knows {counters.episodes} episodes, but none can be read"
-        )
-    return replay
-
-
-def action_space(space: gymnasium.Space) -> tuple[int, bool]:
-    """(size, discrete) of an action space.
-
-    Raises:
-      ConfigError: if it is neither a vector nor discrete.
-    """
+def _actions(config: Config, space: gymnasium.Space) -> tuple[int, bool]:
+    """(size, discrete); refuses actions or noise that no agent makes, as only the task tells."""
     if isinstance(space, gymnasium.spaces.Box) and len(space.shape) == 1:
-        return space.shape[0], False
-    if isinstance(space, gymnasium.spaces.Discrete):
-        return int(space.n), True
-    raise ConfigError(f"actions must be a vector or discrete, not {space}")
-
-
-def _check_exploration(config: Config, discrete: bool) -> None:
-    """Refuses noise that makes no actions of the task's kind, which only the task tells."""
-    kind, fitting, other = "boxes", "additive_gaussian", "epsilon_greedy"
-    if discrete:
-        kind, fitting, other = "discrete", other, fitting
+        size, discrete = space.shape[0], False
+        kind, fitting, other = "boxes", "additive_gaussian", "epsilon_greedy"
+    elif isinstance(space, gymnasium.spaces.Discrete):
+        size, discrete = int(space.n), True
+        kind, fitting, other = "discrete", "epsilon_greedy", "additive_gaussian"
+    else:
+        raise ConfigError(f"actions must be a vector or discrete, not {space}")
     if config.expl == other:
         raise ConfigError(
             f"--expl={other}: the actions of {config.task} are {kind}; "
             f"use auto, {fitting} or completely_random"
         )
+    return size, discrete
 
 
 def _introduction(
@@ -154,11 +127,9 @@ def _introduction(
 def _disk_use(config: Config, folder: RunFolder, observed: Shapes) -> str:
     """What the replay will take on disk, and a warning if that is more than there is."""
     steps = config.steps
-    if config.replay_capacity:
-        # Between checkpoints: a whole number of rounds, by time only at least one.
-        rounds = max(1, math.ceil(config.save_every / (config.envs * config.time_limit)))
-        kept = config.keep_checkpoints * rounds * config.envs * config.time_limit
-        steps = min(steps, config.replay_capacity + kept)
+    if config.replay_capacity:  # Also what the checkpoints before the newest may go back to.
+        between = config.save_every + config.envs * config.time_limit
+        steps = min(steps, config.replay_capacity + config.keep_checkpoints * between)
     frame = NUMBERS_BYTES + sum(
         math.prod(shape) * np.dtype(DTYPES[key]).itemsize for key, shape in observed.items()
     )

@@ -1,16 +1,13 @@
 """Evaluations during training: returns, a video, and what the model makes of unseen data."""
 
 import json
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from clion_tf.files import atomic_write
 from clion_tf.pictures import video_files
+from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.training.run_state import Run
-
-if TYPE_CHECKING:
-    from clion_tf.training.heldout_diagnostics import Heldout
 
 FPS = 20  # Of saved videos, in agent steps a second.
 
@@ -36,47 +33,43 @@ def evaluate(run: Run) -> None:
     The counters change only at the end, so that an evaluation that is broken off is made again.
     """
     config, counters = run.config, run.counters
-    policy = run.evaluation_policy()
-    returns, lengths, first = [], [], counters.test_episodes
-    frames, skipped = None, 0
+    policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
+    returns, lengths, skipped = [], [], 0
     for number in range(config.eval_episodes):
-        played = run.play(run.test_envs, policy, first + number + skipped)
-        [episode] = played.episodes
-        skipped += played.skipped
+        first = counters.test_episodes + number + skipped
+        [episode], more = run.play(run.test_envs, policy, first)
+        skipped += more
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
         if number == 0:
             frames = episode.get("image")
     if frames is not None:
-        _save_video(run, frames)
+        run.logger.video(counters.steps, "test/video", frames, FPS)
+        if config.video != "none":
+            path = run.folder.videos / f"test-{counters.steps:09d}.{config.video}"
+            video_files.save_video(path, frames, FPS)
     counters.test_episodes += config.eval_episodes + skipped
     counters.skipped_tests += skipped
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps
     groups = {"test": {"return": counters.test_return, "length": float(np.mean(lengths))}}
     groups[""] = {"episodes": counters.episodes}
-    if run.look is not None:
-        found = run.look(counters.updates)
-        groups |= found.scalars
-        _save_findings(run, found)
+    groups |= _unseen(run)
     run.logger.scalars(counters.steps, groups)
     run.progress.note(test=counters.test_return)
     run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
 
 
-def _save_findings(run: Run, found: "Heldout") -> None:
-    """Pictures and diagnostics of unseen data."""
+def _unseen(run: Run) -> dict[str, dict[str, float]]:
+    """Saves pictures and diagnostics of unseen data; returns the numbers for the log."""
+    if run.look is None:
+        return {}
     steps, updates = run.counters.steps, run.counters.updates
-    for tag, frames in found.pictures.items():
+    scalars, pictures, diagnostics = run.look(updates)
+    for tag, frames in pictures.items():
         run.logger.video(steps, tag, frames, FPS)
     run.folder.diagnostics.mkdir(exist_ok=True)
-    with atomic_write(run.folder.diagnostics_file(steps)) as file:
-        line = {"steps": steps, "updates": updates, **found.diagnostics}
+    with atomic_write(run.folder.diagnostics / f"{steps:09d}.json") as file:
+        line = {"steps": steps, "updates": updates, **diagnostics}
         file.write(json.dumps(line).encode() + b"\n")
-
-
-def _save_video(run: Run, frames: np.ndarray) -> None:
-    steps, suffix = run.counters.steps, run.config.video
-    run.logger.video(steps, "test/video", frames, FPS)
-    if suffix != "none":
-        video_files.save_video(run.folder.video_file(steps, suffix), frames, FPS)
+    return scalars

@@ -3,12 +3,11 @@
 Called before the newest episode enters any batch, so the numbers are of held-out data.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.learning import (
@@ -21,10 +20,6 @@ from clion_tf.learning import (
     world_model,
 )
 from clion_tf.learning import noise as noises
-from clion_tf.learning.evaluator import EvaluatorLoss
-from clion_tf.learning.loss_settings import Settings
-from clion_tf.learning.noise import Noise
-from clion_tf.models import Models
 from clion_tf.pictures import video_files
 from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
@@ -33,25 +28,19 @@ SEQUENCES = 6  # As in Dreamer's pictures.
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
 
 
-class Heldout(NamedTuple):
-    """What `newest_episode` finds.
-
-    scalars: by group and name, for the log.
-    pictures: of an agent that sees images, videos by tag, uint8 [T, 3 * 64, SEQUENCES * 64, 3].
-      `model/openloop`: rows truth, prediction after CONTEXT frames, error. `model/memory`: rows
-      input, reconstruction from noisy memory (h', s), error; fig. 3 of the paper.
-    diagnostics: with images `decoding`, the squared error from noisy memory by `sigma`; with an
-      evaluator `weights` and `scores`, see `learning.evaluator_diagnostics`. Plain numbers, ready
-      for JSON.
-    """
-
-    scalars: dict[str, dict[str, float]]
-    pictures: dict[str, np.ndarray]
-    diagnostics: dict[str, Any]
+# Numbers by group and name, for the log; pictures by tag; numbers for JSON.
+Heldout = tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]
 
 
 def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) -> Heldout:
-    """The world model and the evaluator on SEQUENCES sequences of the newest episode."""
+    """The world model and the evaluator on SEQUENCES sequences of the newest episode.
+
+    Pictures, of an agent that sees images, are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with
+    rows truth, model, error. `model/openloop` is predicted after CONTEXT frames, `model/memory`
+    decoded from noisy memory (h', s); fig. 3 of the paper. For JSON there are with images
+    `decoding`, the squared error from noisy memory by `sigma`, and with an evaluator `weights` and
+    `scores`, see `learning.evaluator_diagnostics`.
+    """
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
@@ -64,9 +53,16 @@ def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) ->
         judged = evaluator.loss(models, settings, post, data["action"], noise)
         found = update_metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
-        diagnosed |= _of_evaluator(models, settings, post, judged, noise)
+        imagined = behaviour.losses(models, settings, post, noise)
+        first = 0 if settings.from_start else 1
+        diagnosed["weights"] = evaluator_diagnostics.weights(
+            imagined.weight, imagined.logit, imagined.originals, first
+        )
+        diagnosed["scores"] = evaluator_diagnostics.scores(
+            judged.real_logit, judged.fake_logit, settings.overshoot_steps
+        )
     if "image" not in agent.observed:
-        return Heldout(scalars, {}, diagnosed)
+        return scalars, {}, diagnosed
     errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
@@ -77,21 +73,7 @@ def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) ->
         "model/openloop": _strip(truth, predicted),
         "model/memory": _strip(truth, reconstruction.decode(models, noisy)),
     }
-    return Heldout(scalars, pictures, diagnosed)
-
-
-def _of_evaluator(
-    models: Models, settings: Settings, post: Tensors, judged: EvaluatorLoss, noise: Noise
-) -> dict[str, Any]:
-    """Of the transitions imagined from here, and of those that it was asked about."""
-    imagined = behaviour.losses(models, settings, post, noise)
-    scored = judged.real_logit, judged.fake_logit, settings.overshoot_steps
-    first = 0 if settings.from_start else 1
-    weighted = imagined.weight, imagined.logit, imagined.originals, first
-    return {
-        "weights": evaluator_diagnostics.weights(*weighted),
-        "scores": evaluator_diagnostics.scores(*scored),
-    }
+    return scalars, pictures, diagnosed
 
 
 def _strip(truth: tf.Tensor, model: tf.Tensor) -> np.ndarray:

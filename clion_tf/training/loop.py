@@ -5,55 +5,62 @@ the counters, so that a run continued from a checkpoint repeats what the interru
 """
 
 import concurrent.futures
+import math
 import threading
 
 from clion_tf.envs import EnvError
-from clion_tf.replay.episode_player import Policy, TimedPolicy
+from clion_tf.replay.episode_files import Episode
+from clion_tf.replay.episode_player import AgentPolicy, OnStep, Policy, RandomPolicy
 from clion_tf.training.evaluation_phase import evaluate, evaluate_if_due
 from clion_tf.training.run_state import BadNumbers, Interrupted, Run
-from clion_tf.training.update_phase import update_if_due
+from clion_tf.training.update_phase import log_if_due, log_rest, update_if_due
 
 
 def train(run: Run) -> None:
     """Until `steps` environment steps are done.
 
-    Raises:
-      Interrupted: when asked to stop.
-      WorkerError: when an environment fails too often.
-      BadNumbers: when losses or gradients stay not finite after going back to a checkpoint.
+    Raises Interrupted when asked to stop, WorkerError when an environment fails too often,
+    BadNumbers when losses stay not finite after going back to a checkpoint.
     """
-    run.gathered.start()
     try:
         # One thread for the whole run: a worker process ends with the thread that started it.
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
-            while not run.finished:
+            while run.counters.steps < run.config.steps:
                 try:
                     _iteration(run, beside)
                 except BadNumbers as error:
                     run.roll_back(error)
-        _finish(run)
+        if run.counters.evaluated_at != run.counters.steps and run.counters.updates:
+            evaluate(run)
+        log_rest(run)
+        if run.unsaved:
+            run.save()
     except (Interrupted, EnvError):
-        _stop(run)
+        if run.resumable and run.unsaved:
+            run.save(stopped=True)
+        # After the checkpoint, so that a resumed run takes it back and writes the whole.
+        log_rest(run, final=False)
         raise
 
 
 def _iteration(run: Run, beside: concurrent.futures.Executor) -> None:
     """Evaluation and updates if due, an episode in each environment, a checkpoint if due."""
     run.resumable = True
+    config, counters, agent = run.config, run.counters, run.agent
     # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
     if run.seeding:
-        _collect(run, run.random_policy())
+        _collect(run, RandomPolicy(agent.sizes.action_size, agent.sizes.discrete, config.seed))
     else:
         evaluate_if_due(run)
+        amount = config.exploration(counters.steps)
         # The first phase comes before the first episode in any case: nothing is learned yet.
-        counters = run.counters
-        if run.config.overlap and counters.last_train is not None and not counters.updates_due:
-            run.agent.remember()
-            _collect_beside(run, run.exploring_policy(earlier=True), beside)
+        if config.overlap and counters.last_train is not None and not counters.updates_due:
+            agent.remember()
+            _collect_beside(run, AgentPolicy(agent, True, amount, earlier=True), beside)
         else:
             update_if_due(run)
-            _collect(run, run.exploring_policy())
-    run.log_if_due()
+            _collect(run, AgentPolicy(agent, True, amount, watch=run.watch))
+    log_if_due(run)
     run.save_if_due()
 
 
@@ -65,8 +72,8 @@ def _collect(run: Run, policy: Policy) -> None:
         run.progress.advance(before + step * run.config.action_repeat)
 
     with run.watch("environment"):
-        played = run.play_round(TimedPolicy(policy, run.watch), advance)
-    run.add(played)
+        played = _play_round(run, policy, advance)
+    run.add(*played)
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
@@ -81,7 +88,7 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
         if given_up.is_set():
             raise Interrupted
 
-    future = beside.submit(run.play_round, policy, go_on)
+    future = beside.submit(_play_round, run, policy, go_on)
     try:
         update_if_due(run)
     except BaseException:
@@ -90,23 +97,18 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
         raise
     with run.watch("environment"):
         played = future.result()
-    run.add(played)
+    run.add(*played)
 
 
-def _finish(run: Run) -> None:
-    """The evaluation at the end, the last line of metrics, the last checkpoint."""
-    if run.counters.evaluated_at != run.counters.steps and run.counters.updates:
-        evaluate(run)
-    run.log_rest()
-    if run.unsaved:
-        run.save()
-
-
-def _stop(run: Run) -> None:
-    """Saves where the run stands, if it can go on from there, and what it has gathered.
-
-    The line comes after the checkpoint, so that a resumed run takes it back and writes the whole.
-    """
-    if run.resumable and run.unsaved:
-        run.save(stopped=True)
-    run.log_rest(final=False)
+def _play_round(run: Run, policy: Policy, on_step: OnStep) -> tuple[list[Episode], int]:
+    """The next training episodes, side by side: no more than seeding or the run's end needs."""
+    config, counters = run.config, run.counters
+    length: float = config.time_limit
+    if counters.episodes and run.own_steps:
+        length = run.own_steps / counters.episodes  # As long as they usually are.
+    left = config.steps - counters.steps
+    if run.seeding:
+        left = min(left, config.prefill - run.own_steps)
+    count = max(1, min(config.envs, math.ceil(left / length)))
+    first = counters.episodes + counters.skipped_episodes
+    return run.play(run.train_envs, policy, first, count, on_step)

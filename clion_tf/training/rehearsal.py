@@ -1,8 +1,7 @@
 """The first updates before training begins: what fails on this device fails now, in a line.
 
 On a GPU an update is compiled for minutes at its first call, which comes after the seed episodes;
-XLA needs tools beside TensorFlow for that (ptxas, libdevice), and cards differ in memory. So the
-calls that training will make are made at once, on blank batches, and the state is put back.
+XLA needs tools beside TensorFlow for that (ptxas, libdevice), and cards differ in memory.
 """
 
 import time
@@ -14,43 +13,30 @@ import tensorflow as tf
 from clion_tf.agents.base import Learner
 from clion_tf.agents.device_errors import DeviceError, cause
 from clion_tf.config import Config, ConfigError
-from clion_tf.replay.observation_shapes import DTYPES
-from clion_tf.training.gpu_absence import INSTALL
-from clion_tf.training.hardware import on_gpu
+from clion_tf.replay.episode_files import DTYPES
+from clion_tf.training.hardware import INSTALL, on_gpu
 
 
 def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], None]) -> None:
-    """Makes the updates' first calls; nothing is left of them but what they compiled.
+    """Makes the updates' first calls on blank batches; nothing is left but what they compiled.
 
     Where XLA fails it is left out, unless it was asked for (`--jit=on`). Does nothing for plain
-    graphs on a CPU, where a call compiles nothing.
-
-    Args:
-      each: how many updates one call makes.
-      say: takes a line for the user.
-
-    Raises:
-      MemoryError: if the device has too little memory.
-      ConfigError: if updates cannot be compiled or made otherwise.
+    graphs on a CPU, where a call compiles nothing. `each`: updates in a call; `say` takes a line
+    for the user. Raises MemoryError if the device has too little, ConfigError for other failures.
     """
     if not agent.jit and not on_gpu():
         return
-    start, jit = time.perf_counter(), agent.jit
-    if jit:
+    start = time.perf_counter()
+    if agent.jit:
         say("compiling the update by XLA; this takes a minute or more")
-    state = {name: variable.numpy() for name, variable in agent.named_state().items()}
-    try:
+    failure = _try_out(agent, config, each)
+    if failure is not None and agent.jit and config.jit == "auto":
+        say(
+            f"XLA does not compile the update ({failure}); "
+            f"going on without it, slower{_advice(failure)}"
+        )
+        agent.compile_update(jit=False)
         failure = _try_out(agent, config, each)
-        if failure is not None and jit and config.jit == "auto":
-            say(
-                f"XLA does not compile the update ({failure}); "
-                f"going on without it, slower{_advice(failure)}"
-            )
-            agent.compile_update(jit=False)
-            _put_back(agent, state)  # XLA takes variables' memory for its own.
-            failure = _try_out(agent, config, each)
-    finally:
-        _put_back(agent, state)
     if isinstance(failure, MemoryError):
         raise failure
     if failure is not None and agent.jit:
@@ -65,7 +51,12 @@ def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], Non
 def _try_out(agent: Learner, config: Config, each: int) -> Exception | None:
     """What the calls raise: those of whole phases, and of what is left over in them."""
     phases = [count for count in (config.pretrain, config.train_steps) if count]
-    batch = blank_batch(agent, config.batch_size)
+    state = {name: variable.numpy() for name, variable in agent.named_state().items()}
+    shapes = {**agent.observed, "action": (agent.sizes.action_size,), "reward": (), "discount": ()}
+    batch = {
+        key: np.zeros((config.batch_size, agent.sequence, *shape), DTYPES[key])
+        for key, shape in shapes.items()
+    }
     try:
         if each > 1 and any(count >= each for count in phases):
             agent.train_several([batch] * each, range(each)).numpy()
@@ -77,22 +68,10 @@ def _try_out(agent: Learner, config: Config, each: int) -> Exception | None:
         if not agent.jit:  # A mistake of the program, not of the device.
             raise
         return DeviceError(f"{type(error).__name__}: {cause(error)}")
+    finally:
+        for name, variable in agent.named_state().items():
+            variable.assign(state[name])
     return None
-
-
-def _put_back(agent: Learner, state: dict[str, np.ndarray]) -> None:
-    for name, variable in agent.named_state().items():
-        variable.assign(state[name])
-
-
-def blank_batch(agent: Learner, rows: int) -> dict[str, np.ndarray]:
-    """Zeros in the shapes and types of a batch of the replay, [rows, frames, ...]."""
-    action = (agent.sizes.action_size,)
-    shapes = {**agent.observed, "action": action, "reward": (), "discount": ()}
-    return {
-        key: np.zeros((rows, agent.sequence, *shape), DTYPES.get(key, "float32"))
-        for key, shape in shapes.items()
-    }
 
 
 def _advice(failure: Exception) -> str:

@@ -5,32 +5,29 @@ never share a process with it; what can be refused before is refused in a moment
 """
 
 import contextlib
+import dataclasses
+import itertools
 import signal
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import Any
 
 from clion_tf.config import Config
 from clion_tf.console import EXIT_SIGNAL, OK, Refused, UserError, quiet_import, stop_signals
-from clion_tf.envs import EnvError, WorkerError
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
 from clion_tf.logdir.run_folder import open_logdir
-from clion_tf.training.env_specs import specs, supervised
 from clion_tf.training.run_state import Interrupted
 
-if TYPE_CHECKING:
-    from clion_tf.training.build_run import Team
+TEST_STREAM = 1_000_000  # Of the episodes of evaluations, away from training's.
 
 
-def train(config: Config, team: "Team | None" = None) -> int:
-    """A whole run, by this process alone or as the chief of others; returns the exit code.
+def train(config: Config, team: Any = None) -> int:
+    """A whole run, by this process alone or as the chief of a `distributed.processes.Team`.
 
-    Raises:
-      UserError: in one line; Refused for what cannot begin.
-      OSError: if the disk fails.
+    Returns the exit code. Raises UserError in one line, OSError if the disk fails.
     """
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         folder = stack.enter_context(open_logdir(config))
-        with _beginning():
+        try:
             train_spec, test_spec = specs(config)
             train_envs = stack.enter_context(supervised(train_spec, config, config.envs))
             test_envs = stack.enter_context(supervised(test_spec, config))
@@ -41,6 +38,11 @@ def train(config: Config, team: "Team | None" = None) -> int:
             run = build_run.assemble(
                 config, folder, train_envs, test_envs, lambda: bool(stop), team
             )
+        except EnvError as error:
+            # What raised in a worker will again; one that died or hung may have room next time.
+            if isinstance(error, WorkerError) and not error.details:
+                raise
+            raise Refused(str(error)) from error
         stack.callback(run.close)
         try:
             loop.train(run)
@@ -54,13 +56,41 @@ def train(config: Config, team: "Team | None" = None) -> int:
         return OK
 
 
-@contextlib.contextmanager
-def _beginning() -> Iterator[None]:
-    """Refuses a task that cannot be played here."""
-    try:
-        yield
-    except EnvError as error:
-        # Whatever raised in a worker will again; one that died or hung may have room the next time.
-        if isinstance(error, WorkerError) and not error.details:
-            raise
-        raise Refused(str(error)) from error
+def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
+    """What the training and the test environments are made from.
+
+    Training environments are alike but for their own number, `index`, which counts on from here.
+    """
+    train = EnvSpec(
+        task=config.task,
+        seed=config.seed,
+        action_repeat=config.action_repeat,
+        time_limit=config.time_limit,
+        observe=config.observe,
+        rotation_degrees=config.rotation_degrees,
+        rotation_fill=config.rotation_fill,
+        rotation_per=config.rotation_per,
+        blank_frames=config.blank_frames,
+    )
+    if config.agent == "drq":
+        size, told = config.drq_image_size, config.stack_rotation == "same"
+        train = dataclasses.replace(train, size=(size, size), rotation_told=told)
+    test = dataclasses.replace(
+        train,
+        stream=TEST_STREAM,
+        index=config.envs,
+        rotation_degrees=config.test_rotation,
+        blank_frames=config.test_blank,
+    )
+    return train, test
+
+
+def supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:
+    """So many environments that start now, each with a number of its own that it keeps."""
+    numbers = itertools.cycle(range(spec.index, spec.index + count))
+
+    def start() -> RemoteEnv:
+        own = dataclasses.replace(spec, index=next(numbers))
+        return RemoteEnv(own, config.worker_timeout)
+
+    return SupervisedEnvs(start, config.env_restarts, count=count, same_way=config.episode_failures)

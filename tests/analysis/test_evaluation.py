@@ -17,7 +17,7 @@ from clion_tf.analysis import evaluation
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.envs import EnvSpec, UnknownTaskError, WorkerError
 from clion_tf.envs.wrappers import GREY
-from clion_tf.training.env_specs import specs
+from clion_tf.training.training_process import specs
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 from places import ROOT
 from tool_modules import tool as module
 
-from clion_tf.benchmark import graph_flops, update_growth
+from clion_tf.benchmark import agent_speed, graph_flops
 from clion_tf.replay.stopwatch import PARTS, Stopwatch
 
 TINY = [
@@ -65,12 +65,9 @@ def test_profile(tmp_path):
     for name, kind in kinds.items():
         assert kind["seconds"] > 0 and (kind["flops"] > 0) == (name != "everything else")
         assert kind["rate"] == pytest.approx(kind["flops"] / kind["seconds"])
-    rest = dict(found["rest"])
-    assert {"Mul", "Cast"} <= set(rest)
-    assert 0 < sum(rest.values()) <= kinds["everything else"]["seconds"] * (1 + 1e-9)
     seconds = [s for _, s in found["largest"]]
     assert seconds == sorted(seconds, reverse=True)
-    assert "everything else, by type" in done.stdout
+    assert "largest operations" in done.stdout
 
 
 def test_env(tmp_path):
@@ -102,7 +99,7 @@ def test_policy(tool, tmp_path):
 
 
 def test_growth(tool, tmp_path, capsys, monkeypatch):
-    measured = update_growth._alone
+    measured = agent_speed._alone
 
     def alone(config, count):
         """Only the first point, which has no copies, is measured: each takes a process."""
@@ -110,8 +107,8 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
             return {"update": {"median": 0.5}, "memory": 2e9}
         return measured(config, count)
 
-    monkeypatch.setattr(update_growth, "_alone", alone)
-    monkeypatch.setattr(update_growth, "AXES", {"augmentations": (0.5, 1)})
+    monkeypatch.setattr(agent_speed, "_alone", alone)
+    monkeypatch.setattr(agent_speed, "AXES", {"augmentations": (0.5, 1)})
     found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN)
     points = found["axes"]["augmentations"]["points"]
     assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]

@@ -14,7 +14,10 @@ from places import ROOT
 from tool_modules import tool
 
 from clion_tf.benchmark import speed_versus_original
+from clion_tf.command import UsageError
 from clion_tf.config import Config, parse
+from clion_tf.dreamer import original_process
+from clion_tf.dreamer.original_process import Child
 
 TOOL = ROOT / "tools" / "compare_dreamer.py"
 TINY = [
@@ -189,7 +192,7 @@ def test_table_and_json(checkout, tmp_path):
 PUPPET = """
 import json, sys
 name, log, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
-print(json.dumps({"ready": 1.5, "tensorflow": "2", "device": "CPU"}), flush=True)
+print(json.dumps({"first_update": 1.5, "tensorflow": "2", "device": "CPU"}), flush=True)
 for number, line in enumerate(sys.stdin, 1):
     if number == last:
         sys.exit("out of puff")
@@ -199,25 +202,23 @@ for number, line in enumerate(sys.stdin, 1):
 
 
 @pytest.fixture
-def puppets(monkeypatch, checkout, tmp_path):
-    """Function that compares puppets called a, b and c; (figures, names and counts in order)."""
+def puppets(tmp_path):
+    """Function that measures puppets called a, b and c; (figures, names and counts in order)."""
     log = tmp_path / "log"
 
-    def compare(rounds, updates, last=0, told=None):
-        def commands(*args):
+    def measure(rounds, updates, last=0, told=None):
+        def contenders():
             for name in "abc":
                 limit = str(last if name == "b" else 0)
-                yield name, [sys.executable, "-c", PUPPET, name, str(log), limit], os.environ
+                words = [sys.executable, "-c", PUPPET, name, str(log), limit]
+                yield name, Child(name, words, os.environ)
 
-        monkeypatch.setattr(speed_versus_original, "_commands", commands)
-        told = [] if told is None else told
-        figures = speed_versus_original.compare(
-            Config(), checkout(), "", rounds, updates, told.append
-        )
+        tell = ([] if told is None else told).append
+        figures = speed_versus_original.measure(contenders(), rounds, updates, tell)
         assert children() == set()
         return figures, log.read_text().split()
 
-    return compare
+    return measure
 
 
 def test_one_works_at_a_time_and_the_order_turns(puppets):
@@ -226,24 +227,21 @@ def test_one_works_at_a_time_and_the_order_turns(puppets):
     assert order == "a1 b1 c1 a4 b4 c4 c4 b4 a4 a4 b4 c4".split()
     assert [line[0] for line in told] == list("abc" + "abc" + "abc" + "cba" + "abc")
     # The first is not counted.
-    expected = speed_versus_original.Figures(1.5, "2", "CPU", [8.0, 12.0, 16.0], 400)
+    expected = {"first_update": 1.5, "tensorflow": "2", "device": "CPU"}
+    expected |= {"seconds": [8.0, 12.0, 16.0], "memory": 400}
     assert figures == dict.fromkeys("abc", expected)
 
 
 def test_a_child_that_dies_ends_all(puppets):
-    with pytest.raises(
-        speed_versus_original.VersusError, match=r"^b \(.*\) ended with exit code 1: out of puff$"
-    ):
+    with pytest.raises(UsageError, match=r"^b \(.*\) ended with exit code 1: out of puff$"):
         puppets(rounds=3, updates=4, last=3)
     assert children() == set()
 
 
 def test_ratio_is_the_median_of_paired_ratios():
-    one, other = (
-        speed_versus_original.Figures(0, "", "", seconds) for seconds in ([1, 8, 3], [1, 2, 6])
-    )
-    assert one.ratio(other) == 1.0  # Of 1, 4 and 0.5; of the medians it would be 1.5.
-    assert other.ratio(other) == 1.0
+    one, other = [1, 8, 3], [1, 2, 6]
+    # Of 1, 4 and 0.5; of the medians it would be 1.5.
+    assert speed_versus_original.ratio(one, other) == 1.0
 
 
 def test_the_end_of_the_tool_is_the_end_of_its_children(checkout):
@@ -284,7 +282,7 @@ FAILURES = {
 
 @pytest.mark.parametrize("kind", FAILURES)
 def test_original_that_fails(kind, checkout, refused, monkeypatch):
-    monkeypatch.setattr(speed_versus_original, "_GRACE", 0.5)
+    monkeypatch.setattr(original_process, "_GRACE", 0.5)
     after, part = FAILURES[kind]
     line = refused(checkout(after))
     assert part in line and line.startswith(f"compare_dreamer: error: original ({sys.executable})")
@@ -301,7 +299,7 @@ def test_no_python(checkout, refused, tmp_path):
     script.write_text("#!/bin/sh\necho hello\n")
     assert "Permission denied" in refused(checkout(), python=script)
     script.chmod(0o700)
-    assert "said 'hello', not ready" in refused(checkout(), python=script)
+    assert "said 'hello', not first_update" in refused(checkout(), python=script)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,7 @@ def test_both_precisions_are_compiled_apart(monkeypatch):
 
     def run(words, env, **others):
         options = dict(word.removeprefix("--").split("=", 1) for word in words[3:])
-        asked.append((options["batch_size"], options["precision"], options["jit"]))
+        asked.append((options["batch_size"], options["precision"]))
         assert env["XLA_FLAGS"].endswith("--xla_of_the_user=1")
         code = int(options["precision"] == "bf16")
         return types.SimpleNamespace(returncode=code, stdout=f"{json.dumps(SIZES)}\n")
@@ -78,7 +78,7 @@ def test_both_precisions_are_compiled_apart(monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_of_the_user=1")
     monkeypatch.setattr(subprocess, "run", run)
     found = update_memory.of_each_precision(Config(batch_size=7))
-    assert asked == [("7", "32", "on"), ("7", "bf16", "on")]
+    assert asked == [("7", "32"), ("7", "bf16")]
     assert found == {"32": SIZES, "bf16": {}}
     assert update_memory.table(found) == [
         (

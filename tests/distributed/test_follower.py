@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from clion_tf.config import Config
-from clion_tf.distributed.follower import Source
+from clion_tf.distributed.processes import Source
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
 SHAPES = {"vector": (3,), "action": (2,)}
@@ -37,7 +37,7 @@ def source(chief, tmp_path):
 
 
 def told(chief, updates, last, state=False):
-    holds = [chief.episodes, chief.steps(1)]
+    holds = [len(chief), chief.transitions]
     return {
         "updates": updates,
         "last": last,
@@ -68,7 +68,7 @@ def test_every_phase_has_the_chiefs_batches(source, chief):
 
 
 def test_episodes_that_cannot_be_seen(source, chief, monkeypatch):
-    monkeypatch.setattr("clion_tf.distributed.follower.PATIENCE", 0.0)
+    monkeypatch.setattr("clion_tf.distributed.processes.PATIENCE", 0.0)
     message = told(chief, [0], 0, state=True)
     message["holds"] = [3, 33]
     with pytest.raises(ReplayError, match="holds 2 episodes of 22 transitions here, for the chief"):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import re
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from tool_modules import tool as module
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config, parse, to_flagfile
-from clion_tf.dreamer import original_episodes
+from clion_tf.dreamer import original_code
 from clion_tf.logdir import checkpoints
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_files import save_episode
@@ -128,9 +127,7 @@ def test_checkpoint_refusals(full_size, refused, tmp_path):
     assert "--episodes=" in refused(*good, new, f"--episodes={tmp_path}/none")
     assert "no episodes there" in refused(*good, new, f"--episodes={tmp_path}")
     assert "bacth_size" in refused(*good, new, "--bacth_size=3")
-    assert "decoder/h1/kernel is (230, 1024), not (230, 512)" in refused(
-        *good, new, "--cnn_depth=16"
-    )
+    assert "kernel is (4, 4, 3, 32), agent's (4, 4, 3, 16)" in refused(*good, new, "--cnn_depth=16")
     assert "exists; use another --logdir" in refused(*good, f"--logdir={path.parent}")
     assert list(tmp_path.iterdir()) == [] and list(path.parent.iterdir()) == [path]
     target = tmp_path / "ran"
@@ -272,14 +269,14 @@ def test_episodes_refusals(both, original, refused, tmp_path):
     script.write_text("#!/bin/sh\necho hello\n")
     script.chmod(0o700)
     said = refused("episodes", f"--logdir={ours}", options[0], f"--dreamer_python={script}")
-    assert "said nothing that can be read" in said
+    assert "said 'hello', not episodes, steps" in said
     words = ["episodes", f"--logdir={ours}", "--count=1"]
     assert "no tools.py" in refused(*words, f"--dreamer_dir={ours}", options[1])
     assert "cannot run" in refused(*words, options[0], f"--dreamer_python={empty}")
     for after, part in {
-        "raise RuntimeError('too old')": "failed: RuntimeError: too old",
-        "import sys; sys.exit(0)": "said nothing",
-        "import os; os._exit(3)": "failed: it said nothing",
+        "raise RuntimeError('too old')": "exit code 1: RuntimeError: too old",
+        "import sys; sys.exit(0)": "exit code 0: it said nothing",
+        "import os; os._exit(3)": "exit code 3: it said nothing",
     }.items():
         assert part in refused(*words, *original(after))
 
@@ -293,8 +290,16 @@ def test_sequences_longer_than_an_episode_are_not_waited_for():
             assert length is None
             yield episode(0)
 
-    answer, _ = original_episodes.read(Forever, pathlib.Path(), 9)
-    assert answer["frames"] == 9 and "sequence" not in answer
+        @staticmethod
+        def save_episodes(folder, episodes):
+            assert folder.name == "read" and len(episodes[0]["reward"]) == 9
+
+        @staticmethod
+        def count_episodes(folder):
+            return 3, 4
+
+    answer = original_code.episodes(Forever, {"folder": ".", "length": 9, "all": "."})
+    assert answer == {"episodes": 3, "steps": 4}
 
 
 # curves

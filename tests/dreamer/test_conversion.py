@@ -181,13 +181,13 @@ MISFITS = {
     "no_step": (lambda v: v[1:], "does not begin with a count of steps"),
     "step_float": (changed(0, np.float32(1)), "does not begin with a count of steps"),
     "step_negative": (changed(0, np.int64(-1)), "does not begin with a count of steps"),
-    "only_step": (lambda v: v[:1], "ends before actor/h0/kernel"),
-    "shorter": (lambda v: v[:-1], "ends before value/hout/bias"),
+    "only_step": (lambda v: v[:1], "only the agent has actor/h0/bias"),
+    "shorter": (lambda v: v[:-1], "only the agent has value/hout/bias"),
     "longer": (lambda v: (*v, v[-1]), "has 1 arrays more"),
     "nan": (changed(2, np.full(12, np.nan, "f4")), "actor/h0/bias has entries that are no finite"),
     "integers": (changed(2, np.zeros(12, "i4")), "actor/h0/bias has entries that are no finite"),
-    "shape": (changed(12, np.zeros(31, "f4")), "decoder/h1/bias is (31,), not (32,)"),
-    "swapped": (lambda v: (v[0], v[2], v[1], *v[3:]), "actor/h0/kernel is (12,), not (13, 12)"),
+    "shape": (changed(12, np.zeros(31, "f4")), "decoder/h1/bias is (31,), agent's (32,)"),
+    "swapped": (lambda v: (v[0], v[2], v[1], *v[3:]), "(12,), agent's (13, 12)"),
     # A discrete agent has as many outputs as actions, not twice as many.
     "discrete": (
         lambda v: (*v[:9], v[9][:, :2], v[10][:2], *v[11:]),
@@ -205,10 +205,10 @@ def test_what_does_not_fit_is_named(kind, weights, tmp_path):
 
 def test_other_sizes_are_named(weights, tmp_path):
     path = dreamer_pickles.write(tmp_path / "v.pkl", dreamer_pickles.variables(weights))
-    assert "actor/h0/kernel is (13, 12), not (14, 12)" in refused(path, tmp_path, stoch_size=4)
-    assert "decoder/h1/kernel is (13, 32), not (13, 64)" in refused(path, tmp_path, cnn_depth=2)
-    assert "ends before value/h0/kernel" in refused(path, tmp_path, pcont="True")
-    assert "evaluator/h0/bias; --noevaluator" in refused(path, tmp_path, evaluator=True)
+    assert "(10, 6), agent's (10, 8)" in refused(path, tmp_path, stoch_size=4)
+    assert "(4, 4, 3, 1), agent's (4, 4, 3, 2)" in refused(path, tmp_path, cnn_depth=2)
+    assert "only the agent has value/h0/bias" in refused(path, tmp_path, pcont="True")
+    assert "only the agent has evaluator/h0/bias" in refused(path, tmp_path, evaluator=True)
 
 
 def test_discount_head(weights, tmp_path):

@@ -148,10 +148,6 @@ def float_image(spec):
     return ImageEnv(spec.size, np.float32)
 
 
-def small_image(spec):
-    return CountingEnv((4, 4))
-
-
 def discrete(spec):
     return DiscreteEnv(spec.size)
 

@@ -9,7 +9,8 @@ from clion_tf.envs.make_env import make
 
 ale_py = pytest.importorskip("ale_py")
 
-from clion_tf.envs.atari import Atari  # noqa: E402
+from clion_tf.envs import atari  # noqa: E402
+from clion_tf.envs.wrappers import ActionRepeat  # noqa: E402
 
 
 class Emulator:
@@ -40,10 +41,17 @@ class Emulator:
         return screen, 1.0, self.frame in self.over, False, info
 
 
-def scripted(repeat=4, noops=1, **script):
-    env = Atari("pong", repeat, noops=noops)
-    env._env = Emulator(**script)
-    return env
+@pytest.fixture
+def scripted(monkeypatch):
+    """Function: a scripted game that begins with one frame of doing nothing, actions held."""
+
+    def game(repeat=4, noops=1, **script):
+        monkeypatch.setattr(atari, "NOOPS", noops)
+        game = atari.Atari("pong", flickers=repeat > 1)
+        game._env = Emulator(**script)
+        return ActionRepeat(game, repeat)
+
+    return game
 
 
 def shown(observation):
@@ -51,7 +59,7 @@ def shown(observation):
     return sorted(set(observation.ravel().tolist()) - {0})
 
 
-def test_the_larger_of_the_last_two_frames():
+def test_the_larger_of_the_last_two_frames(scripted):
     env = scripted()
     assert shown(env.reset(seed=0)[0]) == [1]  # One frame of doing nothing; alone.
     observation, reward, terminated, truncated, info = env.step(2)
@@ -60,14 +68,14 @@ def test_the_larger_of_the_last_two_frames():
     np.testing.assert_array_equal(env.render(), observation)
 
 
-def test_without_repeat_each_frame_is_shown_alone():
+def test_without_repeat_each_frame_is_shown_alone(scripted):
     env = scripted(repeat=1)
     env.reset(seed=0)
     assert shown(env.step(2)[0]) == [2] and shown(env.step(2)[0]) == [3]
 
 
 @pytest.mark.parametrize("script", [{"lives": {4: 2}}, {"over": (4,)}])
-def test_a_lost_life_and_the_end_of_the_game_terminate(script):
+def test_a_lost_life_and_the_end_of_the_game_terminate(scripted, script):
     env = scripted(**script)
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(2)
@@ -75,24 +83,18 @@ def test_a_lost_life_and_the_end_of_the_game_terminate(script):
     assert info == {"discount": 0.0, "steps": 3}
 
 
-def test_a_lost_life_may_go_on():
-    env = scripted(lives={4: 2})
-    env._life_done = False
-    env.reset(seed=0)
-    assert not env.step(2)[2]
-
-
-def test_every_reset_begins_a_game_and_waits_by_the_seed():
+def test_every_reset_begins_a_game_and_waits_by_the_seed(scripted):
     env = scripted(noops=30, over=(4,))
+    emulator = env.unwrapped._env
     waits = set()
     for seed in range(40):
-        env._env.actions.clear()
+        emulator.actions.clear()
         env.reset(seed=seed)
-        assert set(env._env.actions) == {0}
-        waits.add(len(env._env.actions))
-        assert len(env._env.actions) % 4 == env._env.frame  # Games that end are begun again.
+        assert set(emulator.actions) == {0}
+        waits.add(len(emulator.actions))
+        assert len(emulator.actions) % 4 == emulator.frame  # Games that end are begun again.
     assert 1 <= min(waits) < 5 and 25 < max(waits) <= 30
-    assert [seed for seed in env._env.seeds if seed is not None] == list(range(40))
+    assert [seed for seed in emulator.seeds if seed is not None] == list(range(40))
 
 
 def episode(env, seed, steps=40):
@@ -121,9 +123,8 @@ def test_a_game_is_a_function_of_its_seed():
 
 
 def test_actions_stick_in_a_quarter_of_the_frames():
-    env = Atari("breakout", 4)
+    env = atari.Atari("breakout", flickers=True)
     assert env._env.ale.getFloat("repeat_action_probability") == 0.25
-    assert Atari("breakout", 4, sticky=False)._env.ale.getFloat("repeat_action_probability") == 0.0
 
 
 def test_by_way_of_a_worker():

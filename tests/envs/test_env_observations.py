@@ -8,7 +8,8 @@ from gymnasium import spaces
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv
 from clion_tf.envs.make_env import make
-from clion_tf.envs.observation_choice import SelectObservation, plan
+from clion_tf.envs.observation_choice import plan
+from clion_tf.envs.wrappers import SelectObservation
 
 PICTURE = spaces.Box(0, 255, (20, 30, 3), np.uint8)
 MIXED = spaces.Dict(
@@ -32,7 +33,7 @@ VECTOR = np.array([0, 0.5, 1, 1.5, 1, 0, 0, 1, 0, 0, 1, 0, 1, 0], np.float32)
 def select(space, observe):
     env = CountingEnv()
     env.observation_space = space
-    return SelectObservation(env, plan(space, observe, "t"), (8, 8))
+    return SelectObservation(env, EnvSpec("t", observe=observe, size=(8, 8)))
 
 
 @pytest.mark.parametrize(

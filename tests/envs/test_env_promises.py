@@ -1,5 +1,6 @@
 """What environments must not return is refused in a line, by training and by the check alike."""
 
+import pickle
 import subprocess
 import sys
 
@@ -9,7 +10,7 @@ from places import ROOT
 
 from clion_tf.envs import EnvSpec, PromiseError, RemoteEnv, env_checker, step_checks
 from clion_tf.envs.make_env import make
-from clion_tf.envs.worker import Session, _failure
+from clion_tf.envs.worker import Session, failure
 
 INFO = "(observation, reward, terminated, truncated, info)"
 REFUSED = {
@@ -82,8 +83,9 @@ def test_refused_in_a_line_that_names_the_method(name):
         session.reset(0)
         doing = "step"
         session.step(np.zeros(2, np.float32))
-    kind, name_, message, told = _failure(caught.value, spec(name), doing)
-    assert (kind, name_, told) == ("error", "PromiseError", promise)
+    told = pickle.loads(pickle.dumps(failure(caught.value, spec(name), doing)))
+    assert (type(told), told.promise) == (PromiseError, promise)
+    message = str(told)
     assert message.startswith(f"environment odd_returns:{name}: {text}") and "\n" not in message
 
 
@@ -101,7 +103,7 @@ def test_a_worker_says_it_and_goes_on():
 
 @pytest.mark.parametrize("name", ["shorter", "nan", "large", "reward_sum", "flag_none", "unseen"])
 def test_the_check_says_what_training_says(name, monkeypatch):
-    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: {})
+    monkeypatch.setattr(env_checker, "_gymnasiums_checker", lambda spec: [])
     promise, text = REFUSED[name]
     failed = [check for check in env_checker.examine(spec(name)).checks if not check.passed]
     assert [check.name for check in failed] == [promise]

@@ -39,27 +39,17 @@ for task in sys.argv[1:]:
 
 
 def test_length_of_an_episode(run_python):
-    # One layer below the rendering, as 500 frames in software take half a minute.
     code = """
 import numpy as np
 from clion_tf.envs import EnvSpec
 from clion_tf.envs.make_env import make
-from clion_tf.envs.wrappers import RenderImage
 
-env = make(EnvSpec("dmc_walker_walk"))
-assert type(env) is RenderImage
-env = env.env
+env = make(EnvSpec("dmc_walker_walk", observe="vector"))
 env.reset(seed=0)
 for step in range(1, 501):
     _, _, terminated, truncated, info = env.step(np.zeros(6, np.float32))
     assert (terminated, truncated) == (False, step == 500), step
     assert info == {"discount": 1.0, "steps": 2}
-try:
-    env.step(np.zeros(6, np.float32))
-except RuntimeError as error:
-    assert "the episode is over" in str(error)
-else:
-    raise AssertionError("a step after the end was accepted")
 """
     result = run_python("-c", code)
     assert result.returncode == 0, result.stderr
@@ -115,7 +105,7 @@ from clion_tf.envs import EnvSpec
 from clion_tf.envs.make_env import make
 
 # dm_control's 1e10 for an unlimited actuator is no range: it gets the actor's own numbers.
-env = make(EnvSpec("lqr_lqr_2_1")).env
+env = make(EnvSpec("lqr_lqr_2_1", observe="vector"))
 env.reset(seed=0)
 env.step(np.full(1, 0.5, np.float32))
 assert env.unwrapped._env.physics.data.ctrl == 0.5
@@ -135,11 +125,12 @@ assert springs(seed=1) == springs(seed=1, index=2) != springs(seed=2)
 def test_same_pixels_as_physics_render(run_python):
     code = """
 import numpy as np
+from clion_tf.envs import EnvSpec
 from clion_tf.envs.dmc import DMControl
 from dm_control import suite
 
 for domain, task, camera in ("walker", "walk", 0), ("cheetah", "run", 0), ("quadruped", "walk", 2):
-    ours = DMControl(f"{domain}_{task}")
+    ours = DMControl(EnvSpec(f"{domain}_{task}"))
     ours.reset(seed=3)
     theirs = suite.load(domain, task)
     theirs.reset()
@@ -194,12 +185,10 @@ def test_episodes_are_pure():
         assert (frames(other, 2) != expected).any()
 
 
-def test_unknown_task_and_camera():
-    with RemoteEnv(EnvSpec("walker_wlak")) as env, RemoteEnv(EnvSpec("walker_walk", camera=9)) as b:
+def test_unknown_task():
+    with RemoteEnv(EnvSpec("walker_wlak")) as env:
         with pytest.raises(UnknownTaskError, match="did you mean walker_walk"):
             env.wait_ready()
-        with pytest.raises(RuntimeError, match="walker_walk has cameras 0 to 1, but not 9"):
-            b.wait_ready()
 
 
 def test_check_of_the_machine(run_python):
@@ -216,7 +205,6 @@ def test_check_of_the_machine(run_python):
         ({"MUJOCO_GL": "nonsense"}, "set MUJOCO_GL to egl"),
         ({"MUJOCO_GL": "egl", "MUJOCO_EGL_DEVICE_ID": "500"}, "unset MUJOCO_EGL_DEVICE_ID, which"),
         ({"MUJOCO_GL": "egl", "MUJOCO_EGL_DEVICE_ID": "gpu"}, "unset MUJOCO_EGL_DEVICE_ID, which"),
-        ({"MUJOCO_GL": "egl", "__EGL_VENDOR_LIBRARY_FILENAMES": "/no"}, "unset __EGL_VENDOR_LIB"),
     ],
 )
 def test_failure_says_what_to_do(run_python, variables, expected):
@@ -242,7 +230,7 @@ def test_what_can_be_understood_renders(run_python, variables):
 
 @pytest.mark.parametrize("backend, package", [("egl", "libegl1"), ("osmesa", "libosmesa6")])
 def test_missing_libraries_are_to_be_installed(monkeypatch, backend, package):
-    for name in ("PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID", *opengl._MISLEADING):
+    for name in ("PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MUJOCO_GL", backend)
     with pytest.raises(RenderingError, match=f"apt-get install -y {package}"):

@@ -13,7 +13,7 @@ import pytest
 from places import ROOT
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote_env
-from clion_tf.envs.worker import Session, _failure
+from clion_tf.envs.worker import Session, failure
 
 ZERO = np.zeros(2, np.float32)
 
@@ -105,12 +105,14 @@ def test_bad_action_never_reaches_the_environment():
     with RemoteEnv(fake()) as env:
         env.reset(0)
         for action, message in (
-            (np.array([np.nan, 0]), "action is not finite"),
-            (np.array([0, -np.inf]), "action is not finite"),
-            (np.zeros(3), r"an action has shape \(2,\), not \(3,\)"),
-            (np.array([0, 1.01]), r"an action lies in \[-1, 1\], not \[0"),
+            (np.array([np.nan, 0]), "nan, "),
+            (np.array([0, -np.inf]), "-inf"),
+            (np.zeros(3), "0., 0., 0."),
+            (np.array([0, 1.01]), "1.01"),
         ):
-            with pytest.raises(EnvError, match=message):
+            with pytest.raises(
+                EnvError, match=r"an action lies in Box\(-1.0, 1.0, .* not .*" + message
+            ):
                 env.step(action)
         assert env.step(ZERO)[1] == 1 + 2  # its first two control steps
 
@@ -119,7 +121,7 @@ def test_discrete_action():
     with RemoteEnv(fake("discrete")) as env:
         env.reset(0)
         for action in (3, -1, 0.5, np.zeros(3), np.nan):
-            with pytest.raises(EnvError, match="an action is an integer from 0 to 2, not"):
+            with pytest.raises(EnvError, match=r"an action lies in Discrete\(3\), not"):
                 env.step(action)
         assert env.step(np.int64(2))[1] == 3
 
@@ -351,7 +353,7 @@ def test_an_error_names_the_users_own_line(name, text, mark):
             session.reset(0)
             doing = "step"
             session.step(ZERO)
-        assert_told(_failure(caught.value, spec, doing)[2], name, text, mark)
+        assert_told(str(failure(caught.value, spec, doing)), name, text, mark)
 
 
 @pytest.mark.parametrize("name, mark", [("close", "helper"), ("close_os", "plain")])
@@ -366,7 +368,7 @@ def test_an_error_in_close_is_a_line_on_stderr(name, mark, capfd):
 def test_close_can_be_checked():
     with RemoteEnv(EnvSpec("failing_envs:close", observe="vector")) as env:
         with pytest.raises(WorkerError, match="failed in close: ZeroDivisionError"):
-            env.check_close()
+            env.ask("close")
         with pytest.raises(EnvError, match="no episode is running"):
             env.step(ZERO)
 
@@ -388,7 +390,7 @@ def test_a_keeper_ends_all_when_its_stdin_ends():
         there.close()
         assert process.stdout.readline() == b"up\n"
         process.stdin.close()
-        assert process.wait(20) == -signal.SIGKILL  # As its command.
+        assert process.wait(20) == 128 + signal.SIGKILL  # As its command.
         assert here.recv(1) == b""
 
 

@@ -157,10 +157,12 @@ def test_heldout_needs_no_pictures():
             return batch(VECTOR)
 
     one = agent(VECTOR)
-    found = heldout_diagnostics.newest_episode(one, Episodes(), tiny_config(), 3)
-    assert found.pictures == {} and "decoding" not in found.diagnostics
-    assert np.isfinite(found.scalars["model"]["heldout_vector_loss"])
-    assert "weights" in found.diagnostics
+    scalars, pictures, diagnosed = heldout_diagnostics.newest_episode(
+        one, Episodes(), tiny_config(), 3
+    )
+    assert pictures == {} and "decoding" not in diagnosed
+    assert np.isfinite(scalars["model"]["heldout_vector_loss"])
+    assert "weights" in diagnosed
 
 
 def test_what_is_checked_of_an_observation():

@@ -1,8 +1,7 @@
 """Episodes on disk, the sequences drawn from them, and drawing ahead; no TensorFlow here."""
 
+import functools
 import os
-import subprocess
-import sys
 import threading
 import tracemalloc
 import zipfile
@@ -11,9 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clion_tf.replay import episode_files
-from clion_tf.replay import replay_buffer as replay_module
-from clion_tf.replay.episode_files import EpisodeBuilder, save_episode
+from clion_tf.replay.episode_files import first_frame, frame, save_episode, stacked
 from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay, prefetch
 
@@ -69,12 +66,12 @@ def assert_whole(batch):
 # Building and saving
 
 
-def test_builder_makes_the_first_frame_and_copies_images():
-    builder, buffer = EpisodeBuilder(), np.zeros((64, 64, 3), np.uint8)
-    builder.first({"image": buffer}, action_size=2)
+def test_frames_are_copies_and_make_an_episode():
+    buffer = np.zeros((64, 64, 3), np.uint8)
+    frames = [first_frame({"image": buffer}, 2)]
     buffer[:] = 9
-    builder.add({"image": buffer}, np.array([0.5, -1.0]), 2.0, 0.0)
-    episode = builder.finish()
+    frames.append(frame({"image": buffer}, np.array([0.5, -1.0]), 2.0, 0.0))
+    episode = stacked(frames)
     assert {k: (v.shape, str(v.dtype)) for k, v in episode.items()} == {
         "image": ((2, 64, 64, 3), "uint8"),
         "action": ((2, 2), "float32"),
@@ -85,18 +82,6 @@ def test_builder_makes_the_first_frame_and_copies_images():
     assert episode["action"].tolist() == [[0, 0], [0.5, -1]]
     assert episode["reward"].tolist() == [0, 2]
     assert episode["discount"].tolist() == [1, 0]
-
-
-def test_builder_starts_anew_and_refuses_what_is_no_episode():
-    builder = EpisodeBuilder()
-    with pytest.raises(ValueError, match="first frame"):
-        builder.finish()
-    for _ in range(2):
-        builder.first({"image": np.zeros((64, 64, 3), np.uint8)}, 1)
-    assert len(builder.finish()["reward"]) == 1
-    builder.first({"image": np.zeros((64, 64, 3), np.float32)}, 1)
-    with pytest.raises(ValueError, match="'image' cannot be float32"):
-        builder.finish()
 
 
 def test_names_and_bytes_depend_on_the_episode_only(tmp_path):
@@ -115,7 +100,7 @@ def test_crash_before_the_rename_leaves_no_visible_episode(tmp_path, monkeypatch
     def power_loss(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(replay_module.os, "replace", power_loss)
+    monkeypatch.setattr("os.replace", power_loss)
     with pytest.raises(KeyboardInterrupt):
         save_episode(tmp_path, 0, make())
     monkeypatch.undo()
@@ -130,7 +115,7 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(replay_module.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space"):
         save_episode(tmp_path, 0, make())
     assert names(tmp_path) == []
@@ -139,15 +124,15 @@ def test_full_disk_leaves_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"reward": np.zeros(11, np.float32)}, "cannot have shapes"),
+        ({"reward": np.zeros(11, np.float32)}, "cannot have shape"),
         ({"image": np.zeros((12, 32, 32, 3), np.uint8)}, r"'image' has shape \(32, 32, 3\)"),
         ({"image": np.zeros((12, 64, 64, 3))}, "'image' cannot be float64"),
         ({"image": np.zeros((12, 64, 64, 1), np.uint8)}, "three channels"),
-        ({"image": np.zeros((12, 64, 64), np.uint8)}, "cannot have shapes"),
+        ({"image": np.zeros((12, 64, 64), np.uint8)}, "cannot have shape"),
         ({"reward": np.arange(12)}, "'reward' cannot be int64"),
         ({"reward": np.full(12, np.nan, np.float32)}, "'reward' has numbers that are not finite"),
         ({"action": np.full((12, 2), np.inf, np.float32)}, "'action' has numbers"),
-        ({"action": np.zeros((12, 0), np.float32)}, "needs frames and actions"),
+        ({"action": np.zeros((12, 0), np.float32)}, r"'action' cannot have shape \(12, 0\)"),
         ({"action": np.zeros((12, 3), np.float32)}, r"shape \(3,\) a frame, not \(2,\)"),
     ],
 )
@@ -157,33 +142,6 @@ def test_what_is_no_episode_is_not_saved(tmp_path, change, message):
         memory.add({**make(), **change})
     assert "\n" not in str(caught.value)
     assert len(memory) == 0 and names(tmp_path) == []
-
-
-def counted(monkeypatch, name):
-    """The calls of a function of `episode_files` from now on, in a list that grows."""
-    real, calls = getattr(episode_files, name), []
-
-    def count(*arguments):
-        calls.append(arguments)
-        return real(*arguments)
-
-    for module in (episode_files, replay_module):
-        monkeypatch.setattr(module, name, count, raising=module is episode_files)
-    return calls
-
-
-def test_an_episode_is_checked_once_on_each_side_of_the_disk(tmp_path, monkeypatch):
-    checks, reads = counted(monkeypatch, "_check_finite"), counted(monkeypatch, "read_frames")
-    builder, memory = EpisodeBuilder(), Replay(tmp_path, 2)
-    builder.first({"image": np.zeros((64, 64, 3), np.uint8)}, 2)
-    builder.add({"image": np.zeros((64, 64, 3), np.uint8)}, np.zeros(2), 1.0, 1.0)
-    episode = builder.finish()
-    path = memory.add(episode)
-    assert len(checks) == 1 and not reads
-    memory.load()
-    assert len(checks) == 2 and len(reads) == 1
-    assert same(episode_files.load_episode(path), episode)
-    assert len(checks) == 3 and len(reads) == 2
 
 
 # Sampling
@@ -197,8 +155,8 @@ def test_sequences_are_pieces_of_episodes(tmp_path):
     assert batch["reward"].shape == batch["discount"].shape == (40, 5)
     assert_whole(batch)
     assert set(np.unique(batch["reward"] // 100)) == {0, 1, 2}
-    assert memory.episodes == len(memory) == 3
-    assert memory.steps(2) == (11 + 29 + 6) * 2
+    assert len(memory) == 3
+    assert memory.transitions == 11 + 29 + 6
 
 
 def test_a_batch_depends_on_seed_update_and_episodes_only(tmp_path):
@@ -248,25 +206,6 @@ def test_short_episodes_are_skipped(tmp_path):
         memory.sample(1, 0)
     with pytest.raises(ValueError, match="0 episodes"):
         Replay(tmp_path / "none", 5).sample(1, 0)
-
-
-class Drawn:
-    """A random generator with one given draw, as starts see it."""
-
-    def __init__(self, values):
-        self._values = np.array(values)
-
-    def integers(self, low, high, endpoint=False):
-        assert (self._values >= low).all() and (self._values < high + endpoint).all()
-        return self._values
-
-
-def test_balanced_starts_by_hand():
-    frames = np.array([10, 10, 10, 7])
-    starts = replay_module._starts(Drawn([0, 5, 9, 6]), frames, 5, balance=True)
-    assert starts.tolist() == [0, 5, 5, 2]
-    starts = replay_module._starts(Drawn([0, 5, 3, 2]), frames, 5, balance=False)
-    assert starts.tolist() == [0, 5, 3, 2]
 
 
 def test_balance_prefers_ends(tmp_path):
@@ -396,22 +335,22 @@ def test_resume_counts_foreign_files(tmp_path):
 def test_following_another_process_and_changing_nothing(tmp_path):
     chief = filled(tmp_path, [12, 9])
     other = Replay(tmp_path, 5, capacity=30)
-    other.follow(1)
-    assert other.episodes == 1
+    other.load(1, tidy=False)
+    assert len(other) == 1
     chief.add(make(14, label=2))
-    other.follow(3)
-    assert [other.episodes, other.steps(1)] == [2, 21]  # The first one gave way.
+    other.load(3, tidy=False)
+    assert [len(other), other.transitions] == [2, 21]  # The first one gave way.
     assert same(other.sample(6, 4), _reloaded(tmp_path, 3).sample(6, 4))
-    other.follow(2)  # The chief went back.
+    other.load(2, tidy=False)  # The chief went back.
     assert same(other.sample(6, 4), _reloaded(tmp_path, 2).sample(6, 4))
     # What is no whole episode is the chief's to put aside; who follows holds one less and says so.
     (tmp_path / "000003-9.npz").write_bytes(b"half")
     before = names(tmp_path)
     for reader in (other, Replay(tmp_path, 5)):
         held = reader.load(4, tidy=False)
-        assert held == reader.episodes and reader.next_index == 4
-    other.follow(3)
-    other.follow(4)
+        assert held == len(reader) and reader.next_index == 4
+    other.load(3, tidy=False)
+    other.load(4, tidy=False)
     assert names(tmp_path) == before
 
 
@@ -463,18 +402,18 @@ def test_memory_is_flat_in_the_number_of_episodes(tmp_path):
 
 
 def threads():
-    return [thread for thread in threading.enumerate() if thread.name == "prefetch"]
+    return [thread for thread in threading.enumerate() if thread.name.startswith("prefetch")]
 
 
 def test_prefetch_keeps_the_order(tmp_path):
     memory = filled(tmp_path, [12, 12])
     seen = []
-    for update, batch in prefetch(memory.sample_fn(4), range(10, 17), depth=2):
+    for update, batch in prefetch(functools.partial(memory.sample, 4), range(10, 17), depth=2):
         assert same(batch, memory.sample(4, update))
         seen.append(update)
     assert seen == list(range(10, 17))
     assert not threads()
-    assert list(prefetch(memory.sample_fn(4), [])) == []
+    assert list(prefetch(functools.partial(memory.sample, 4), [])) == []
 
 
 def test_prefetch_stays_within_its_depth():
@@ -510,9 +449,3 @@ def test_prefetch_ends_its_thread_when_left_early():
         for _number, _ in prefetch(lambda number: number, range(100)):
             raise RuntimeError("consumer")
     assert not threads()
-
-
-def test_replay_and_video_import_no_tensorflow():
-    code = "import sys, clion_tf.replay.replay_buffer, clion_tf.pictures.video_files\n"
-    code += "assert not {'tensorflow', 'keras', 'absl.flags'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])

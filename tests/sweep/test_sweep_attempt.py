@@ -8,25 +8,28 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import pytest
 
+from clion_tf.files import python_path
 from clion_tf.sweep import attempt as module
-from clion_tf.sweep import child_process
-from clion_tf.sweep.attempt import Order, attempt, node_of
+from clion_tf.sweep.attempt import Resources, attempt, node_of
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Function of a script: how the attempt ended."""
     monkeypatch.setattr(module, "POLL", 0.05)
-    monkeypatch.setattr(child_process, "command", lambda words: [sys.executable, "-c", *words])
+    monkeypatch.setattr(module, "command", lambda words: [sys.executable, "-c", *words])
     root = tmp_path / "sweep"
     root.mkdir()
 
-    def start(script, **others):
-        order = Order((script,), root, root / "run", root / "logs" / "run.log", **others)
-        return attempt(order, "host/1")
+    def start(script, number=1, cpus=1.0, gpus=0.0):
+        planned = types.SimpleNamespace(
+            words=[script], root=root, folder=root / "run", log=root / "logs" / "run.log"
+        )
+        return attempt(planned, number, Resources(cpus, gpus, "", python_path()), "host/1")
 
     return start
 
@@ -131,13 +134,13 @@ def test_a_run_dies_with_its_parent(tmp_path):
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     script = (
-        "import subprocess, sys, time\nfrom clion_tf.sweep import child_process\n"
-        "process = subprocess.Popen(child_process.command(sys.argv[1:]))\n"
+        "import subprocess, sys, time\nfrom clion_tf.sweep import attempt\n"
+        "process = subprocess.Popen(attempt.command(sys.argv[1:]))\n"
         "print(process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", script, f"--flagfile={fifo}"], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(module.PACKAGE_PARENT)},
+        env={**os.environ, "PYTHONPATH": python_path()},
     )  # fmt: skip
     pid = int(parent.stdout.readline())
     with open(fifo, "w"):  # It has got as far as that.
@@ -149,7 +152,7 @@ def test_a_run_dies_with_its_parent(tmp_path):
             time.sleep(0.05)
         assert not _alive(pid)
     # And one whose parent is gone already does not begin.
-    assert child_process.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
+    assert module.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
 
 
 def _alive(pid):

@@ -90,7 +90,7 @@ def test_a_method_of_ones_own_and_a_task_of_ones_own(tmp_path):
     "given, text",
     [
         ({"tasks": []}, "--tasks: names none"),
-        ({"seeds": [1, 1]}, "--seeds=1,1: one is named twice"),
+        ({"seeds": [1, 1]}, "clion/seed1 would be the same run"),
         ({"methods": ["clon"]}, "--methods=clon: no file 'clon'; presets, by name: ablation_"),
         ({"methods": ["cpu"]}, "no multiple of the paper's 50"),
         ({"methods": ["clion", "bf16"]}, "seed0 and walker_walk/bf16/seed0 would be the same run"),

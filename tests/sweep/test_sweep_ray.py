@@ -13,6 +13,7 @@ import pytest
 from places import PATHS, ROOT
 
 from clion_tf.command import UsageError
+from clion_tf.sweep.attempt import Resources
 from clion_tf.sweep.ray_cluster import RayCluster
 
 ray = pytest.importorskip("ray")
@@ -186,4 +187,4 @@ def test_two_machines_one_dies_then_ctrl_c(tmp_path, sweep, two_machines):
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "ray://a:1", "head"])
 def test_no_such_cluster(address):
     with pytest.raises(UsageError, match=f"--address={address}: "):
-        RayCluster(address, 1, 0)
+        RayCluster(address, Resources(1, 0, "", ""))

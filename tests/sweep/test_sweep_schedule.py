@@ -1,17 +1,24 @@
 """What becomes of runs, with attempts that end as they are told; and how that is shown."""
 
 import io
-import pathlib
 import types
 
+import numpy as np
 import pytest
 
-from clion_tf.sweep import progress_table, run_progress, schedule
-from clion_tf.sweep.attempt import Ended, Order
-from clion_tf.sweep.progress_table import Progress, duration, line, row, state, summary
-from clion_tf.sweep.run_progress import RunStatus
+from clion_tf.analysis.curves.metrics_files import Metrics
+from clion_tf.sweep import progress_table, schedule
+from clion_tf.sweep.attempt import Ended
+from clion_tf.sweep.progress_table import duration, line, row, shown_on, state, summary
 from clion_tf.sweep.schedule import Job, Schedule
 from clion_tf.sweep.sweep_plan import plan_runs
+
+
+def standing(steps=0, train=0.0, test=0.0, speed=0.0):
+    """Metrics of a run that has logged once."""
+    values = {"train/return": train, "test/return": test, "fps": speed}
+    points = {key: (np.array([steps]), np.array([value])) for key, value in values.items()}
+    return Metrics(points if steps else {})
 
 
 class FakeCluster:
@@ -24,9 +31,9 @@ class FakeCluster:
         self._scripts = {str(number): list(script) for number, script in enumerate(scripts)}
         self.orders, self.cancelled, self.standing, self.now = [], [], {}, 0.0
 
-    def submit(self, order):
-        self.orders.append((int(order.words[0]), order.number, self.now))
-        return order.words[0], order.number
+    def submit(self, run, number):
+        self.orders.append((run.config.seed, number, self.now))
+        return str(run.config.seed), number
 
     def wait(self, tickets, seconds):
         self.now += seconds
@@ -43,26 +50,22 @@ class FakeCluster:
         self.cancelled.append(ticket)
 
 
-def jobs(count=1, steps=1000):
+def jobs(count=1, steps=1000, root="/s"):
     options = [f"--steps={steps}"]
-    runs = plan_runs("/s", ["walker_walk"], ["clion"], range(count), [], options)
+    runs = plan_runs(root, ["walker_walk"], ["clion"], range(count), [], options)
     return [Job(run) for run in runs]
 
 
 @pytest.fixture
-def play(monkeypatch, tmp_path):
+def play(monkeypatch):
     """Function of scripts: (jobs, cluster) once all are over."""
 
     def go(scripts, retries=3, made=None, stopping=lambda: False):
         made = jobs(len(scripts)) if made is None else made
         cluster = FakeCluster(scripts)
-        names = {}
-        for number, job in enumerate(made):
-            log = tmp_path / f"{number}.log"
-            job.order = Order((str(number),), pathlib.Path("/s"), job.run.folder, log)
-            names[job.run.folder] = str(number)
-        read = lambda folder: cluster.standing.get(names[folder], RunStatus())  # noqa: E731
-        monkeypatch.setattr(schedule, "run_progress", types.SimpleNamespace(read=read))
+        names = {str(job.run.folder): str(job.run.config.seed) for job in made}
+        read = lambda file: cluster.standing.get(names[str(file.parent)], Metrics({}))  # noqa: E731
+        monkeypatch.setattr(schedule, "metrics_files", types.SimpleNamespace(read=read))
         show = lambda jobs: None  # noqa: E731
         Schedule(made, cluster, retries, show, stopping, lambda: cluster.now).run()
         return made, cluster
@@ -71,17 +74,17 @@ def play(monkeypatch, tmp_path):
 
 
 def failed(steps=0, code=1, line="broke"):
-    return Ended(code, line), RunStatus(steps)
+    return Ended(code, line), standing(steps)
 
 
-DONE = Ended(0, "done"), RunStatus(1000)
+DONE = Ended(0, "done"), standing(1000)
 
 
 def test_done_at_once_and_after_failures(play):
     made, cluster = play([[DONE], [failed(), failed(line="machine gone"), DONE]])
     assert [job.state for job in made] == ["done", "done"]
     assert [job.attempts for job in made] == [1, 3]
-    assert made[1].status.steps == 1000
+    assert made[1].steps == 1000
     # (run, attempt, when): the first retry comes at once, the next one later.
     at = {(run, attempt): when for run, attempt, when in cluster.orders}
     assert at.keys() == {(0, 1), (1, 1), (1, 2), (1, 3)}
@@ -122,7 +125,7 @@ def test_what_is_done_already_is_not_made(play):
 def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
     looks = iter([False] * 2)
     made, cluster = play(
-        [[(Ended(143, "saved"), RunStatus(300))], [], [failed()]],
+        [[(Ended(143, "saved"), standing(300))], [], [failed()]],
         stopping=lambda: next(looks, True),
     )
     assert [job.state for job in made] == ["stopped"] * 3
@@ -133,14 +136,14 @@ def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
 
 def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
     """While an attempt waits for its turn, the one of an earlier sweep in its log is not taken."""
-    (job,) = jobs()
-    log = tmp_path / "run.log"
+    (job,) = jobs(root=tmp_path)
+    log = job.run.log
+    log.parent.mkdir(parents=True)
     log.write_text("--- attempt 1 on old/1, long ago\n")
-    job.order = Order((), tmp_path, job.run.folder, log)
     seen = []
 
     class Slow(FakeCluster):
-        def submit(self, order):
+        def submit(self, run, number):
             return 1
 
         def wait(self, tickets, seconds):
@@ -153,8 +156,9 @@ def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
             return DONE[0]
 
     cluster = Slow([])
-    monkeypatch.setattr(run_progress, "read", lambda folder: RunStatus(int(cluster.now)))
-    show = lambda made: seen.append((job.state, job.node, job.status.steps))  # noqa: E731
+    read = lambda file: standing(int(cluster.now))  # noqa: E731
+    monkeypatch.setattr(schedule, "metrics_files", types.SimpleNamespace(read=read))
+    show = lambda made: seen.append((job.state, job.node, job.steps))  # noqa: E731
     Schedule([job], cluster, 3, show, lambda: False, lambda: cluster.now).run()
     assert seen == [
         ("waiting", "", 0), ("running", "new/2", 20), ("running", "new/2", 30), ("done", "", 40),
@@ -174,8 +178,8 @@ def test_state(state, retries, shown):
 def running():
     going, waiting, over = jobs(3, steps=100_000)
     going.state, going.node = schedule.RUNNING, "host/1"
-    going.status = RunStatus(28_000, 51.26, 80.04, 10.0)
-    over.state, over.status = schedule.DONE, RunStatus(100_000, 1.0, 900.04, 9.0)
+    going.metrics = standing(28_000, 51.26, 80.04, 10.0)
+    over.state, over.metrics = schedule.DONE, standing(100_000, 1.0, 900.04, 9.0)
     return [going, waiting, over]
 
 
@@ -195,19 +199,24 @@ def test_row_and_summary():
 
 
 def test_duration():
-    assert [duration(s) for s in (20, 90, 3600, 100 * 3600)] == ["0:00", "0:02", "1:00", "4d 04:00"]
+    assert [duration(s) for s in (20, 90, 3600, 100 * 3600)] == [
+        "0:00",
+        "0:02",
+        "1:00",
+        "4 days, 4:00",
+    ]
 
 
 def test_lines_where_there_is_no_terminal():
     now, out = [0.0], io.StringIO()
     made = running()
-    with Progress(out, lambda: now[0]) as shown:
-        shown.show(made)
-        shown.show(made)
+    with shown_on(out, lambda: now[0]) as show:
+        show(made)
+        show(made)
         assert out.getvalue().splitlines() == [line(made[0]), line(made[2])]
         now[0] = 61.0
         made[1].retries, made[1].problem = 1, "broke"
-        shown.show(made)
+        show(made)
     assert out.getvalue().splitlines()[2:] == [
         "walker_walk/clion/seed1: retry 1, waiting (last failure: broke)", summary(made),
     ]  # fmt: skip
@@ -225,10 +234,10 @@ def test_table_on_a_terminal(monkeypatch):
     made = running()
     made[1].state, made[1].problem = schedule.FAILED, "broke"
     out = Terminal()
-    with Progress(out) as shown:
-        shown.show(made)
+    with shown_on(out) as show:
+        show(made)
         first = out.getvalue()
-        shown.show(made)
+        show(made)
     # Three rows have room: all; what is drawn again begins where it began.
     for job in made:
         assert job.run.name in first and state(job) in first

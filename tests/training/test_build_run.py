@@ -16,8 +16,8 @@ from clion_tf.console import FAILED
 from clion_tf.envs import SupervisedEnvs, nvidia_gpus
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import RandomPolicy
-from clion_tf.training import build_run, env_specs, training_process
-from clion_tf.training.env_specs import specs, supervised
+from clion_tf.training import build_run, training_process
+from clion_tf.training.training_process import specs, supervised
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def made(monkeypatch):
         def close(self):
             pass
 
-    monkeypatch.setattr(env_specs, "RemoteEnv", Made)
+    monkeypatch.setattr(training_process, "RemoteEnv", Made)
     return specs
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import nvidia_gpus
 from clion_tf.envs.nvidia_gpus import Driver
-from clion_tf.training import gpu_absence, hardware
+from clion_tf.training import hardware
 
 DRIVER = Driver(True, 0, (12, 4))
 H100 = {"device_name": "NVIDIA H100", "compute_capability": (9, 0)}
@@ -30,7 +30,7 @@ class Machine:
         monkeypatch.setattr(experimental, "get_device_details", lambda gpu: details)
         monkeypatch.setattr(nvidia_gpus, "count", lambda: count)
         monkeypatch.setattr(nvidia_gpus, "driver", lambda: DRIVER)
-        monkeypatch.setattr(gpu_absence, "needed_cuda", lambda: 12)
+        monkeypatch.setattr(hardware, "needed_cuda", lambda: 12)
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     def show(self, devices, kind):
@@ -113,19 +113,6 @@ def hidden(monkeypatch):
     return machine
 
 
-@pytest.mark.parametrize("value", ["", "-1"])
-def test_hidden_by_the_environment(monkeypatch, caplog, value):
-    machine = hidden(monkeypatch)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    on_the_cpu(machine, caplog, f"CUDA_VISIBLE_DEVICES='{value}' hides the GPU")
-
-
-def test_no_driver(monkeypatch, caplog):
-    machine = hidden(monkeypatch)
-    monkeypatch.setattr(nvidia_gpus, "driver", lambda: Driver(False))
-    on_the_cpu(machine, caplog, "NVIDIA's driver is missing (libcuda.so.1)")
-
-
 def test_driver_that_is_too_old(monkeypatch, caplog):
     """TensorFlow lists the GPU all the same, and fails where it starts it."""
     machine = Machine(monkeypatch, 1)
@@ -195,16 +182,23 @@ def test_tensorflow_that_runs_already(monkeypatch):
         (None, 12, Driver(True, 0, (11, 8)), "too old: it serves CUDA 11.8, TensorFlow needs 12"),
         (None, 12, Driver(True, 0, (13, 0)), "does not find CUDA's libraries: pip install '.[gpu]"),
         ("0,1", 12, DRIVER, "does not find CUDA's libraries"),
+        ("", 12, DRIVER, "CUDA_VISIBLE_DEVICES='' hides the GPU"),
         (" -1", None, DRIVER, "hides the GPU"),
+        (None, 12, Driver(False), "NVIDIA's driver is missing (libcuda.so.1)"),
     ],
 )
-def test_reasons(visible, needed, driver, told):
-    assert told in gpu_absence.explain(visible, needed, driver)
+def test_reasons(monkeypatch, caplog, visible, needed, driver, told):
+    machine = hidden(monkeypatch)
+    monkeypatch.setattr(nvidia_gpus, "driver", lambda: driver)
+    monkeypatch.setattr(hardware, "needed_cuda", lambda: needed)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    on_the_cpu(machine, caplog, told)
 
 
 def test_cuda_of_this_tensorflow(monkeypatch):
     build = {"is_cuda_build": True, "cuda_version": "12.5.1"}
     monkeypatch.setattr(tf.sysconfig, "get_build_info", lambda: build)
-    assert gpu_absence.needed_cuda() == 12
+    assert hardware.needed_cuda() == 12
     build["is_cuda_build"] = False
-    assert gpu_absence.needed_cuda() is None
+    assert hardware.needed_cuda() is None

@@ -1,46 +1,188 @@
-"""What a learning curve is: the returns of one run, and which run that was."""
+"""Curves: what they are, which of them are one series, and which series one panel."""
 
+import collections
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from clion_tf.analysis.curves.method_names import ABLATION, DREAMER, DRQ
+from clion_tf.analysis.curves.metrics_files import Points
+
 OURS, ORIGINAL, PUBLISHED = "clion_tf", "original", "published"
+METRICS = ("test", "train")
+PEERS = {"dreamer": DREAMER, "drq": DRQ}  # What published files call them.
+PAPER_SIZES = "paper sizes"
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Panel:
+    """An experiment: curves of one panel may be compared."""
+
+    order: tuple  # Sorts panels, and tells them apart.
+    title: str
+    xlabel: str = "environment steps"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve:
-    """Returns of one run.
+    """Returns of one run, against environment steps or, of one agent, against noise."""
 
-    Attributes:
-      task: as dm_control's `domain_task`.
-      method: see `clion_tf.analysis.curves.method_names.describe`, or what a label or a file says.
-      seed: as text; files and folders may name it as they like.
-      xs: environment steps, float64 [N], rising, N > 0.
-      ys: returns, float64 [N], finite.
-      source: the folder or the file.
-      kind: OURS, ORIGINAL (the original Dreamer's logdir) or PUBLISHED (a file without options).
-      setup: what differs from the paper's sizes, "" if nothing.
-      rotation, test_rotation: of observations in training and in testing, degrees.
-      options: all options of the run, where known.
-      version: of clion_tf that made the run, where known (`logdir.code_versions.of_run`).
-    """
-
-    task: str
-    method: str
-    seed: str
-    xs: np.ndarray
-    ys: np.ndarray
-    source: str
-    kind: str = OURS
-    setup: str = ""
-    rotation: float = 0.0
+    task: str  # As dm_control's `domain_task`.
+    method: str  # See `method_names.describe`, or what a label or a file says.
+    seed: str  # Files and folders may name it as they like.
+    xs: np.ndarray  # Environment steps or amounts of noise, float64 [N], rising.
+    ys: np.ndarray  # Returns, float64 [N], finite.
+    source: str  # The folder or the file.
+    kind: str = OURS  # ORIGINAL: the original Dreamer's logdir; PUBLISHED: a file without options.
+    setup: str = ""  # What differs from the paper's sizes.
+    rotation: float = 0.0  # Of observations in training and in testing, degrees.
     test_rotation: float = 0.0
-    options: Mapping[str, Any] | None = None
-    version: str | None = None
+    options: Mapping[str, Any] | None = None  # All of the run, where known.
+    version: str | None = None  # Of clion_tf that made the run, where known.
+    points: Mapping[str, Points] = dataclasses.field(default_factory=dict)  # By metric.
+    noise: Panel | None = None  # Where the xs are amounts of it.
+    besides: tuple[str, ...] = ()  # What else tells it from others, in words.
+    episodes: tuple[int, int] = (1, 1)  # That a return is the mean of, from and to.
+
+    def of(self, metric: str) -> "Curve":
+        """The run's returns of this metric; N may be 0."""
+        xs, ys = self.points[metric]
+        return dataclasses.replace(self, xs=xs, ys=ys)
+
+    @property
+    def panel(self) -> Panel:
+        """Its title has the rotation where there is one."""
+        if self.noise:
+            return self.noise
+        told = f", ±{self.rotation:g}° rotation" if self.rotation else ""
+        if self.rotation != self.test_rotation:
+            told = f", ±{self.rotation:g}° in training, ±{self.test_rotation:g}° in testing"
+        return Panel((self.rotation, self.test_rotation, self.task), self.task + told)
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """(method, kind, setup, ...): equal for the runs of a panel that are averaged."""
+        method = self.method if self.kind == OURS else PEERS.get(self.method, self.method)
+        return method, self.kind, self.setup, *self.besides
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Series:
+    """Runs that are averaged: of one panel, method, kind and setup."""
+
+    panel: Panel
+    label: str  # What tells it from all other series of a panel.
+    method: str  # The paper's name, also for other people's curves.
+    kind: str
+    setup: str
+    curves: tuple[Curve, ...]
+
+    @property
+    def published(self) -> bool:
+        """Whether these are other people's numbers."""
+        return self.kind == PUBLISHED
+
+    @property
+    def rank(self) -> tuple:
+        """Sorts ours before published ones, then by fig. 7's order, then by name."""
+        known = ABLATION.index(self.method) if self.method in ABLATION else len(ABLATION)
+        return self.published, known, self.method, self.kind, self.setup
+
+    def repeated(self) -> dict[str, list[str]]:
+        """By seed, where curves are from, of seeds that are there more than once."""
+        sources = collections.defaultdict(list)
+        for curve in self.curves:
+            sources[curve.seed].append(curve.source)
+        return {seed: names for seed, names in sources.items() if len(names) > 1}
+
+    def grid(self) -> Points:
+        """(steps [N], returns [runs, N]): all evaluations' steps, each run interpolated there.
+
+        Linear, inside a run's own range only; NaN before its first and after its last evaluation.
+        """
+        xs = np.unique(np.concatenate([curve.xs for curve in self.curves]))
+        rows = [np.interp(xs, c.xs, c.ys, left=np.nan, right=np.nan) for c in self.curves]
+        return xs, np.array(rows)
+
+
+def part_of(curve: Curve, smooth: int, end: float) -> Curve:
+    """Up to the step `end`, each return the mean of those in the `smooth` steps up to it.
+
+    A published curve keeps one point more, so that a line between its rare points is not lost.
+    """
+    xs, ys = curve.xs, curve.ys
+    if smooth:
+        ys = np.array([ys[(xs > x - smooth) & (xs <= x)].mean() for x in xs])
+    count = np.searchsorted(xs, end, side="right")
+    if count and curve.kind == PUBLISHED:
+        count += 1
+    return dataclasses.replace(curve, xs=xs[:count], ys=ys[:count])
+
+
+def all_series(curves: Iterable[Curve]) -> list[Series]:
+    """By rotation and task, those of one panel in the paper's order of methods."""
+    groups = collections.defaultdict(list)
+    for curve in curves:
+        groups[curve.panel, curve.key].append(curve)
+    labels = _labels([curve for same in groups.values() for curve in same])
+    found = [
+        Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
+    ]
+    return sorted(found, key=lambda one: (one.panel, one.rank))
+
+
+def _labels(curves: Iterable[Curve]) -> dict[tuple[str, ...], str]:
+    """A name for each key, with what differs between them besides the method."""
+    keys = {curve.key for curve in curves}
+    several_setups = len(setups(curves)) > 1
+    different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
+    labels = {}
+    for key in keys:
+        label, kind, setup, *besides = key
+        if kind == PUBLISHED and label in PEERS.values():
+            label += " (published)"
+        elif kind == PUBLISHED and any(k[0] == label and k[1] != kind for k in keys):
+            label += " (from file)"
+        elif kind == ORIGINAL:
+            label += " (original code)"
+        elif kind == OURS and several_setups:
+            label += f", {setup or PAPER_SIZES}"
+        shown = [word for word, differs in zip(besides, different, strict=True) if differs]
+        labels[key] = ", ".join([label, *shown])
+    return labels
+
+
+def setups(curves: Iterable[Curve]) -> list[str]:
+    """The different setups of our runs, in words; none if all have the paper's sizes."""
+    found = {curve.setup or PAPER_SIZES for curve in curves if curve.kind == OURS}
+    return sorted(found) if found != {PAPER_SIZES} else []
+
+
+def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
+    """What a reader of averages should know: seeds that count more than once."""
+    return [
+        f"{one.panel.title}, {one.label}: seed {seed} counts {len(sources)} times "
+        f"({', '.join(sources)})"
+        for one in all_series(curves)
+        for seed, sources in one.repeated().items()
+    ]
+
+
+def warnings(curves: Sequence[Curve]) -> list[str]:
+    """What someone who looks at averages of these curves should be told, a line each."""
+    lines, different = repeated_seeds(curves), setups(curves)
+    if len(different) > 1:
+        lines.append(f"runs differ in more than the method: {'; '.join(different)}")
+    return lines
 
 
 def plain_task(name: str) -> str:
     """`walker_walk` of Dreamer's `dmc_walker_walk`."""
     return name.removeprefix("dmc_")
+
+
+def short(step: float) -> str:
+    """`105K` of 105,000."""
+    return f"{step / 1e6:g}M" if step >= 1e6 else f"{step / 1e3:g}K" if step >= 1e3 else f"{step:g}"

@@ -5,36 +5,35 @@
 xs are environment steps, ys returns. This is the format of the curves that the original Dreamer
 published. A run of ours that is saved so also has `options` and `version`, what tells it from
 others (`setup`, `rotation_degrees`, `test_rotation_degrees`), its evaluations as xs and ys, and the
-returns of its training episodes as `train_xs` and `train_ys`.
+returns of its training episodes as `train_xs` and `train_ys`. What the run logged lies beside:
+`NAME.metrics.jsonl.gz` has the lines of metrics.jsonl, `NAME.diagnostics.jsonl.gz` the diagnostics
+of each evaluation, one a line.
 """
 
+import gzip
 import hashlib
 import json
 import math
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
-from clion_tf.analysis.curves import run_logs
-from clion_tf.analysis.curves.curve import ORIGINAL, OURS, PUBLISHED, Curve, plain_task
-from clion_tf.analysis.curves.metrics_files import ordered
+from clion_tf.analysis.curves.curve import METRICS, ORIGINAL, OURS, PUBLISHED, Curve, plain_task
+from clion_tf.analysis.curves.metrics_files import Points, ordered
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write, user_path
+from clion_tf.logdir.run_folder import RunFolder
 
 LONGEST = 60  # Characters of a part of a file's name: file systems take 255 in all.
+LINES = 1000  # Of metrics; of more all those with an evaluation and evenly spread others.
 PREFIXES = {"test": "", "train": "train_"}  # Of the keys that hold a metric's points.
 
 
-def load(path: str | pathlib.Path, metric: str = "test") -> list[Curve]:
-    """The curves of a file. Points that are null or NaN are left out.
+def load(path: str | pathlib.Path) -> list[Curve]:
+    """The curves of a file, without points that are null or NaN; UsageError if it is none.
 
     A curve that does not say which metric it holds is taken for either.
-
-    Raises:
-      UsageError: if it is no such file; the message says where.
     """
     try:
         content = json.loads(pathlib.Path(path).read_bytes())
@@ -43,56 +42,62 @@ def load(path: str | pathlib.Path, metric: str = "test") -> list[Curve]:
     entries = content if isinstance(content, list) else [content]
     if not entries:
         raise UsageError(f"{path}: holds no curve")
-    return [_curve(entry, f"{path}, entry {i}", metric) for i, entry in enumerate(entries)]
+    return [_curve(entry, f"{path}, entry {i}") for i, entry in enumerate(entries)]
 
 
-def save(
-    folder: str | pathlib.Path, tests: Iterable[Curve], trainings: Iterable[Curve] = ()
-) -> list[pathlib.Path]:
-    """Writes one file for each run; returns their paths. Published curves are not runs.
+def _curve(entry: Any, where: str) -> Curve:
+    if not isinstance(entry, dict):
+        raise UsageError(f"{where}: not an object with task, method, seed, xs and ys")
+    for name in ("task", "method", "seed"):
+        if not isinstance(entry.get(name), str | int) or entry[name] == "":
+            raise UsageError(f"{where}: no {name}")
+    facts = {name: str(entry.get(name, "")) for name in ("method", "seed", "setup")}
+    facts |= {"task": plain_task(str(entry["task"])), "source": where, "kind": PUBLISHED}
+    if entry.get("kind") == ORIGINAL or isinstance(entry.get("options"), dict):
+        facts |= {"options": entry.get("options"), "version": entry.get("version")}
+        facts["kind"] = ORIGINAL if entry.get("kind") == ORIGINAL else OURS
+    try:
+        points = {metric: _points(entry, metric) for metric in METRICS}
+        rotation = float(entry.get("rotation_degrees", 0.0))
+        test_rotation = float(entry.get("test_rotation_degrees", rotation))
+    except (TypeError, ValueError, OverflowError) as error:
+        raise UsageError(f"{where}: not a curve ({error})") from error
+    xs, ys = points["test"]
+    facts |= {"rotation": rotation, "test_rotation": test_rotation, "points": points}
+    return Curve(xs=xs, ys=ys, **facts)
+
+
+def _points(entry: dict, metric: str) -> Points:
+    prefix = PREFIXES[metric] if "train_xs" in entry else ""
+    xs, ys = entry.get(f"{prefix}xs"), entry.get(f"{prefix}ys")
+    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
+        raise ValueError(f"{prefix}xs and {prefix}ys are not lists of equal length")
+    pairs = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True) if None not in (x, y)]
+    return ordered([pair for pair in pairs if all(map(math.isfinite, pair))])
+
+
+def save(folder: str | pathlib.Path, runs: Iterable[Curve]) -> list[pathlib.Path]:
+    """Writes one file for each run that has returns, and what a run of ours logged beside it.
 
     A file is named by task, rotation, method, setup and seed, so saving a run again replaces its
-    file. What a run of ours logged goes beside it, see `run_logs`.
-
-    Args:
-      folder: made if only its last part is missing.
-      tests, trainings: returns of evaluations and of training episodes of the same runs.
-
-    Raises:
-      UsageError: if two runs would get the same name.
-      OSError: if the folder cannot be made or written.
+    file; UsageError if two runs would get one name. Published curves are not runs. The folder is
+    made if only its last part is missing.
     """
-    runs: dict[str, dict[str, Curve]] = {}
-    for metric, found in (("test", tests), ("train", trainings)):
-        for curve in found:
-            if curve.kind != PUBLISHED:
-                runs.setdefault(curve.source, {})[metric] = curve
-    named = _named(runs.values())
+    named: dict[str, Curve] = {}
+    for run in runs:
+        if run.kind != PUBLISHED and any(xs.size for xs, _ in run.points.values()):
+            other = named.setdefault(_name(run), run)
+            if other is not run:
+                told = "are one seed of one method; tell them apart by labels"
+                raise UsageError(f"{other.source} and {run.source} {told}")
     folder = user_path(folder)
     folder.mkdir(exist_ok=True)
     for name, run in named.items():
         with atomic_write(folder / name) as file:
             file.write(_encode(run))
-        if _first(run).kind == OURS:  # From a curve file there is nothing more to keep.
-            run_logs.save(pathlib.Path(_first(run).source), folder / name)
+        if run.kind == OURS:  # From a curve file there is nothing more to keep.
+            _save_logs(RunFolder(run.source), folder / name)
     return [folder / name for name in named]
-
-
-def _named(runs: Iterable[dict[str, Curve]]) -> dict[str, dict[str, Curve]]:
-    """The runs by the name of their file."""
-    named: dict[str, dict[str, Curve]] = {}
-    for run in runs:
-        name = _name(_first(run))
-        if named.setdefault(name, run) is not run:
-            raise UsageError(
-                f"{_first(named[name]).source} and {_first(run).source} are one seed of one "
-                "method; tell them apart by labels"
-            )
-    return named
-
-
-def _first(run: dict[str, Curve]) -> Curve:
-    return next(iter(run.values()))
 
 
 def _name(curve: Curve) -> str:
@@ -111,59 +116,32 @@ def _word(part: str) -> str:
     return f"{word[: LONGEST - 9]}_{hashlib.sha256(part.encode()).hexdigest()[:8]}"
 
 
-def _encode(run: dict[str, Curve]) -> bytes:
+def _encode(run: Curve) -> bytes:
     """One key a line, so that a new evaluation changes two lines."""
-    curve = _first(run)
-    entry: dict[str, Any] = {"task": curve.task, "method": curve.method, "seed": curve.seed}
-    entry |= {"setup": curve.setup, "kind": curve.kind}
-    entry |= {"rotation_degrees": curve.rotation, "test_rotation_degrees": curve.test_rotation}
-    entry |= {"version": curve.version, "options": curve.options}
+    entry: dict[str, Any] = {"task": run.task, "method": run.method, "seed": run.seed}
+    entry |= {"setup": run.setup, "kind": run.kind}
+    entry |= {"rotation_degrees": run.rotation, "test_rotation_degrees": run.test_rotation}
+    entry |= {"version": run.version, "options": run.options}
     for metric, prefix in PREFIXES.items():
-        found = run.get(metric)
-        entry[f"{prefix}xs"] = found.xs.tolist() if found else []
-        entry[f"{prefix}ys"] = found.ys.tolist() if found else []
+        xs, ys = run.points[metric]
+        entry |= {f"{prefix}xs": xs.tolist(), f"{prefix}ys": ys.tolist()}
     lines = (f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in entry.items())
     return ("{\n" + ",\n".join(lines) + "\n}\n").encode()
 
 
-def _curve(entry: Any, where: str, metric: str) -> Curve:
-    if not isinstance(entry, dict):
-        raise UsageError(f"{where}: not an object with task, method, seed, xs and ys")
-    for name in ("task", "method", "seed"):
-        if not isinstance(entry.get(name), str | int) or entry[name] == "":
-            raise UsageError(f"{where}: no {name}")
-    saved = isinstance(entry.get("options"), dict) or entry.get("kind") == ORIGINAL
-    prefix = PREFIXES[metric] if "train_xs" in entry else ""
-    rotation = _degrees(entry, "rotation_degrees", 0.0, where)
-    return Curve(
-        plain_task(str(entry["task"])),
-        str(entry["method"]),
-        str(entry["seed"]),
-        *_points(entry, prefix, where),
-        source=where,
-        kind=(ORIGINAL if entry.get("kind") == ORIGINAL else OURS) if saved else PUBLISHED,
-        setup=str(entry.get("setup", "")),
-        rotation=rotation,
-        test_rotation=_degrees(entry, "test_rotation_degrees", rotation, where),
-        options=entry.get("options") if saved else None,
-        version=entry.get("version") if saved else None,
-    )
+def _save_logs(folder: RunFolder, path: pathlib.Path) -> None:
+    """Beside a curve file; equal logs give equal files."""
+    metrics = folder.metrics_file
+    lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
+    # Each as one line; what is damaged is as good there.
+    diagnostics = [b" ".join(f.read_bytes().split(b"\n")) for f in folder.diagnostics_files()]
+    for kind, found in (("metrics", thinned(lines)), ("diagnostics", diagnostics)):
+        if found:
+            with atomic_write(path.with_name(f"{path.stem}.{kind}.jsonl.gz")) as file:
+                file.write(gzip.compress(b"\n".join([*found, b""]), mtime=0))
 
 
-def _points(entry: dict, prefix: str, where: str) -> tuple[np.ndarray, np.ndarray]:
-    names = f"{prefix}xs", f"{prefix}ys"
-    xs, ys = (entry.get(name) for name in names)
-    if not isinstance(xs, list) or not isinstance(ys, list) or len(xs) != len(ys):
-        raise UsageError(f"{where}: {names[0]} and {names[1]} are not lists of equal length")
-    try:
-        pairs = [(float(x), float(y)) for x, y in zip(xs, ys, strict=True) if None not in (x, y)]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"{where}: {names[0]} or {names[1]} holds no number ({error})") from error
-    return ordered([pair for pair in pairs if all(map(math.isfinite, pair))])
-
-
-def _degrees(entry: dict, name: str, default: float, where: str) -> float:
-    try:
-        return float(entry.get(name, default))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"{where}: {name} is no number") from error
+def thinned(lines: Sequence[bytes], most: int = LINES) -> list[bytes]:
+    """Those with an evaluation, and of the others evenly spread ones where there are many."""
+    step = math.ceil(len(lines) / most)
+    return [line for i, line in enumerate(lines) if i % step == 0 or b'"test/return"' in line]

@@ -4,9 +4,9 @@ Steps are environment steps, action repeat included, in all three: the original'
 number of agent steps in its episodes times the action repeat, the finished episode included.
 """
 
+import argparse
 import dataclasses
 import glob
-import itertools
 import logging
 import os
 import pathlib
@@ -17,9 +17,8 @@ from typing import TypeVar
 import numpy as np
 
 from clion_tf.analysis.curves import curve_files, metrics_files
-from clion_tf.analysis.curves.curve import ORIGINAL, Curve, plain_task
+from clion_tf.analysis.curves.curve import METRICS, ORIGINAL, Curve, plain_task
 from clion_tf.analysis.curves.method_names import describe
-from clion_tf.analysis.curves.metrics_files import Points
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.checkpoints import CheckpointError
@@ -28,63 +27,90 @@ from clion_tf.logdir.run_folder import LogdirError, RunFolder
 _log = logging.getLogger(__name__)
 
 T, P = TypeVar("T"), TypeVar("P")
+Patterns = Iterable[str | os.PathLike]
+Labels = Mapping[str, str]  # By folder, what a user calls the runs there and below.
 
 # What is wrong with one run or file among others; the message names it.
 UNREADABLE = (UsageError, LogdirError, CheckpointError, OSError)
-METRICS = ("test", "train")
 DEPTH = 3  # Folders below a named one in which runs are looked for.
 
 
-@dataclasses.dataclass(frozen=True)
-class Label:
-    """What a user calls a run; None: as it calls itself."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds --logdirs, --curves, --label and --metric, for all tools that read learning curves."""
+    add = parser.add_argument
+    add("--logdirs", nargs="+", default=[], metavar="DIR", help="runs, folders of runs, or globs")
+    add("--curves", nargs="+", default=[], metavar="FILE", help="curve files (.json) of others")
+    text = "what to call the method of runs there; DIR=TASK/NAME/SEED for a run of the original"
+    add("--label", action="append", default=[], metavar="DIR=NAME", help=text)
+    text = "returns of evaluations, or of training"
+    add("--metric", choices=METRICS, default="test", help=text)
 
-    method: str
-    task: str | None = None
-    seed: str | None = None
+
+def arguments(options: argparse.Namespace) -> tuple[list[str], Labels]:
+    """The patterns and the labels that a user named."""
+    if not options.logdirs and not options.curves:
+        raise UsageError("say what to read: --logdirs or --curves")
+    return [*options.logdirs, *options.curves], dict(map(_folder_and_name, options.label))
 
 
-Labels = Mapping[str, Label]  # By the real path of a folder, for all below it.
+def _folder_and_name(text: str) -> tuple[str, str]:
+    """Of `DIR=NAME`, where both may hold further signs of equality."""
+    words = text.split("=")
+    for i in range(1, len(words)):
+        folder, name = os.path.expanduser("=".join(words[:i])), "=".join(words[i:])
+        if name and os.path.exists(folder):
+            return folder, name
+    raise UsageError(f"--label={text}: must be DIR=NAME, with a folder that exists")
 
 
-def find(
-    patterns: Iterable[str | os.PathLike],
-    metric: str = "test",
-    labels: Mapping[str, str] | None = None,
-) -> list[Curve]:
+def find(patterns: Patterns, metric: str = "test", labels: Labels | None = None) -> list[Curve]:
     """Curves of all runs and curve files that the patterns name.
 
     A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
-    see `curve_files`) or a folder with nothing but these, or a glob of those. A
-    run without a return yet, and one that cannot be read, is left out with a warning.
+    see `curve_files`) or a folder with nothing but these, or a glob of those. A run without a
+    return yet, and one that cannot be read, is left out with a warning.
 
     Args:
       metric: `test` for returns of evaluations, `train` for those of training episodes.
-      labels: {folder: "NAME" or "TASK/NAME/SEED"} for runs there and below, see `parse_label`.
+      labels: {folder: "NAME" or "TASK/NAME/SEED"} for runs there and below.
 
     Raises:
-      UsageError: if a pattern names nothing, or nothing holds a curve.
-      UsageError, LogdirError, OSError: if the only run or file cannot be read.
+      UsageError, LogdirError, OSError: if a pattern names nothing, or no curve can be read.
     """
-    named = parse_labels(labels or {})
     patterns = list(patterns)
-    paths = list(paths_of_runs(patterns))
-    found = [
-        curve
-        for curves in read_each(paths, lambda path: curves_at(path, metric, label_of(path, named)))
-        for curve in curves
-    ]
+    return with_returns(read_runs(patterns, labels), metric, patterns)
+
+
+def read_runs(patterns: Patterns, labels: Labels | None = None) -> list[Curve]:
+    """The same of all metrics, also of runs that have no return yet."""
+
+    def read(path: pathlib.Path) -> list[Curve]:
+        if path.suffix != ".json":
+            return [read_run(path, labels)]
+        method = _label(path, labels).get("method")
+        found = curve_files.load(path)
+        return [dataclasses.replace(curve, method=method or curve.method) for curve in found]
+
+    return [curve for found in read_each(paths_of_runs(patterns), read) for curve in found]
+
+
+def with_returns(runs: Iterable[Curve], metric: str, patterns: Patterns) -> list[Curve]:
+    """Their curves of one metric; a run without a return is left out with a warning."""
+    found = []
+    for curve in (run.of(metric) for run in runs):
+        if curve.xs.size:
+            found.append(curve)
+        else:
+            _log.warning("%s: no %s return in it", curve.source, metric)
     if not found:
-        raise UsageError(f"no {metric} return in {', '.join(map(str, paths or patterns))}")
+        raise UsageError(f"no {metric} return in {', '.join(map(str, patterns))}")
     return found
 
 
 def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
     """What `read` makes of each run or file; one that cannot be read is left out with a warning.
 
-    Raises:
-      UsageError, LogdirError, CheckpointError, OSError: if none can be read, what is wrong with
-        the first.
+    If none can be read it raises what is wrong with the first, of `UNREADABLE`.
     """
     found, problems = [], []
     for path in paths:
@@ -99,128 +125,96 @@ def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
     return found
 
 
-def parse_labels(labels: Mapping[str, str]) -> Labels:
-    """Of {folder: "NAME" or "TASK/NAME/SEED"}."""
-    return {os.path.realpath(folder): parse_label(name) for folder, name in labels.items()}
-
-
-def parse_label(text: str) -> Label:
-    """`Dreamer`, or `walker_walk/Dreamer/0`: task, method and seed."""
-    match = re.fullmatch(r"([a-z]+(?:_[a-z0-9]+)+)/(.+)/(\w+)", text)
-    if not match:
-        return Label(text)
-    return Label(match[2], plain_task(match[1]), match[3])
-
-
-def read_run(folder: pathlib.Path, metric: str = "test", label: Label | None = None) -> Curve:
-    """The curve of a run, ours or the original Dreamer's; N may be 0.
+def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
+    """The curve of a run, ours or the original Dreamer's, of evaluations; N may be 0.
 
     The original saves no options: task, method and seed are the names of its folders,
-    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's.
-
-    Raises:
-      UsageError: if there are no options and no such names.
-      LogdirError: if the options cannot be read.
+    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's; UsageError without them.
     """
-    run = RunFolder(folder)
+    run, label = RunFolder(folder), _label(folder, labels)
     config = run.options()
-    xs, ys = read_metrics(run.metrics_file, f"{metric}/return")
+    logged = metrics_files.read(run.metrics_file)
+    if logged.damaged:
+        _log.warning("%s: %d damaged lines left out", run.metrics_file, logged.damaged)
+    none = np.zeros(0), np.zeros(0)
+    points = {metric: logged.points.get(f"{metric}/return", none) for metric in METRICS}
     if config is None:
-        label = label if label and label.task else _folder_names(folder, label)
-        return Curve(label.task, label.method, label.seed, xs, ys, str(folder), ORIGINAL)
-    method, setup = describe(config)
-    options = dataclasses.asdict(config)
-    del options["logdir"]  # A place on this machine, no property of the run.
-    return Curve(
-        (label and label.task) or plain_task(config.task),
-        label.method if label else method,
-        (label and label.seed) or str(config.seed),
-        xs,
-        ys,
-        str(folder),
-        setup=setup,
-        rotation=config.rotation_degrees,
-        test_rotation=config.test_rotation,
-        options=options,
-        version=code_versions.of_run(folder),
-    )
+        names = {} if "task" in label else _folder_names(folder)
+        facts = {"kind": ORIGINAL, **names}
+    else:
+        method, setup = describe(config)
+        options = dataclasses.asdict(config)
+        del options["logdir"]  # A place on this machine, no property of the run.
+        facts = {
+            "task": config.task,
+            "method": method,
+            "seed": str(config.seed),
+            "setup": setup,
+            "rotation": config.rotation_degrees,
+            "test_rotation": config.test_rotation,
+            "options": options,
+            "version": code_versions.of_run(folder),
+        }
+    facts |= label
+    facts["task"] = plain_task(facts["task"])
+    xs, ys = points["test"]
+    return Curve(xs=xs, ys=ys, source=str(folder), points=points, **facts)
 
 
-def read_metrics(path: pathlib.Path, key: str) -> Points:
-    """(steps, values) of one key of a metrics.jsonl, float64 [N] each, by rising step.
-
-    See `clion_tf.analysis.curves.metrics_files`; damaged lines are warned about.
-    """
-    found = metrics_files.read(path)
-    if found.damaged:
-        _log.warning("%s: %d damaged lines left out", path, found.damaged)
-    return found.points.get(key, (np.zeros(0), np.zeros(0)))
-
-
-def _folder_names(folder: pathlib.Path, label: Label | None) -> Label:
+def _folder_names(folder: pathlib.Path) -> dict[str, str]:
     task, method, seed = ("", "", "", *folder.absolute().parts)[-3:]
     if not re.fullmatch(r"(dmc|atari)_\w+|[a-z]+_[a-z_]+", task):
         raise UsageError(
             f"{folder}: no {RunFolder(folder).options_file.name}, and its path does not end as in "
             f"dmc_walker_walk/dreamer/0; say --label={folder}=walker_walk/Dreamer/0"
         )
-    return Label(label.method if label else method, plain_task(task), seed)
+    return {"task": task, "method": method, "seed": seed}
 
 
-def label_of(path: pathlib.Path, labels: Labels) -> Label | None:
-    """That of the folder itself or of the nearest one above."""
+def _label(path: pathlib.Path, labels: Labels | None) -> dict[str, str]:
+    """What that of the folder itself or of the nearest one above says; empty without one."""
+    named = {os.path.realpath(folder): name for folder, name in (labels or {}).items()}
     real = pathlib.Path(os.path.realpath(path))
-    return next((labels[str(p)] for p in (real, *real.parents) if str(p) in labels), None)
+    name = next((named[str(p)] for p in (real, *real.parents) if str(p) in named), None)
+    if name is None:
+        return {}
+    parts = re.fullmatch(r"(?P<task>[a-z]+(_[a-z0-9]+)+)/(?P<method>.+)/(?P<seed>\w+)", name)
+    return parts.groupdict() if parts else {"method": name}
 
 
-def curves_at(path: pathlib.Path, metric: str, label: Label | None) -> list[Curve]:
-    """Of a run or a file, those that have returns of the metric; one without is warned about."""
-    if path.suffix == ".json":
-        found = curve_files.load(path, metric)
-        if label:
-            found = [dataclasses.replace(curve, method=label.method) for curve in found]
-    else:
-        found = [read_run(path, metric, label)]
-    for curve in found:
-        if not curve.xs.size:
-            _log.warning("%s: no %s return in it", curve.source, metric)
-    return [curve for curve in found if curve.xs.size]
+def matches(pattern: str | os.PathLike) -> list[pathlib.Path]:
+    """The file or folder of this name, or what there is of the glob."""
+    text = os.path.expanduser(os.fspath(pattern))
+    return list(map(pathlib.Path, [text] if os.path.lexists(text) else sorted(glob.glob(text))))
 
 
-def paths_of_runs(patterns: Iterable[str | os.PathLike]) -> Iterator[pathlib.Path]:
-    """Runs and curve files that the patterns name, each once.
-
-    Raises:
-      UsageError: if one names nothing.
-    """
-    seen = set()
+def paths_of_runs(patterns: Patterns) -> list[pathlib.Path]:
+    """Runs and curve files that the patterns name, each once; UsageError if one names nothing."""
+    found: dict[str, pathlib.Path] = {}
     for pattern in patterns:
-        text = os.path.expanduser(os.fspath(pattern))
-        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text))
-        if not matches:
+        named = matches(pattern)
+        if not named:
             raise UsageError(f"{pattern}: no such folder or file")
-        for path in itertools.chain.from_iterable(map(_inside, map(pathlib.Path, matches))):
-            real = os.path.realpath(path)
-            if real not in seen:
-                seen.add(real)
-                yield path
+        for run in (run for path in named for run in _inside(path)):
+            found.setdefault(os.path.realpath(run), run)
+    return list(found.values())
 
 
 def _inside(path: pathlib.Path) -> list[pathlib.Path]:
     """A curve file itself; a folder's runs, or else its curve files; nothing for other files."""
-    if path.is_dir():
-        try:
-            found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
-        except OSError as error:  # A folder that cannot be looked into.
-            _log.warning("left out: %s", error)
-            return []
-        if not found:
-            _log.warning("%s: no run in it", path)
-        return found
-    if path.suffix == ".json":
+    if path.suffix == ".json" and not path.is_dir():
         return [path]
-    _log.warning("%s: neither a folder nor a curve file (.json)", path)
-    return []
+    if not path.is_dir():
+        _log.warning("%s: neither a folder nor a curve file (.json)", path)
+        return []
+    try:
+        found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
+    except OSError as error:  # A folder that cannot be looked into.
+        _log.warning("left out: %s", error)
+        return []
+    if not found:
+        _log.warning("%s: no run in it", path)
+    return found
 
 
 def _runs(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:

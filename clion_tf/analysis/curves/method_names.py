@@ -4,12 +4,12 @@ Runs of one name and one setup may be averaged, others not.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clion_tf import presets
 from clion_tf.config import FIELDS, Config, different, parse
+from clion_tf.files import PRESETS
 
 CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
 CONSTRAINTS, EVALUATOR = "Only adding constraint", "Only adding EVA"
@@ -17,43 +17,55 @@ NO_EVALUATOR = "Augmentation w/o EVA"
 # Fig. 7's legend in the paper's order, and the baseline of its text.
 ABLATION = (CONSTRAINTS, EVALUATOR, NO_EVALUATOR, CLION, DOUBLED, DREAMER)
 
-# (constraints, augmentation, evaluator): what is on.
-NAMES = {
-    (False, False, False): DREAMER,
-    (True, False, False): CONSTRAINTS,
-    (False, False, True): EVALUATOR,
-    (True, True, False): NO_EVALUATOR,
-    (True, True, True): CLION,
-}
 SWITCHES = ("beta1", "beta2", "augmentations", "evaluator")
+# Of the switches: which are on.
+NAMES = {
+    (False, False, False, False): DREAMER,
+    (True, True, False, False): CONSTRAINTS,
+    (False, False, False, True): EVALUATOR,
+    (True, True, True, False): NO_EVALUATOR,
+    (True, True, True, True): CLION,
+}
+EVALUATOR_SIZES = ("evaluator_layers", "evaluator_units", "evaluator_lr")
 # Options that matter only while a switch is on.
 DEPENDENT = {
     "beta1": ("delta1", "constraint_degrees", "embedding_gradient"),
     "beta2": ("delta2", "sigma_h", "decoding_target"),
-    "augmentations": ("sigma1", "sigma2"),
+    "augmentations": ("sigma1", "sigma2", "overshoot_from"),
     "evaluator": (
         "evaluator_objective", "overshoot", "overshoot_from", "weighting", "weight_gradient",
-        "evaluator_layers", "evaluator_units", "evaluator_lr",
+        *EVALUATOR_SIZES,
     ),
     "predicts_discount": ("pcont_scale",),
 }  # fmt: skip
-METHOD_OPTIONS = (
-    *("from_start", "constraint_norm", "sigma_units", *SWITCHES),
-    *(
-        name
-        for switch in SWITCHES
-        for name in DEPENDENT[switch]
-        if name not in ("evaluator_layers", "evaluator_units", "evaluator_lr")
+# Other options without effect, and when.
+IDLE = {
+    "pcont": lambda c: replace(c, pcont="auto").predicts_discount == c.predicts_discount,
+    "overshoot": lambda c: c.overshoot == c.horizon,
+    "constraint_norm": lambda c: not (c.beta1 or c.beta2),
+    "sigma_units": lambda c: not (c.beta2 or c.augmentations),
+    "test_blank_frames": lambda c: c.test_blank == c.blank_frames,
+    "rotation_per": lambda c: not (c.rotation_degrees or c.test_rotation),
+    # The embedding constraint rotates too.
+    "rotation_fill": lambda c: (
+        not (c.rotation_degrees or c.test_rotation or (c.beta1 and c.agent != "drq"))
     ),
-)
+}
+METHOD_OPTIONS = (
+    "from_start", "constraint_norm", "sigma_units", *SWITCHES, *DEPENDENT["beta1"],
+    *DEPENDENT["beta2"], "sigma1", "sigma2", "evaluator_objective", "overshoot", "overshoot_from",
+    "weighting", "weight_gradient", "stack_rotation",
+)  # fmt: skip
 # What a run may change on resume, yet changes its returns or what it is judged by.
 JUDGING = ("eval_action", "eval_noise", "replay_capacity", "envs")
 # Named elsewhere: by the task, the seed, and the panel that a curve is drawn in.
 ELSEWHERE = ("task", "seed", "rotation_degrees", "test_rotation_degrees")
 
-# Presets that are names of sizes, of CLION's and of DrQ's; "" is the paper's.
-SIZES = {"": (), "cpu": ("cpu",), "debug": ("debug",)}
-DRQ_SIZES = {"": ("drq",), "cpu": ("drq", "drq_cpu")}
+# By agent, presets that are names of sizes; "" is the paper's.
+SIZES = {
+    "clion": {"": (), "cpu": ("cpu",), "debug": ("debug",)},
+    "drq": {"": ("drq",), "cpu": ("drq", "drq_cpu")},
+}
 # Of all agents' options those that it reads.
 DRQ_READS = (
     "agent", "stack_rotation", "rotation_fill", "rotation_per", "blank_frames",
@@ -71,55 +83,30 @@ def describe(config: Config) -> tuple[str, str]:
     differs from them: `cpu sizes`, `cpu sizes, horizon=10`. Dreamer with twice the batch of its
     sizes is Doubled-Dreamer. Options that change no return, or that are off, count for nothing.
     """
-    differs = _relevant(config)
-    if config.agent == "drq":
-        return _of_drq(config, differs)
-    sizes, rest = _nearest_sizes(SIZES, config, differs)
+    sizes, rest = _nearest_sizes(config)
     method = {name: rest.pop(name) for name in METHOD_OPTIONS if name in rest}
-    constrained = {config.beta1 > 0, config.beta2 > 0}
-    key = (config.beta1 > 0, config.augmentations > 0, config.evaluator)
-    name = NAMES.get(key) if len(constrained) == 1 else None
-    if name is None:
-        return _bracket(CLION, method), _join(sizes, rest)
-    if name == DREAMER and rest.get("batch_size") == 2 * _batch_size(sizes):
-        name = DOUBLED
-        del rest["batch_size"]
-    # What the name says already: the switches that are off, and where trajectories begin.
-    method = {k: v for k, v in method.items() if k not in SWITCHES or v}
+    name = NAMES.get(tuple(getattr(config, switch) > 0 for switch in SWITCHES))
+    if config.agent == "drq":
+        name = DRQ
+    elif name == DREAMER:
+        single = _options_of(*SIZES["clion"][sizes]).get("batch_size", Config().batch_size)
+        if rest.get("batch_size") == 2 * single:
+            name = DOUBLED
+            del rest["batch_size"]
+    if name:  # It says already which switches are off, and where trajectories begin.
+        method = {k: v for k, v in method.items() if k not in SWITCHES or v}
     if name in (DREAMER, DOUBLED) and method.pop("from_start", True):
         method["from_start"] = True
-    return _bracket(name, method), _join(sizes, rest)
-
-
-def _of_drq(config: Config, differs: Mapping[str, Any]) -> tuple[str, str]:
-    """The same for DrQ, which reads fewer options."""
-    differs = {k: v for k, v in differs.items() if k in DRQ_READS or k.startswith("drq_")}
-    sizes, rest = _nearest_sizes(DRQ_SIZES, config, differs)
-    method = {"stack_rotation": rest.pop("stack_rotation")} if "stack_rotation" in rest else {}
-    return _bracket(DRQ, method), _join(sizes, rest)
+    named = f"{name or CLION} ({_list(method)})" if method else name or CLION
+    setup = ([f"{sizes} sizes"] if sizes else []) + ([_list(rest)] if rest else [])
+    return named, ", ".join(setup)
 
 
 def _relevant(config: Config) -> dict[str, Any]:
     """Options that differ from the defaults and have an effect."""
-    off = {
-        name for switch, names in DEPENDENT.items() if not getattr(config, switch) for name in names
-    }
-    if replace(config, pcont="auto").predicts_discount == config.predicts_discount:
-        off.add("pcont")
-    if config.overshoot == config.horizon:
-        off.add("overshoot")
-    if not (config.beta1 or config.beta2):
-        off.add("constraint_norm")
-    if not (config.beta2 or config.augmentations):
-        off.add("sigma_units")
-    if not config.augmentations:
-        off.add("overshoot_from")
-    if config.test_blank == config.blank_frames:
-        off.add("test_blank_frames")
-    if not (config.rotation_degrees or config.test_rotation):
-        off.add("rotation_per")
-        if not config.beta1 or config.agent == "drq":  # The embedding constraint rotates too.
-            off.add("rotation_fill")
+    off = {name for name, idle in IDLE.items() if idle(config)}.union(
+        *(names for switch, names in DEPENDENT.items() if not getattr(config, switch))
+    )
     return {
         name: value
         for name, (_, value) in different(Config(), config).items()
@@ -128,19 +115,20 @@ def _relevant(config: Config) -> dict[str, Any]:
     }
 
 
-def _nearest_sizes(
-    named: Mapping[str, Sequence[str]], config: Config, differs: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
+def _nearest_sizes(config: Config) -> tuple[str, dict[str, Any]]:
     """The named sizes that leave the fewest options to name, and those."""
+    differs = _relevant(config)
+    if config.agent == "drq":
+        read = [name for name in differs if name in DRQ_READS or name.startswith("drq_")]
+        differs = {name: differs[name] for name in read}
     options = {}
-    for name, files in named.items():
+    for name, files in SIZES[config.agent].items():
         sizes = _options_of(*files)
         rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
-        rest |= {
-            k: getattr(config, k)
-            for k, v in sizes.items()
-            if getattr(config, k) != v and not (k.startswith("evaluator") and not config.evaluator)
-        }
+        for k, v in sizes.items():
+            own, used = getattr(config, k), config.evaluator or k not in EVALUATOR_SIZES
+            if own != v and used:
+                rest[k] = own
         options[name] = rest
     best = min(options, key=lambda name: len(options[name]))
     return best, options[best]
@@ -149,24 +137,9 @@ def _nearest_sizes(
 @functools.cache
 def _options_of(*files: str) -> dict[str, Any]:
     """What presets set that has an effect."""
-    return _relevant(parse([f"--flagfile={presets.FOLDER / name}.flags" for name in files]))
-
-
-def _batch_size(sizes: str) -> int:
-    return _options_of(*SIZES[sizes]).get("batch_size", Config().batch_size)
-
-
-def _bracket(name: str, options: Mapping[str, Any]) -> str:
-    return f"{name} ({_list(options)})" if options else name
-
-
-def _join(sizes: str, options: Mapping[str, Any]) -> str:
-    return ", ".join(text for text in (sizes and f"{sizes} sizes", _list(options)) if text)
+    return _relevant(parse([f"--flagfile={PRESETS / name}.flags" for name in files]))
 
 
 def _list(options: Mapping[str, Any]) -> str:
-    return ", ".join(f"{k}={v:g}" if _real(v) else f"{k}={v}" for k, v in options.items())
-
-
-def _real(value: Any) -> bool:
-    return isinstance(value, float)
+    texts = {k: f"{v:g}" if isinstance(v, float) else v for k, v in options.items()}
+    return ", ".join(f"{name}={text}" for name, text in texts.items())

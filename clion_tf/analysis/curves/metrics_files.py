@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import itertools
 import json
 import pathlib
 import sys
@@ -17,15 +16,10 @@ Points = tuple[np.ndarray, np.ndarray]  # Environment steps and values, float64 
 
 @dataclasses.dataclass(frozen=True)
 class Metrics:
-    """What a run has logged.
+    """What a run has logged."""
 
-    Attributes:
-      points: by key, (environment steps, values) by rising step; only keys that have any.
-      damaged: how many lines could not be read; a last one that is still being written is none.
-    """
-
-    points: Mapping[str, Points]
-    damaged: int = 0
+    points: Mapping[str, Points]  # By key, by rising step; only keys that have any.
+    damaged: int = 0  # Lines that could not be read; a last one still being written is none.
 
     def last(self, key: str) -> float | None:
         """The newest value."""
@@ -41,39 +35,25 @@ class Metrics:
 
 
 def read(path: pathlib.Path) -> Metrics:
-    """The numbers of a file; none of a missing one. Null and what is no finite number is left out.
-
-    Raises:
-      OSError: if the file cannot be read.
-    """
-    if not path.is_file():
-        return Metrics({})
+    """The finite numbers of a file; none of a missing one. OSError if it cannot be read."""
     pairs, damaged = collections.defaultdict(list), 0
-    *lines, last = path.read_bytes().split(b"\n")
-    for line in lines:
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    for number, line in enumerate(lines, 1):
         entry = _entry(line)
-        damaged += entry is None and bool(line.strip())
-        _collect(entry or {}, pairs)
-    _collect(_entry(last) or {}, pairs)
+        damaged += entry is None and bool(line.strip()) and number < len(lines)
+        for key, value in (entry or {}).items():
+            if key != "step" and _finite(value):
+                pairs[key].append((entry["step"], value))
     return Metrics({key: ordered(values) for key, values in pairs.items()}, damaged)
 
 
 def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
-    """(steps, values) by rising step, each step once with the mean of its values.
-
-    Several are at one step with parallel environments, or where the original repeats an evaluation
-    after a restart.
-    """
-    groups = itertools.groupby(sorted(pairs), key=lambda pair: pair[0])
-    means = [(x, np.mean([y for _, y in group])) for x, group in groups]
-    xs, ys = np.array(means, np.float64).reshape(-1, 2).T
-    return xs, ys
-
-
-def _collect(entry: Mapping, pairs: dict[str, list[tuple[float, float]]]) -> None:
-    for key, value in entry.items():
-        if key != "step" and _finite(value):
-            pairs[key].append((entry["step"], value))
+    """(steps, values) by rising step, each step once with the mean of its values."""
+    # Several are at one step with parallel environments, or where the original repeats an
+    # evaluation after a restart.
+    steps, values = np.array(pairs, np.float64).reshape(-1, 2).T
+    xs, places = np.unique(steps, return_inverse=True)
+    return xs, np.bincount(places, values) / np.bincount(places)
 
 
 def _entry(line: bytes) -> dict | None:

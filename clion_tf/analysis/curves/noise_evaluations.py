@@ -4,272 +4,134 @@
      "cells": [{"rotation_degrees": 0.0, "memory_noise": 0.3, "blank_frames": 0.0,
                 "returns": [...], ...}, ...]}
 
-The first cell is what the others are compared with: a line over one kind of noise has the cells
+The first cell is what the others are compared with: a curve over one kind of noise has the cells
 that differ from it in nothing else.
 """
 
-import collections
+import contextlib
 import dataclasses
-import glob
-import itertools
+import functools
 import json
 import logging
-import math
 import os
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from clion_tf.analysis.curves.curve import OURS, Curve
-from clion_tf.analysis.curves.series import Series, rank
+from clion_tf.analysis.curves import curve
+from clion_tf.analysis.curves.curve import Curve, Panel, Series
+from clion_tf.analysis.curves.learning_curves import Patterns, matches
 from clion_tf.command import UsageError
 
 _log = logging.getLogger(__name__)
 
-# What may vary between cells, and what to call it on an axis.
+# What may vary between cells, memory first: its name on an axis, and besides what varies.
 KINDS = {
-    "memory_noise": "noise on memory h",
-    "blank_frames": "probability of a blank frame",
-    "rotation_degrees": "rotation of frames, ± degrees",
-}
-BESIDES = {
-    "memory_noise": "memory noise {:g}",
-    "blank_frames": "blank frames {:g}",
-    "rotation_degrees": "±{:g}° rotation",
+    "memory_noise": ("noise on memory h", "memory noise {:g}"),
+    "blank_frames": ("probability of a blank frame", "blank frames {:g}"),
+    "rotation_degrees": ("rotation of frames, ± degrees", "±{:g}° rotation"),
 }
 UNITS = {"relative": "standard deviations of h", "absolute": "absolute"}
-Cell = Mapping[str, Any]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Evaluation:
-    """One training's agent under several conditions.
+def load(path: str | pathlib.Path) -> list[Curve]:
+    """A file's curves, one for each kind of noise that has two amounts or more.
 
-    Attributes:
-      task, method, setup, seed: of the training, as of `curve.Curve`.
-      rotation: of the frames that it was trained on, degrees.
-      steps: environment steps of training.
-      action: evaluation policy.
-      unit: of the noise on memory.
-      cells: by `KINDS` the conditions, and returns.
-      source: the file.
-    """
-
-    task: str
-    method: str
-    setup: str
-    seed: str
-    rotation: float
-    steps: int
-    action: str
-    unit: str
-    cells: tuple[Cell, ...]
-    source: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Panel:
-    """A task, a kind of noise that varies, and the first cell's conditions, as KINDS' order is.
-
-    unit: of noise on memory, "" where there is none.
-    """
-
-    task: str
-    kind: str
-    unit: str
-    first: tuple[float, ...]
-
-    @property
-    def title(self) -> str:
-        """The task, and what else there is that makes it harder."""
-        pairs = zip(KINDS, self.first, strict=True)
-        besides = (BESIDES[kind].format(x) for kind, x in pairs if x and kind != self.kind)
-        return ", ".join([self.task, *besides])
-
-    @property
-    def xlabel(self) -> str:
-        """Of the axis."""
-        name = KINDS[self.kind]
-        return f"{name} ({UNITS[self.unit]})" if self.kind == "memory_noise" else name
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class NoiseCurve(Curve):
-    """Mean returns of one training (ys) against the amount of one kind of noise (xs).
-
-    episodes: how many a mean is of, smallest and largest.
-    """
-
-    episodes: tuple[int, int] = (0, 0)
-
-
-def load(path: str | pathlib.Path) -> Evaluation:
-    """The evaluation in a file.
-
-    Raises:
-      UsageError: if there is none; the message says where.
+    UsageError if it holds no evaluation.
     """
     try:
-        content = json.loads(pathlib.Path(path).read_bytes())
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a file of tools/evaluate.py ({error})") from error
-    try:
-        options = content["options"]
-        return Evaluation(
-            str(content["task"]),
-            str(content["method"]),
-            str(content["setup"]),
-            str(content["seed"]),
-            float(options.get("rotation_degrees", 0.0)),
-            int(content["steps"]),
-            str(content["action"]),
-            str(content["memory_noise_unit"]),
-            tuple(map(_cell, content["cells"])),
-            str(path),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return _curves(json.loads(pathlib.Path(path).read_bytes()), str(path))
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"{path}: not a file of tools/evaluate.py --json ({what})") from error
 
 
-def _cell(entry: Cell) -> Cell:
-    numbers = {kind: float(entry[kind]) for kind in KINDS}
-    returns = [float(value) for value in entry["returns"]]
-    if not returns or not all(map(math.isfinite, [*returns, *numbers.values()])):
+def _curves(content: Mapping, source: str) -> list[Curve]:
+    rotation = float(content["options"].get("rotation_degrees", 0.0))
+    facts = {name: str(content[name]) for name in ("task", "method", "setup", "seed")}
+    steps, action, unit = (content[name] for name in ("steps", "action", "memory_noise_unit"))
+    facts |= {"besides": (f"trained at ±{rotation:g}°", f"{int(steps):,} steps", str(action))}
+    facts |= {"rotation": rotation, "source": source}
+    cells = content["cells"]
+    amounts = np.array([[cell[kind] for kind in KINDS] for cell in cells], np.float64)
+    returns = [np.array(cell["returns"], np.float64) for cell in cells]
+    if not cells or not all(x.size and np.isfinite(x).all() for x in (amounts, *returns)):
         raise ValueError("a cell without returns that are finite numbers")
-    return {**numbers, "returns": returns}
+    same = amounts == amounts[0]
+    found = []
+    for number in range(len(KINDS)):
+        rows = np.flatnonzero(np.delete(same, number, axis=1).all(axis=1))
+        points = {amounts[row, number]: returns[row] for row in rows}
+        if len(points) > 1:
+            xs = np.array(sorted(points))
+            ys = np.array([points[x].mean() for x in xs])
+            counts = [points[x].size for x in xs]
+            panel = _panel(facts["task"], amounts[0].tolist(), str(unit), number)
+            episodes = min(counts), max(counts)
+            found.append(Curve(xs=xs, ys=ys, noise=panel, episodes=episodes, **facts))
+    return found
 
 
-def find(patterns: Iterable[str | os.PathLike]) -> list[Evaluation]:
-    """Evaluations in files, folders (those of their .json files that are some) and globs of both.
+def _panel(task: str, first: Sequence[float], unit: str, number: int) -> Panel:
+    """Of a kind of noise, and what else in the first cell makes the task harder."""
+    title, (xlabel, _) = [task], list(KINDS.values())[number]
+    for other, (_, text) in enumerate(KINDS.values()):
+        if first[other] and other != number:
+            title.append(text.format(first[other]))
+    if number == 0:
+        xlabel += f" ({UNITS[unit]})"
+    return Panel((task, tuple(first), unit, number), ", ".join(title), xlabel)
 
-    Raises:
-      UsageError: if a pattern names nothing, or a named file is none.
+
+def find(patterns: Patterns, required: bool = True) -> dict[str, list[Curve]]:
+    """{real path: curves} of files, folders (those of their .json files that are some) and globs.
+
+    UsageError if a named file is none, and where it is required that a pattern names some.
     """
-    found: dict[str, Evaluation] = {}
+    found = {}
     for pattern in patterns:
-        text = os.path.expanduser(os.fspath(pattern))
-        matches = [text] if os.path.lexists(text) else sorted(glob.glob(text))
-        evaluations = list(itertools.chain.from_iterable(map(_at, map(pathlib.Path, matches))))
-        if not evaluations:
+        there = {}
+        for path in matches(pattern):
+            if not path.is_dir():
+                there[os.path.realpath(path)] = load(path)
+                continue
+            for file in sorted(path.glob("*.json")):
+                with contextlib.suppress(UsageError):
+                    there[os.path.realpath(file)] = load(file)
+        if required and not there:
             raise UsageError(f"{pattern}: no file of tools/evaluate.py there")
-        found |= {os.path.realpath(one.source): one for one in evaluations}
-    return list(found.values())
-
-
-def _at(path: pathlib.Path) -> list[Evaluation]:
-    return inside(path) if path.is_dir() else [load(path)]
-
-
-def inside(folder: pathlib.Path) -> list[Evaluation]:
-    """Those of a folder's files that hold an evaluation."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(load(path))
-        except UsageError as error:
-            _log.info("left out: %s", error)
+        found |= there
     return found
 
 
-def panels(evaluations: Iterable[Evaluation]) -> dict[Panel, list[Series]]:
-    """Series of `NoiseCurve` by panel: panels by task and kind of noise, series by the method.
+def all_series(evaluations: Mapping[str, Iterable[Curve]]) -> list[Series]:
+    """See `curve.all_series`; at the amounts that all trainings of a series have.
 
-    A series has trainings that differ in their seed only, at the amounts that all of them have.
-
-    Raises:
-      UsageError: if a training is there twice, or nothing was evaluated at two amounts.
+    UsageError if a training is there twice, or nothing was evaluated at two amounts.
     """
-    groups: dict[Panel, dict[tuple, list[Evaluation]]] = collections.defaultdict(dict)
-    for one in evaluations:
-        for panel in _panels_of(one):
-            groups[panel].setdefault(_key(one), []).append(one)
-    labels = _labels({key for found in groups.values() for key in found})
-    shown = {}
-    for panel in sorted(groups, key=lambda p: (p.task, p.first, list(KINDS).index(p.kind), p.unit)):
-        found = [
-            Series(labels[key], method, OURS, setup, _curves(panel, labels[key], trainings))
-            for key, trainings in groups[panel].items()
-            for method, setup in [key[:2]]
-        ]
-        if found := [series for series in found if series.curves]:
-            shown[panel] = sorted(found, key=rank)
-    if not shown:
+    curves = [one for found in evaluations.values() for one in found]
+    found = [_at_shared_amounts(one) for one in curve.all_series(curves)]
+    found = [one for one in found if one.curves[0].xs.size > 1]
+    if not found:
         raise UsageError("no kind of noise was evaluated at two amounts or more")
-    return shown
-
-
-def _panels_of(one: Evaluation) -> list[Panel]:
-    """Those in which it has a line."""
-    found = []
-    for kind in KINDS:
-        if len(_points(one, kind)) > 1:
-            first = tuple(one.cells[0][other] for other in KINDS)
-            unit = one.unit if kind == "memory_noise" or one.cells[0]["memory_noise"] else ""
-            found.append(Panel(one.task, kind, unit, first))
     return found
 
 
-def _points(one: Evaluation, kind: str) -> dict[float, list[float]]:
-    """Returns by amount, in cells that differ from the first in nothing else."""
-    first = one.cells[0]
-    return {
-        cell[kind]: cell["returns"]
-        for cell in one.cells
-        if all(cell[other] == first[other] for other in KINDS if other != kind)
-    }
-
-
-def _key(one: Evaluation) -> tuple[str, str, float, int, str]:
-    return one.method, one.setup, one.rotation, one.steps, one.action
-
-
-def _labels(keys: Iterable[tuple]) -> dict[tuple, str]:
-    """A name for each, with what differs between them besides the method."""
-    keys = sorted(keys)
-    if not keys:
-        return {}
-    several = [len(set(values)) > 1 for values in zip(*keys, strict=True)]
-    labels = {}
-    for key in keys:
-        method, setup, rotation, steps, action = key
-        words = [setup or "paper sizes", f"trained at ±{rotation:g}°", f"{steps:,} steps", action]
-        shown = [word for word, differs in zip(words, several[1:], strict=True) if differs]
-        labels[key] = ", ".join([method, *shown])
-    return labels
-
-
-def _curves(panel: Panel, label: str, found: Sequence[Evaluation]) -> tuple[NoiseCurve, ...]:
-    """At the amounts that all have: means over other seeds at each amount would be no line."""
-    seeds: dict[str, Evaluation] = {}
-    for one in found:
-        if seeds.setdefault(one.seed, one) is not one:
-            raise UsageError(
-                f"{seeds[one.seed].source} and {one.source} are of one training ({label}, "
-                f"seed {one.seed}); give one of them"
-            )
-    points = [_points(one, panel.kind) for one in found]
-    amounts = sorted(set.intersection(*map(set, points)))
-    if dropped := sorted(set().union(*points) - set(amounts)):
+def _at_shared_amounts(series: Series) -> Series:
+    """Means over other seeds at each amount would be no line."""
+    for seed, sources in series.repeated().items():
+        told = f"({series.label}, seed {seed}); give one of them"
+        raise UsageError(f"{' and '.join(sources)} are of one training {told}")
+    every = [one.xs for one in series.curves]
+    shared = functools.reduce(np.intersect1d, every)
+    if (dropped := np.setdiff1d(np.concatenate(every), shared)).size:
         listed = ", ".join(f"{amount:g}" for amount in dropped)
-        _log.warning(
-            "%s, %s, %s: left out, as not all seeds have it: %s",
-            panel.title, label, KINDS[panel.kind], listed,
-        )  # fmt: skip
-    if len(amounts) < 2:
-        return ()
-    return tuple(
-        _curve(one, amounts, [p[a] for a in amounts]) for one, p in zip(found, points, strict=True)
-    )
-
-
-def _curve(
-    one: Evaluation, amounts: Sequence[float], returns: Sequence[Sequence[float]]
-) -> NoiseCurve:
-    counts = [len(each) for each in returns]
-    return NoiseCurve(
-        one.task, one.method, one.seed, np.array(amounts), np.array([*map(np.mean, returns)]),
-        one.source, setup=one.setup, rotation=one.rotation, episodes=(min(counts), max(counts)),
-    )  # fmt: skip
+        where = f"{series.panel.title}, {series.label}, {series.panel.xlabel}"
+        _log.warning("%s: left out, as not all seeds have it: %s", where, listed)
+    at = [np.isin(one.xs, shared) for one in series.curves]
+    curves = [
+        dataclasses.replace(one, xs=one.xs[kept], ys=one.ys[kept])
+        for one, kept in zip(series.curves, at, strict=True)
+    ]
+    return dataclasses.replace(series, curves=tuple(curves))

@@ -12,38 +12,29 @@ from clion_tf.analysis.curves.method_names import CLION, DREAMER, DRQ
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """A table of the paper.
-
-    Attributes:
-      title: what it is.
-      rotation: degrees by which observations are rotated, in training and in testing.
-      columns: (method, environment steps), in the paper's order.
-      scores: {task: ((mean, std), ...)}, one for each column.
-    """
+    """A table of the paper."""
 
     title: str
-    rotation: float
-    columns: tuple[tuple[str, int], ...]
-    scores: Mapping[str, tuple[tuple[float, float], ...]]
+    rotation: float  # Of observations in training and in testing, degrees.
+    methods: tuple[str, ...]
+    steps: tuple[int, ...]  # Environment steps.
+    methods_first: bool  # A method's columns stand together, else those of a step.
+    scores: Mapping[str, tuple[tuple[float, float], ...]]  # By task (mean, std) of each column.
 
-    def score(self, task: str, method: str, step: int) -> tuple[float, float] | None:
-        """(mean, std) as printed, None where the table has no such entry."""
-        if task not in self.scores or (method, step) not in self.columns:
-            return None
-        return self.scores[task][self.columns.index((method, step))]
-
-    def at(self, steps: Sequence[int]) -> tuple[tuple[str, int], ...]:
-        """Columns for other environment steps, in the paper's order of methods and steps."""
-        methods = dict.fromkeys(method for method, _ in self.columns)
-        if self.columns[0][0] == self.columns[1][0]:
-            return tuple((method, step) for method in methods for step in steps)
-        return tuple((method, step) for step in steps for method in methods)
+    def columns(self, steps: Sequence[int] | None = None) -> list[tuple[str, int]]:
+        """(method, environment steps) of the paper's columns, or of such with other steps."""
+        steps = steps or self.steps
+        if self.methods_first:
+            return [(method, step) for method in self.methods for step in steps]
+        return [(method, step) for step in steps for method in self.methods]
 
 
 TABLE1 = Experiment(
     "Table 1: observations rotated by up to 5 degrees",
     5.0,
-    ((CLION, 105_000), (CLION, 505_000), (DREAMER, 105_000), (DREAMER, 505_000)),
+    (CLION, DREAMER),
+    (105_000, 505_000),
+    True,
     {
         # Dreamer's 19 may lack a digit in the PDF's text.
         "walker_walk": ((527.1, 166), (914.9, 61), (372.5, 19), (876.3, 48)),
@@ -58,10 +49,9 @@ TABLE1 = Experiment(
 TABLE2 = Experiment(
     "Table 2: no rotation",
     0.0,
-    (
-        *((DRQ, 500_000), (CLION, 500_000), (DREAMER, 500_000)),
-        *((DRQ, 100_000), (CLION, 100_000), (DREAMER, 100_000)),
-    ),
+    (DRQ, CLION, DREAMER),
+    (500_000, 100_000),
+    False,
     {
         "walker_walk": ((921, 45), (959, 22), (897, 49), (612, 164), (630, 113), (277, 12)),
         "walker_run": ((459, 139), (536, 25), (482, 68), (185, 148), (211, 162), (161, 112)),
@@ -71,3 +61,10 @@ TABLE2 = Experiment(
     },
 )
 EXPERIMENTS = {"table1": TABLE1, "table2": TABLE2}
+# (mean, std) by (task, rotation in training, in testing, method, environment steps).
+SCORES = {
+    (task, experiment.rotation, experiment.rotation, *column): score
+    for experiment in EXPERIMENTS.values()
+    for task, scores in experiment.scores.items()
+    for column, score in zip(experiment.columns(), scores, strict=True)
+}

@@ -1,27 +1,65 @@
-"""Tables of scores: the paper's Tables 1 and 2 with its numbers beside ours, a list, or periods."""
+"""Tables of scores: the paper's Tables 1 and 2 with its numbers beside ours, a list, or periods.
 
+The score of a run at a step is its last evaluation in (step - window, step], as the paper's
+"performance at 105K steps" reads; or, to smooth single evaluations, the mean of those in that span.
+A run without an evaluation there has no score: nothing is interpolated or carried on.
+"""
+
+import collections
 import csv
 import dataclasses
-import functools
 import io
 import itertools
 import pathlib
 from collections.abc import Iterable, Sequence
 
-from clion_tf.analysis.curves.curve import PUBLISHED, Curve
-from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, Experiment
-from clion_tf.analysis.curves.scores import Cell, Score, mean_between, scores_of
-from clion_tf.analysis.curves.series import Panel, Series, panels, repeated_seeds, setups
+import numpy as np
+
+from clion_tf.analysis.curves import return_statistics
+from clion_tf.analysis.curves.curve import Curve, Series, all_series, repeated_seeds, setups, short
+from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
 LAYOUTS = (*EXPERIMENTS, "plain", "periods")
 SUFFIXES = (".md", ".csv")
 MISSING = "–"
-CSV_HEADER = (
-    "task", "rotation", "test_rotation", "method", "setup", "step", "window", "tasks", "runs",
-    "mean", "std", "mean_low", "mean_high", "iqm", "iqm_low", "iqm_high", "paper_mean", "paper_std",
-)  # fmt: skip
+WINDOW = 10_000  # The default time between two evaluations.
+# A line of a CSV file: a method's scores at a step, on one task or on `all`. Missing numbers are
+# None; `tasks` and `runs` are those with scores, `iqm` is the interquartile mean.
+Cell = collections.namedtuple(
+    "Cell",
+    "task rotation test_rotation method setup step window tasks runs mean std mean_low mean_high "
+    "iqm iqm_low iqm_high paper_mean paper_std",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """How a curve is judged at a step; see the module."""
+
+    window: int = WINDOW  # Environment steps before the step that count.
+    mean: bool = False  # Take the mean of the evaluations there, not the last one.
+
+    def of(self, curve: Curve, step: float) -> float | None:
+        """The score, None if there is none."""
+        ys = curve.ys[(curve.xs > step - self.window) & (curve.xs <= step)]
+        # A run that ended long before would be judged by what it was then.
+        reached = curve.xs[-1] > step - min(self.window, WINDOW)
+        if not ys.size or not reached:
+            return None
+        return float(ys.mean() if self.mean else ys[-1])
+
+
+def mean_between(curve: Curve, begin: float, end: float) -> float | None:
+    """Mean return in (begin, end].
+
+    None of a run that ended before, so that its next return would still have been inside.
+    """
+    ys = curve.ys[(curve.xs > begin) & (curve.xs <= end)]
+    last, gap = curve.xs[-1], np.diff(curve.xs).max(initial=0)
+    unfinished = last < end and last + gap <= end
+    return None if unfinished or not ys.size else float(ys.mean())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,12 +88,7 @@ def rows(
         each period of the score's window and in all of them, which is its curve's mean height.
       steps: environment steps; by default the paper's, for `plain` the last that all runs of a
         method have reached on a task; for `periods` where they end, or where they begin and end.
-
-    Raises:
-      UsageError: for an unknown layout, or steps that `periods` cannot take.
     """
-    if layout not in LAYOUTS:
-        raise UsageError(f"--layout={layout}: use one of {', '.join(LAYOUTS)}")
     curves, score = list(curves), score or Score()
     if layout == "plain":
         return _plain(curves, steps, score)
@@ -68,99 +101,75 @@ def fitting(curves: Sequence[Curve]) -> list[Table]:
     """Those of the paper's tables in which a run of ours has a score, and the plain one."""
     if not curves:
         return []
-    papers = (rows(curves, layout) for layout in EXPERIMENTS)
-    own = any(curve.kind != PUBLISHED for curve in curves)
-    filled = (table for table in papers if own and any(cell.scores for cell in table.cells))
-    return [*filled, rows(curves)]
+    own = any(not one.published for one in all_series(curves))
+    papers = [rows(curves, layout) for layout in EXPERIMENTS if own]
+    return [*(table for table in papers if any(c.runs for c in table.cells)), rows(curves)]
 
 
 def markdown(table: Table) -> str:
     """The table in Markdown, with title and notes."""
-    lines = [table.header, tuple("---" for _ in table.header), *table.rows]
+    lines = [table.header, ["---"] * len(table.header), *table.rows]
     text = ["| " + " | ".join(line) + " |" for line in lines]
     notes = [f"- {note}" for note in table.notes]
     return "\n".join([f"**{table.title}**", "", *text, "", *notes]) + "\n"
 
 
-def csv_text(table: Table) -> str:
-    """The cells as CSV, a line each, numbers in columns of their own; empty where missing."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(CSV_HEADER)
-    writer.writerows(map(_csv_row, table.cells))
-    return out.getvalue()
-
-
 def save(table: Table, path: pathlib.Path) -> int:
-    """Writes `.csv` or Markdown by the path's suffix, whole or not at all; returns its lines."""
-    text = csv_text(table) if path.suffix.lower() == ".csv" else markdown(table)
+    """Writes Markdown, or by the suffix `.csv` a line a cell; returns the number of lines."""
+    text = markdown(table)
+    if path.suffix.lower() == ".csv":
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows([Cell._fields, *table.cells])
+        text = out.getvalue()
     with atomic_write(path) as file:
         file.write(text.encode())
     return text.count("\n")
 
 
-def short(step: float) -> str:
-    """`105K` of 105,000."""
-    return f"{step / 1e6:g}M" if step >= 1e6 else f"{step / 1e3:g}K" if step >= 1e3 else f"{step:g}"
-
-
 def _experiment(
     curves: list[Curve], experiment: Experiment, steps: Sequence[int] | None, score: Score
 ) -> Table:
-    rotation = experiment.rotation
-    found = {
-        panel.task: series
-        for panel, series in panels(curves).items()
-        if panel.rotation == panel.test_rotation == rotation
-    }
-    ours = [task for task, series in found.items() if any(not s.published for s in series)]
+    rotations = experiment.rotation, experiment.rotation
+    every = [one for one in all_series(curves) if _where(one)[1:] == rotations]
+    ours = (_where(one)[0] for one in every if not one.published)
     tasks = list(dict.fromkeys([*experiment.scores, *ours]))
-    names, columns, cells = ["task"], [[*tasks, "all: interquartile mean"]], []
-    for method, step in experiment.columns if steps is None else experiment.at(steps):
-        for label, setup in _labels(found, method) or [(method, "")]:
-            column = []
+    columns, cells = [("task", *tasks, "all: interquartile mean")], []
+    for method, step in experiment.columns(steps):
+        labels = {one.label: one.setup for one in every if one.method == method}
+        for label, setup in (labels or {method: ""}).items():
+            named = label, setup, step, score.window
+            column, together = [], []
             for task in tasks:
-                series = [s for s in found.get(task, []) if s.label == label]
-                paper = experiment.score(task, method, step)
-                where = Panel(task, rotation, rotation)
-                scores = scores_of(series, functools.partial(score.of, step=step))
-                column.append(Cell(where, label, setup, step, scores, score.window, paper))
-            together = sum((cell.scores for cell in column), ())
-            column.append(Cell(None, label, setup, step, together, score.window))
-            names.append(f"{label} {short(step)}")
-            columns.append([_ours(cell) for cell in column])
+                where = task, *rotations
+                here = [one for one in every if one.label == label and _where(one) == where]
+                together.append([score.of(run, step) for one in here for run in one.curves])
+                paper = SCORES.get((*where, method, step))
+                column.append(_cell(where, named, together[-1:], paper))
+            column.append(_cell(("all", None, None), named, together))
+            columns.append((f"{label} {short(step)}", *map(_counted, column)))
             cells += column
-        names.append("paper")
-        columns.append([_paper(cell) for cell in column])
-    used = {method for method, _ in experiment.columns}
-    shown = [s for series in found.values() for s in series if s.method in used]
-    left_out = len(curves) - sum(len(series.curves) for series in shown)
-    lines = tuple(zip(*columns, strict=True))
+        columns.append(("paper", *map(_paper, column)))
+    used = [one for one in every if one.method in experiment.methods]
+    left_out = len(curves) - sum(len(one.curves) for one in used)
+    header, *lines = zip(*columns, strict=True)
     notes = _notes(curves, score, left_out)
-    return Table(experiment.title, tuple(names), lines, notes, tuple(cells))
+    return Table(experiment.title, header, tuple(lines), notes, tuple(cells))
 
 
 def _plain(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Table:
-    cells = [
-        Cell(
-            panel, one.label, one.setup, step,
-            scores_of([one], functools.partial(score.of, step=step)), score.window,
-            None if one.published else _printed(panel, one.method, step),
-        )
-        for panel, found in panels(curves).items()
-        for one in found
-        for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]
-    ]  # fmt: skip
+    lines, cells = [], []
+    for one in all_series(curves):
+        for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]:
+            paper = None if one.published else SCORES.get((*_where(one), one.method, step))
+            named = one.label, one.setup, step, score.window
+            cell = _cell(_where(one), named, [[score.of(c, step) for c in one.curves]], paper)
+            interval = _interval(cell.mean_low, cell.mean_high) or MISSING
+            told = one.panel.title, one.label, short(step), str(cell.runs)
+            lines.append((*told, _mean(cell), interval, _middle(cell), _paper(cell)))
+            cells.append(cell)
     header = ("task", "method", "steps", "seeds", "mean ± std", "95 % interval of the mean")
     header += ("interquartile mean", "paper")
-    lines = tuple(
-        (
-            cell.panel.title, cell.label, short(cell.step), str(len(cell.all)), _mean(cell),
-            _interval(cell), _iqm(cell), _paper(cell),
-        )
-        for cell in cells
-    )  # fmt: skip
-    return Table("Scores", header, lines, _notes(curves, score, 0), tuple(cells))
+    return Table("Scores", header, tuple(lines), _notes(curves, score, 0), tuple(cells))
 
 
 def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> Table:
@@ -169,18 +178,16 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> T
     if len(steps) > 2 or first >= last:
         raise UsageError("--layout=periods: --steps says where they end, or begin and end")
     periods = list(itertools.pairwise([*range(first, last, window), last]))
-    header = ["task", "method", *(f"{short(a)} to {short(b)}" for a, b in periods)]
+    header = ("task", "method", *(f"{short(a)} to {short(b)}" for a, b in periods))
     lines, cells = [], []
-    for panel, found in panels(curves).items():
-        for one in found:
-            row = [
-                Cell(panel, one.label, one.setup, end, scores_of([one], mean), end - begin)
-                for begin, end in [*periods, (first, last)]
-                for mean in [functools.partial(mean_between, begin=begin, end=end)]
-            ]
-            means = (MISSING if c.summary is None else f"{c.summary.mean:.0f}" for c in row[:-1])
-            lines.append((panel.title, one.label, *means, _ours(row[-1])))
-            cells += row
+    for one in all_series(curves):
+        row = []
+        for begin, end in [*periods, (first, last)]:
+            scores = [mean_between(curve, begin, end) for curve in one.curves]
+            row.append(_cell(_where(one), (one.label, one.setup, end, end - begin), [scores]))
+        means = [f"{cell.mean:.0f}" if cell.runs else MISSING for cell in row[:-1]]
+        lines.append((one.panel.title, one.label, *means, _counted(row[-1])))
+        cells += row
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
@@ -189,49 +196,54 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> T
     return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
 
-def _printed(panel: Panel, method: str, step: int) -> tuple[float, float] | None:
-    """What the paper has for this."""
-    for experiment in EXPERIMENTS.values():
-        if panel.rotation == panel.test_rotation == experiment.rotation:
-            return experiment.score(panel.task, method, step)
-    return None
+def _where(series: Series) -> tuple[str, float, float]:
+    one = series.curves[0]
+    return one.task, one.rotation, one.test_rotation
 
 
-def _labels(found: dict[str, list[Series]], method: str) -> list[tuple[str, str]]:
-    """(label, setup) of the series of this method on any task."""
-    every = (s for series in found.values() for s in series if s.method == method)
-    return list(dict.fromkeys((s.label, s.setup) for s in every))
+def _cell(
+    where: tuple, named: tuple, scores: Iterable[Iterable[float | None]], paper: tuple | None = None
+) -> Cell:
+    """Of (task, rotations), (label, setup, step, window), the runs' scores by task, the paper's."""
+    known = [[score for score in task if score is not None] for task in scores]
+    known = [task for task in known if task]
+    every = [score for task in known for score in task]
+    numbers = [None] * 7
+    if every:
+        mean = return_statistics.summary(every)
+        interval = return_statistics.bootstrap_interval(known) or (None, None)
+        middle = return_statistics.interquartile_mean(every), *interval
+        numbers = [mean.mean, mean.std, mean.low, mean.high, *middle]
+    return Cell(*where, *named, len(known), len(every), *numbers, *(paper or (None, None)))
 
 
-def _ours(cell: Cell) -> str:
-    if cell.panel is not None:
-        return _mean(cell, f" ({len(cell.all)})")
-    count = len(cell.scores)
-    return _iqm(cell) + (f" ({count} task{'s' * (count != 1)})" if count else "")
-
-
-def _mean(cell: Cell, suffix: str = "") -> str:
-    if cell.summary is None:
+def _counted(cell: Cell) -> str:
+    """The mean and how many runs, or of all tasks the interquartile mean and how many tasks."""
+    if not cell.runs:
         return MISSING
-    std = "" if cell.summary.std is None else f" ± {cell.summary.std:.1f}"
-    return f"{cell.summary.mean:.1f}{std}{suffix}"
+    if cell.rotation is None:
+        return f"{_middle(cell)} ({cell.tasks} task{'s' * (cell.tasks != 1)})"
+    return f"{_mean(cell)} ({cell.runs})"
 
 
-def _interval(cell: Cell) -> str:
-    if cell.summary is None or cell.summary.low is None:
+def _mean(cell: Cell) -> str:
+    if not cell.runs:
         return MISSING
-    return f"[{cell.summary.low:.1f}, {cell.summary.high:.1f}]"
+    return f"{cell.mean:.1f}" + ("" if cell.std is None else f" ± {cell.std:.1f}")
 
 
-def _iqm(cell: Cell) -> str:
-    if cell.interquartile is None:
+def _middle(cell: Cell) -> str:
+    if not cell.runs:
         return MISSING
-    value, interval = cell.interquartile
-    return f"{value:.1f}" + (f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else "")
+    return f"{cell.iqm:.1f} {_interval(cell.iqm_low, cell.iqm_high)}".rstrip()
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "" if low is None else f"[{low:.1f}, {high:.1f}]"
 
 
 def _paper(cell: Cell) -> str:
-    return MISSING if cell.paper is None else f"{cell.paper[0]:g} ± {cell.paper[1]:g}"
+    return MISSING if cell.paper_mean is None else f"{cell.paper_mean:g} ± {cell.paper_std:g}"
 
 
 def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
@@ -242,19 +254,9 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
         f"Score of a run at a step: {how} in the {score.window:,} environment steps up to it. "
         f"{MISSING}: no run has one.",
     ]
-    if setups(curves) not in ([], ["paper sizes"]):
-        notes.append(f"Our runs: {'; '.join(setups(curves))}. The paper's numbers: its sizes.")
+    if different := setups(curves):
+        notes.append(f"Our runs: {'; '.join(different)}. The paper's numbers: its sizes.")
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
     return (*notes, *repeated_seeds(curves))
-
-
-def _csv_row(cell: Cell) -> list:
-    panel, summed, middle = cell.panel, cell.summary, cell.interquartile
-    where = [panel.task, panel.rotation, panel.test_rotation] if panel else ["all", "", ""]
-    counts = [cell.step, cell.window, len(cell.scores), len(cell.all)]
-    numbers = [summed.mean, summed.std, summed.low, summed.high] if summed else [None] * 4
-    numbers += [middle[0], *(middle[1] or [None] * 2)] if middle else [None] * 3
-    numbers += cell.paper or [None] * 2
-    return [*where, cell.label, cell.setup, *counts, *("" if n is None else n for n in numbers)]

@@ -7,15 +7,8 @@ from collections.abc import Callable, Sequence
 import jinja2
 import markupsafe
 
-from clion_tf.analysis.curves import (
-    curve_arguments,
-    curve_plots,
-    noise_evaluations,
-    robustness_figure,
-    score_tables,
-    series,
-)
-from clion_tf.analysis.curves.learning_curves import METRICS
+from clion_tf.analysis.curves import curve_plots, noise_evaluations, score_tables
+from clion_tf.analysis.curves.curve import METRICS, warnings
 from clion_tf.analysis.report import run_section
 from clion_tf.analysis.report.report_sources import ReportedRun, Sources
 from clion_tf.analysis.report.small_figures import Picture, png
@@ -83,13 +76,13 @@ def _curve_figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Pi
         if not curves:
             notes.append(f"{METRIC_NAMES[one]}: none yet.")
             continue
-        notes += [line for line in curve_arguments.warnings(curves) if line not in notes]
+        notes += [line for line in warnings(curves) if line not in notes]
         try:
             figure = curve_plots.learning_curves(curves, metric=one)
         except UsageError as error:
             notes.append(f"{METRIC_NAMES[one]}: {error}")
             continue
-        columns = min(3, len(series.panels(curves)))
+        columns = min(3, len({curve.panel for curve in curves}))
         figures.append((METRIC_NAMES[one], columns, png(figure, METRIC_NAMES[one])))
     return figures, notes
 
@@ -99,11 +92,11 @@ def _robustness(found: Sources) -> tuple[list[tuple[int, Picture]], list[str]]:
     if not found.evaluations:
         return [], []
     try:
-        panels = noise_evaluations.panels(found.evaluations)
+        series = noise_evaluations.all_series(found.evaluations)
     except UsageError as error:
         return [], [str(error)]
-    columns = len({panel.kind for panel in panels})
-    return [(columns, png(robustness_figure.draw(panels), "Return against noise"))], []
+    columns = len({one.panel.order[-1] for one in series})  # Kinds of noise.
+    return [(columns, png(curve_plots.robustness(series), "Return against noise"))], []
 
 
 def _render(**values: object) -> str:

@@ -1,14 +1,12 @@
 """Which runs and curve files a page is about."""
 
 import dataclasses
-import os
 import pathlib
 from collections.abc import Iterable, Mapping
 
 from clion_tf.analysis.curves import learning_curves, noise_evaluations
-from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.learning_curves import METRICS, Labels
-from clion_tf.analysis.curves.noise_evaluations import Evaluation
+from clion_tf.analysis.curves.curve import METRICS, Curve
+from clion_tf.analysis.curves.learning_curves import Labels
 from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import LogdirError
 
@@ -21,13 +19,11 @@ class ReportedRun:
       folder: of the run.
       curve: whose task, method, seed and rotation are the run's; its returns may be none. None if
         the run does not say what it is.
-      curves: by metric, those that have returns.
       problem: why the run does not say what it is, "" if it does.
     """
 
     folder: pathlib.Path
     curve: Curve | None
-    curves: Mapping[str, Curve]
     problem: str = ""
 
     @property
@@ -41,16 +37,17 @@ class ReportedRun:
 
 @dataclasses.dataclass(frozen=True)
 class Sources:
-    """Runs in the order of the page, curves of others by metric, and evaluations under noise."""
+    """Runs in the order of the page, curves of others, and evaluations under noise by file."""
 
     runs: list[ReportedRun]
-    others: Mapping[str, list[Curve]]
-    evaluations: list[Evaluation]
+    others: list[Curve]
+    evaluations: Mapping[str, list[Curve]]
 
     def curves(self, metric: str) -> list[Curve]:
         """All that have returns of this metric."""
-        own = [run.curves[metric] for run in self.runs if metric in run.curves]
-        return own + self.others[metric]
+        own = [run.curve for run in self.runs if run.curve]
+        curves = [curve.of(metric) for curve in own + self.others]
+        return [curve for curve in curves if curve.xs.size]
 
 
 def find(
@@ -68,21 +65,18 @@ def find(
       UsageError: if a pattern names nothing, a file is not what it should be, or there is no run.
     """
     patterns = list(patterns)
-    paths = list(learning_curves.paths_of_runs(patterns))
-    labels = learning_curves.parse_labels(labels)
+    paths = learning_curves.paths_of_runs(patterns)
     runs = [_run(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
     files = [path for path in paths if path.is_file()]
-    read = learning_curves.read_each(files, lambda path: _by_metric(path, labels))
-    others = {metric: [c for found in read for c in found[metric]] for metric in METRICS}
-    if files and not any(others.values()):
+    others = learning_curves.read_runs(files, labels)
+    if files and not any(curve.of(metric).xs.size for curve in others for metric in METRICS):
         raise UsageError(f"no return in {', '.join(map(str, files))}")
-    named = {os.path.realpath(one.source): one for one in noise_evaluations.find(evaluations)}
-    own = (one for run in runs for one in noise_evaluations.inside(run.folder))
-    named |= {os.path.realpath(one.source): one for one in own}
+    named = noise_evaluations.find(evaluations)
+    named |= noise_evaluations.find([run.folder for run in runs], required=False)
     runs = sorted(runs, key=lambda run: (run.key, _seed(run)))
-    return Sources(runs, others, list(named.values()))
+    return Sources(runs, others, named)
 
 
 def _seed(run: ReportedRun) -> tuple[int, str]:
@@ -92,16 +86,7 @@ def _seed(run: ReportedRun) -> tuple[int, str]:
 
 
 def _run(folder: pathlib.Path, labels: Labels) -> ReportedRun:
-    label = learning_curves.label_of(folder, labels)
     try:
-        found = {name: learning_curves.read_run(folder, name, label) for name in METRICS}
+        return ReportedRun(folder, learning_curves.read_run(folder, labels))
     except (UsageError, LogdirError, OSError) as error:
-        return ReportedRun(folder, None, {}, str(error))
-    returns = {metric: curve for metric, curve in found.items() if curve.xs.size}
-    return ReportedRun(folder, found["test"], returns)
-
-
-def _by_metric(path: pathlib.Path, labels: Labels) -> dict[str, list[Curve]]:
-    """The curves of a file."""
-    label = learning_curves.label_of(path, labels)
-    return {metric: learning_curves.curves_at(path, metric, label) for metric in METRICS}
+        return ReportedRun(folder, None, str(error))

@@ -6,9 +6,8 @@ import logging
 import pathlib
 
 from clion_tf.analysis.curves import metrics_files
-from clion_tf.analysis.curves.learning_curves import METRICS
+from clion_tf.analysis.curves.curve import METRICS
 from clion_tf.analysis.curves.metrics_files import Metrics
-from clion_tf.analysis.curves.series import Panel
 from clion_tf.analysis.report import (
     data_uris,
     recorded_diagnostics,
@@ -133,7 +132,7 @@ def _title(run: ReportedRun) -> str:
         return run.folder.name or str(run.folder)
     c = run.curve
     method = f"{c.method}, {c.setup}" if c.setup else c.method
-    return f"{Panel(c.task, c.rotation, c.test_rotation).title} · {method} · seed {c.seed}"
+    return f"{c.panel.title} · {method} · seed {c.seed}"
 
 
 def _options(folder: pathlib.Path) -> Config | None:

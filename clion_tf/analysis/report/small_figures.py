@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from clion_tf.analysis.curves.curve import short
 from clion_tf.analysis.curves.curve_plots import FEW_POINTS, STYLE
-from clion_tf.analysis.curves.score_tables import short
 from clion_tf.analysis.report.data_uris import uri
 
 # Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.

@@ -22,7 +22,7 @@ from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import loop
 from clion_tf.training.build_run import assemble
-from clion_tf.training.env_specs import specs
+from clion_tf.training.training_process import specs
 
 RUN = {
     "task": "env_fakes:pictured",

@@ -4,8 +4,14 @@ import dataclasses
 
 import numpy as np
 
-from clion_tf.analysis.curves import series
-from clion_tf.analysis.curves.curve import ORIGINAL, PUBLISHED, Curve
+from clion_tf.analysis.curves.curve import (
+    ORIGINAL,
+    PUBLISHED,
+    Curve,
+    all_series,
+    part_of,
+    repeated_seeds,
+)
 
 
 def a_curve(**others):
@@ -16,7 +22,7 @@ def a_curve(**others):
 
 
 def test_runs_of_different_experiments_are_not_averaged():
-    found = series.panels(
+    found = all_series(
         [
             a_curve(),
             a_curve(seed="1"),
@@ -28,13 +34,13 @@ def test_runs_of_different_experiments_are_not_averaged():
             a_curve(method="dreamer", kind=ORIGINAL),
         ]
     )
-    titles = [panel.title for panel in found]
-    assert titles == [
+    titles = dict.fromkeys(one.panel.title for one in found)
+    assert list(titles) == [
         "walker_walk",
         "walker_walk, ±5° in training, ±0° in testing",
         "walker_walk, ±5° rotation",
     ]
-    assert [(s.label, len(s.curves)) for s in next(iter(found.values()))] == [
+    assert [(s.label, len(s.curves)) for s in found if s.panel == found[0].panel] == [
         ("CLION, paper sizes", 2),
         ("CLION, cpu sizes", 1),
         ("Dreamer, paper sizes", 1),
@@ -44,34 +50,34 @@ def test_runs_of_different_experiments_are_not_averaged():
 
 
 def test_one_setup_is_not_in_the_names():
-    (found,) = series.panels([a_curve(setup="cpu sizes")]).values()
-    assert found[0].label == "CLION"
+    (found,) = all_series([a_curve(setup="cpu sizes")])
+    assert found.label == "CLION"
 
 
 def test_a_seed_that_counts_twice_is_told():
-    assert series.repeated_seeds([a_curve(), a_curve(seed="1")]) == []
-    (line,) = series.repeated_seeds([a_curve(source="p"), a_curve(source="q")])
+    assert repeated_seeds([a_curve(), a_curve(seed="1")]) == []
+    (line,) = repeated_seeds([a_curve(source="p"), a_curve(source="q")])
     assert "seed 0 counts 2 times (p, q)" in line
 
 
 def test_grid_interpolates_inside_each_run_only():
-    (found,) = series.panels(
+    (found,) = all_series(
         [a_curve(xs=[0, 10], ys=[0, 10]), a_curve(seed="1", xs=[5, 20], ys=[1, 4])]
-    ).values()
-    xs, ys = found[0].grid()
+    )
+    xs, ys = found.grid()
     assert xs.tolist() == [0, 5, 10, 20]
     np.testing.assert_allclose(ys, [[0, 5, 10, np.nan], [np.nan, 1, 2, 4]])
 
 
 def test_smoothing_averages_backwards():
     curve = a_curve(xs=[10, 20, 30, 100], ys=[1, 3, 8, 50])
-    assert series.smoothed(curve, 20).ys.tolist() == [1, 2, 5.5, 50]
-    assert series.smoothed(curve, 1e9).ys.tolist() == [1, 2, 4, 15.5]
-    assert series.smoothed(curve, 0) is curve
+    assert part_of(curve, 20, 100).ys.tolist() == [1, 2, 5.5, 50]
+    assert part_of(curve, 10**9, 100).ys.tolist() == [1, 2, 4, 15.5]
+    assert part_of(curve, 0, 100).ys.tolist() == curve.ys.tolist()
 
 
 def test_cutting():
     short, late = a_curve(xs=[1, 2, 3], ys=[1, 2, 3]), a_curve(xs=[9], ys=[9])
     published = dataclasses.replace(short, kind=PUBLISHED)
-    cut = series.cut_at([short, late, published], 1.5)
-    assert [c.xs.tolist() for c in cut] == [[1], [1, 2]]
+    cut = [part_of(one, 0, 1.5).xs.tolist() for one in (short, late, published)]
+    assert cut == [[1], [], [1, 2]]

@@ -16,8 +16,7 @@ from clion_tf.analysis.curves import (
     score_tables,
 )
 from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.scores import Score, mean_between
-from clion_tf.command import UsageError
+from clion_tf.analysis.curves.score_tables import Score, mean_between
 
 tool = module("table")
 
@@ -83,13 +82,9 @@ def test_table2_has_the_papers_columns_and_other_peoples_curves(logdirs, tmp_pat
 
 
 def test_every_number_of_the_paper_has_a_place():
-    for experiment in paper_scores.EXPERIMENTS.values():
-        for row in experiment.scores.values():
-            assert len(row) == len(experiment.columns)
-    assert paper_scores.TABLE1.score("cheetah_run", "Dreamer", 505_000) == (526.3, 241)
-    assert paper_scores.TABLE2.score("pendulum_swingup", "DrQ", 100_000) == (86, 83)
-    assert paper_scores.TABLE2.score("pendulum_swingup", "DrQ", 105_000) is None
-    assert paper_scores.TABLE2.score("finger_spin", "DrQ", 100_000) is None
+    assert len(paper_scores.SCORES) == 6 * 4 + 5 * 6
+    assert paper_scores.SCORES["cheetah_run", 5, 5, "Dreamer", 505_000] == (526.3, 241)
+    assert paper_scores.SCORES["pendulum_swingup", 0, 0, "DrQ", 100_000] == (86, 83)
 
 
 def test_other_steps_keep_the_papers_order(logdirs):
@@ -255,5 +250,3 @@ def test_wrong_numbers_are_refused_by_the_parser(capsys):
         with pytest.raises(SystemExit) as error:
             table("--logdirs", "x", argument)
         assert error.value.code == 2
-    with pytest.raises(UsageError, match="--layout=table9"):
-        score_tables.rows([], "table9")
