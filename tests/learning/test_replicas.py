@@ -56,7 +56,6 @@ def runs(tmp_path_factory):
 def test_two_replicas_are_one():
     found = cases(two_devices("clion"))["clion"]
     assert found["metrics"] < 1e-4 and found["state"] < 1e-4
-    assert max(found["several"]) < 1e-4
     assert found["poisoned"] == [True, True]
     assert found["restored"]
 
