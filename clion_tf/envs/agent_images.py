@@ -4,8 +4,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import scipy  # Its parts load when they are used: most workers turn nothing.
 from PIL import Image
-from scipy import ndimage
 
 _CHANNELS = (1, 3)
 _LEAST_SIDE = 16  # pixels; what is smaller may as well be a board or a map
@@ -80,7 +80,7 @@ def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.nd
 
     image: uint8 [height, width, channels]. Returns a new array of the same shape and dtype.
     """
-    turned = ndimage.rotate(
+    turned = scipy.ndimage.rotate(
         image, degrees, (1, 0), reshape=False, output=np.float32, order=1, mode=FILLS[fill]
     )
     return np.rint(turned).astype(np.uint8)
