@@ -73,6 +73,8 @@ class RunFolder:
 
     def require(self, config: Config) -> None:
         """Raises LogdirError for a folder of something else, or of a run with other options."""
+        if not self.path.is_dir():
+            raise LogdirError(f"{self}: is a file")
         saved = self.options()
         if saved is None:
             others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))

@@ -102,6 +102,10 @@ def test_refused_folders(tmp_path, tool):
         assert code == 2 and "cannot write there" in err
     code, _, err = tool("--logdir=/proc/sweep", *words)
     assert code == 2 and "/proc/sweep: cannot write there" in err
+    (tmp_path / "sweep" / "walker_walk" / "clion").mkdir(parents=True)
+    (tmp_path / "sweep" / "walker_walk" / "clion" / "seed0").touch()
+    code, _, err = tool(f"--logdir={tmp_path}/sweep", *words)
+    assert code == 2 and err.endswith("walker_walk/clion/seed0: is a file\n")
 
 
 @pytest.mark.parametrize("state, stopped, code, text", [
