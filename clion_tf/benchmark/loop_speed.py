@@ -153,12 +153,13 @@ def run(config: Config, count: int) -> tuple[dict, Rows]:
     fps, loop, *parts = (points[name][1][1:] if name in points else np.zeros(0) for name in names)
     if not fps.size:
         raise Failure("the run was too short to be measured: give it a larger --count")
-    seconds, steps = float(loop.sum()), float((fps * loop).sum())
+    at = points["fps"][0]
+    seconds, steps = float(loop.sum()), int(at[-1] - at[0])
     times = {name: float(values.sum()) for name, values in zip(PARTS, parts, strict=True)}
     times["other"] = seconds - sum(times.values())
     rate = steps / seconds
     return {"env_steps": steps, "seconds": seconds, "fps": rate, "parts": times}, [
-        ("environment steps", f"{steps:.0f} in {seconds:.1f} s"),
+        ("environment steps", f"{steps} in {seconds:.1f} s"),
         ("environment steps a second", f"{rate:.2f}"),
         ("100,000 environment steps", f"{1e5 / rate / 3600:.2f} hours"),
         *((part, f"{100 * each / seconds:.1f} %") for part, each in times.items()),
