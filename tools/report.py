@@ -24,7 +24,6 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import learning_curves
-from clion_tf.analysis.report.report_sources import Sources, find
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -39,10 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.logdirs:
         raise UsageError("say what to read: --logdirs")
     out = tool_checks.output_file(options.out, SUFFIXES)
-    found = find(*learning_curves.arguments(options), options.robustness)
     from clion_tf.analysis.report import report_page  # matplotlib is slow to import.
 
-    title = options.title or _title(found)
+    found = report_page.find(*learning_curves.arguments(options), options.robustness)
+    tasks = sorted({run.curve.task for run in found.runs if run.curve})
+    told = f"CLION: {', '.join(tasks[:3])}{', …' * (len(tasks) > 3)}" if tasks else "CLION"
+    title = options.title or told
     text = report_page.build(found, title, options.metric, options.media, command.progress)
     content = text.encode("utf-8", "replace")  # A folder's name may be no text.
     with atomic_write(out) as file:
@@ -54,11 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "report: warning: large for a phone; --media=one or --media=none makes it smaller\n"
         )
     return command.OK
-
-
-def _title(found: Sources) -> str:
-    tasks = sorted({run.curve.task for run in found.runs if run.curve})
-    return f"CLION: {', '.join(tasks[:3])}{', …' * (len(tasks) > 3)}" if tasks else "CLION"
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -17,11 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = command.parser("show_run", __doc__)
     parser.add_argument("--logdir", required=True, help="folder of the run")
-    report = inspect_logdir(parser.parse_args(arguments).logdir)
-    sys.stdout.write("\n".join(report.lines) + "\n")
-    for line in report.damage:
+    lines, damage = inspect_logdir(parser.parse_args(arguments).logdir)
+    sys.stdout.write("\n".join(lines) + "\n")
+    for line in damage:
         sys.stderr.write(f"show_run: {line}\n")
-    return command.FAILED if report.damage else command.OK
+    return command.FAILED if damage else command.OK
 
 
 if __name__ == "__main__":

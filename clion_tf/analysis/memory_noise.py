@@ -6,14 +6,15 @@
 
 Absolute: scale_t = 1, in units of h, as sigma1 and sigma_h are. Relative: the standard deviation
 over the episode so far of the memory *without* noise, of the same frames and actions: one that
-noise has widened would ask for more noise, and grow without end.
+noise has widened would ask for more noise, and grow without end. It is pooled over units: of each
+by itself, those that happen to stand still would be spared. After one memory it is 0.
 """
 
 import tensorflow as tf
+from tensorflow_probability import experimental as tfe
 
 from clion_tf.agents.base import Learner, Tensors
 from clion_tf.config import Config
-from clion_tf.learning.noise import Noise
 
 
 class NoisyMemory(Learner):
@@ -28,30 +29,21 @@ class NoisyMemory(Learner):
 
     def __init__(self, config: Config, agent, amount: float, relative: bool = True):
         super().__init__(config, jit=False)
-        self.observed = agent.observed
+        self.observed, self.acting_networks = agent.observed, agent.acting_networks
         self._agent, self._amount, self._relative = agent, amount, relative
         self.begin(agent.models, agent.optimizers)
 
-    def acting_networks(self):
-        """See Learner."""
-        return self._agent.acting_networks()
-
-    def initial(self, batch: int) -> dict[str, Tensors]:
+    def initial(self, batch: int) -> Tensors:
         """The agent's state; with a relative amount also the one without noise, and its spread."""
         noisy = self._agent.initial(batch)
         if not self._relative:
             return {"noisy": noisy}
-        return {"noisy": noisy, "clean": noisy, "spread": begin_spread(noisy["deter"])}
+        spread = tfe.stats.RunningVariance.from_shape(noisy["deter"].shape)
+        return {"noisy": noisy, "clean": noisy, "spread": spread}
 
     def policy_step(
-        self,
-        observation: Tensors,
-        state: dict[str, Tensors],
-        noise: Noise,
-        training: bool,
-        amount: tf.Tensor | float,
-        models=None,
-    ) -> tuple[tf.Tensor, dict[str, Tensors]]:
+        self, observation, state, noise, training, amount, models=None
+    ) -> tuple[tf.Tensor, Tensors]:
         """See Learner; `amount` is that of exploration noise."""
         agent = self._agent
         models = agent.models if models is None else models
@@ -60,34 +52,10 @@ class NoisyMemory(Learner):
         scale, after = 1.0, {}
         if self._relative:
             found["clean"] = agent.perceive(models, embed, state["clean"], noise)
-            after["spread"] = widen(state["spread"], found["clean"]["deter"])
-            scale = spread_of(after["spread"])
+            after["spread"] = state["spread"].update(found["clean"]["deter"])
+            scale = tf.sqrt(tf.reduce_mean(after["spread"].variance(), -1, keepdims=True))
         deter = found["noisy"]["deter"]
         added = self._amount * scale * noise.normal("memory", tf.shape(deter))
         found["noisy"]["deter"] = deter + tf.cast(added, deter.dtype)
         action = agent.decide(models, found["noisy"], noise, training, amount)
         return action, {**after, **{key: {**one, "action": action} for key, one in found.items()}}
-
-
-def begin_spread(deter: tf.Tensor) -> Tensors:
-    """What `widen` goes on from, before the first of the memories [N, D]."""
-    zeros = tf.zeros(deter.shape)
-    return {"count": tf.zeros([]), "mean": zeros, "squares": zeros}
-
-
-def widen(spread: Tensors, deter: tf.Tensor) -> Tensors:
-    """Counts another memory [N, D] in (Welford): how many, mean and sum of squared distances."""
-    deter = tf.cast(deter, tf.float32)
-    count = spread["count"] + 1.0
-    mean = spread["mean"] + (deter - spread["mean"]) / count
-    squares = spread["squares"] + (deter - spread["mean"]) * (deter - mean)
-    return {"count": count, "mean": mean, "squares": squares}
-
-
-def spread_of(spread: Tensors) -> tf.Tensor:
-    """Standard deviation of the memories so far, over time (ddof 0), pooled over units, [N, 1].
-
-    Of each unit by itself, those that happen to stand still would be spared, and few steps would
-    have to tell each of many numbers. After one memory it is 0.
-    """
-    return tf.sqrt(tf.reduce_mean(spread["squares"], -1, keepdims=True) / spread["count"])

@@ -1,77 +1,68 @@
 """What a logdir holds, without TensorFlow."""
 
 import collections
-import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from clion_tf.config import Config, different
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, digest, load
-from clion_tf.logdir.run_folder import RunFolder, run_at
+from clion_tf.logdir.run_folder import run_at
 from clion_tf.replay.episode_files import DAMAGE, check_file
 
 
-class Report(NamedTuple):
-    """Lines to read, and one line for each thing that is damaged."""
-
-    lines: list[str]
-    damage: list[str]
-
-
-def inspect_logdir(logdir: str | pathlib.Path) -> Report:
-    """Options, counters, sizes and digest of a run.
+def inspect_logdir(logdir: str | pathlib.Path) -> tuple[list[str], list[str]]:
+    """(lines to read, a line for each thing that is damaged): a run's options, counters, digest.
 
     Raises:
       LogdirError: if there is no run.
     """
     folder, options = run_at(logdir)
-    report = Report(["options that differ from the defaults:"], [])
-    report.lines.extend(
-        f"  --{name}={value}" for name, (_, value) in different(Config(), options).items()
-    )
-    _episodes(folder, report)
-    _checkpoints(folder, report)
-    if folder.checkpoints.is_dir():
-        bad = sorted(folder.path.rglob("*.bad"))
-        report.damage.extend(f"{path}: set aside as damaged" for path in bad)
-    return report
-
-
-def _episodes(folder: RunFolder, report: Report) -> None:
-    frames = []
-    for path in sorted(folder.episodes.glob("*.npz")):
-        try:
-            frames.append(check_file(path).frames)
-        except FileNotFoundError:
-            continue  # The run is going on, and this one has given way since.
-        except DAMAGE as error:
-            report.damage.append(f"{path}: damaged episode ({error})")
-    report.lines.append(f"episodes on disk: {len(frames)}, {sum(frames)} frames")
-
-
-def _checkpoints(folder: RunFolder, report: Report) -> None:
-    found, newest = [], []
-    for path in Checkpoints.found_in(folder.checkpoints):
-        try:
-            arrays, counters = load(path)
-        except FileNotFoundError:
-            continue
-        except CheckpointError as error:
-            report.damage.append(str(error))
-            continue
+    damage: list[str] = []
+    frames = [
+        entry.frames
+        for _, entry in _readable(sorted(folder.episodes.glob("*.npz")), check_file, damage)
+    ]
+    found = []
+    sizes: collections.Counter[str] = collections.Counter()
+    for path, (arrays, counters) in _readable(
+        Checkpoints.found_in(folder.checkpoints), load, damage
+    ):
         found.append(f"  {path.name}: {counters.steps} environment steps, {digest(arrays)}")
-        if not newest:
-            sizes: collections.Counter[str] = collections.Counter()
+        if len(found) == 1:
+            newest, same = counters, digest(arrays)
             for name, array in arrays.items():
                 if name.startswith("weights/"):
-                    sizes[name.split("/")[1]] += math.prod(array.shape)
-            parameters = ", ".join(f"{part} {size:,}" for part, size in sizes.items())
-            newest = [
-                "newest checkpoint:",
-                f"  environment steps: {counters.steps}",
-                f"  updates: {counters.updates}",
-                f"  episodes: {counters.episodes}",
-                f"  parameters: {parameters}",
-                f"  SHA-256 of weights and optimiser state: {digest(arrays)}",
-            ]
-    report.lines.extend(["checkpoints:", *found, *newest] if found else ["checkpoints: none"])
+                    sizes[name.split("/")[1]] += array.size
+    lines = ["options that differ from the defaults:"]
+    lines += [f"  --{name}={value}" for name, (_, value) in different(Config(), options).items()]
+    lines += [
+        f"episodes on disk: {len(frames)}, {sum(frames)} frames",
+        "checkpoints:" if found else "checkpoints: none",
+        *found,
+    ]
+    if found:
+        lines += [
+            "newest checkpoint:",
+            f"  environment steps: {newest.steps}",
+            f"  updates: {newest.updates}",
+            f"  episodes: {newest.episodes}",
+            f"  parameters: {', '.join(f'{part} {size:,}' for part, size in sizes.items())}",
+            f"  SHA-256 of weights and optimiser state: {same}",
+        ]
+    damage += [f"{path}: set aside as damaged" for path in sorted(folder.path.rglob("*.bad"))]
+    return lines, damage
+
+
+def _readable(
+    paths: Iterable[pathlib.Path], read: Callable[[pathlib.Path], Any], damage: list[str]
+) -> Iterator[tuple[pathlib.Path, Any]]:
+    for path in paths:
+        try:
+            yield path, read(path)
+        except FileNotFoundError:
+            continue  # The run is going on, and this one has given way since.
+        except CheckpointError as error:
+            damage.append(str(error))
+        except DAMAGE as error:
+            damage.append(f"{path}: damaged episode ({error})")

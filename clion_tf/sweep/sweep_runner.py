@@ -63,9 +63,9 @@ def gather(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
     out = root / RESULTS
     out.mkdir(exist_ok=True)
     curve_files.save(out / "curves", runs)
-    from clion_tf.analysis.report import report_page, report_sources  # matplotlib is slow to load.
+    from clion_tf.analysis.report import report_page  # matplotlib is slow to load.
 
-    sources = report_sources.find([str(root)], {})
+    sources = report_page.find([str(root)], {})
     page = report_page.build(sources, root.name or "sweep", media="one", progress=progress)
     tables = "\n".join(map(score_tables.markdown, score_tables.fitting(test)))
     for name, text in (("report.html", page), ("table.md", tables)):

@@ -5,7 +5,6 @@ import pytest
 import tensorflow as tf
 from small_agents import tiny_agent, tiny_config
 
-from clion_tf.analysis import memory_noise
 from clion_tf.analysis.memory_noise import NoisyMemory
 from clion_tf.learning.noise import GivenNoise
 
@@ -39,21 +38,6 @@ def given(agent, eps=EPS, images=IMAGES):
         actions.append(action.numpy())
         states.append(state)
     return np.array(actions), states
-
-
-def test_spread_by_hand():
-    """Two environments of two units; after 1, 2 and 3 memories.
-
-    The first's units are 1, 3, 2 and 3, 3, 9: variances 0, 1, 2/3 and 0, 0, 8.
-    """
-    memories = [[[1, 3], [0, 0]], [[3, 3], [0, 0]], [[2, 9], [0, 0.5]]]
-    spread, found = memory_noise.begin_spread(tf.zeros([2, 2])), []
-    for deter in memories:
-        spread = memory_noise.widen(spread, tf.constant(deter, tf.float32))
-        found.append(memory_noise.spread_of(spread).numpy()[:, 0])
-    third = np.var([0, 0, 0.5]) / 2
-    expected = [[0, 0], [np.sqrt(1 / 2), 0], [np.sqrt((2 / 3 + 8) / 2), np.sqrt(third)]]
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 def test_absolute_noise_by_hand():

@@ -2,7 +2,8 @@
 
 import collections
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,6 @@ class Curve:
     points: Mapping[str, Points] = dataclasses.field(default_factory=dict)  # By metric.
     noise: Panel | None = None  # Where the xs are amounts of it.
     besides: tuple[str, ...] = ()  # What else tells it from others, in words.
-    episodes: tuple[int, int] = (1, 1)  # That a return is the mean of, from and to.
 
     def of(self, metric: str) -> "Curve":
         """The run's returns of this metric; N may be 0."""
@@ -126,31 +126,28 @@ def all_series(curves: Iterable[Curve]) -> list[Series]:
     groups = collections.defaultdict(list)
     for curve in curves:
         groups[curve.panel, curve.key].append(curve)
-    labels = _labels([curve for same in groups.values() for curve in same])
+    labels = _labels({key for _, key in groups})
     found = [
         Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
     ]
     return sorted(found, key=lambda one: (one.panel, one.rank))
 
 
-def _labels(curves: Iterable[Curve]) -> dict[tuple[str, ...], str]:
-    """A name for each key, with what differs between them besides the method."""
-    keys = {curve.key for curve in curves}
-    several_setups = len(setups(curves)) > 1
+def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+    """A name for each, with what differs between them besides the method."""
+    several_setups = len({setup for _, kind, setup, *_ in keys if kind == OURS}) > 1
     different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
     labels = {}
     for key in keys:
         label, kind, setup, *besides = key
-        if kind == PUBLISHED and label in PEERS.values():
+        namesake = any(other[0] == label and other[1] != kind for other in keys)
+        if kind == PUBLISHED and (namesake or label in PEERS.values()):
             label += " (published)"
-        elif kind == PUBLISHED and any(k[0] == label and k[1] != kind for k in keys):
-            label += " (from file)"
         elif kind == ORIGINAL:
             label += " (original code)"
         elif kind == OURS and several_setups:
             label += f", {setup or PAPER_SIZES}"
-        shown = [word for word, differs in zip(besides, different, strict=True) if differs]
-        labels[key] = ", ".join([label, *shown])
+        labels[key] = ", ".join([label, *itertools.compress(besides, different)])
     return labels
 
 
@@ -160,20 +157,16 @@ def setups(curves: Iterable[Curve]) -> list[str]:
     return sorted(found) if found != {PAPER_SIZES} else []
 
 
-def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
-    """What a reader of averages should know: seeds that count more than once."""
-    return [
+def warnings(curves: Iterable[Curve]) -> list[str]:
+    """What a reader of averages should know, a line each: seeds that count twice, other setups."""
+    curves = list(curves)
+    lines = [
         f"{one.panel.title}, {one.label}: seed {seed} counts {len(sources)} times "
         f"({', '.join(sources)})"
         for one in all_series(curves)
         for seed, sources in one.repeated().items()
     ]
-
-
-def warnings(curves: Sequence[Curve]) -> list[str]:
-    """What someone who looks at averages of these curves should be told, a line each."""
-    lines, different = repeated_seeds(curves), setups(curves)
-    if len(different) > 1:
+    if len(different := setups(curves)) > 1:
         lines.append(f"runs differ in more than the method: {'; '.join(different)}")
     return lines
 

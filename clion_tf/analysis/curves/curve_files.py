@@ -39,32 +39,33 @@ def load(path: str | pathlib.Path) -> list[Curve]:
         content = json.loads(pathlib.Path(path).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not a curve file ({error})") from error
-    entries = content if isinstance(content, list) else [content]
+    entries, found = content if isinstance(content, list) else [content], []
     if not entries:
         raise UsageError(f"{path}: holds no curve")
-    return [_curve(entry, f"{path}, entry {i}") for i, entry in enumerate(entries)]
+    for number, entry in enumerate(entries):
+        where = f"{path}, entry {number}"
+        try:
+            found.append(_curve(entry, where))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise UsageError(f"{where}: not a curve ({error})") from error
+    return found
 
 
 def _curve(entry: Any, where: str) -> Curve:
     if not isinstance(entry, dict):
-        raise UsageError(f"{where}: not an object with task, method, seed, xs and ys")
+        raise ValueError("no object with task, method, seed, xs and ys")
     for name in ("task", "method", "seed"):
         if not isinstance(entry.get(name), str | int) or entry[name] == "":
-            raise UsageError(f"{where}: no {name}")
+            raise ValueError(f"no {name}")
     facts = {name: str(entry.get(name, "")) for name in ("method", "seed", "setup")}
-    facts |= {"task": plain_task(str(entry["task"])), "source": where, "kind": PUBLISHED}
+    facts |= {"kind": PUBLISHED, "rotation": float(entry.get("rotation_degrees", 0.0))}
+    facts["test_rotation"] = float(entry.get("test_rotation_degrees", facts["rotation"]))
     if entry.get("kind") == ORIGINAL or isinstance(entry.get("options"), dict):
         facts |= {"options": entry.get("options"), "version": entry.get("version")}
         facts["kind"] = ORIGINAL if entry.get("kind") == ORIGINAL else OURS
-    try:
-        points = {metric: _points(entry, metric) for metric in METRICS}
-        rotation = float(entry.get("rotation_degrees", 0.0))
-        test_rotation = float(entry.get("test_rotation_degrees", rotation))
-    except (TypeError, ValueError, OverflowError) as error:
-        raise UsageError(f"{where}: not a curve ({error})") from error
-    xs, ys = points["test"]
-    facts |= {"rotation": rotation, "test_rotation": test_rotation, "points": points}
-    return Curve(xs=xs, ys=ys, **facts)
+    facts["points"] = {metric: _points(entry, metric) for metric in METRICS}
+    xs, ys = facts["points"]["test"]
+    return Curve(plain_task(str(entry["task"])), xs=xs, ys=ys, source=where, **facts)
 
 
 def _points(entry: dict, metric: str) -> Points:
@@ -118,8 +119,7 @@ def _word(part: str) -> str:
 
 def _encode(run: Curve) -> bytes:
     """One key a line, so that a new evaluation changes two lines."""
-    entry: dict[str, Any] = {"task": run.task, "method": run.method, "seed": run.seed}
-    entry |= {"setup": run.setup, "kind": run.kind}
+    entry = {key: getattr(run, key) for key in ("task", "method", "seed", "setup", "kind")}
     entry |= {"rotation_degrees": run.rotation, "test_rotation_degrees": run.test_rotation}
     entry |= {"version": run.version, "options": run.options}
     for metric, prefix in PREFIXES.items():

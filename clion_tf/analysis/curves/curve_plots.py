@@ -3,7 +3,6 @@
 Uses matplotlib's objects without pyplot, so nothing global is changed and no display is needed.
 """
 
-import collections
 import itertools
 import math
 import pathlib
@@ -28,8 +27,8 @@ SPREADS = {"std": "± 1 standard deviation", "range": "smallest to largest"}
 INTERVAL = "its 95 % interval (t, over trainings)"  # A further spread: of the mean.
 SUFFIXES = (".png", ".pdf", ".svg")
 ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panels.
-FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well.
-FEW_SERIES = 3  # In a panel with more of them there is no room for single runs.
+FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well,
+FEW_SERIES = 3  # unless there are more series in their panel.
 FEW_POINTS = 12  # Up to so many points are marked.
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the same for a method always.
@@ -69,9 +68,8 @@ def learning_curves(
 ) -> Figure:
     """Mean and spread of returns over runs against environment steps, by task and rotation.
 
-    Runs of one series with evaluations at different steps are interpolated linearly on all their
-    steps, each inside its own range. Where some runs have ended the mean of the others is pale.
-    Tasks with published curves only are left out where there are runs of other tasks.
+    Runs of one series are interpolated as in `Series.grid`; where some have ended the mean of the
+    others is pale. Tasks with published curves only are left out beside runs of other tasks.
 
     Args:
       layout: `tasks`: all methods; `ablation`: fig. 7, its methods and tasks in the paper's order.
@@ -87,7 +85,9 @@ def learning_curves(
     found = all_series(curve for curve in shown if curve.xs.size)
     own = {one.panel for one in found if not one.published}
     if layout == "ablation":
-        found = _ablation(found)
+        first = {task: number for number, task in enumerate(ABLATION_TASKS)}
+        found = [s for s in found if s.method in method_names.ABLATION and not s.published]
+        found.sort(key=lambda one: first.get(one.curves[0].task, len(first)))
     elif own:
         found = [one for one in found if one.panel in own]
     if not found:
@@ -98,38 +98,26 @@ def learning_curves(
     if smooth:
         caption.append(f"each run averaged over {short(smooth)} steps")
     sizes = setups(curve for one in found for curve in one.curves)
-    if len(sizes) == 1:
-        caption += sizes
+    caption += sizes if len(sizes) == 1 else []
     drawn = list(dict.fromkeys(one.panel for one in found))
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
-    places = {panel: divmod(i, columns) for i, panel in enumerate(drawn)}
+    places = {divmod(i, columns): panel for i, panel in enumerate(drawn)}
     ylabel = f"{'evaluation' if metric == 'test' else 'training'} return"
     return _draw(found, places, ylabel, spread, "run", caption, end)
-
-
-def _ablation(found: Iterable[Series]) -> list[Series]:
-    """The series of fig. 7, its three tasks first."""
-    kept = [s for s in found if s.method in method_names.ABLATION and not s.published]
-    first = {task: number for number, task in enumerate(ABLATION_TASKS)}
-    return sorted(kept, key=lambda one: first.get(one.curves[0].task, len(first)))
 
 
 def robustness(found: Sequence[Series]) -> Figure:
     """Mean return over trainings (seeds) at each amount of noise, and how far it is known.
 
-    A row for each experiment, a panel for each kind of noise. A training's return is the mean of
-    its episodes. The band is the 95 % interval of the mean over trainings, by Student's t, where
-    there are two or more; it may leave the panel, whose axis is that of the trainings themselves.
+    A row for each experiment, a panel for each kind of noise. The band is the 95 % interval of the
+    mean over two trainings or more, by Student's t; it may leave the panel, whose axis is theirs.
     """
     drawn = dict.fromkeys(one.panel for one in found)
     rows = sorted({panel.order[:-1] for panel in drawn})
     kinds = sorted({panel.order[-1] for panel in drawn})
-    places = {p: (rows.index(p.order[:-1]), kinds.index(p.order[-1])) for p in drawn}
+    places = {(rows.index(p.order[:-1]), kinds.index(p.order[-1])): p for p in drawn}
     every = [curve for one in found for curve in one.curves]
-    low = min(curve.episodes[0] for curve in every)
-    high = max(curve.episodes[1] for curve in every)
-    caption = [f"a training: mean of {low if low == high else f'{low} to {high}'} episodes"]
-    caption += _lines_and_bands(found, "training", INTERVAL)
+    caption = _lines_and_bands(found, "training", INTERVAL)
     # What differs is said by the labels.
     for words in ({c.setup for c in every}, {c.rotation and c.besides[0] for c in every}):
         if len(words) == 1:
@@ -148,27 +136,25 @@ def save(figure: Figure, path: str | pathlib.Path) -> None:
 
 def _draw(
     found: Sequence[Series],
-    places: Mapping[Panel, tuple[int, int]],
+    places: Mapping[tuple[int, int], Panel],
     ylabel: str,
     spread: str,
     unit: str,
     caption: Sequence[str],
     end: float | None = None,
 ) -> Figure:
-    """Panels at their (row, column), up to the step `end` if over steps; a `unit` is one curve."""
-    rows, columns = (1 + max(place) for place in zip(*places.values(), strict=True))
+    """Panels by (row, column), up to the step `end` if over steps; a `unit` is one curve."""
+    rows, columns = (1 + max(ends) for ends in zip(*places, strict=True))
     colors = colors_of(found)
-    at = {place: panel for panel, place in places.items()}
     with matplotlib.rc_context(STYLE):
-        width = 5.2 if columns == 1 else 3.2 * columns
-        figure = Figure(figsize=(width, 2.5 * rows + 0.6), layout="constrained")
+        size = 5.2 if columns == 1 else 3.2 * columns, 2.5 * rows + 0.6
+        figure = Figure(figsize=size, layout="constrained")
         grid = figure.add_gridspec(rows, columns)
-        for row, column in sorted(at):
-            panel, below = at[row, column], at.get((row + 1, column))
-            ax = figure.add_subplot(grid[row, column])
-            ax.set_title(panel.title)
+        for (row, column), panel in sorted(places.items()):
+            below = places.get((row + 1, column))
+            ax = figure.add_subplot(grid[row, column], title=panel.title)
             _panel(ax, [one for one in found if one.panel == panel], colors, end, spread)
-            if (row, column - 1) not in at:
+            if (row, column - 1) not in places:
                 ax.set_ylabel(ylabel)
             if below is None or below.xlabel != panel.xlabel:
                 ax.set_xlabel(panel.xlabel)
@@ -181,9 +167,8 @@ def _panel(
 ) -> None:
     thin = _thin(series)
     for one in reversed(series):  # The first are drawn on top.
-        if one in thin:
-            for curve in one.curves:
-                ax.plot(curve.xs, curve.ys, color=colors[one.label], linewidth=0.5, alpha=0.4)
+        for curve in one.curves if one in thin else ():
+            ax.plot(curve.xs, curve.ys, color=colors[one.label], linewidth=0.5, alpha=0.4)
         _series(ax, one, colors[one.label], spread)
     every = np.concatenate([curve.ys for one in series for curve in one.curves])
     # Returns are rarely negative; bands of a standard deviation often are.
@@ -195,29 +180,26 @@ def _panel(
         ax.xaxis.set_major_formatter(lambda x, _: short(x))
 
 
-def _thin(found: Iterable[Series]) -> list[Series]:
+def _thin(panel: Sequence[Series]) -> list[Series]:
     """Series whose single runs can be drawn without covering their panel."""
-    ours = [one for one in found if not one.published]
-    beside = collections.Counter(one.panel for one in ours)
-    several = [one for one in ours if 1 < len(one.curves) <= FEW_RUNS]
-    return [one for one in several if beside[one.panel] <= FEW_SERIES]
+    ours = [one for one in panel if not one.published]
+    return [one for one in ours if 1 < len(one.curves) <= FEW_RUNS and len(ours) <= FEW_SERIES]
 
 
 def _series(ax: Axes, series: Series, color: str, spread: str) -> None:
     xs, ys = series.grid()
-    count = np.isfinite(ys).sum(0)
-    mean = np.nansum(ys, 0) / count
-    style = {"color": color, "linestyle": "--" if series.published else "-", "markersize": 3}
-    style |= {"linewidth": 1.1 if series.published else 1.8, "clip_on": spread != INTERVAL}
-    style["marker"] = "o" if len(xs) <= FEW_POINTS else ""
-    strength = 0.55 if series.published else 1.0
+    count, mean = np.isfinite(ys).sum(0), np.nanmean(ys, 0)
+    style = {"color": color, "linestyle": "-", "linewidth": 1.8, "alpha": 1.0, "markersize": 3}
+    if series.published:
+        style |= {"linestyle": "--", "linewidth": 1.1, "alpha": 0.55}
+    style |= {"clip_on": spread != INTERVAL, "marker": "o" if len(xs) <= FEW_POINTS else ""}
     if len(ys) > 1:
         low, high = _band(ys, mean, spread)
-        alpha = 0.08 if series.published else 0.15
+        alpha = 0.15 * style["alpha"]
         ax.fill_between(xs, low, high, where=count > 1, color=color, alpha=alpha, linewidth=0)
     if count.min() < len(ys):
-        ax.plot(xs, mean, alpha=strength * 0.45, **style)
-    ax.plot(xs, np.where(count == len(ys), mean, np.nan), alpha=strength, **style)
+        ax.plot(xs, mean, **{**style, "alpha": 0.45 * style["alpha"]})
+    ax.plot(xs, np.where(count == len(ys), mean, np.nan), **style)
 
 
 def _band(ys: np.ndarray, mean: np.ndarray, spread: str) -> tuple[Sequence, Sequence]:
@@ -237,7 +219,7 @@ def _lines_and_bands(found: Sequence[Series], unit: str, band: str) -> list[str]
     parts = []
     if any(len(one.curves) > 1 for one in found):
         parts.append(f"lines: mean over {unit}s; bands: {band}")
-    if _thin(found):
+    if any(_thin(list(same)) for _, same in itertools.groupby(found, lambda one: one.panel)):
         parts.append(f"thin: single {unit}s")
     return parts
 
@@ -271,8 +253,7 @@ def _legend(
 def colors_of(series: Iterable[Series]) -> dict[str, str]:
     """A colour for each label: the method's own for the paper's, else one of the others."""
     chosen: dict[str, str] = {}
-    others = itertools.cycle(OTHER_COLORS)
-    taken = set()
+    others, taken = itertools.cycle(OTHER_COLORS), set()
     for one in sorted({s.label: s for s in series}.values(), key=lambda one: one.rank):
         own = COLORS.get(one.method)
         # A second of our series of the same method must look different; a published one is dashed.

@@ -55,9 +55,8 @@ def arguments(options: argparse.Namespace) -> tuple[list[str], Labels]:
 
 def _folder_and_name(text: str) -> tuple[str, str]:
     """Of `DIR=NAME`, where both may hold further signs of equality."""
-    words = text.split("=")
-    for i in range(1, len(words)):
-        folder, name = os.path.expanduser("=".join(words[:i])), "=".join(words[i:])
+    for sign in re.finditer("=", text):
+        folder, name = os.path.expanduser(text[: sign.start()]), text[sign.end() :]
         if name and os.path.exists(folder):
             return folder, name
     raise UsageError(f"--label={text}: must be DIR=NAME, with a folder that exists")
@@ -87,9 +86,8 @@ def read_runs(patterns: Patterns, labels: Labels | None = None) -> list[Curve]:
     def read(path: pathlib.Path) -> list[Curve]:
         if path.suffix != ".json":
             return [read_run(path, labels)]
-        method = _label(path, labels).get("method")
-        found = curve_files.load(path)
-        return [dataclasses.replace(curve, method=method or curve.method) for curve in found]
+        named = {key: name for key, name in _label(path, labels).items() if key == "method"}
+        return [dataclasses.replace(curve, **named) for curve in curve_files.load(path)]
 
     return [curve for found in read_each(paths_of_runs(patterns), read) for curve in found]
 
@@ -132,29 +130,22 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
     `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's; UsageError without them.
     """
     run, label = RunFolder(folder), _label(folder, labels)
-    config = run.options()
-    logged = metrics_files.read(run.metrics_file)
+    config, logged = run.options(), metrics_files.read(run.metrics_file)
     if logged.damaged:
         _log.warning("%s: %d damaged lines left out", run.metrics_file, logged.damaged)
     none = np.zeros(0), np.zeros(0)
     points = {metric: logged.points.get(f"{metric}/return", none) for metric in METRICS}
     if config is None:
-        names = {} if "task" in label else _folder_names(folder)
-        facts = {"kind": ORIGINAL, **names}
+        facts = {"kind": ORIGINAL, **({} if "task" in label else _folder_names(folder))}
     else:
-        method, setup = describe(config)
-        options = dataclasses.asdict(config)
-        del options["logdir"]  # A place on this machine, no property of the run.
-        facts = {
-            "task": config.task,
-            "method": method,
-            "seed": str(config.seed),
-            "setup": setup,
-            "rotation": config.rotation_degrees,
-            "test_rotation": config.test_rotation,
-            "options": options,
-            "version": code_versions.of_run(folder),
-        }
+        facts = {"task": config.task, "seed": str(config.seed)}
+        facts["method"], facts["setup"] = describe(config)
+        facts["rotation"], facts["test_rotation"] = config.rotation_degrees, config.test_rotation
+        facts["options"], facts["version"] = (
+            dataclasses.asdict(config),
+            code_versions.of_run(folder),
+        )
+        del facts["options"]["logdir"]  # A place on this machine, no property of the run.
     facts |= label
     facts["task"] = plain_task(facts["task"])
     xs, ys = points["test"]
@@ -175,11 +166,12 @@ def _label(path: pathlib.Path, labels: Labels | None) -> dict[str, str]:
     """What that of the folder itself or of the nearest one above says; empty without one."""
     named = {os.path.realpath(folder): name for folder, name in (labels or {}).items()}
     real = pathlib.Path(os.path.realpath(path))
-    name = next((named[str(p)] for p in (real, *real.parents) if str(p) in named), None)
-    if name is None:
-        return {}
-    parts = re.fullmatch(r"(?P<task>[a-z]+(_[a-z0-9]+)+)/(?P<method>.+)/(?P<seed>\w+)", name)
-    return parts.groupdict() if parts else {"method": name}
+    for above in map(str, (real, *real.parents)):
+        if above in named:
+            words = r"(?P<task>[a-z]+(_[a-z0-9]+)+)/(?P<method>.+)/(?P<seed>\w+)"
+            parts = re.fullmatch(words, named[above])
+            return parts.groupdict() if parts else {"method": named[above]}
+    return {}
 
 
 def matches(pattern: str | os.PathLike) -> list[pathlib.Path]:
@@ -204,16 +196,13 @@ def _inside(path: pathlib.Path) -> list[pathlib.Path]:
     """A curve file itself; a folder's runs, or else its curve files; nothing for other files."""
     if path.suffix == ".json" and not path.is_dir():
         return [path]
-    if not path.is_dir():
-        _log.warning("%s: neither a folder nor a curve file (.json)", path)
-        return []
+    found, problem = [], "no run in it"
     try:
         found = list(_runs(path, DEPTH)) or sorted(path.glob("*.json"))
-    except OSError as error:  # A folder that cannot be looked into.
-        _log.warning("left out: %s", error)
-        return []
+    except OSError as error:
+        problem = error if path.is_dir() else "neither a folder nor a curve file (.json)"
     if not found:
-        _log.warning("%s: no run in it", path)
+        _log.warning("%s: %s", path, problem)
     return found
 
 

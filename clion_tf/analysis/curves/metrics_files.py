@@ -3,13 +3,11 @@
 import collections
 import dataclasses
 import json
+import math
 import pathlib
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-
-LARGEST = sys.float_info.max  # JSON's integers may be larger.
 
 Points = tuple[np.ndarray, np.ndarray]  # Environment steps and values, float64 [N] each.
 
@@ -39,12 +37,19 @@ def read(path: pathlib.Path) -> Metrics:
     pairs, damaged = collections.defaultdict(list), 0
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     for number, line in enumerate(lines, 1):
-        entry = _entry(line)
-        damaged += entry is None and bool(line.strip()) and number < len(lines)
-        for key, value in (entry or {}).items():
-            if key != "step" and _finite(value):
-                pairs[key].append((entry["step"], value))
+        try:
+            numbers = _numbers(json.loads(line, parse_int=float))
+            step = numbers.pop("step")
+        except (ValueError, AttributeError, KeyError, RecursionError):
+            damaged += bool(line.strip()) and number < len(lines)
+            continue
+        for key, value in numbers.items():
+            pairs[key].append((step, value))
     return Metrics({key: ordered(values) for key, values in pairs.items()}, damaged)
+
+
+def _numbers(entry: dict) -> dict[str, float]:
+    return {k: v for k, v in entry.items() if isinstance(v, float) and math.isfinite(v)}
 
 
 def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
@@ -54,16 +59,3 @@ def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
     steps, values = np.array(pairs, np.float64).reshape(-1, 2).T
     xs, places = np.unique(steps, return_inverse=True)
     return xs, np.bincount(places, values) / np.bincount(places)
-
-
-def _entry(line: bytes) -> dict | None:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return entry if isinstance(entry, dict) and _finite(entry.get("step")) else None
-
-
-def _finite(value: object) -> bool:
-    real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and -LARGEST <= value <= LARGEST

@@ -15,7 +15,8 @@ import json
 import logging
 import os
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+import statistics
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -26,13 +27,13 @@ from clion_tf.command import UsageError
 
 _log = logging.getLogger(__name__)
 
+UNITS = {"relative": "standard deviations of h", "absolute": "absolute"}  # Of noise on memory.
 # What may vary between cells, memory first: its name on an axis, and besides what varies.
 KINDS = {
-    "memory_noise": ("noise on memory h", "memory noise {:g}"),
+    "memory_noise": ("noise on memory h ({})", "memory noise {:g}"),
     "blank_frames": ("probability of a blank frame", "blank frames {:g}"),
     "rotation_degrees": ("rotation of frames, ± degrees", "±{:g}° rotation"),
 }
-UNITS = {"relative": "standard deviations of h", "absolute": "absolute"}
 
 
 def load(path: str | pathlib.Path) -> list[Curve]:
@@ -42,7 +43,7 @@ def load(path: str | pathlib.Path) -> list[Curve]:
     """
     try:
         return _curves(json.loads(pathlib.Path(path).read_bytes()), str(path))
-    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"{path}: not a file of tools/evaluate.py --json ({what})") from error
 
@@ -51,37 +52,27 @@ def _curves(content: Mapping, source: str) -> list[Curve]:
     rotation = float(content["options"].get("rotation_degrees", 0.0))
     facts = {name: str(content[name]) for name in ("task", "method", "setup", "seed")}
     steps, action, unit = (content[name] for name in ("steps", "action", "memory_noise_unit"))
-    facts |= {"besides": (f"trained at ±{rotation:g}°", f"{int(steps):,} steps", str(action))}
-    facts |= {"rotation": rotation, "source": source}
-    cells = content["cells"]
-    amounts = np.array([[cell[kind] for kind in KINDS] for cell in cells], np.float64)
-    returns = [np.array(cell["returns"], np.float64) for cell in cells]
-    if not cells or not all(x.size and np.isfinite(x).all() for x in (amounts, *returns)):
+    facts["besides"] = f"trained at ±{rotation:g}°", f"{int(steps):,} steps", str(action)
+    amounts = [tuple(float(cell[kind]) for kind in KINDS) for cell in content["cells"]]
+    means = [statistics.fmean(cell["returns"]) for cell in content["cells"]]
+    if not np.isfinite(np.column_stack([amounts, means])).all():
         raise ValueError("a cell without returns that are finite numbers")
-    same = amounts == amounts[0]
-    found = []
-    for number in range(len(KINDS)):
-        rows = np.flatnonzero(np.delete(same, number, axis=1).all(axis=1))
-        points = {amounts[row, number]: returns[row] for row in rows}
+    first, found = amounts[0], []
+    for number, (xlabel, _) in enumerate(KINDS.values()):
+        others = [other for other in range(len(KINDS)) if other != number]
+        points = {
+            cell[number]: mean
+            for cell, mean in zip(amounts, means, strict=True)
+            if all(cell[other] == first[other] for other in others)
+        }
         if len(points) > 1:
-            xs = np.array(sorted(points))
-            ys = np.array([points[x].mean() for x in xs])
-            counts = [points[x].size for x in xs]
-            panel = _panel(facts["task"], amounts[0].tolist(), str(unit), number)
-            episodes = min(counts), max(counts)
-            found.append(Curve(xs=xs, ys=ys, noise=panel, episodes=episodes, **facts))
+            xs, ys = np.array(sorted(points.items())).T
+            told = [list(KINDS.values())[i][1].format(first[i]) for i in others if first[i]]
+            title, order = ", ".join([facts["task"], *told]), (facts["task"], first, unit, number)
+            panel = Panel(order, title, xlabel.format(UNITS[unit]))
+            curve_ = Curve(xs=xs, ys=ys, noise=panel, rotation=rotation, source=source, **facts)
+            found.append(curve_)
     return found
-
-
-def _panel(task: str, first: Sequence[float], unit: str, number: int) -> Panel:
-    """Of a kind of noise, and what else in the first cell makes the task harder."""
-    title, (xlabel, _) = [task], list(KINDS.values())[number]
-    for other, (_, text) in enumerate(KINDS.values()):
-        if first[other] and other != number:
-            title.append(text.format(first[other]))
-    if number == 0:
-        xlabel += f" ({UNITS[unit]})"
-    return Panel((task, tuple(first), unit, number), ", ".join(title), xlabel)
 
 
 def find(patterns: Patterns, required: bool = True) -> dict[str, list[Curve]]:
@@ -110,9 +101,8 @@ def all_series(evaluations: Mapping[str, Iterable[Curve]]) -> list[Series]:
 
     UsageError if a training is there twice, or nothing was evaluated at two amounts.
     """
-    curves = [one for found in evaluations.values() for one in found]
-    found = [_at_shared_amounts(one) for one in curve.all_series(curves)]
-    found = [one for one in found if one.curves[0].xs.size > 1]
+    every = curve.all_series(one for found in evaluations.values() for one in found)
+    found = [one for one in map(_at_shared_amounts, every) if one.curves[0].xs.size > 1]
     if not found:
         raise UsageError("no kind of noise was evaluated at two amounts or more")
     return found
@@ -129,9 +119,8 @@ def _at_shared_amounts(series: Series) -> Series:
         listed = ", ".join(f"{amount:g}" for amount in dropped)
         where = f"{series.panel.title}, {series.label}, {series.panel.xlabel}"
         _log.warning("%s: left out, as not all seeds have it: %s", where, listed)
-    at = [np.isin(one.xs, shared) for one in series.curves]
-    curves = [
-        dataclasses.replace(one, xs=one.xs[kept], ys=one.ys[kept])
-        for one, kept in zip(series.curves, at, strict=True)
+    curves = [  # Shared amounts are points of each.
+        dataclasses.replace(one, xs=shared, ys=np.interp(shared, one.xs, one.ys))
+        for one in series.curves
     ]
     return dataclasses.replace(series, curves=tuple(curves))

@@ -4,14 +4,13 @@ Mean and standard deviation of the return, by method, task and environment steps
 not say which standard deviation it takes, nor how many evaluations make a score.
 """
 
-import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from clion_tf.analysis.curves.method_names import CLION, DREAMER, DRQ
 
 
-@dataclasses.dataclass(frozen=True)
-class Experiment:
+class Experiment(NamedTuple):
     """A table of the paper."""
 
     title: str
@@ -31,10 +30,7 @@ class Experiment:
 
 TABLE1 = Experiment(
     "Table 1: observations rotated by up to 5 degrees",
-    5.0,
-    (CLION, DREAMER),
-    (105_000, 505_000),
-    True,
+    5.0, (CLION, DREAMER), (105_000, 505_000), True,
     {
         # Dreamer's 19 may lack a digit in the PDF's text.
         "walker_walk": ((527.1, 166), (914.9, 61), (372.5, 19), (876.3, 48)),
@@ -44,14 +40,10 @@ TABLE1 = Experiment(
         "cheetah_run": ((165.3, 24), (631.5, 42), (245.9, 132), (526.3, 241)),
         "finger_spin": ((522.5, 133), (685.7, 61), (283.5, 138), (374.9, 178)),
     },
-)
-
+)  # fmt: skip
 TABLE2 = Experiment(
     "Table 2: no rotation",
-    0.0,
-    (DRQ, CLION, DREAMER),
-    (500_000, 100_000),
-    False,
+    0.0, (DRQ, CLION, DREAMER), (500_000, 100_000), False,
     {
         "walker_walk": ((921, 45), (959, 22), (897, 49), (612, 164), (630, 113), (277, 12)),
         "walker_run": ((459, 139), (536, 25), (482, 68), (185, 148), (211, 162), (161, 112)),
@@ -59,7 +51,7 @@ TABLE2 = Experiment(
         "pendulum_swingup": ((548, 287), (724, 104), (682, 203), (86, 83), (182, 128), (43, 34)),
         "cheetah_run": ((660, 96), (631, 103), (570, 253), (344, 67), (328, 48), (235, 137)),
     },
-)
+)  # fmt: skip
 EXPERIMENTS = {"table1": TABLE1, "table2": TABLE2}
 # (mean, std) by (task, rotation in training, in testing, method, environment steps).
 SCORES = {

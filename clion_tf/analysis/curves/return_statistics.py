@@ -5,7 +5,6 @@ Edge of the Statistical Precipice"), which is not a dependency.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,39 +16,35 @@ LEVEL = 0.95  # Confidence of all intervals.
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What several values of one quantity say about its mean."""
+    """What several values of one quantity say about its mean; None is what one value cannot say."""
 
     count: int
     mean: float
-    std: float | None  # Sample standard deviation (ddof 1); None for one value.
-    low: float | None  # 95 % Student-t interval of the mean; None for one value.
-    high: float | None
+    std: float | None = None  # Sample standard deviation (ddof 1).
+    low: float | None = None  # 95 % Student-t interval of the mean.
+    high: float | None = None
 
 
 def summary(values: Sequence[float]) -> Summary:
     """Mean, standard deviation and interval of the mean of one value or more."""
     count, mean = len(values), float(np.mean(values))
     if count == 1:
-        return Summary(1, mean, None, None, None)
+        return Summary(1, mean)
     std = float(np.std(values, ddof=1))
-    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, count - 1)) * std / math.sqrt(count)
+    half = float(scipy.stats.t.ppf((1 + LEVEL) / 2, count - 1)) * std / count**0.5
     return Summary(count, mean, std, mean - half, mean + half)
 
 
 def interquartile_mean(values: Sequence[float] | np.ndarray, axis: int | None = None) -> Any:
-    """Mean of the middle half of all values, or of those along an axis; a quarter off each side.
-
-    The number cut on each side is rounded down, so up to three values give the plain mean.
-    """
+    """Mean of the middle half; what is cut on each side is rounded down, nothing of up to three."""
     return scipy.stats.trim_mean(values, 0.25, axis)
 
 
 def bootstrap_interval(scores: Sequence[Sequence[float]]) -> tuple[float, float] | None:
-    """(low, high): 95 % percentile bootstrap interval of the interquartile mean.
+    """(low, high): 95 % percentile bootstrap interval of the interquartile mean; always the same.
 
     Of the runs' scores by task: runs are drawn with replacement within each task (stratified).
-    None if a task has one run only, as resampling it would show no spread. Equal input gives equal
-    output.
+    None if a task has one run only, as resampling it would show no spread.
     """
     if min(map(len, scores)) < 2:
         return None

@@ -7,16 +7,16 @@ A run without an evaluation there has no score: nothing is interpolated or carri
 
 import collections
 import csv
-import dataclasses
 import io
 import itertools
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import Curve, Series, all_series, repeated_seeds, setups, short
+from clion_tf.analysis.curves.curve import Curve, Series, all_series, setups, short, warnings
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -34,36 +34,24 @@ Cell = collections.namedtuple(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Score:
+class Score(NamedTuple):
     """How a curve is judged at a step; see the module."""
 
     window: int = WINDOW  # Environment steps before the step that count.
     mean: bool = False  # Take the mean of the evaluations there, not the last one.
+    whole: bool = False  # Only of runs whose next evaluation would be after the step.
 
     def of(self, curve: Curve, step: float) -> float | None:
         """The score, None if there is none."""
-        ys = curve.ys[(curve.xs > step - self.window) & (curve.xs <= step)]
+        ys, last = curve.ys[(curve.xs > step - self.window) & (curve.xs <= step)], curve.xs[-1]
         # A run that ended long before would be judged by what it was then.
-        reached = curve.xs[-1] > step - min(self.window, WINDOW)
-        if not ys.size or not reached:
+        gap = np.diff(curve.xs).max(initial=0) if self.whole else min(self.window, WINDOW)
+        if not ys.size or (last < step and last + gap <= step):
             return None
         return float(ys.mean() if self.mean else ys[-1])
 
 
-def mean_between(curve: Curve, begin: float, end: float) -> float | None:
-    """Mean return in (begin, end].
-
-    None of a run that ended before, so that its next return would still have been inside.
-    """
-    ys = curve.ys[(curve.xs > begin) & (curve.xs <= end)]
-    last, gap = curve.xs[-1], np.diff(curve.xs).max(initial=0)
-    unfinished = last < end and last + gap <= end
-    return None if unfinished or not ys.size else float(ys.mean())
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
+class Table(NamedTuple):
     """Rows of text under a header, notes to print below, and the cells with the numbers."""
 
     title: str
@@ -90,11 +78,9 @@ def rows(
         method have reached on a task; for `periods` where they end, or where they begin and end.
     """
     curves, score = list(curves), score or Score()
-    if layout == "plain":
-        return _plain(curves, steps, score)
-    if layout == "periods":
-        return _periods(curves, steps, score.window)
-    return _experiment(curves, EXPERIMENTS[layout], steps, score)
+    if layout in EXPERIMENTS:
+        return _experiment(curves, EXPERIMENTS[layout], steps, score)
+    return (_plain if layout == "plain" else _periods)(curves, steps, score)
 
 
 def fitting(curves: Sequence[Curve]) -> list[Table]:
@@ -138,17 +124,16 @@ def _experiment(
         labels = {one.label: one.setup for one in every if one.method == method}
         for label, setup in (labels or {method: ""}).items():
             named = label, setup, step, score.window
-            column, together = [], []
-            for task in tasks:
-                where = task, *rotations
-                here = [one for one in every if one.label == label and _where(one) == where]
-                together.append([score.of(run, step) for one in here for run in one.curves])
-                paper = SCORES.get((*where, method, step))
-                column.append(_cell(where, named, together[-1:], paper))
-            column.append(_cell(("all", None, None), named, together))
+            here = {_where(one)[0]: one.curves for one in every if one.label == label}
+            scores = [[score.of(run, step) for run in here.get(task, ())] for task in tasks]
+            column = [
+                _cell((task, *rotations), named, [found], (task, *rotations, method, step))
+                for task, found in zip(tasks, scores, strict=True)
+            ]
+            column.append(_cell(("all", None, None), named, scores))
             columns.append((f"{label} {short(step)}", *map(_counted, column)))
             cells += column
-        columns.append(("paper", *map(_paper, column)))
+        columns.append(("paper", *(_texts(cell)[-1] for cell in column)))
     used = [one for one in every if one.method in experiment.methods]
     left_out = len(curves) - sum(len(one.curves) for one in used)
     header, *lines = zip(*columns, strict=True)
@@ -160,38 +145,33 @@ def _plain(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Ta
     lines, cells = [], []
     for one in all_series(curves):
         for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]:
-            paper = None if one.published else SCORES.get((*_where(one), one.method, step))
-            named = one.label, one.setup, step, score.window
-            cell = _cell(_where(one), named, [[score.of(c, step) for c in one.curves]], paper)
-            interval = _interval(cell.mean_low, cell.mean_high) or MISSING
-            told = one.panel.title, one.label, short(step), str(cell.runs)
-            lines.append((*told, _mean(cell), interval, _middle(cell), _paper(cell)))
-            cells.append(cell)
+            paper = None if one.published else (*_where(one), one.method, step)
+            cells.append(_cell_of(one, step, score, paper))
+            told = one.panel.title, one.label, short(step), str(cells[-1].runs)
+            lines.append((*told, *_texts(cells[-1])))
     header = ("task", "method", "steps", "seeds", "mean ± std", "95 % interval of the mean")
     header += ("interquartile mean", "paper")
     return Table("Scores", header, tuple(lines), _notes(curves, score, 0), tuple(cells))
 
 
-def _periods(curves: list[Curve], steps: Sequence[int] | None, window: int) -> Table:
+def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Table:
     steps = steps or [int(max((curve.xs[-1] for curve in curves), default=0))]
     first, last = [0, *steps][-2:]
     if len(steps) > 2 or first >= last:
         raise UsageError("--layout=periods: --steps says where they end, or begin and end")
-    periods = list(itertools.pairwise([*range(first, last, window), last]))
+    periods = list(itertools.pairwise([*range(first, last, score.window), last]))
     header = ("task", "method", *(f"{short(a)} to {short(b)}" for a, b in periods))
     lines, cells = [], []
     for one in all_series(curves):
-        row = []
-        for begin, end in [*periods, (first, last)]:
-            scores = [mean_between(curve, begin, end) for curve in one.curves]
-            row.append(_cell(_where(one), (one.label, one.setup, end, end - begin), [scores]))
+        scores = [(end, Score(end - begin, True, True)) for begin, end in (*periods, (first, last))]
+        row = [_cell_of(one, *at) for at in scores]
         means = [f"{cell.mean:.0f}" if cell.runs else MISSING for cell in row[:-1]]
         lines.append((one.panel.title, one.label, *means, _counted(row[-1])))
         cells += row
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
-        *repeated_seeds(curves),
+        *warnings(curves),
     )
     return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
@@ -201,10 +181,15 @@ def _where(series: Series) -> tuple[str, float, float]:
     return one.task, one.rotation, one.test_rotation
 
 
+def _cell_of(one: Series, step: int, score: Score, paper: tuple | None = None) -> Cell:
+    named = one.label, one.setup, step, score.window
+    return _cell(_where(one), named, [[score.of(run, step) for run in one.curves]], paper)
+
+
 def _cell(
     where: tuple, named: tuple, scores: Iterable[Iterable[float | None]], paper: tuple | None = None
 ) -> Cell:
-    """Of (task, rotations), (label, setup, step, window), the runs' scores by task, the paper's."""
+    """Of (task, rotations), (label, setup, step, window), runs' scores by task, a key of SCORES."""
     known = [[score for score in task if score is not None] for task in scores]
     known = [task for task in known if task]
     every = [score for task in known for score in task]
@@ -214,36 +199,28 @@ def _cell(
         interval = return_statistics.bootstrap_interval(known) or (None, None)
         middle = return_statistics.interquartile_mean(every), *interval
         numbers = [mean.mean, mean.std, mean.low, mean.high, *middle]
-    return Cell(*where, *named, len(known), len(every), *numbers, *(paper or (None, None)))
+    return Cell(*where, *named, len(known), len(every), *numbers, *SCORES.get(paper, (None, None)))
+
+
+def _texts(cell: Cell) -> tuple[str, str, str, str]:
+    """Mean and deviation, the mean's interval, the interquartile mean with its own, the paper's."""
+    paper = MISSING if cell.paper_mean is None else f"{cell.paper_mean:g} ± {cell.paper_std:g}"
+    if not cell.runs:
+        return MISSING, MISSING, MISSING, paper
+    deviation = "" if cell.std is None else f" ± {cell.std:.1f}"
+    interval = MISSING if cell.std is None else f"[{cell.mean_low:.1f}, {cell.mean_high:.1f}]"
+    middle = "" if cell.iqm_low is None else f" [{cell.iqm_low:.1f}, {cell.iqm_high:.1f}]"
+    return f"{cell.mean:.1f}{deviation}", interval, f"{cell.iqm:.1f}{middle}", paper
 
 
 def _counted(cell: Cell) -> str:
     """The mean and how many runs, or of all tasks the interquartile mean and how many tasks."""
+    mean, _, middle, _ = _texts(cell)
     if not cell.runs:
         return MISSING
     if cell.rotation is None:
-        return f"{_middle(cell)} ({cell.tasks} task{'s' * (cell.tasks != 1)})"
-    return f"{_mean(cell)} ({cell.runs})"
-
-
-def _mean(cell: Cell) -> str:
-    if not cell.runs:
-        return MISSING
-    return f"{cell.mean:.1f}" + ("" if cell.std is None else f" ± {cell.std:.1f}")
-
-
-def _middle(cell: Cell) -> str:
-    if not cell.runs:
-        return MISSING
-    return f"{cell.iqm:.1f} {_interval(cell.iqm_low, cell.iqm_high)}".rstrip()
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "" if low is None else f"[{low:.1f}, {high:.1f}]"
-
-
-def _paper(cell: Cell) -> str:
-    return MISSING if cell.paper_mean is None else f"{cell.paper_mean:g} ± {cell.paper_std:g}"
+        return f"{middle} ({cell.tasks} task{'s' * (cell.tasks != 1)})"
+    return f"{mean} ({cell.runs})"
 
 
 def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
@@ -259,4 +236,4 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
-    return (*notes, *repeated_seeds(curves))
+    return (*notes, *warnings(curves))

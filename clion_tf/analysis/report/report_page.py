@@ -1,16 +1,18 @@
-"""The page: what is told of all runs together, then a section for each."""
+"""The page: which runs it is about, what is told of all of them together, a section for each."""
 
-import datetime
 import importlib.resources
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 import jinja2
 import markupsafe
 
-from clion_tf.analysis.curves import curve_plots, noise_evaluations, score_tables
-from clion_tf.analysis.curves.curve import METRICS, warnings
+from clion_tf.analysis.curves import curve_plots, learning_curves, noise_evaluations, score_tables
+from clion_tf.analysis.curves.curve import METRICS, Curve, warnings
+from clion_tf.analysis.curves.learning_curves import UNREADABLE, Labels, Patterns
 from clion_tf.analysis.report import run_section
-from clion_tf.analysis.report.report_sources import Sources
+from clion_tf.analysis.report.run_section import ReportedRun, Section
 from clion_tf.analysis.report.small_figures import Picture, png
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
@@ -18,6 +20,50 @@ from clion_tf.logdir import code_versions
 LARGE = 30_000_000  # Bytes that a phone loads with pains.
 OPEN = 2  # Up to so many runs are shown without a click.
 METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
+
+
+class Sources(NamedTuple):
+    """Runs in the order of the page, curves of others, and evaluations under noise by file."""
+
+    runs: list[ReportedRun]
+    others: list[Curve]
+    evaluations: Mapping[str, list[Curve]]
+
+    def curves(self, metric: str) -> list[Curve]:
+        """All that have returns of this metric."""
+        own = [run.curve for run in self.runs if run.curve]
+        curves = [curve.of(metric) for curve in own + self.others]
+        return [curve for curve in curves if curve.xs.size]
+
+
+def find(patterns: Iterable[str], labels: Labels, evaluations: Patterns = ()) -> Sources:
+    """All runs that the patterns name, damaged ones and those without returns too.
+
+    Patterns and labels are as for `learning_curves.find` and `noise_evaluations.find`, errors too;
+    evaluations in the runs' folders are found by themselves. UsageError if there is no run.
+    """
+    patterns = list(patterns)
+    paths = learning_curves.paths_of_runs(patterns)
+    runs = [_run(path, labels) for path in paths if path.is_dir()]
+    if not runs:
+        raise UsageError(f"no run in {', '.join(map(str, patterns))}")
+    others = learning_curves.read_runs([path for path in paths if path.is_file()], labels)
+    noisy = noise_evaluations.find(evaluations)
+    noisy |= noise_evaluations.find([run.folder for run in runs], required=False)
+    return Sources(sorted(runs, key=_order), others, noisy)
+
+
+def _run(folder, labels: Labels) -> ReportedRun:
+    try:
+        return ReportedRun(folder, learning_curves.read_run(folder, labels))
+    except UNREADABLE as error:
+        return ReportedRun(folder, None, str(error))
+
+
+def _order(run: ReportedRun) -> tuple:
+    """Seed 10 after 9."""
+    seed = run.curve.seed if run.curve else ""
+    return run.key, int(seed) if seed.isdecimal() else 0, seed
 
 
 def build(
@@ -41,12 +87,19 @@ def build(
     for i, run in enumerate(found.runs):
         progress(f"reading {run.folder} ({i + 1} of {len(found.runs)})")
         with_media = media == "all" or (media == "one" and run.key not in shown)
-        sections.append(run_section.read(run, with_media))
+        sections.append(Section(run, with_media))
         shown.add(run.key)
     progress("writing the page")
-    return _render(
+    # Names of tasks and folders may hold anything: they must stay text.
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    folder = importlib.resources.files(__package__)
+    template = environment.from_string(folder.joinpath("template.html").read_text("utf-8"))
+    return template.render(
+        style=markupsafe.Markup(folder.joinpath("style.css").read_text("utf-8")),
         title=title,
-        made=f"{datetime.datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
+        made=run_section.at(time.time()),
         versions=code_versions.current(),
         figures=figures,
         tables=score_tables.fitting(found.curves(metric)),
@@ -69,13 +122,9 @@ def _curve_figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Pi
             notes.append(f"{name}: none yet.")
             continue
         notes += [line for line in warnings(curves) if line not in notes]
-        try:
-            figure = curve_plots.learning_curves(curves, metric=one)
-        except UsageError as error:
-            notes.append(f"{name}: {error}")
-        else:
-            columns = min(3, len({curve.panel for curve in curves}))
-            figures.append((name, columns, png(figure, name)))
+        columns = min(3, len({curve.panel for curve in curves}))
+        figure = curve_plots.learning_curves(curves, metric=one)
+        figures.append((name, columns, png(figure, name)))
     return figures, notes
 
 
@@ -89,14 +138,3 @@ def _robustness(found: Sources) -> tuple[list[tuple[int, Picture]], list[str]]:
         return [], [str(error)]
     columns = len({one.panel.order[-1] for one in series})  # Kinds of noise.
     return [(columns, png(curve_plots.robustness(series), "Return against noise"))], []
-
-
-def _render(**values: object) -> str:
-    folder = importlib.resources.files(__package__)
-    # Names of tasks and folders may hold anything: they must stay text.
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(folder.joinpath("template.html").read_text("utf-8"))
-    style = markupsafe.Markup(folder.joinpath("style.css").read_text("utf-8"))
-    return template.render(style=style, **values)

@@ -1,7 +1,6 @@
 """Videos and moving pictures of a run: whole, as data URIs, so that the page needs nothing else."""
 
-import collections
-import io
+import math
 import os
 import pathlib
 import re
@@ -9,9 +8,8 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import imageio_ffmpeg
+import imageio.v3 as imageio
 from google.protobuf.message import DecodeError
-from PIL import Image
 from tensorboard.compat.proto import event_pb2
 from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import masked_crc32c
 
@@ -26,7 +24,6 @@ PICTURES = {
     "model/memory": ("Decoded from noisy memory", ("input", "decoded", "error")),
 }
 _HEADER, _FOOTER = 12, 4  # Bytes around a record of an event file.
-_KEPT = 20  # Of a tag's pictures, which are large; a run that resumes takes fewer back.
 
 
 class Clip(NamedTuple):
@@ -49,41 +46,29 @@ def read(folder: RunFolder, problems: list[str]) -> list[Clip]:
     if video := _newest_video(folder.videos):
         clips.append(video)
         pictures.pop("test/video", None)
-    for tag, (step, content) in pictures.items():
-        title, rows = PICTURES[tag]
-        clips.append(Clip(title, step, uri(content, "image/gif"), rows))
+    for tag, (title, rows) in PICTURES.items():
+        if tag in pictures:
+            step, content = pictures[tag]
+            clips.append(Clip(title, step, uri(content, "image/gif"), rows))
     return clips
 
 
 def _newest_video(folder: pathlib.Path) -> Clip | None:
-    paths = [path for path in folder.glob("*.*") if path.suffix.lower() in KINDS]
-    for path in sorted(paths, key=lambda path: (_steps(path) or 0, path.name), reverse=True):
-        if frame := _first_frame(path):
-            kind = KINDS[path.suffix.lower()]
-            poster = frame if kind == "video/mp4" else ""
-            return Clip("Evaluation", _steps(path), uri(path.read_bytes(), kind), poster=poster)
+    named = {}
+    for path in folder.glob("*.*"):
+        if path.suffix.lower() in KINDS:
+            match = re.fullmatch(r"test-(\d+)", path.stem)
+            named[path] = int(match[1]) if match else None
+    for path in sorted(named, key=lambda path: (named[path] or 0, path.name), reverse=True):
+        try:
+            frame = imageio.imread(path, index=0)
+        except (OSError, RuntimeError, StopIteration, IndexError):
+            continue  # It cannot be shown.
+        kind, poster = KINDS[path.suffix.lower()], ""
+        if kind == "video/mp4":
+            poster = uri(imageio.imwrite("<bytes>", frame, extension=".png"), "image/png")
+        return Clip("Evaluation", named[path], uri(path.read_bytes(), kind), poster=poster)
     return None
-
-
-def _steps(path: pathlib.Path) -> int | None:
-    """Environment steps in the name of an evaluation's video."""
-    match = re.fullmatch(r"test-(\d+)", path.stem)
-    return int(match[1]) if match else None
-
-
-def _first_frame(path: pathlib.Path) -> str:
-    """A video's first frame as a PNG, "" if it cannot be decoded."""
-    frames = imageio_ffmpeg.read_frames(str(path))
-    try:
-        size = next(frames)["size"]
-        picture = Image.frombytes("RGB", size, next(frames))
-    except (OSError, RuntimeError, StopIteration):
-        return ""
-    finally:
-        frames.close()
-    content = io.BytesIO()
-    picture.save(content, "PNG", optimize=True)
-    return uri(content.getvalue(), "image/png")
 
 
 def newest_pictures(folder: pathlib.Path, problems: list[str]) -> dict[str, tuple[int, bytes]]:
@@ -93,20 +78,20 @@ def newest_pictures(folder: pathlib.Path, problems: list[str]) -> dict[str, tupl
     back what earlier ones had from there on. Without TensorFlow, and without TensorBoard's own
     reader, which computes the check sum of each picture in Python: minutes for a run's.
     """
-    known = {tag: collections.deque(maxlen=_KEPT) for tag in PICTURES}
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    found, end = {}, math.inf
+    for path in sorted(folder.glob("events.out.tfevents.*"), reverse=True):
+        here, start = {}, end
         try:
             for event in _events(path):
                 if event.session_log.status == event_pb2.SessionLog.START:
-                    for pictures in known.values():
-                        while pictures and pictures[-1][0] >= event.step:
-                            pictures.pop()
+                    start = min(start, event.step)
                 for value in event.summary.value:
-                    if value.tag in known and value.image.encoded_image_string:
-                        known[value.tag].append((event.step, value.image.encoded_image_string))
+                    if value.tag in PICTURES and event.step < end:
+                        here[value.tag] = event.step, value.image.encoded_image_string
         except (OSError, ValueError, DecodeError) as error:
             problems.append(f"{path.name}: damaged event file ({error})")
-    return {tag: pictures[-1] for tag, pictures in known.items() if pictures}
+        found, end = here | found, start
+    return found
 
 
 def _events(path: pathlib.Path) -> Iterator[event_pb2.Event]:

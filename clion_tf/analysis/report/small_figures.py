@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import matplotlib
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 from clion_tf.analysis.curves.curve import short
@@ -24,7 +22,6 @@ STEPS = "environment steps"
 SIZE = (3.0, 2.05)  # Inches.
 # Of the panel in its figure: laid out by hand, it is drawn in half the time.
 PLACE = (0.165, 0.205, 0.805, 0.68)
-DPI = 150
 
 
 class Panel(NamedTuple):
@@ -39,7 +36,6 @@ class Panel(NamedTuple):
     constant: float = 0.0  # Subtracted, because it is most of the value and no error.
     log: bool = False  # With a logarithmic axis, if all values are positive.
     limits: tuple[float, float | None] | None = None  # Of the axis.
-    room: float | None = None  # The axis goes from 0 to so many times its end; for a legend.
     level: tuple[float, str] | None = None  # A value to compare with, and what to call it.
     at: tuple[float, str] | None = None  # The same for the other axis.
 
@@ -59,7 +55,7 @@ def uri(content: bytes, kind: str) -> str:
 
 
 def draw(panels: list[Panel], points: Mapping[str, Points]) -> list[Picture]:
-    """A figure for each panel of which there are points."""
+    """A figure for each panel of which there are points; NaN leaves a gap."""
     with matplotlib.rc_context(STYLE):
         return [_drawn(panel, points) for panel in panels if panel.lines.keys() & points.keys()]
 
@@ -70,62 +66,49 @@ def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
     ax.set_title(panel.title, fontsize=8.5, x=(0.5 - PLACE[0]) / PLACE[2])
     ax.set_xlabel(panel.xlabel, fontsize=8)
     ax.tick_params(labelsize=8)
-    positive = True
     for low, high, alpha, label in panel.bands:
-        band = {"color": panel.colors[0], "alpha": alpha, "linewidth": 0, "label": label}
-        ax.fill_between(*points[low], points[high][1], **band)
+        if low in points and high in points:
+            band = {"color": panel.colors[0], "alpha": alpha, "linewidth": 0, "label": label}
+            ax.fill_between(*points[low], points[high][1], **band)
     for color, (key, label) in zip(panel.colors, panel.lines.items(), strict=False):
-        if key in points:
-            xs, ys = points[key]
-            _line(ax, xs, ys - panel.constant, color, label, panel.filled)
-            positive = positive and bool((ys > panel.constant).all())
+        if key not in points:
+            continue
+        xs, ys = points[key][0], points[key][1] - panel.constant
+        style = {"color": color, "label": label, "linewidth": 1.4, "markersize": 3}
+        if panel.filled:
+            ax.fill_between(xs, ys, step="post", color=color, alpha=0.35, linewidth=0)
+            style["drawstyle"] = "steps-post"
+        elif color == DOTTED:
+            style |= {"linestyle": ":", "linewidth": 1}
+        elif len(xs) <= FEW_POINTS:
+            style["marker"] = "o"
+        ax.plot(xs, ys, **style)
+    if panel.log and all((line.get_ydata() > 0).all() for line in ax.lines):
+        ax.set_yscale("log")  # With plain numbers at 1, 2 and 5 times the powers of ten.
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
+        ax.yaxis.set_minor_locator(NullLocator())
+        ax.yaxis.set_major_formatter("{x:g}")
     for place, compare in ((panel.level, ax.axhline), (panel.at, ax.axvline)):
         if place:
             compare(place[0], label=place[1], **LEVEL)
-    _axes(ax, panel, positive)
+    if panel.limits:
+        ax.set_ylim(*panel.limits)
+    if panel.xlabel == STEPS:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+        ax.xaxis.set_major_formatter(lambda x, _: short(x))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=3))
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, handlelength=1.4)
     return png(figure, panel.title)
 
 
-def _line(ax: Axes, xs: np.ndarray, ys: np.ndarray, color: str, label: str, filled: bool) -> None:
-    """NaN leaves a gap; few points are marked."""
-    if filled:
-        ax.fill_between(xs, ys, step="post", color=color, alpha=0.35, linewidth=0, label=label)
-        ax.step(xs, ys, where="post", color=color, linewidth=1.2)
-    elif color == DOTTED:
-        ax.plot(xs, ys, ":", color=color, label=label, linewidth=1)
-    elif np.isfinite(ys).any():
-        marker = "o" if len(xs) <= FEW_POINTS else ""
-        ax.plot(xs, ys, color=color, label=label, linewidth=1.4, marker=marker, markersize=3)
-
-
-def _axes(ax: Axes, panel: Panel, positive: bool) -> None:
-    if panel.log and positive:  # Plain numbers at 1, 2 and 5 times the powers of ten.
-        ax.set_yscale("log")
-        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=8))
-        ax.yaxis.set_minor_locator(NullLocator())
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
-    if panel.limits:
-        ax.set_ylim(*panel.limits)
-    if panel.room:
-        ax.set_ylim(0, panel.room * ax.get_ylim()[1])
-        ax.margins(x=0)
-    elif panel.xlabel == STEPS:
-        ax.set_xlim(left=0)
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: short(x)))
-    else:
-        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True))
-
-
 def png(figure: Figure, alt: str) -> Picture:
     """The figure as a PNG with a palette, a third of the bytes."""
-    content = io.BytesIO()
+    content, small = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context(STYLE):
-        figure.savefig(content, format="png", dpi=DPI, facecolor="white")
+        figure.savefig(content, format="png", dpi=150, facecolor="white")
     with Image.open(content) as picture:
-        small, size = picture.convert("RGB").quantize(128), picture.size
-    content = io.BytesIO()
-    small.save(content, "PNG", optimize=True)
-    return Picture(uri(content.getvalue(), "image/png"), *size, alt)
+        picture.convert("RGB").quantize(128).save(small, "PNG", optimize=True)
+        return Picture(uri(small.getvalue(), "image/png"), *picture.size, alt)

@@ -10,7 +10,7 @@ from clion_tf.analysis.curves.curve import (
     Curve,
     all_series,
     part_of,
-    repeated_seeds,
+    warnings,
 )
 
 
@@ -55,8 +55,8 @@ def test_one_setup_is_not_in_the_names():
 
 
 def test_a_seed_that_counts_twice_is_told():
-    assert repeated_seeds([a_curve(), a_curve(seed="1")]) == []
-    (line,) = repeated_seeds([a_curve(source="p"), a_curve(source="q")])
+    assert warnings([a_curve(), a_curve(seed="1")]) == []
+    (line,) = warnings([a_curve(source="p"), a_curve(source="q")])
     assert "seed 0 counts 2 times (p, q)" in line
 
 

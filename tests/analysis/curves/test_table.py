@@ -16,7 +16,7 @@ from clion_tf.analysis.curves import (
     score_tables,
 )
 from clion_tf.analysis.curves.curve import Curve
-from clion_tf.analysis.curves.score_tables import Score, mean_between
+from clion_tf.analysis.curves.score_tables import Score
 
 tool = module("table")
 
@@ -219,7 +219,7 @@ def test_periods(seeds, tmp_path):
 )
 def test_what_counts_in_a_period(begin, end, expected):
     curve = curve_of({10_000: 1.0, 20_000: 2.0, 30_000: 3.0})
-    assert mean_between(curve, begin, end) == expected
+    assert Score(end - begin, mean=True, whole=True).of(curve, end) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,177 @@
+"""Figures of what a run has logged and its evaluations have diagnosed: what is drawn together.
+
+Evaluations write `diagnostics/<environment steps>.json`: `weights` and `scores` are described in
+`learning.evaluator_diagnostics`; `decoding` is the squared error of reconstructions, by `sigma` of
+noise on the memory h.
+"""
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from clion_tf.analysis.curves.metrics_files import Metrics, Points
+from clion_tf.analysis.report.small_figures import DOTTED, FIRST, SECOND, Panel, Picture, draw
+from clion_tf.logdir.run_folder import RunFolder
+
+# Of a normal density with standard deviation 1, which Dreamer takes for images and rewards.
+CONSTANT = 0.5 * math.log(2 * math.pi)
+IMAGE = CONSTANT * 64 * 64 * 3
+HELD_OUT = "held-out episode"
+IMAGINED = "imagined step"
+SHARE = (0, 1)  # Limits of an axis.
+COLORS = {"original": FIRST, "augmented": SECOND}  # Of trajectories.
+# What reading a file raises that holds something else.
+DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
+WORLD_MODEL = [
+    Panel(
+        f"Image loss − {IMAGE:,.0f} (constant), nats",
+        {"image_loss": "training", "heldout_image_loss": HELD_OUT}, constant=IMAGE, log=True,
+    ),
+    Panel(
+        f"Reward loss − {CONSTANT:.3f} (constant), nats",
+        {"reward_loss": "training", "heldout_reward_loss": HELD_OUT}, constant=CONSTANT, log=True,
+    ),
+    Panel("KL, nats", {"kl": "KL", "div": "with free nats"}),
+    Panel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
+    Panel(
+        "Decoding constraint, squared error", {"decoding_constraint": "from noisy memory"}, log=True
+    ),
+    Panel("Embedding constraint", {"embedding_constraint": "distance", "embed_norm": "norm of e"}),
+    Panel("Discount loss, nats", {"pcont_loss": "training"}),
+]  # fmt: skip
+BEHAVIOUR = [
+    Panel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),
+    Panel("Imagined reward", {"imagined_reward": ""}),
+    Panel("Entropy of actions, nats", {"action_ent": ""}),
+    Panel("Value loss, nats", {"value_loss": ""}),
+]
+EVALUATOR = [
+    Panel(
+        "Evaluator: mean scores", {"evaluator_real": "real", "evaluator_fake": "predicted"},
+        limits=SHARE,
+    ),
+    Panel(
+        "Evaluator: accuracy",
+        {"evaluator_accuracy": "training", "heldout_evaluator_accuracy": HELD_OUT},
+        limits=SHARE, level=(0.5, ""),
+    ),
+    Panel("Weights: effective sample size", {"weight_ess": ""}, limits=(0, 1.05), level=(1, "")),
+    Panel("Weights: largest (mean: 1)", {"weight_max": ""}, level=(1, "")),
+]  # fmt: skip
+
+
+def training(metrics: Metrics, copies: int | None) -> dict[str, list[Picture]]:
+    """Figures by group; only of metrics that a run has, so groups may be empty.
+
+    `copies`: augmented trajectories beside each original one, None if that is not known.
+    """
+    share = Panel("Share of weight on augmented trajectories", {"weight_augmented": ""})
+    if copies:
+        share = share._replace(level=(copies / (copies + 1), "all equal"))
+    weights = EVALUATOR if copies == 0 else [*EVALUATOR, share._replace(limits=SHARE)]
+    groups = {"World model": WORLD_MODEL, "Behaviour": BEHAVIOUR, "Evaluator and weights": weights}
+    groups["Speed"] = [Panel("Environment steps per second", {"fps": ""}, limits=(0, None))]
+    return {group: draw(panels, metrics.points) for group, panels in groups.items()}
+
+
+def diagnostics(
+    folder: RunFolder, sigma_h: float | None, problems: list[str]
+) -> tuple[list[Picture], int | None]:
+    """Figures of the newest file that can be read, and its environment steps; None without any.
+
+    What is damaged is left out, and `problems` gets a line for it. `sigma_h`: the noise that the
+    decoding constraint was trained with, None without it.
+    """
+    for path in reversed(folder.diagnostics_files()):
+        try:
+            entry = json.loads(path.read_bytes())
+            steps, parts = int(entry["steps"]), {key: entry.get(key) for key in PARTS}
+        except DAMAGE as error:
+            problems.append(f"{path.name}: damaged ({error!r})")
+            continue
+        points: dict[str, Points] = {}
+        for key, part in parts.items():
+            try:
+                if part is not None:
+                    points |= {name: _checked(*pair) for name, pair in PARTS[key](part).items()}
+            except DAMAGE as error:
+                problems.append(f"{path.name}: {key}: damaged ({error!r})")
+        pictures = draw(_panels(points, sigma_h), points)
+        return pictures, steps if pictures else None
+    return [], None
+
+
+def _checked(xs: Any, ys: Any) -> Points:
+    """As float64 [N], null as NaN."""
+    xs, ys = np.array(xs, np.float64), np.array(ys, np.float64)
+    if xs.ndim != 1 or xs.shape != ys.shape:
+        raise ValueError(f"a list of shape {list(ys.shape)}, not {list(xs.shape)}")
+    return xs, np.where(np.isfinite(ys), ys, np.nan)
+
+
+def _weights(weights: dict[str, Any]) -> dict[str, tuple]:
+    # Diagnostics of earlier versions began at step 1, and had no shares and scores by step.
+    xs = weights.get("first_step", 1) + np.arange(len(weights["original"]["mean"]))
+    lines = {}
+    for kind in COLORS:
+        if own := weights.get(kind):
+            lines |= {f"{kind}/{name}": ys for name, ys in own["quantiles"].items()}
+            lines |= {f"{kind}/mean": own["mean"], f"{kind}/score": own.get("score")}
+    if weights.get("augmented"):
+        lines["share"] = weights.get("augmented_share_by_step")
+    return {name: (xs, ys) for name, ys in lines.items() if ys}
+
+
+def _scores(scores: dict[str, Any]) -> dict[str, tuple]:
+    found = {}
+    for kind in ("real", "fake"):
+        share, by_age = scores[kind]["share"], scores[kind]["by_age"]
+        found[f"{kind}/share"] = scores["bins"], [*share, share[-1]]
+        found[f"{kind}/age"] = np.arange(1, len(by_age) + 1), by_age
+    return found
+
+
+def _decoding(decoding: dict[str, Any]) -> dict[str, tuple]:
+    return {"decoding": (decoding["sigma"], decoding["error"])}
+
+
+PARTS = {"weights": _weights, "scores": _scores, "decoding": _decoding}
+
+
+def _panels(points: dict[str, Points], sigma_h: float | None) -> list[Panel]:
+    panels = []
+    # One scale, so that both kinds can be compared.
+    highest = [points[key][1] for kind in COLORS if (key := f"{kind}/0.95") in points]
+    limits = (0, 1.05 * np.nanmax([1.0, *np.ravel(highest)]))
+    for kind, color in COLORS.items():
+        outer = f"{kind}/0.05", f"{kind}/0.95", 0.15, "5–95 %"
+        inner = f"{kind}/0.25", f"{kind}/0.75", 0.3, "25–75 %"
+        lines = {f"{kind}/0.5": "median", f"{kind}/mean": "mean"}
+        how = {"colors": (color, DOTTED), "bands": (outer, inner), "level": (1, "")}
+        panels.append(Panel(f"Weights, {kind} trajectories", lines, IMAGINED, limits=limits, **how))
+    return [
+        *panels,
+        Panel(
+            "Share of weight on augmented, by step", {"share": ""}, IMAGINED, (SECOND,),
+            limits=SHARE,
+        ),
+        Panel(
+            "Mean score by imagined step", {f"{kind}/score": kind for kind in COLORS}, IMAGINED,
+            limits=SHARE,
+        ),
+        Panel(
+            "Share of transitions by score", {"real/share": "real", "fake/share": "predicted"},
+            "evaluator's score", filled=True, limits=(0, None),
+        ),
+        Panel(
+            "Mean score by age", {"real/age": "real", "fake/age": "predicted"},
+            "steps since the roll began", limits=SHARE,
+        ),
+        Panel(
+            "Decoding error, squared, per frame", {"decoding": ""}, "σ of noise on memory h",
+            limits=(0, None), at=None if sigma_h is None else (sigma_h, "σ in training"),
+        ),
+    ]  # fmt: skip
