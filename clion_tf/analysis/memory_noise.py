@@ -18,13 +18,9 @@ from clion_tf.config import Config
 
 
 class NoisyMemory(Learner):
-    """An agent that acts with noise on its memory at every step; it is not trained.
+    """Acts as a CLION agent with noise on its memory at every step; it is not trained.
 
-    Args:
-      config: the run's options; the seed names the noise, the same at each amount but for its size.
-      agent: `clion_tf.agents.clion.Agent`, whose networks are used.
-      amount: sigma, 0 or more.
-      relative: count it in standard deviations of h over the episode so far, else in units of h.
+    The seed of `config` names the noise, the same at each `amount` but for its size.
     """
 
     def __init__(self, config: Config, agent, amount: float, relative: bool = True):
@@ -41,9 +37,7 @@ class NoisyMemory(Learner):
         spread = tfe.stats.RunningVariance.from_shape(noisy["deter"].shape)
         return {"noisy": noisy, "clean": noisy, "spread": spread}
 
-    def policy_step(
-        self, observation, state, noise, training, amount, models=None
-    ) -> tuple[tf.Tensor, Tensors]:
+    def policy_step(self, observation, state, noise, training, amount, models=None):
         """See Learner; `amount` is that of exploration noise."""
         agent = self._agent
         models = agent.models if models is None else models

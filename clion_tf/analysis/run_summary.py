@@ -12,44 +12,31 @@ from clion_tf.replay.episode_files import DAMAGE, check_file
 
 
 def inspect_logdir(logdir: str | pathlib.Path) -> tuple[list[str], list[str]]:
-    """(lines to read, a line for each thing that is damaged): a run's options, counters, digest.
-
-    Raises:
-      LogdirError: if there is no run.
-    """
+    """(lines to read, lines of what is damaged); LogdirError if there is no run."""
     folder, options = run_at(logdir)
     damage: list[str] = []
-    frames = [
-        entry.frames
-        for _, entry in _readable(sorted(folder.episodes.glob("*.npz")), check_file, damage)
-    ]
-    found = []
-    sizes: collections.Counter[str] = collections.Counter()
-    for path, (arrays, counters) in _readable(
-        Checkpoints.found_in(folder.checkpoints), load, damage
-    ):
-        found.append(f"  {path.name}: {counters.steps} environment steps, {digest(arrays)}")
-        if len(found) == 1:
-            newest, same = counters, digest(arrays)
+    episodes = _readable(sorted(folder.episodes.glob("*.npz")), check_file, damage)
+    frames = [episode.frames for _, episode in episodes]
+    lines = ["options that differ from the defaults:"]
+    lines += [f"  --{name}={value}" for name, (_, value) in different(Config(), options).items()]
+    lines.append(f"episodes on disk: {len(frames)}, {sum(frames)} frames")
+    checkpoints, newest = [], []
+    for path, (arrays, at) in _readable(Checkpoints.found_in(folder.checkpoints), load, damage):
+        checkpoints.append(f"  {path.name}: {at.steps} environment steps, {digest(arrays)}")
+        if not newest:
+            sizes: collections.Counter[str] = collections.Counter()
             for name, array in arrays.items():
                 if name.startswith("weights/"):
                     sizes[name.split("/")[1]] += array.size
-    lines = ["options that differ from the defaults:"]
-    lines += [f"  --{name}={value}" for name, (_, value) in different(Config(), options).items()]
-    lines += [
-        f"episodes on disk: {len(frames)}, {sum(frames)} frames",
-        "checkpoints:" if found else "checkpoints: none",
-        *found,
-    ]
-    if found:
-        lines += [
-            "newest checkpoint:",
-            f"  environment steps: {newest.steps}",
-            f"  updates: {newest.updates}",
-            f"  episodes: {newest.episodes}",
-            f"  parameters: {', '.join(f'{part} {size:,}' for part, size in sizes.items())}",
-            f"  SHA-256 of weights and optimiser state: {same}",
-        ]
+            newest = [
+                "newest checkpoint:",
+                f"  environment steps: {at.steps}",
+                f"  updates: {at.updates}",
+                f"  episodes: {at.episodes}",
+                f"  parameters: {', '.join(f'{part} {size:,}' for part, size in sizes.items())}",
+                f"  SHA-256 of weights and optimiser state: {digest(arrays)}",
+            ]
+    lines += ["checkpoints:", *checkpoints, *newest] if newest else ["checkpoints: none"]
     damage += [f"{path}: set aside as damaged" for path in sorted(folder.path.rglob("*.bad"))]
     return lines, damage
 

@@ -1,7 +1,6 @@
 """Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
 
 import json
-import os
 import pathlib
 import sys
 import tempfile
@@ -20,11 +19,7 @@ from clion_tf.logdir.run_folder import LogdirError
 def output_file(
     name: str | None, suffixes: Sequence[str], option: str = "out"
 ) -> pathlib.Path | None:
-    """The path of a file; None for None.
-
-    Raises:
-      UsageError: if it cannot be written, or has none of the suffixes.
-    """
+    """The path of a file; None for None. UsageError if it cannot be written there."""
     if name is None:
         return None
     path = user_path(name)
@@ -59,15 +54,8 @@ def sees_images(trained: TrainedAgent) -> None:
         raise UsageError(f"{trained.config.logdir}: its agent sees no images")
 
 
-def runs_with_world_models(
-    logdirs: Sequence[str | os.PathLike], checkpoint: str | None = None
-) -> dict[str | os.PathLike, Saved]:
-    """What runs have saved, by folder; one that cannot be used is left out with a warning.
-
-    Raises:
-      LogdirError: if a folder is not there.
-      UsageError, LogdirError, CheckpointError, OSError: if none can be used, why the first cannot.
-    """
+def runs_with_world_models(logdirs: Sequence, checkpoint: str | None = None) -> dict[Any, Saved]:
+    """What runs have saved, by folder; LogdirError if one is not there, else as `read_each`."""
     for logdir in logdirs:
         if not user_path(logdir).is_dir():
             raise LogdirError(f"{logdir}: no run of clion_tf there")
@@ -80,11 +68,8 @@ def runs_with_world_models(
     return dict(read_each(logdirs, read))
 
 
-# Kinds of arguments, for argparse.
-
-
 def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
-    """Some of a kind, with commas between them."""
+    """Some of a kind of argument, with commas between them."""
 
     def parse(text: str) -> list:
         return [kind(word) for word in text.split(",")]
@@ -94,7 +79,7 @@ def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
 
 
 def _number(name: str, kind: type, least: float, most: float = sys.float_info.max) -> Callable:
-    """A finite number within these bounds; for others argparse says `invalid NAME value`."""
+    """An argument within these bounds; for others argparse says `invalid NAME value`."""
 
     def parse(text: str) -> Any:
         value = kind(text)

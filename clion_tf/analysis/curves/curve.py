@@ -98,26 +98,20 @@ class Series:
         return {seed: names for seed, names in sources.items() if len(names) > 1}
 
     def grid(self) -> Points:
-        """(steps [N], returns [runs, N]): all evaluations' steps, each run interpolated there.
-
-        Linear, inside a run's own range only; NaN before its first and after its last evaluation.
-        """
+        """All evaluations' steps [N], returns [runs, N] interpolated there; NaN outside a run."""
         xs = np.unique(np.concatenate([curve.xs for curve in self.curves]))
         rows = [np.interp(xs, c.xs, c.ys, left=np.nan, right=np.nan) for c in self.curves]
         return xs, np.array(rows)
 
 
 def part_of(curve: Curve, smooth: int, end: float) -> Curve:
-    """Up to the step `end`, each return the mean of those in the `smooth` steps up to it.
-
-    A published curve keeps one point more, so that a line between its rare points is not lost.
-    """
+    """Up to the step `end`, each return the mean of those in the `smooth` steps up to it."""
     xs, ys = curve.xs, curve.ys
     if smooth:
         ys = np.array([ys[(xs > x - smooth) & (xs <= x)].mean() for x in xs])
     count = np.searchsorted(xs, end, side="right")
     if count and curve.kind == PUBLISHED:
-        count += 1
+        count += 1  # So that a line between its rare points is not lost.
     return dataclasses.replace(curve, xs=xs[:count], ys=ys[:count])
 
 

@@ -2,12 +2,10 @@
 
     {"task": "dmc_walker_walk", "method": "dreamer", "seed": "0", "xs": [...], "ys": [...]}
 
-xs are environment steps, ys returns. This is the format of the curves that the original Dreamer
-published. A run of ours that is saved so also has `options` and `version`, what tells it from
-others (`setup`, `rotation_degrees`, `test_rotation_degrees`), its evaluations as xs and ys, and the
-returns of its training episodes as `train_xs` and `train_ys`. What the run logged lies beside:
-`NAME.metrics.jsonl.gz` has the lines of metrics.jsonl, `NAME.diagnostics.jsonl.gz` the diagnostics
-of each evaluation, one a line.
+xs are environment steps, ys returns, as the original Dreamer published them. A saved run also has
+its options, version and what tells it from others; xs and ys are its evaluations, train_xs and
+train_ys its training episodes. What it logged lies beside: `NAME.metrics.jsonl.gz` has the lines of
+metrics.jsonl, `NAME.diagnostics.jsonl.gz` the diagnostics of each evaluation, one a line.
 """
 
 import gzip
@@ -16,7 +14,7 @@ import json
 import math
 import pathlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 from clion_tf.analysis.curves.curve import METRICS, ORIGINAL, OURS, PUBLISHED, Curve, plain_task
@@ -80,9 +78,8 @@ def _points(entry: dict, metric: str) -> Points:
 def save(folder: str | pathlib.Path, runs: Iterable[Curve]) -> list[pathlib.Path]:
     """Writes one file for each run that has returns, and what a run of ours logged beside it.
 
-    A file is named by task, rotation, method, setup and seed, so saving a run again replaces its
-    file; UsageError if two runs would get one name. Published curves are not runs. The folder is
-    made if only its last part is missing.
+    A file is named by task, rotation, method, setup and seed, so saving a run again replaces it;
+    UsageError if two runs would get one name. The last part of the folder is made if missing.
     """
     named: dict[str, Curve] = {}
     for run in runs:
@@ -131,17 +128,12 @@ def _encode(run: Curve) -> bytes:
 
 def _save_logs(folder: RunFolder, path: pathlib.Path) -> None:
     """Beside a curve file; equal logs give equal files."""
-    metrics = folder.metrics_file
-    lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
+    lines = folder.metrics_file.read_bytes().splitlines() if folder.metrics_file.is_file() else []
+    step = math.ceil(len(lines) / LINES)
+    metrics = [line for i, line in enumerate(lines) if i % step == 0 or b'"test/return"' in line]
     # Each as one line; what is damaged is as good there.
     diagnostics = [b" ".join(f.read_bytes().split(b"\n")) for f in folder.diagnostics_files()]
-    for kind, found in (("metrics", thinned(lines)), ("diagnostics", diagnostics)):
+    for kind, found in (("metrics", metrics), ("diagnostics", diagnostics)):
         if found:
             with atomic_write(path.with_name(f"{path.stem}.{kind}.jsonl.gz")) as file:
                 file.write(gzip.compress(b"\n".join([*found, b""]), mtime=0))
-
-
-def thinned(lines: Sequence[bytes], most: int = LINES) -> list[bytes]:
-    """Those with an evaluation, and of the others evenly spread ones where there are many."""
-    step = math.ceil(len(lines) / most)
-    return [line for i, line in enumerate(lines) if i % step == 0 or b'"test/return"' in line]

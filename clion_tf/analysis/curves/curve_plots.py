@@ -24,12 +24,17 @@ from clion_tf.files import atomic_write
 
 LAYOUTS = ("tasks", "ablation")
 SPREADS = {"std": "± 1 standard deviation", "range": "smallest to largest"}
-INTERVAL = "its 95 % interval (t, over trainings)"  # A further spread: of the mean.
+INTERVAL = "its 95 % interval (t)"  # A further spread: of the mean.
 SUFFIXES = (".png", ".pdf", ".svg")
 ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panels.
 FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well,
 FEW_SERIES = 3  # unless there are more series in their panel.
 FEW_POINTS = 12  # Up to so many points are marked.
+# Lines of our series, and of published ones.
+LINES = (
+    {"linestyle": "-", "linewidth": 1.8, "alpha": 1.0},
+    {"linestyle": "--", "linewidth": 1.1, "alpha": 0.55},
+)
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart; the same for a method always.
 COLORS = {
@@ -50,8 +55,6 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.6,
-    "axes.axisbelow": True,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # Fonts as journals want them.
     "svg.hashsalt": "clion_tf",
@@ -70,13 +73,9 @@ def learning_curves(
 
     Runs of one series are interpolated as in `Series.grid`; where some have ended the mean of the
     others is pale. Tasks with published curves only are left out beside runs of other tasks.
-
-    Args:
-      layout: `tasks`: all methods; `ablation`: fig. 7, its methods and tasks in the paper's order.
-      metric: of the curves, for the axis only.
-      steps: where the axis ends; None: where the longest of our runs ends.
-      smooth: environment steps over which each run's returns are averaged, backwards.
-      spread: `std` or `range` (smallest and largest), drawn for two runs or more.
+    `ablation` is fig. 7: its methods and tasks in the paper's order. The axis ends at `steps`, by
+    default where the longest of our runs does. Each run's returns are averaged over the `smooth`
+    environment steps before. `spread` is one of SPREADS.
     """
     # Those of others may be much longer.
     ours = [c for one in all_series(curves) if not one.published for c in one.curves] or curves
@@ -92,7 +91,7 @@ def learning_curves(
         found = [one for one in found if one.panel in own]
     if not found:
         raise UsageError(f"no curve to draw up to {end:,.0f} steps (layout {layout})")
-    caption = _lines_and_bands(found, "run", SPREADS[spread])
+    caption = []
     if any(len({curve.xs[-1] for curve in one.curves}) > 1 for one in found):
         caption.append("pale: some runs have ended")
     if smooth:
@@ -103,7 +102,7 @@ def learning_curves(
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
     places = {divmod(i, columns): panel for i, panel in enumerate(drawn)}
     ylabel = f"{'evaluation' if metric == 'test' else 'training'} return"
-    return _draw(found, places, ylabel, spread, "run", caption, end)
+    return _draw(found, places, ylabel, SPREADS[spread], "run", caption, end)
 
 
 def robustness(found: Sequence[Series]) -> Figure:
@@ -116,8 +115,7 @@ def robustness(found: Sequence[Series]) -> Figure:
     rows = sorted({panel.order[:-1] for panel in drawn})
     kinds = sorted({panel.order[-1] for panel in drawn})
     places = {(rows.index(p.order[:-1]), kinds.index(p.order[-1])): p for p in drawn}
-    every = [curve for one in found for curve in one.curves]
-    caption = _lines_and_bands(found, "training", INTERVAL)
+    every, caption = [curve for one in found for curve in one.curves], []
     # What differs is said by the labels.
     for words in ({c.setup for c in every}, {c.rotation and c.besides[0] for c in every}):
         if len(words) == 1:
@@ -145,7 +143,9 @@ def _draw(
 ) -> Figure:
     """Panels by (row, column), up to the step `end` if over steps; a `unit` is one curve."""
     rows, columns = (1 + max(ends) for ends in zip(*places, strict=True))
-    colors = colors_of(found)
+    colors, parts, thin = colors_of(found), [], False
+    if any(len(one.curves) > 1 for one in found):
+        parts.append(f"lines: mean over {unit}s; bands: {spread}")
     with matplotlib.rc_context(STYLE):
         size = 5.2 if columns == 1 else 3.2 * columns, 2.5 * rows + 0.6
         figure = Figure(figsize=size, layout="constrained")
@@ -153,19 +153,25 @@ def _draw(
         for (row, column), panel in sorted(places.items()):
             below = places.get((row + 1, column))
             ax = figure.add_subplot(grid[row, column], title=panel.title)
-            _panel(ax, [one for one in found if one.panel == panel], colors, end, spread)
+            thin |= _panel(ax, [one for one in found if one.panel == panel], colors, spread)
             if (row, column - 1) not in places:
                 ax.set_ylabel(ylabel)
             if below is None or below.xlabel != panel.xlabel:
                 ax.set_xlabel(panel.xlabel)
-        _legend(figure, found, colors, unit, "; ".join(caption))
+            ax.set_xlim(0, 1.015 * end if end else None)
+            if end:
+                ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+                ax.xaxis.set_major_formatter(lambda x, _: short(x))
+        parts += [f"thin: single {unit}s"] if thin else []
+        _legend(figure, found, colors, unit, "; ".join([*parts, *caption]))
     return figure
 
 
-def _panel(
-    ax: Axes, series: Sequence[Series], colors: Mapping, end: float | None, spread: str
-) -> None:
-    thin = _thin(series)
+def _panel(ax: Axes, series: Sequence[Series], colors: Mapping, spread: str) -> bool:
+    """Whether there is room for the lines of single runs."""
+    ours, thin = [one for one in series if not one.published], []
+    if len(ours) <= FEW_SERIES:
+        thin = [one for one in ours if 1 < len(one.curves) <= FEW_RUNS]
     for one in reversed(series):  # The first are drawn on top.
         for curve in one.curves if one in thin else ():
             ax.plot(curve.xs, curve.ys, color=colors[one.label], linewidth=0.5, alpha=0.4)
@@ -174,54 +180,27 @@ def _panel(
     # Returns are rarely negative; bands of a standard deviation often are.
     bottom, top = min(0.0, every.min()), every.max()
     ax.set_ylim(bottom, top + 0.1 * (top - bottom) or 1.0 if spread == INTERVAL else None)
-    ax.set_xlim(0, 1.015 * end if end else None)
-    if end:
-        ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
-        ax.xaxis.set_major_formatter(lambda x, _: short(x))
-
-
-def _thin(panel: Sequence[Series]) -> list[Series]:
-    """Series whose single runs can be drawn without covering their panel."""
-    ours = [one for one in panel if not one.published]
-    return [one for one in ours if 1 < len(one.curves) <= FEW_RUNS and len(ours) <= FEW_SERIES]
+    return bool(thin)
 
 
 def _series(ax: Axes, series: Series, color: str, spread: str) -> None:
+    """The mean, pale where some runs have ended, and the band where there are several."""
     xs, ys = series.grid()
-    count, mean = np.isfinite(ys).sum(0), np.nanmean(ys, 0)
-    style = {"color": color, "linestyle": "-", "linewidth": 1.8, "alpha": 1.0, "markersize": 3}
-    if series.published:
-        style |= {"linestyle": "--", "linewidth": 1.1, "alpha": 0.55}
+    ys = np.ma.masked_invalid(ys)
+    count, mean = ys.count(0), ys.mean(0)
+    style = {"color": color, **LINES[series.published], "markersize": 3}
     style |= {"clip_on": spread != INTERVAL, "marker": "o" if len(xs) <= FEW_POINTS else ""}
     if len(ys) > 1:
-        low, high = _band(ys, mean, spread)
+        low, high = mean - ys.std(0, ddof=1), mean + ys.std(0, ddof=1)
+        if spread == SPREADS["range"]:
+            low, high = ys.min(0), ys.max(0)
+        elif spread == INTERVAL:  # All runs are at all points.
+            low, high = zip(*((s.low, s.high) for s in map(summary, ys.T)), strict=True)
         alpha = 0.15 * style["alpha"]
         ax.fill_between(xs, low, high, where=count > 1, color=color, alpha=alpha, linewidth=0)
     if count.min() < len(ys):
         ax.plot(xs, mean, **{**style, "alpha": 0.45 * style["alpha"]})
     ax.plot(xs, np.where(count == len(ys), mean, np.nan), **style)
-
-
-def _band(ys: np.ndarray, mean: np.ndarray, spread: str) -> tuple[Sequence, Sequence]:
-    """(low, high) of returns [runs, N]; where only one run is, both are its return."""
-    if spread == "range":
-        return np.nanmin(ys, 0), np.nanmax(ys, 0)
-    if spread == INTERVAL:  # All runs are at all points.
-        found = [summary(column) for column in ys.T]
-        return [one.low for one in found], [one.high for one in found]
-    others = np.maximum(np.isfinite(ys).sum(0) - 1, 1)
-    std = np.sqrt(np.nansum((ys - mean) ** 2, 0) / others)
-    return mean - std, mean + std
-
-
-def _lines_and_bands(found: Sequence[Series], unit: str, band: str) -> list[str]:
-    """Parts of a caption, where there are such lines."""
-    parts = []
-    if any(len(one.curves) > 1 for one in found):
-        parts.append(f"lines: mean over {unit}s; bands: {band}")
-    if any(_thin(list(same)) for _, same in itertools.groupby(found, lambda one: one.panel)):
-        parts.append(f"thin: single {unit}s")
-    return parts
 
 
 def _legend(
@@ -233,10 +212,7 @@ def _legend(
         counts = sorted({len(other.curves) for other in every if other.label == one.label})
         many = "–".join(map(str, dict.fromkeys([counts[0], counts[-1]])))
         text = f"{one.label} ({many} {unit}{'s' * (counts != [1])})"
-        handles[text] = Line2D(
-            [], [], color=colors[one.label], linewidth=1.4 if one.published else 2,
-            linestyle="--" if one.published else "-", alpha=0.55 if one.published else 1,
-        )  # fmt: skip
+        handles[text] = Line2D([], [], color=colors[one.label], **LINES[one.published])
     # Inches of the widest entry, at this font size.
     room = int(figure.get_figwidth() / (0.6 + 0.078 * max(map(len, handles))))
     caption = textwrap.fill(caption, int(figure.get_figwidth() / 0.066))
@@ -257,7 +233,8 @@ def colors_of(series: Iterable[Series]) -> dict[str, str]:
     for one in sorted({s.label: s for s in series}.values(), key=lambda one: one.rank):
         own = COLORS.get(one.method)
         # A second of our series of the same method must look different; a published one is dashed.
-        free = own and (own, one.published) not in taken
-        chosen[one.label] = own if free else next(others)
-        taken.add((chosen[one.label], one.published))
+        if own is None or (own, one.published) in taken:
+            own = next(others)
+        chosen[one.label] = own
+        taken.add((own, one.published))
     return chosen

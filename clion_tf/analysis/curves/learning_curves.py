@@ -12,7 +12,6 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TypeVar
 
 import numpy as np
 
@@ -20,18 +19,17 @@ from clion_tf.analysis.curves import curve_files, metrics_files
 from clion_tf.analysis.curves.curve import METRICS, ORIGINAL, Curve, plain_task
 from clion_tf.analysis.curves.method_names import describe
 from clion_tf.command import UsageError
+from clion_tf.console import Refused
 from clion_tf.logdir import code_versions
-from clion_tf.logdir.checkpoints import CheckpointError
-from clion_tf.logdir.run_folder import LogdirError, RunFolder
+from clion_tf.logdir.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
 
-T, P = TypeVar("T"), TypeVar("P")
 Patterns = Iterable[str | os.PathLike]
 Labels = Mapping[str, str]  # By folder, what a user calls the runs there and below.
 
 # What is wrong with one run or file among others; the message names it.
-UNREADABLE = (UsageError, LogdirError, CheckpointError, OSError)
+UNREADABLE = (Refused, OSError)
 DEPTH = 3  # Folders below a named one in which runs are looked for.
 
 
@@ -67,14 +65,8 @@ def find(patterns: Patterns, metric: str = "test", labels: Labels | None = None)
 
     A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
     see `curve_files`) or a folder with nothing but these, or a glob of those. A run without a
-    return yet, and one that cannot be read, is left out with a warning.
-
-    Args:
-      metric: `test` for returns of evaluations, `train` for those of training episodes.
-      labels: {folder: "NAME" or "TASK/NAME/SEED"} for runs there and below.
-
-    Raises:
-      UsageError, LogdirError, OSError: if a pattern names nothing, or no curve can be read.
+    return yet, and one that cannot be read, is left out with a warning; UNREADABLE if a pattern
+    names nothing, or nothing is left. Labels are {folder: "NAME" or "TASK/NAME/SEED"}.
     """
     patterns = list(patterns)
     return with_returns(read_runs(patterns, labels), metric, patterns)
@@ -105,7 +97,7 @@ def with_returns(runs: Iterable[Curve], metric: str, patterns: Patterns) -> list
     return found
 
 
-def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
+def read_each(paths: Iterable, read: Callable) -> list:
     """What `read` makes of each run or file; one that cannot be read is left out with a warning.
 
     If none can be read it raises what is wrong with the first, of `UNREADABLE`.
@@ -126,8 +118,7 @@ def read_each(paths: Iterable[P], read: Callable[[P], T]) -> list[T]:
 def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
     """The curve of a run, ours or the original Dreamer's, of evaluations; N may be 0.
 
-    The original saves no options: task, method and seed are the names of its folders,
-    `.../dmc_walker_walk/dreamer/0` as its README has them, or the label's; UsageError without them.
+    The original saves no options: its folders' names or the label tell what it is, else UsageError.
     """
     run, label = RunFolder(folder), _label(folder, labels)
     config, logged = run.options(), metrics_files.read(run.metrics_file)

@@ -1,14 +1,11 @@
-"""What to call a run: the method, told by the switches of CLION, and the sizes it has.
-
-Runs of one name and one setup may be averaged, others not.
-"""
+"""What to call a run; runs of one method and one setup may be averaged, others not."""
 
 import functools
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from clion_tf.config import FIELDS, Config, different, parse
+from clion_tf.config import FIELDS, Config, parse
 from clion_tf.files import PRESETS
 
 CLION, DREAMER, DOUBLED, DRQ = "CLION", "Dreamer", "Doubled-Dreamer", "DrQ"
@@ -83,14 +80,18 @@ def describe(config: Config) -> tuple[str, str]:
     differs from them: `cpu sizes`, `cpu sizes, horizon=10`. Dreamer with twice the batch of its
     sizes is Doubled-Dreamer. Options that change no return, or that are off, count for nothing.
     """
-    sizes, rest = _nearest_sizes(config)
+    own, differing = _effective(config), {}
+    for sizes, files in SIZES[config.agent].items():
+        preset = _preset(*files)
+        differing[sizes] = {k: v for k, v in own.items() if v != getattr(preset, k)}
+    sizes = min(differing, key=lambda name: len(differing[name]))
+    rest = differing[sizes]
     method = {name: rest.pop(name) for name in METHOD_OPTIONS if name in rest}
     name = NAMES.get(tuple(getattr(config, switch) > 0 for switch in SWITCHES))
     if config.agent == "drq":
         name = DRQ
     elif name == DREAMER:
-        single = _options_of(*SIZES["clion"][sizes]).get("batch_size", Config().batch_size)
-        if rest.get("batch_size") == 2 * single:
+        if rest.get("batch_size") == 2 * _preset(*SIZES["clion"][sizes]).batch_size:
             name = DOUBLED
             del rest["batch_size"]
     if name:  # It says already which switches are off, and where trajectories begin.
@@ -102,42 +103,21 @@ def describe(config: Config) -> tuple[str, str]:
     return named, ", ".join(setup)
 
 
-def _relevant(config: Config) -> dict[str, Any]:
-    """Options that differ from the defaults and have an effect."""
-    off = {name for name, idle in IDLE.items() if idle(config)}.union(
-        *(names for switch, names in DEPENDENT.items() if not getattr(config, switch))
+def _effective(config: Config) -> dict[str, Any]:
+    """Options with an effect on returns that nothing else tells; first those not at defaults."""
+    left_out = {name for name, idle in IDLE.items() if idle(config)}.union(
+        ELSEWHERE, *(names for switch, names in DEPENDENT.items() if not getattr(config, switch))
     )
-    return {
-        name: value
-        for name, (_, value) in different(Config(), config).items()
-        if (not FIELDS[name].metadata["resume"] or name in JUDGING)
-        and name not in (*ELSEWHERE, *off)
-    }
-
-
-def _nearest_sizes(config: Config) -> tuple[str, dict[str, Any]]:
-    """The named sizes that leave the fewest options to name, and those."""
-    differs = _relevant(config)
     if config.agent == "drq":
-        read = [name for name in differs if name in DRQ_READS or name.startswith("drq_")]
-        differs = {name: differs[name] for name in read}
-    options = {}
-    for name, files in SIZES[config.agent].items():
-        sizes = _options_of(*files)
-        rest = {k: v for k, v in differs.items() if sizes.get(k) != v}
-        for k, v in sizes.items():
-            own, used = getattr(config, k), config.evaluator or k not in EVALUATOR_SIZES
-            if own != v and used:
-                rest[k] = own
-        options[name] = rest
-    best = min(options, key=lambda name: len(options[name]))
-    return best, options[best]
+        left_out |= {n for n in FIELDS if n not in DRQ_READS and not n.startswith("drq_")}
+    left_out |= {n for n in FIELDS if FIELDS[n].metadata["resume"] and n not in JUDGING}
+    values = {name: getattr(config, name) for name in FIELDS if name not in left_out}
+    return dict(sorted(values.items(), key=lambda pair: pair[1] == FIELDS[pair[0]].default))
 
 
 @functools.cache
-def _options_of(*files: str) -> dict[str, Any]:
-    """What presets set that has an effect."""
-    return _relevant(parse([f"--flagfile={PRESETS / name}.flags" for name in files]))
+def _preset(*files: str) -> Config:
+    return parse([f"--flagfile={PRESETS / name}.flags" for name in files])
 
 
 def _list(options: Mapping[str, Any]) -> str:

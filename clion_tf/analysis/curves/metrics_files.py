@@ -38,7 +38,8 @@ def read(path: pathlib.Path) -> Metrics:
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     for number, line in enumerate(lines, 1):
         try:
-            numbers = _numbers(json.loads(line, parse_int=float))
+            entry = json.loads(line, parse_int=float).items()
+            numbers = {k: v for k, v in entry if isinstance(v, float) and math.isfinite(v)}
             step = numbers.pop("step")
         except (ValueError, AttributeError, KeyError, RecursionError):
             damaged += bool(line.strip()) and number < len(lines)
@@ -46,10 +47,6 @@ def read(path: pathlib.Path) -> Metrics:
         for key, value in numbers.items():
             pairs[key].append((step, value))
     return Metrics({key: ordered(values) for key, values in pairs.items()}, damaged)
-
-
-def _numbers(entry: dict) -> dict[str, float]:
-    return {k: v for k, v in entry.items() if isinstance(v, float) and math.isfinite(v)}
 
 
 def ordered(pairs: Sequence[tuple[float, float]]) -> Points:

@@ -1,9 +1,5 @@
 """Evaluations under noise, one file for each training, as tools/evaluate.py writes them.
 
-    {"task": "walker_walk", "method": "CLION", "setup": "cpu sizes", "seed": 0, "steps": 50000, ...,
-     "cells": [{"rotation_degrees": 0.0, "memory_noise": 0.3, "blank_frames": 0.0,
-                "returns": [...], ...}, ...]}
-
 The first cell is what the others are compared with: a curve over one kind of noise has the cells
 that differ from it in nothing else.
 """
@@ -69,9 +65,8 @@ def _curves(content: Mapping, source: str) -> list[Curve]:
             xs, ys = np.array(sorted(points.items())).T
             told = [list(KINDS.values())[i][1].format(first[i]) for i in others if first[i]]
             title, order = ", ".join([facts["task"], *told]), (facts["task"], first, unit, number)
-            panel = Panel(order, title, xlabel.format(UNITS[unit]))
-            curve_ = Curve(xs=xs, ys=ys, noise=panel, rotation=rotation, source=source, **facts)
-            found.append(curve_)
+            facts["noise"] = Panel(order, title, xlabel.format(UNITS[unit]))
+            found.append(Curve(xs=xs, ys=ys, rotation=rotation, source=source, **facts))
     return found
 
 

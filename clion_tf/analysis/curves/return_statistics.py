@@ -1,7 +1,7 @@
 """Means, intervals and robust aggregates of returns over seeds and tasks.
 
-The aggregates are defined as in rliable (Agarwal et al. 2021, "Deep Reinforcement Learning at the
-Edge of the Statistical Precipice"), which is not a dependency.
+As in rliable: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
+Precipice".
 """
 
 import dataclasses

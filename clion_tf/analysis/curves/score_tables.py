@@ -69,13 +69,10 @@ def rows(
 ) -> Table:
     """A table of the curves.
 
-    Args:
-      layout: `table1` (rotation of 5 degrees) or `table2` (none): a row a task, the paper's methods
-        and numbers in its order; `plain`: a row for each task, rotation, method and step;
-        `periods`: a row for each task, rotation and method, with the mean of a run's returns in
-        each period of the score's window and in all of them, which is its curve's mean height.
-      steps: environment steps; by default the paper's, for `plain` the last that all runs of a
-        method have reached on a task; for `periods` where they end, or where they begin and end.
+    `table1` and `table2` have a row a task, the paper's methods and numbers in its order, at its
+    steps or others; `plain` a row for each task, rotation, method and step, by default the last
+    that all runs have reached; `periods` a row for each task, rotation and method, with the mean
+    return in each window of the score and in all, up to a step or from one to another.
     """
     curves, score = list(curves), score or Score()
     if layout in EXPERIMENTS:
@@ -84,11 +81,10 @@ def rows(
 
 
 def fitting(curves: Sequence[Curve]) -> list[Table]:
-    """Those of the paper's tables in which a run of ours has a score, and the plain one."""
+    """Those of the paper's tables in which a run has a score, and the plain one."""
     if not curves:
         return []
-    own = any(not one.published for one in all_series(curves))
-    papers = [rows(curves, layout) for layout in EXPERIMENTS if own]
+    papers = [rows(curves, layout) for layout in EXPERIMENTS]
     return [*(table for table in papers if any(c.runs for c in table.cells)), rows(curves)]
 
 
@@ -134,8 +130,7 @@ def _experiment(
             columns.append((f"{label} {short(step)}", *map(_counted, column)))
             cells += column
         columns.append(("paper", *(_texts(cell)[-1] for cell in column)))
-    used = [one for one in every if one.method in experiment.methods]
-    left_out = len(curves) - sum(len(one.curves) for one in used)
+    left_out = len(curves) - sum(len(s.curves) for s in every if s.method in experiment.methods)
     header, *lines = zip(*columns, strict=True)
     notes = _notes(curves, score, left_out)
     return Table(experiment.title, header, tuple(lines), notes, tuple(cells))

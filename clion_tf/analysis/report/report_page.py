@@ -10,30 +10,29 @@ import markupsafe
 
 from clion_tf.analysis.curves import curve_plots, learning_curves, noise_evaluations, score_tables
 from clion_tf.analysis.curves.curve import METRICS, Curve, warnings
-from clion_tf.analysis.curves.learning_curves import UNREADABLE, Labels, Patterns
+from clion_tf.analysis.curves.learning_curves import Labels, Patterns
 from clion_tf.analysis.report import run_section
-from clion_tf.analysis.report.run_section import ReportedRun, Section
+from clion_tf.analysis.report.run_section import Section
 from clion_tf.analysis.report.small_figures import Picture, png
 from clion_tf.command import UsageError
 from clion_tf.logdir import code_versions
 
 LARGE = 30_000_000  # Bytes that a phone loads with pains.
-OPEN = 2  # Up to so many runs are shown without a click.
 METRIC_NAMES = {"test": "Evaluation returns", "train": "Training returns"}
+NOISE = "Return against noise"
 
 
 class Sources(NamedTuple):
     """Runs in the order of the page, curves of others, and evaluations under noise by file."""
 
-    runs: list[ReportedRun]
+    runs: list[Section]
     others: list[Curve]
     evaluations: Mapping[str, list[Curve]]
 
     def curves(self, metric: str) -> list[Curve]:
         """All that have returns of this metric."""
-        own = [run.curve for run in self.runs if run.curve]
-        curves = [curve.of(metric) for curve in own + self.others]
-        return [curve for curve in curves if curve.xs.size]
+        every = [*(run.curve for run in self.runs if run.curve), *self.others]
+        return [curve for curve in (one.of(metric) for one in every) if curve.xs.size]
 
 
 def find(patterns: Iterable[str], labels: Labels, evaluations: Patterns = ()) -> Sources:
@@ -44,26 +43,13 @@ def find(patterns: Iterable[str], labels: Labels, evaluations: Patterns = ()) ->
     """
     patterns = list(patterns)
     paths = learning_curves.paths_of_runs(patterns)
-    runs = [_run(path, labels) for path in paths if path.is_dir()]
+    runs = [Section(path, labels) for path in paths if path.is_dir()]
     if not runs:
         raise UsageError(f"no run in {', '.join(map(str, patterns))}")
     others = learning_curves.read_runs([path for path in paths if path.is_file()], labels)
     noisy = noise_evaluations.find(evaluations)
     noisy |= noise_evaluations.find([run.folder for run in runs], required=False)
-    return Sources(sorted(runs, key=_order), others, noisy)
-
-
-def _run(folder, labels: Labels) -> ReportedRun:
-    try:
-        return ReportedRun(folder, learning_curves.read_run(folder, labels))
-    except UNREADABLE as error:
-        return ReportedRun(folder, None, str(error))
-
-
-def _order(run: ReportedRun) -> tuple:
-    """Seed 10 after 9."""
-    seed = run.curve.seed if run.curve else ""
-    return run.key, int(seed) if seed.isdecimal() else 0, seed
+    return Sources(sorted(runs, key=lambda run: run.order), others, noisy)
 
 
 def build(
@@ -75,20 +61,17 @@ def build(
 ) -> str:
     """The page as one HTML text that needs no other file and no JavaScript.
 
-    Args:
-      metric: of the table, and of the first figure.
-      media: embed those of `all` runs, of `one` of each task and method, or of `none`.
-      progress: told what is done, a line each.
+    `metric` is the table's and the first figure's. Media are those of `all` runs, of `one` of each
+    task and method, or of `none`. `progress` is told what is done, a line each.
     """
-    progress("drawing the learning curves")
-    figures, notes = _curve_figures(found, metric)
-    robustness, robustness_notes = _robustness(found)
+    progress("drawing returns")
+    figures, notes = _figures(found, metric)
     sections, shown = [], set()
     for i, run in enumerate(found.runs):
         progress(f"reading {run.folder} ({i + 1} of {len(found.runs)})")
-        with_media = media == "all" or (media == "one" and run.key not in shown)
-        sections.append(Section(run, with_media))
-        shown.add(run.key)
+        with_media = media == "all" or (media == "one" and run.name not in shown)
+        sections.append(run.read(with_media))
+        shown.add(run.name)
     progress("writing the page")
     # Names of tasks and folders may hold anything: they must stay text.
     environment = jinja2.Environment(
@@ -104,37 +87,30 @@ def build(
         figures=figures,
         tables=score_tables.fitting(found.curves(metric)),
         notes=notes,
-        robustness=robustness,
-        robustness_notes=robustness_notes,
         sections=sections,
         media=media,
-        open=len(sections) <= OPEN,
+        open=len(sections) <= 2,  # More take a click.
         missing=run_section.MISSING,
     )
 
 
-def _curve_figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
-    """([(title, panels in a row, figure)], what to know about them); none without returns."""
+def _figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Picture]], list[str]]:
+    """([(title, panels in a row, figure)], what to know about them)."""
     figures, notes = [], []
     for one in sorted(METRICS, key=lambda name: name != metric):
         curves, name = found.curves(one), METRIC_NAMES[one]
-        if not curves:
+        if curves:
+            notes += [line for line in warnings(curves) if line not in notes]
+            columns = min(3, len({curve.panel for curve in curves}))
+            figure = curve_plots.learning_curves(curves, metric=one)
+            figures.append((name, columns, png(figure, name)))
+        else:
             notes.append(f"{name}: none yet.")
-            continue
-        notes += [line for line in warnings(curves) if line not in notes]
-        columns = min(3, len({curve.panel for curve in curves}))
-        figure = curve_plots.learning_curves(curves, metric=one)
-        figures.append((name, columns, png(figure, name)))
+    if found.evaluations:
+        try:
+            series = noise_evaluations.all_series(found.evaluations)
+            columns = len({one.panel.order[-1] for one in series})  # Kinds of noise.
+            figures.append((NOISE, columns, png(curve_plots.robustness(series), NOISE)))
+        except UsageError as error:
+            notes.append(f"{NOISE}: {error}.")
     return figures, notes
-
-
-def _robustness(found: Sources) -> tuple[list[tuple[int, Picture]], list[str]]:
-    """([(panels in a row, figure)] of evaluations under noise, what to know); none without any."""
-    if not found.evaluations:
-        return [], []
-    try:
-        series = noise_evaluations.all_series(found.evaluations)
-    except UsageError as error:
-        return [], [str(error)]
-    columns = len({one.panel.order[-1] for one in series})  # Kinds of noise.
-    return [(columns, png(curve_plots.robustness(series), "Return against noise"))], []

@@ -1,9 +1,10 @@
 """Videos and moving pictures of a run: whole, as data URIs, so that the page needs nothing else."""
 
+import contextlib
+import itertools
 import math
 import os
 import pathlib
-import re
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -23,14 +24,13 @@ PICTURES = {
     "model/openloop": ("Open-loop prediction", ("truth", "prediction", "error")),
     "model/memory": ("Decoded from noisy memory", ("input", "decoded", "error")),
 }
-_HEADER, _FOOTER = 12, 4  # Bytes around a record of an event file.
 
 
 class Clip(NamedTuple):
     """A video or a moving picture."""
 
     title: str  # What it shows.
-    step: int | None  # Environment steps of the run then, None if that is not known.
+    step: int  # Environment steps of the run then.
     uri: str  # With all its content.
     rows: tuple[str, ...] = ()
     poster: str = ""  # A video's first frame: phones show nothing else before it plays.
@@ -41,34 +41,26 @@ def read(folder: RunFolder, problems: list[str]) -> list[Clip]:
 
     `problems` gets a line for what is damaged.
     """
-    clips = []
     pictures = newest_pictures(folder.tensorboard, problems)
-    if video := _newest_video(folder.videos):
-        clips.append(video)
-        pictures.pop("test/video", None)
+    clips = list(itertools.islice(_videos(folder.videos), 1))
     for tag, (title, rows) in PICTURES.items():
-        if tag in pictures:
+        if tag in pictures and not (clips and tag == "test/video"):
             step, content = pictures[tag]
             clips.append(Clip(title, step, uri(content, "image/gif"), rows))
     return clips
 
 
-def _newest_video(folder: pathlib.Path) -> Clip | None:
-    named = {}
-    for path in folder.glob("*.*"):
-        if path.suffix.lower() in KINDS:
-            match = re.fullmatch(r"test-(\d+)", path.stem)
-            named[path] = int(match[1]) if match else None
-    for path in sorted(named, key=lambda path: (named[path] or 0, path.name), reverse=True):
-        try:
+def _videos(folder: pathlib.Path) -> Iterator[Clip]:
+    """Those that can be decoded, newest first."""
+    for path in sorted(folder.glob("test-*"), reverse=True):
+        steps, kind, poster = path.stem.removeprefix("test-"), KINDS.get(path.suffix.lower()), ""
+        if not kind or not steps.isdecimal():
+            continue
+        with contextlib.suppress(OSError, RuntimeError, StopIteration, IndexError):
             frame = imageio.imread(path, index=0)
-        except (OSError, RuntimeError, StopIteration, IndexError):
-            continue  # It cannot be shown.
-        kind, poster = KINDS[path.suffix.lower()], ""
-        if kind == "video/mp4":
-            poster = uri(imageio.imwrite("<bytes>", frame, extension=".png"), "image/png")
-        return Clip("Evaluation", named[path], uri(path.read_bytes(), kind), poster=poster)
-    return None
+            if kind == "video/mp4":
+                poster = uri(imageio.imwrite("<bytes>", frame, extension=".png"), "image/png")
+            yield Clip("Evaluation", int(steps), uri(path.read_bytes(), kind), poster=poster)
 
 
 def newest_pictures(folder: pathlib.Path, problems: list[str]) -> dict[str, tuple[int, bytes]]:
@@ -101,11 +93,11 @@ def _events(path: pathlib.Path) -> Iterator[event_pb2.Event]:
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        while len(header := file.read(_HEADER)) == _HEADER:
+        while len(header := file.read(12)) == 12:
             length, expected = struct.unpack("<QI", header)
             if masked_crc32c(header[:8]) != expected:
-                raise ValueError(f"wrong check sum at byte {file.tell() - _HEADER}")
-            if file.tell() + length + _FOOTER > size:
+                raise ValueError(f"wrong check sum at byte {file.tell() - 12}")
+            if file.tell() + length + 4 > size:
                 return
             yield event_pb2.Event.FromString(file.read(length))
-            file.seek(_FOOTER, os.SEEK_CUR)
+            file.seek(4, os.SEEK_CUR)

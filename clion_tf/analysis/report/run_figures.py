@@ -12,69 +12,88 @@ from typing import Any
 import numpy as np
 
 from clion_tf.analysis.curves.metrics_files import Metrics, Points
-from clion_tf.analysis.report.small_figures import DOTTED, FIRST, SECOND, Panel, Picture, draw
+from clion_tf.analysis.report.small_figures import FIRST, SECOND, Panel, Picture, draw
 from clion_tf.logdir.run_folder import RunFolder
 
 # Of a normal density with standard deviation 1, which Dreamer takes for images and rewards.
 CONSTANT = 0.5 * math.log(2 * math.pi)
 IMAGE = CONSTANT * 64 * 64 * 3
 HELD_OUT = "held-out episode"
-IMAGINED = "imagined step"
 SHARE = (0, 1)  # Limits of an axis.
 COLORS = {"original": FIRST, "augmented": SECOND}  # Of trajectories.
 # What reading a file raises that holds something else.
 DAMAGE = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
-WORLD_MODEL = [
+SCORES = {"evaluator_real": "real", "evaluator_fake": "predicted"}
+ACCURACY = {"evaluator_accuracy": "training", "heldout_evaluator_accuracy": HELD_OUT}
+GROUPS = {
+    "World model": [
+        Panel(
+            f"Image loss − {IMAGE:,.0f} (constant), nats",
+            {"image_loss": "training", "heldout_image_loss": HELD_OUT}, constant=IMAGE, log=True,
+        ),
+        Panel(
+            f"Reward loss − {CONSTANT:.3f} (constant), nats",
+            {"reward_loss": "training", "heldout_reward_loss": HELD_OUT},
+            constant=CONSTANT, log=True,
+        ),
+        Panel("KL, nats", {"kl": "KL", "div": "with free nats"}),
+        Panel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
+        Panel("Decoding constraint, squared error", {"decoding_constraint": ""}, log=True),
+        Panel("Embedding constraint", {"embedding_constraint": "distance", "embed_norm": "|e|"}),
+        Panel("Discount loss, nats", {"pcont_loss": "training"}),
+    ],
+    "Behaviour": [
+        Panel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),
+        Panel("Imagined reward", {"imagined_reward": ""}),
+        Panel("Entropy of actions, nats", {"action_ent": ""}),
+        Panel("Value loss, nats", {"value_loss": ""}),
+    ],
+    "Evaluator and weights": [
+        Panel("Evaluator: mean scores", SCORES, limits=SHARE),
+        Panel("Evaluator: accuracy", ACCURACY, limits=SHARE, level=(0.5, "")),
+        Panel("Weights: effective sample size", {"weight_ess": ""}, limits=(0, 1.05)),
+        Panel("Weights: largest (mean: 1)", {"weight_max": ""}, level=(1, "")),
+        Panel(
+            "Share of weight on augmented trajectories", {"weight_augmented": ""}, limits=SHARE,
+            level=(0.5, "all equal, A = 1"),
+        ),
+    ],
+    "Speed": [Panel("Environment steps per second", {"fps": ""}, limits=(0, None))],
+}  # fmt: skip
+# Of diagnostics.
+IMAGINED = "imagined step"
+WEIGHTS = [
     Panel(
-        f"Image loss − {IMAGE:,.0f} (constant), nats",
-        {"image_loss": "training", "heldout_image_loss": HELD_OUT}, constant=IMAGE, log=True,
-    ),
-    Panel(
-        f"Reward loss − {CONSTANT:.3f} (constant), nats",
-        {"reward_loss": "training", "heldout_reward_loss": HELD_OUT}, constant=CONSTANT, log=True,
-    ),
-    Panel("KL, nats", {"kl": "KL", "div": "with free nats"}),
-    Panel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
-    Panel(
-        "Decoding constraint, squared error", {"decoding_constraint": "from noisy memory"}, log=True
-    ),
-    Panel("Embedding constraint", {"embedding_constraint": "distance", "embed_norm": "norm of e"}),
-    Panel("Discount loss, nats", {"pcont_loss": "training"}),
+        f"Weights, {kind} trajectories", {f"{kind}/0.5": "median", f"{kind}/mean": "mean"},
+        IMAGINED, (color, "black"), kind, level=(1, ""),
+    )
+    for kind, color in COLORS.items()
 ]  # fmt: skip
-BEHAVIOUR = [
-    Panel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),
-    Panel("Imagined reward", {"imagined_reward": ""}),
-    Panel("Entropy of actions, nats", {"action_ent": ""}),
-    Panel("Value loss, nats", {"value_loss": ""}),
-]
-EVALUATOR = [
+JUDGED = [
+    Panel("Share of weight on augmented, by step", {"share": ""}, IMAGINED, limits=SHARE),
     Panel(
-        "Evaluator: mean scores", {"evaluator_real": "real", "evaluator_fake": "predicted"},
+        "Mean score by imagined step", {f"{kind}/score": kind for kind in COLORS}, IMAGINED,
         limits=SHARE,
     ),
     Panel(
-        "Evaluator: accuracy",
-        {"evaluator_accuracy": "training", "heldout_evaluator_accuracy": HELD_OUT},
-        limits=SHARE, level=(0.5, ""),
+        "Share of transitions by score", {"real/share": "real", "fake/share": "predicted"},
+        "evaluator's score", filled=True, limits=(0, None),
     ),
-    Panel("Weights: effective sample size", {"weight_ess": ""}, limits=(0, 1.05), level=(1, "")),
-    Panel("Weights: largest (mean: 1)", {"weight_max": ""}, level=(1, "")),
+    Panel(
+        "Mean score by age", {"real/age": "real", "fake/age": "predicted"},
+        "steps since the roll began", limits=SHARE,
+    ),
 ]  # fmt: skip
+DECODING = Panel(
+    "Decoding error, squared, per frame", {"decoding": ""}, "σ of noise on memory h",
+    limits=(0, None),
+)  # fmt: skip
 
 
-def training(metrics: Metrics, copies: int | None) -> dict[str, list[Picture]]:
-    """Figures by group; only of metrics that a run has, so groups may be empty.
-
-    `copies`: augmented trajectories beside each original one, None if that is not known.
-    """
-    share = Panel("Share of weight on augmented trajectories", {"weight_augmented": ""})
-    if copies:
-        share = share._replace(level=(copies / (copies + 1), "all equal"))
-    weights = EVALUATOR if copies == 0 else [*EVALUATOR, share._replace(limits=SHARE)]
-    groups = {"World model": WORLD_MODEL, "Behaviour": BEHAVIOUR, "Evaluator and weights": weights}
-    groups["Speed"] = [Panel("Environment steps per second", {"fps": ""}, limits=(0, None))]
-    return {group: draw(panels, metrics.points) for group, panels in groups.items()}
+def training(metrics: Metrics) -> dict[str, list[Picture]]:
+    """Figures by group; only of metrics that a run has, so groups may be empty."""
+    return {group: draw(panels, metrics.points) for group, panels in GROUPS.items()}
 
 
 def diagnostics(
@@ -99,7 +118,12 @@ def diagnostics(
                     points |= {name: _checked(*pair) for name, pair in PARTS[key](part).items()}
             except DAMAGE as error:
                 problems.append(f"{path.name}: {key}: damaged ({error!r})")
-        pictures = draw(_panels(points, sigma_h), points)
+        # One scale, so that both kinds can be compared.
+        highest = [points[key][1] for kind in COLORS if (key := f"{kind}/0.95") in points]
+        limits = (0, 1.05 * np.nanmax([1.0, *np.ravel(highest)]))
+        at = None if sigma_h is None else (sigma_h, "σ in training")
+        weights = [panel._replace(limits=limits) for panel in WEIGHTS]
+        pictures = draw([*weights, *JUDGED, DECODING._replace(at=at)], points)
         return pictures, steps if pictures else None
     return [], None
 
@@ -134,44 +158,8 @@ def _scores(scores: dict[str, Any]) -> dict[str, tuple]:
     return found
 
 
-def _decoding(decoding: dict[str, Any]) -> dict[str, tuple]:
-    return {"decoding": (decoding["sigma"], decoding["error"])}
-
-
-PARTS = {"weights": _weights, "scores": _scores, "decoding": _decoding}
-
-
-def _panels(points: dict[str, Points], sigma_h: float | None) -> list[Panel]:
-    panels = []
-    # One scale, so that both kinds can be compared.
-    highest = [points[key][1] for kind in COLORS if (key := f"{kind}/0.95") in points]
-    limits = (0, 1.05 * np.nanmax([1.0, *np.ravel(highest)]))
-    for kind, color in COLORS.items():
-        outer = f"{kind}/0.05", f"{kind}/0.95", 0.15, "5–95 %"
-        inner = f"{kind}/0.25", f"{kind}/0.75", 0.3, "25–75 %"
-        lines = {f"{kind}/0.5": "median", f"{kind}/mean": "mean"}
-        how = {"colors": (color, DOTTED), "bands": (outer, inner), "level": (1, "")}
-        panels.append(Panel(f"Weights, {kind} trajectories", lines, IMAGINED, limits=limits, **how))
-    return [
-        *panels,
-        Panel(
-            "Share of weight on augmented, by step", {"share": ""}, IMAGINED, (SECOND,),
-            limits=SHARE,
-        ),
-        Panel(
-            "Mean score by imagined step", {f"{kind}/score": kind for kind in COLORS}, IMAGINED,
-            limits=SHARE,
-        ),
-        Panel(
-            "Share of transitions by score", {"real/share": "real", "fake/share": "predicted"},
-            "evaluator's score", filled=True, limits=(0, None),
-        ),
-        Panel(
-            "Mean score by age", {"real/age": "real", "fake/age": "predicted"},
-            "steps since the roll began", limits=SHARE,
-        ),
-        Panel(
-            "Decoding error, squared, per frame", {"decoding": ""}, "σ of noise on memory h",
-            limits=(0, None), at=None if sigma_h is None else (sigma_h, "σ in training"),
-        ),
-    ]  # fmt: skip
+PARTS = {
+    "weights": _weights,
+    "scores": _scores,
+    "decoding": lambda decoding: {"decoding": (decoding["sigma"], decoding["error"])},
+}

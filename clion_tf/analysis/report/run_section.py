@@ -4,10 +4,10 @@ import contextlib
 import datetime
 import logging
 import pathlib
-from typing import NamedTuple
 
 from clion_tf.analysis.curves import metrics_files
-from clion_tf.analysis.curves.curve import METRICS, Curve
+from clion_tf.analysis.curves.curve import METRICS
+from clion_tf.analysis.curves.learning_curves import UNREADABLE, Labels, read_run
 from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.report import run_clips, run_figures
 from clion_tf.config import Config, different
@@ -21,41 +21,35 @@ _log = logging.getLogger(__name__)
 MISSING = "not recorded"
 
 
-class ReportedRun(NamedTuple):
-    """A run's folder, and what it says that it is."""
-
-    folder: pathlib.Path
-    curve: Curve | None  # Its task, method, seed and rotation are the run's; returns may be none.
-    problem: str = ""  # Why there is no curve.
-
-    @property
-    def key(self) -> tuple:
-        """Equal for runs that differ in their seed only; sorts runs."""
-        if self.curve is None:
-            return "~", str(self.folder)
-        c = self.curve
-        return c.task, str(c.rotation), str(c.test_rotation), c.method, c.setup, c.kind
-
-    @property
-    def title(self) -> str:
-        """Task, method, seed."""
-        if self.curve is None:
-            return self.folder.name or str(self.folder)
-        c = self.curve
-        method = f"{c.method}, {c.setup}" if c.setup else c.method
-        return f"{c.panel.title} · {method} · seed {c.seed}"
-
-
 class Section:
-    """What the page shows of a run; texts are plain, not HTML."""
+    """A run of the page; once `read`, all that is shown of it, as plain texts, not HTML."""
 
-    def __init__(self, run: ReportedRun, with_media: bool = True):
-        folder, config = RunFolder(run.folder), None
-        self.title, self.folder = run.title, str(run.folder)
-        self.problems = [run.problem] if run.problem else []  # What is missing or damaged.
-        with contextlib.suppress(LogdirError):  # The run's problem already.
+    def __init__(self, folder: pathlib.Path, labels: Labels):
+        self.folder, self.problems = folder, []  # What is missing or damaged.
+        self.curve = None  # Its task, method, seed and rotation are the run's.
+        self.name = self.title = folder.name or str(folder)
+        try:
+            self.curve = c = read_run(folder, labels)
+        except UNREADABLE as error:
+            self.problems.append(str(error))
+            self.order = True, self.name  # At the end.
+            return
+        self.name = f"{c.panel.title} · {c.method}" + (f", {c.setup}" if c.setup else "")
+        self.title = f"{self.name} · seed {c.seed}"
+        self.order = False, self.name, int(c.seed) if c.seed.isdecimal() else 0, c.seed
+
+    def read(self, with_media: bool = True) -> "Section":
+        """Itself, with what there is; what is not, or is damaged, is told by `problems`."""
+        folder, config = RunFolder(self.folder), None
+        with contextlib.suppress(LogdirError):  # A problem already.
             config = folder.options()
-        logged, counters = self._metrics(folder.metrics_file), _counters(folder)
+        logged, counters = Metrics({}), _counters(folder)
+        with contextlib.suppress(OSError):  # As well.
+            logged = metrics_files.read(folder.metrics_file)
+        if not logged.points:
+            self.problems.append("metrics.jsonl: no numbers yet")
+        if logged.damaged:
+            self.problems.append(f"metrics.jsonl: {logged.damaged} damaged lines left out")
         self.steps = max(logged.last_step(), counters.steps)  # Environment steps so far.
         # The newest by metric, "–" where there is none.
         self.returns = {metric: _text(logged.last(f"{metric}/return"), ".1f") for metric in METRICS}
@@ -66,24 +60,11 @@ class Section:
             self.options = [(n, str(own), str(old)) for n, (old, own) in pairs if n != "logdir"]
         self.shares = time_shares(logged)
         self.clips = run_clips.read(folder, self.problems) if with_media else None
-        self.training = run_figures.training(logged, config.augmentations if config else None)
+        self.training = run_figures.training(logged)
         sigma_h = config.sigma_h if config and config.beta2 else None
-        # And the environment steps then, None if not recorded.
-        self.diagnostics, self.diagnosed_at = run_figures.diagnostics(
-            folder, sigma_h, self.problems
-        )
-
-    def _metrics(self, path: pathlib.Path) -> Metrics:
-        try:
-            found = metrics_files.read(path)
-        except OSError as error:
-            self.problems.append(f"{path.name}: cannot be read ({error.strerror})")
-            return Metrics({})
-        if not found.points:
-            self.problems.append(f"{path.name}: no numbers yet")
-        if found.damaged:
-            self.problems.append(f"{path.name}: {found.damaged} damaged lines left out")
-        return found
+        found = run_figures.diagnostics(folder, sigma_h, self.problems)
+        self.diagnostics, self.diagnosed_at = found  # At these steps, None if not recorded.
+        return self
 
     def _facts(
         self, folder: RunFolder, config: Config | None, logged: Metrics, counters: Counters
@@ -133,6 +114,6 @@ def time_shares(logged: Metrics) -> list[tuple[str, float]]:
     total = logged.total("loop_seconds")
     if not total > 0:
         return []
-    shares = [(part, max(0.0, logged.total(f"{part}_seconds") / total)) for part in PARTS]
-    rest = 1 - sum(share for _, share in shares)
-    return [(part, share) for part, share in (*shares, ("other", rest)) if share > 0.0005]
+    shares = {part: logged.total(f"{part}_seconds") / total for part in PARTS}
+    shares["other"] = 1 - sum(shares.values())
+    return [(part, share) for part, share in shares.items() if share > 0.0005]

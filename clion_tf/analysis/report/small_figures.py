@@ -16,8 +16,8 @@ from clion_tf.analysis.curves.metrics_files import Points
 
 # Okabe and Ito's, as in `curve_plots`; here they tell quantities apart, not methods.
 FIRST, SECOND = "#0072b2", "#d55e00"
-DOTTED = "black"  # A line of this colour is thin and dotted.
 LEVEL = {"color": "#888888", "linewidth": 0.8, "linestyle": "--"}  # What to compare with.
+BANDS = {"5–95 %": ("0.05", "0.95", 0.15), "25–75 %": ("0.25", "0.75", 0.3)}  # And opacity.
 STEPS = "environment steps"
 SIZE = (3.0, 2.05)  # Inches.
 # Of the panel in its figure: laid out by hand, it is drawn in half the time.
@@ -31,7 +31,7 @@ class Panel(NamedTuple):
     lines: dict[str, str]  # {key of the points: what to call it}
     xlabel: str = STEPS
     colors: tuple[str, ...] = (FIRST, SECOND)
-    bands: tuple[tuple[str, str, float, str], ...] = ()  # (low key, high key, opacity, label)
+    bands: str = ""  # Whose quantiles of BANDS are drawn, the points `bands/quantile`.
     filled: bool = False  # As steps from each point to the next, with the area below.
     constant: float = 0.0  # Subtracted, because it is most of the value and no error.
     log: bool = False  # With a logarithmic axis, if all values are positive.
@@ -44,8 +44,6 @@ class Picture(NamedTuple):
     """An image of the page."""
 
     uri: str  # With all its content.
-    width: int  # Pixels.
-    height: int
     alt: str  # What can be read instead.
 
 
@@ -66,10 +64,11 @@ def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
     ax.set_title(panel.title, fontsize=8.5, x=(0.5 - PLACE[0]) / PLACE[2])
     ax.set_xlabel(panel.xlabel, fontsize=8)
     ax.tick_params(labelsize=8)
-    for low, high, alpha, label in panel.bands:
-        if low in points and high in points:
+    for label, (low, high, alpha) in BANDS.items():
+        low, high = (points.get(f"{panel.bands}/{quantile}") for quantile in (low, high))
+        if low and high:
             band = {"color": panel.colors[0], "alpha": alpha, "linewidth": 0, "label": label}
-            ax.fill_between(*points[low], points[high][1], **band)
+            ax.fill_between(*low, high[1], **band)
     for color, (key, label) in zip(panel.colors, panel.lines.items(), strict=False):
         if key not in points:
             continue
@@ -78,8 +77,6 @@ def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
         if panel.filled:
             ax.fill_between(xs, ys, step="post", color=color, alpha=0.35, linewidth=0)
             style["drawstyle"] = "steps-post"
-        elif color == DOTTED:
-            style |= {"linestyle": ":", "linewidth": 1}
         elif len(xs) <= FEW_POINTS:
             style["marker"] = "o"
         ax.plot(xs, ys, **style)
@@ -111,4 +108,4 @@ def png(figure: Figure, alt: str) -> Picture:
         figure.savefig(content, format="png", dpi=150, facecolor="white")
     with Image.open(content) as picture:
         picture.convert("RGB").quantize(128).save(small, "PNG", optimize=True)
-        return Picture(uri(small.getvalue(), "image/png"), *picture.size, alt)
+    return Picture(uri(small.getvalue(), "image/png"), alt)

@@ -249,11 +249,14 @@ def test_what_a_run_logged_is_kept_beside_its_curve(tmp_path):
     assert metrics.read_bytes() == before
 
 
-def test_long_logs_are_thinned_but_for_evaluations():
-    lines = [b'{"step": %d}' % i for i in range(5000)]
-    lines[7] = b'{"step": 7, "test/return": 1.0}'
-    assert curve_files.thinned(lines, 100) == [lines[0], lines[7], *lines[50::50]]
-    assert curve_files.thinned(lines[:100], 100) == lines[:100]
+def test_long_logs_are_thinned_but_for_evaluations(tmp_path, monkeypatch):
+    monkeypatch.setattr(curve_files, "LINES", 100)
+    for count in (100, 5000):
+        train = {step: 1.0 for step in range(count)}
+        folder = make_run(tmp_path / str(count), {7: 1.0}, train, config=Config(seed=count))
+        [path] = curve_files.save(tmp_path / "results", learning_curves.find([folder]))
+        lines = logged(path.with_name(f"{path.stem}.metrics.jsonl.gz"))
+        assert [line["step"] for line in lines] == [*range(0, count, -(-(count + 1) // 100)), 7]
 
 
 def test_many_odd_options_fit_into_a_name(tmp_path):

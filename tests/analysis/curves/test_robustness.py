@@ -87,8 +87,9 @@ def test_mean_and_interval_are_over_trainings(tmp_path):
     assert means(line) == ((0.0, 1.0, 10.0), (1.0, 2.0, 11.0), (5.0, 6.0, 15.0))
     # Of 0, 1, 5 with 2 degrees of freedom, t = 4.3027; episodes are 1 apart from each mean.
     half = 4.302653 * np.std([0, 1, 5], ddof=1) / np.sqrt(3)
-    low, high = curve_plots._band(line.grid()[1], np.zeros(3), curve_plots.INTERVAL)
-    assert (low[0], high[0]) == pytest.approx((2 - half, 2 + half))
+    corners = curve_plots.robustness([line]).axes[0].collections[0].get_paths()[0].vertices
+    at = corners[corners[:, 0] == 0][:, 1]
+    assert (at.min(), at.max()) == pytest.approx((2 - half, 2 + half))
 
 
 def test_trainings_that_differ_are_never_averaged(tmp_path):
@@ -199,7 +200,7 @@ def test_figure(tmp_path):
     low, high = ax.get_ylim()
     assert low == -1 and high >= 12
     caption = figure.legends[0].get_title().get_text()
-    assert "mean over trainings" in caption and "95 % interval" in caption
+    assert "mean over seeds" in caption and "95 % interval" in caption
 
 
 def test_figure_of_several_experiments(tmp_path):

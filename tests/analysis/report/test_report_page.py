@@ -115,7 +115,7 @@ def test_page_holds_the_newest_video_and_pictures(complete):
 
 
 def test_diagnostics_are_drawn_as_recorded(copied, drawn):
-    run_section.Section(find([str(copied)], {}).runs[0], with_media=False)
+    find([str(copied)], {}).runs[0].read(with_media=False)
     entry = diagnostics()
     (ax,) = drawn["Weights, augmented trajectories"].axes
     assert [ax.lines[0].get_xdata().tolist(), set(ax.lines[0].get_ydata())] == [
@@ -145,7 +145,7 @@ def test_losses_are_drawn_without_their_constant(tmp_path, drawn):
     make_run(tmp_path / "a", {1: 1.0}, {}, options())
     for step, loss in ((1, 11_391.87), (2, 11_301.87)):
         add_line(tmp_path / "a", step=step, image_loss=loss, heldout_image_loss=None)
-    run_section.Section(find([str(tmp_path)], {}).runs[0])
+    find([str(tmp_path)], {}).runs[0].read()
     (ax,) = drawn["Image loss − 11,292 (constant), nats"].axes
     # 12,288 pixels of log(2 pi) / 2.
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [99.95, 9.95], atol=0.05)
@@ -191,7 +191,7 @@ def damage_everything(folder):
 def test_damage_never_breaks_the_page(copied, tmp_path):
     folder = copied
     damage_everything(folder)
-    found = run_section.Section(find([str(folder)], {}).runs[0])
+    found = find([str(folder)], {}).runs[0].read()
     text = "\n".join(found.problems)
     assert "metrics.jsonl: 3 damaged lines" in text
     assert "damaged event file" in text
@@ -211,7 +211,7 @@ def test_older_is_shown_where_the_newest_is_damaged(copied):
     (folder / "diagnostics" / "000015000.json").write_text('{"steps":')
     (events_file,) = (folder / "tensorboard").iterdir()
     events_file.write_bytes(events_file.read_bytes()[:-1000])  # Still being written.
-    found = run_section.Section(find([str(folder)], {}).runs[0])
+    found = find([str(folder)], {}).runs[0].read()
     assert [clip.step for clip in found.clips] == [5000, 15_000, 5000]
     assert found.diagnosed_at == 5000
     assert [line.split(":")[0] for line in found.problems] == ["000015000.json"]
@@ -236,7 +236,7 @@ def test_skipped_updates_are_those_of_the_whole_run(tmp_path):
         add_line(folder, step=step, updates=step, skipped_updates=skipped)
     counters = Counters(steps=8500, episodes=8, skipped=1, env_failures=4)
     Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters)
-    facts = dict(run_section.Section(find([str(folder)], {}).runs[0]).facts)
+    facts = dict(find([str(folder)], {}).runs[0].read().facts)
     assert facts["skipped updates"] == "6" and facts["failed environments"] == "4"
 
 
@@ -244,7 +244,7 @@ def test_run_without_options(tmp_path):
     """Of the original Dreamer, and one whose options cannot be read."""
     make_run(tmp_path / "dmc_walker_walk" / "dreamer" / "7", {5000: 1.0})
     (make_run(tmp_path / "x", {5000: 2.0}) / "run.flags").write_text("--nonsense=1")
-    original, unknown = map(run_section.Section, find([str(tmp_path)], {}).runs)
+    original, unknown = (run.read() for run in find([str(tmp_path)], {}).runs)
     assert original.title == "walker_walk · dreamer · seed 7" and original.options is None
     assert unknown.title == "x" and "cannot read the run's options" in unknown.problems[0]
     assert dict(unknown.facts)["last evaluation return"] == "2.0"
@@ -322,7 +322,7 @@ def test_video_from_events_where_none_is_saved(tmp_path):
     logger.video(7, "test/video", frames(0), 20)
     logger.close()
     (folder / "metrics.jsonl").write_bytes(lines)
-    (clip,) = run_section.Section(find([str(folder)], {}).runs[0]).clips
+    (clip,) = find([str(folder)], {}).runs[0].read().clips
     assert clip.step == 7 and not clip.poster
     assert decoded(clip.uri) == ("image/gif", encode_gif(frames(0), 20))
 
