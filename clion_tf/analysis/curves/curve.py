@@ -3,7 +3,7 @@
 import collections
 import dataclasses
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -151,16 +151,20 @@ def setups(curves: Iterable[Curve]) -> list[str]:
     return sorted(found) if found != {PAPER_SIZES} else []
 
 
-def warnings(curves: Iterable[Curve]) -> list[str]:
-    """What a reader of averages should know, a line each: seeds that count twice, other setups."""
-    curves = list(curves)
-    lines = [
+def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
+    """Those that count more than once in an average, a line each."""
+    return [
         f"{one.panel.title}, {one.label}: seed {seed} counts {len(sources)} times "
         f"({', '.join(sources)})"
         for one in all_series(curves)
         for seed, sources in one.repeated().items()
     ]
-    if len(different := setups(curves)) > 1:
+
+
+def warnings(curves: Sequence[Curve]) -> list[str]:
+    """What someone who looks at averages of these curves should be told, a line each."""
+    lines, different = repeated_seeds(curves), setups(curves)
+    if len(different) > 1:
         lines.append(f"runs differ in more than the method: {'; '.join(different)}")
     return lines
 

@@ -55,6 +55,7 @@ STYLE = {
     "axes.spines.right": False,
     "axes.grid": True,
     "grid.color": "#e4e4e4",
+    "axes.axisbelow": True,
     "legend.frameon": False,
     "pdf.fonttype": 42,  # Fonts as journals want them.
     "svg.hashsalt": "clion_tf",

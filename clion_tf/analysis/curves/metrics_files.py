@@ -51,8 +51,7 @@ def read(path: pathlib.Path) -> Metrics:
 
 def ordered(pairs: Sequence[tuple[float, float]]) -> Points:
     """(steps, values) by rising step, each step once with the mean of its values."""
-    # Several are at one step with parallel environments, or where the original repeats an
-    # evaluation after a restart.
+    # Several environments, or an evaluation that the original repeats when it is restarted.
     steps, values = np.array(pairs, np.float64).reshape(-1, 2).T
     xs, places = np.unique(steps, return_inverse=True)
     return xs, np.bincount(places, values) / np.bincount(places)

@@ -1,7 +1,6 @@
 """Means, intervals and robust aggregates of returns over seeds and tasks.
 
-As in rliable: Agarwal et al. 2021, "Deep Reinforcement Learning at the Edge of the Statistical
-Precipice".
+As in rliable: Agarwal et al. 2021, "Deep RL at the Edge of the Statistical Precipice".
 """
 
 import dataclasses

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import Curve, Series, all_series, setups, short, warnings
+from clion_tf.analysis.curves.curve import Curve, Series, all_series, repeated_seeds, setups, short
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -166,7 +166,7 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> 
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
-        *warnings(curves),
+        *repeated_seeds(curves),
     )
     return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
 
@@ -231,4 +231,4 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
-    return (*notes, *warnings(curves))
+    return (*notes, *repeated_seeds(curves))

@@ -1,8 +1,7 @@
 """Figures of what a run has logged and its evaluations have diagnosed: what is drawn together.
 
-Evaluations write `diagnostics/<environment steps>.json`: `weights` and `scores` are described in
-`learning.evaluator_diagnostics`; `decoding` is the squared error of reconstructions, by `sigma` of
-noise on the memory h.
+Evaluations write `diagnostics/<environment steps>.json`: `learning.evaluator_diagnostics`, and as
+`decoding` the squared error of reconstructions by `sigma` of noise on the memory h.
 """
 
 import json

@@ -95,7 +95,8 @@ def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
         ax.xaxis.set_major_formatter(lambda x, _: short(x))
     else:
-        ax.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=3))
+        locator = MaxNLocator(8, steps=[1, 2, 5, 10], integer=True, min_n_ticks=3)
+        ax.xaxis.set_major_locator(locator)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=7.5, handlelength=1.4)
     return png(figure, panel.title)
