@@ -12,7 +12,7 @@ import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 OK = 0
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
@@ -115,19 +115,27 @@ def quiet_import() -> Iterator[None]:
     Its banner comes before its log level is read, so no setting silences it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    stderr = os.dup(2)
     with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
         try:
-            yield
+            with stderr_to(held):
+                yield
         except BaseException:
             held.seek(0)
-            os.write(stderr, held.read())
+            os.write(2, held.read())
             raise
-        finally:
-            os.dup2(stderr, 2)
-            os.close(stderr)
+
+
+@contextlib.contextmanager
+def stderr_to(file: BinaryIO) -> Iterator[None]:
+    """What is written to stderr meanwhile goes into the file; of programs begun then, all is."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ LIGHT = [
         "command", "config", "console", "files", "run",
         "analysis.evaluation", "analysis.saved_model", "analysis.theory.bounds",
         "analysis.theory.horizon_figure", "analysis.tool_checks", "analysis.trained_agent",
-        "analysis.videos.filming", "logdir.run_folder", "training.loop",
+        "logdir.run_folder", "training.loop",
     )
 ]  # fmt: skip
 # Each may import those above it and itself; a folder stands for all in it.

@@ -7,8 +7,6 @@ docs/theory.md, with arguments, results and errors as there.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from clion_tf.analysis.theory.bounds import number
-
 
 def branched_rollout_bound(
     k: ArrayLike, discount: ArrayLike, reward_max: ArrayLike, *,
@@ -157,4 +155,12 @@ def _distribution(name: str, value: ArrayLike) -> np.ndarray:
     array = number(name, value, 0.0)
     if array.ndim < 1 or not np.allclose(array.sum(-1), 1.0):
         raise ValueError(f"{name} must add up to 1 over its last axis")
+    return array
+
+
+def number(name: str, value: ArrayLike, low: float = -np.inf, high: float = np.inf) -> np.ndarray:
+    """Float64, finite and in [low, high]; else ValueError."""
+    array = np.asarray(value, np.float64)
+    if not np.all(np.isfinite(array) & (array >= low) & (array <= high)):
+        raise ValueError(f"{name} must be finite and in [{low:g}, {high:g}], not {array}")
     return array

@@ -20,11 +20,11 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.videos import contact_sheet
 from clion_tf.config import Config
 from clion_tf.envs import EnvError, EnvSpec, env_checker
 from clion_tf.envs.env_spec import OBSERVE
 from clion_tf.files import atomic_write
+from clion_tf.pictures import picture_rows
 
 
 @command.tool("check_env")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     frames = report.episodes[0].frames if report.episodes else []
     if out and frames:
         with atomic_write(out) as file:
-            contact_sheet.draw(frames).save(file, "png")
+            picture_rows.contact_sheet(frames).save(file, "png")
         print(f"frames of episode 0 in {out}")
     return command.OK if report.passed else command.FAILED
 

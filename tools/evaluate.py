@@ -30,14 +30,12 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-import tqdm
-
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.curves.curve import plain_task
 from clion_tf.analysis.curves.method_names import describe
 from clion_tf.analysis.curves.noise_evaluations import UNITS as UNIT_NAMES
-from clion_tf.analysis.evaluation import Conditions, Scores
+from clion_tf.analysis.evaluation import Scores
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config, different
 from clion_tf.files import atomic_write
@@ -67,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(evaluation.HEADER, flush=True)
     rows, acting = [], noisy(trained, options)
     for one in conditions:
-        rows.append(evaluate(acting[one.memory_noise], one, options))
+        play = acting[one.memory_noise].policy, trained.config, one
+        rows.append(evaluation.evaluate(*play, options.episodes, options.workers))
         print(evaluation.row(rows[-1], rows[0]), flush=True)
     if rows[0].renderer:
         print(f"rendering by {rows[0].renderer}")
@@ -127,24 +126,6 @@ def noisy(trained: TrainedAgent, options: argparse.Namespace) -> dict[float, Tra
         amount: trained.with_memory_noise(amount, relative) if amount else trained
         for amount in options.memory_noise
     }
-
-
-def evaluate(trained: TrainedAgent, one: Conditions, options: argparse.Namespace) -> Scores:
-    """Plays under these conditions; on a terminal, a bar counts the episodes."""
-    told = (
-        f"rotation {one.rotation_degrees:g}, noise {one.memory_noise:g}, blank {one.blank_frames:g}"
-    )
-    with tqdm.tqdm(
-        total=options.episodes, desc=told, unit="episode", leave=False, disable=None
-    ) as bar:
-
-        def count(score: float) -> None:
-            bar.set_postfix_str(f"return {score:.1f}", refresh=False)
-            bar.update()
-
-        return evaluation.evaluate(
-            trained.policy, trained.config, one, options.episodes, options.workers, count
-        )
 
 
 def write(

@@ -30,15 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
     out = user_path(options.out)
-    try:
-        saved_model.check_folder(out)
-        saved = trained_agent.read(options.logdir, options.checkpoint)
-        command.load_tensorflow()
-        trained = trained_agent.build(saved, "cpu", options.action)
-        command.progress(f"exporting {trained.path}")
-        saved_model.save(trained, out)
-    except saved_model.ExportError as error:
-        raise command.UsageError(f"--out={error}") from error
+    saved_model.check_folder(out)
+    saved = trained_agent.read(options.logdir, options.checkpoint)
+    command.load_tensorflow()
+    trained = trained_agent.build(saved, "cpu", options.action)
+    command.progress(f"exporting {trained.path}")
+    saved_model.save(trained, out)
     size = sum(path.stat().st_size for path in out.rglob("*")) / 1e6
     print(f"{out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
     return command.OK

@@ -19,7 +19,6 @@ at a time. Exit code 0, 2 if that cannot be made, 1 if the environment or the di
 """
 
 import argparse
-import dataclasses
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -27,7 +26,6 @@ import numpy as np
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
-from clion_tf.analysis.videos import filming
 from clion_tf.pictures import video_files
 
 SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be held in memory.
@@ -72,65 +70,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.what != "policy":
         tool_checks.world_model(saved.config)
     command.load_tensorflow()
+    from clion_tf.analysis.videos import filming
+
     trained = trained_agent.build(saved, options.device, options.action, options.seed)
     if options.what != "policy":
         tool_checks.sees_images(trained)
-    spec = evaluation.spec(trained.config, options.rotation)
-    if options.what == "policy":
-        spec = dataclasses.replace(spec, picture_size=(options.size, options.size))
+    size = (options.size, options.size) if options.what == "policy" else None
+    spec = evaluation.spec(trained.config, rotation_degrees=options.rotation, picture_size=size)
     returns: list[float] = []
-    films = noting(filming.film_agent(trained, spec, options.episodes), returns)
-    if options.what == "policy":
-        clips = policy_clips(films, options.episodes)
-    else:
-        clips = model_clips(trained, films, options)
-    video_files.save_clips(out, clips, options.fps)
-    print(f"{out}: {trained.counters.steps} steps of training, returns {listed(returns)}")
+
+    def films() -> Iterator[filming.Film]:
+        for film in filming.film_agent(trained, spec, options.episodes):
+            returns.append(float(film.episode["reward"].sum()))
+            yield film
+
+    clips = policy_clips if options.what == "policy" else model_clips
+    video_files.save_clips(out, clips(trained, films(), options), options.fps)
+    scores = ", ".join(f"{value:.1f}" for value in returns)
+    print(f"{out}: {trained.counters.steps} steps of training, returns {scores}")
     return command.OK
 
 
-def listed(returns: Sequence[float]) -> str:
-    """Numbers to read."""
-    return ", ".join(f"{value:.1f}" for value in returns)
-
-
-def noting(films: Iterable[filming.Film], returns: list[float]) -> Iterator[filming.Film]:
-    """The same films; their returns are appended to the list as they come."""
-    for film in films:
-        returns.append(float(film.episode["reward"].sum()))
-        yield film
-
-
-def policy_clips(films: Iterable[filming.Film], count: int) -> Iterator[np.ndarray]:
+def policy_clips(trained, films: Iterable, options: argparse.Namespace) -> Iterator[np.ndarray]:
     """Episodes with return and step drawn in."""
+    from clion_tf.analysis.videos import filming
+
     for number, film in enumerate(films, start=1):
-        title = f"episode {number}" if count > 1 else ""
+        title = f"episode {number}" if options.episodes > 1 else ""
         yield filming.captioned(film, title)
 
 
-def model_clips(trained, films: Iterable[filming.Film], options) -> Iterator[np.ndarray]:
+def model_clips(trained, films: Iterable, options: argparse.Namespace) -> Iterator[np.ndarray]:
     """What the world model makes of the episodes."""
-    from clion_tf.analysis.videos import model_videos
+    from clion_tf.analysis.videos import filming
     from clion_tf.learning import noise
 
     config, models, films = trained.config, trained.agent.models, list(films)
-    noises = [noise.SeededNoise(noise.key(config.seed, "video", n)) for n in range(len(films))]
-    if options.what == "openloop":
-        length = min(config.batch_length, *(len(film.steps) for film in films))
-        labels = model_videos.open_loop_labels(length)
-        columns = [
-            model_videos.open_loop(models, film, length, eps)
-            for film, eps in zip(films, noises, strict=True)
-        ]
-    else:
-        resample = options.state == "hs"
-        sigma = config.sigma_h if options.sigma is None else options.sigma
-        labels = model_videos.memory_labels(sigma, resample)
-        columns = [
-            model_videos.memory(models, film, eps, sigma, resample, config.sigma2)
-            for film, eps in zip(films, noises, strict=True)
-        ]
-    yield from model_videos.clips(columns, labels, options.size, options.frames)
+    length = min(config.batch_length, *(len(film.steps) for film in films))
+    sigma = config.sigma_h if options.sigma is None else options.sigma
+    columns = []
+    for number, film in enumerate(films):
+        eps = noise.SeededNoise(noise.key(config.seed, "video", number))
+        if options.what == "openloop":
+            column = filming.open_loop(models, film, length, eps)
+        else:
+            column = filming.memory(models, film, eps, sigma, options.state == "hs", config.sigma2)
+        columns.append(column)
+    yield from filming.clips(columns, options.size, options.frames)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ Needs no environment. Exit code 0, 2 if that cannot be made of this run, 1 if th
 """
 
 import argparse
-import dataclasses
 import math
 import sys
 from collections.abc import Sequence
@@ -40,6 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
     tool_checks.world_model(saved.config)
+    if not 0 < saved.config.discount < 1:
+        raise command.UsageError(
+            f"--discount={saved.config.discount:g}: the bounds need one in (0, 1)"
+        )
     if not saved.counters.updates:
         raise CheckpointError(f"{saved.path}: nothing is learned yet")
     found = estimate(saved, options)
@@ -74,9 +77,7 @@ def estimate(saved: trained_agent.Saved, options: argparse.Namespace):
         from clion_tf.analysis.theory import horizon_errors
     folder = RunFolder(saved.config.logdir).episodes
     files = horizon_errors.episode_files(folder, saved.counters.episodes, options.episodes)
-    return horizon_errors.estimate(
-        trained.agent, saved.config.seed, files, lambda n: command.progress(f"episode {n}")
-    )
+    return horizon_errors.estimate(trained.agent, saved.config.seed, files)
 
 
 # Words and numbers.
@@ -146,9 +147,9 @@ def as_json(saved, found, lines: list[Bound], reward_max: float) -> dict:
         "horizon": config.horizon,
         "reward_max": reward_max,
         "largest_error": float(theory.largest_returns_error(config.discount, reward_max)),
-        "replay": dataclasses.asdict(found.replay),
-        "newest": dataclasses.asdict(found.newest),
-        "episodes": {str(n): dataclasses.asdict(one) for n, one in found.episodes.items()},
+        "replay": found.replay._asdict(),
+        "newest": found.newest._asdict(),
+        "episodes": {str(number): one._asdict() for number, one in found.episodes.items()},
         "bounds": [
             {**line._asdict(), "best": line.best if math.isfinite(line.best) else None}
             for line in lines

@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from clion_tf.analysis.studies import judging, study_training
     built = read_each(saved.items(), lambda named: (named[0], trained_agent.build(named[1])))
     trained = dict(built)
-    unseen = {name: study_training.played(one, options.episodes) for name, one in trained.items()}
+    unseen = {
+        name: study_training.played_by(one, options.episodes) for name, one in trained.items()
+    }
     found = {
         f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
         for name, one in trained.items()

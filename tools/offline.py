@@ -34,14 +34,7 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks, trained_agent
-from clion_tf.analysis.studies.study_settings import (
-    MODEL_SIZES,
-    PARTS,
-    gain,
-    mean,
-    table,
-    variant,
-)
+from clion_tf.analysis.studies.study_settings import MODEL_SIZES, PARTS, mean, table, variant
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import load
@@ -66,23 +59,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = earlier(out, about)
     with quiet_import():
         from clion_tf.analysis.studies import study_training
-    start = load(saved.path)[0] if options.from_checkpoint else {}
-    plan = study_training.Plan(start=start, **how)
-    recorded, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
+    start = load(saved.path)[0] if options.from_checkpoint else None
+    replay_of, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
     # Seed by seed, so that all settings can be compared early.
     for seed, (name, setting) in itertools.product(options.seeds, settings.items()):
         entry = found.setdefault(name, {"options": changed(config, setting), "trainings": {}})
         if str(seed) in entry["trainings"]:
             continue
-        result = study_training.study(
-            dataclasses.replace(setting, seed=seed),
-            saved,
-            recorded,
-            unseen,
-            plan,
-            lambda n, name=name, seed=seed: told(name, seed, n, options),
+        own, title = dataclasses.replace(setting, seed=seed), f"{name}, seed {seed}"
+        entry["trainings"][str(seed)] = study_training.study(
+            own, saved, replay_of(own), unseen, title, start=start, **how
         )
-        entry["trainings"][str(seed)] = result._asdict()
         if out is not None:
             tool_checks.write_json(out, {**about, "settings": found})
     print("\n".join(table("setting", {name: row(found, name, options) for name in settings})))
@@ -180,17 +167,10 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
 
 def row(found: dict[str, dict], name: str, options: argparse.Namespace) -> dict[str, float]:
     """A setting's numbers, means over its trainings, with what its returns gain."""
-    mine, base = ([found[n]["trainings"][str(s)] for s in options.seeds] for n in (name, BASE))
-    numbers = mean([one["found"] for one in mine])
-    if name == BASE or not options.play:
-        return numbers
-    returns = ([one["found"]["return"] for one in trainings] for trainings in (base, mine))
-    return numbers | gain(*returns)
-
-
-def told(name: str, seed: int, number: int, options: argparse.Namespace) -> None:
-    if number % 50 == 0:
-        command.progress(f"{name}, seed {seed}: {number} of {options.updates} updates")
+    mine, base = (
+        [found[n]["trainings"][str(seed)]["found"] for seed in options.seeds] for n in (name, BASE)
+    )
+    return mean(mine, base if options.play and name != BASE else ())
 
 
 if __name__ == "__main__":

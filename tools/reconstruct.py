@@ -19,7 +19,6 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
-from clion_tf.analysis.videos import filming
 from clion_tf.console import quiet_import
 
 FIGURES = (".png", ".pdf", ".svg")
@@ -65,14 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.load_tensorflow()
     runs = dict(read_each(saved.items(), build))
     with quiet_import():
-        from clion_tf.analysis.videos import memory_study
+        from clion_tf.analysis.curves import curve_plots
+        from clion_tf.analysis.videos import filming, memory_study
     first = next(iter(runs.values()))
-    spec = evaluation.spec(first.config, options.rotation)
+    spec = evaluation.spec(first.config, rotation_degrees=options.rotation)
     films = list(filming.film_agent(first, spec, options.episodes))
     resample = options.state == "hs"
     result = memory_study.measure(runs, films, options.sigmas, resample)
-    blocks, steps = memory_study.blocks(runs, films[0], options.columns, options.sigma, resample)
-    memory_study.save(memory_study.draw(blocks, steps, result["state"]), out)
+    figure = memory_study.draw(runs, films[0], options.columns, options.sigma, resample)
+    curve_plots.save(figure, out, bbox_inches="tight", pad_inches=0.1)
     if table is not None:
         tool_checks.write_json(table, result, indent=2)
     print("\n".join(memory_study.lines(result)))

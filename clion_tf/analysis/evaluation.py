@@ -1,113 +1,81 @@
 """Episodes of an acting agent in several environments at once. Knows no network."""
 
+import concurrent.futures
 import dataclasses
-import functools
 import itertools
-import queue
-import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
 
 from clion_tf.analysis.curves.return_statistics import Summary, summary
 from clion_tf.config import Config
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
+from clion_tf.envs import EnvSpec
 from clion_tf.envs.remote_env import Ready
 from clion_tf.replay.episode_files import Episode
-from clion_tf.replay.episode_player import Policy, run_episode
-from clion_tf.training.training_process import specs
+from clion_tf.replay.episode_player import Observation, Policy, run_episodes
+from clion_tf.training.training_process import specs, supervised
 
 STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
 DIGITS = 4  # Decimals of what is written down; returns are sums of float32.
-GRACE = 10.0  # Seconds that environments get to finish the step they are at.
 
 
-class Stopped(Exception):
-    """Another worker has failed, or nobody waits any more."""
+def spec(config: Config, **changes: Any) -> EnvSpec:
+    """The environment of a run's task for evaluations after it.
 
-
-def spec(
-    config: Config, rotation_degrees: float | None = None, blank_frames: float | None = None
-) -> EnvSpec:
-    """The environment of a run's task for evaluations after it; None: as in its own.
-
-    Episodes of equal number and seed begin alike at every rotation and probability of blank
-    frames, so that scores can be paired.
+    Changes that are None are left out. Episodes of equal number and seed begin alike at every
+    rotation and probability of blank frames, so that scores can be paired.
     """
-    _, test = specs(config)
-    given = {"rotation_degrees": rotation_degrees, "blank_frames": blank_frames}
-    given = {name: value for name, value in given.items() if value is not None}
-    return dataclasses.replace(test, stream=STREAM, index=0, **given)
+    given = {name: value for name, value in changes.items() if value is not None}
+    return dataclasses.replace(specs(config)[1], stream=STREAM, index=0, **given)
+
+
+class _SideBySide:
+    """A policy for each of some environments, all of them at work at the same time."""
+
+    def __init__(self, policies: Sequence[Policy]):
+        self._policies = policies
+        self._threads = concurrent.futures.ThreadPoolExecutor(len(policies))
+
+    def begin(self, episodes: Sequence[int]) -> None:
+        for policy, episode in zip(self._policies, episodes, strict=False):
+            policy.begin([episode])
+
+    def act(self, observed: Sequence[Observation]) -> np.ndarray:
+        alone = ([one] for one in observed)
+        return np.concatenate([*self._threads.map(lambda p, o: p.act(o), self._policies, alone)])
 
 
 def play(
     make_policy: Callable[[], Policy],
+    config: Config,
     spec: EnvSpec,
     count: int,
     workers: int,
-    timeout: float = 120.0,
-    restarts: int = 10,
     on_ready: Callable[[Ready], None] = lambda ready: None,
+    **how: Any,
 ) -> Iterator[tuple[int, Episode]]:
-    """Plays episodes 0 ... count - 1; yields (number, episode) as each ends, in any order.
+    """Plays episodes 0 ... count - 1, in so many environments side by side; (number, episode) each.
 
-    They do not depend on `workers`, if what a policy does depends on the episode's number and
-    frames only. Who stops iterating, by `break` or Ctrl-C, ends the environments too.
-
-    Args:
-      make_policy: called once for each worker.
-      workers: environments that run side by side, each in a thread of its own here.
-      on_ready: told what each worker's environment is, in that worker's thread.
-
-    Raises:
-      EnvError: when an environment cannot be made, fails too often or gives what is no episode.
+    Episodes do not depend on `workers`, each of which has a policy of its own, if what that does
+    depends on the episode's number and frames only. `on_ready` is told what the environments are;
+    `how` is for `run_episodes`. Raises EnvError when one cannot be made, fails more often than the
+    options allow or gives what is no episode.
     """
-    todo = iter(range(count))
-    done: queue.SimpleQueue[tuple[int, Episode] | BaseException] = queue.SimpleQueue()
-    stop = threading.Event()
-
-    def check(step: int = 0) -> None:
-        if stop.is_set():
-            raise Stopped
-
-    def start(index: int) -> RemoteEnv:
-        check()
-        return RemoteEnv(dataclasses.replace(spec, index=spec.index + index), timeout)
-
-    def one(policy: Policy, number: int, envs: list[RemoteEnv]) -> Episode:
-        return run_episode(envs[0], policy, number, check)
-
-    def work(index: int) -> None:
-        try:
-            policy = make_policy()
-            # Made here, because an environment's process ends with the thread that started it.
-            with SupervisedEnvs(functools.partial(start, index), restarts) as envs:
-                # What cannot be made fails here, at once and not after all restarts.
-                on_ready(envs.wait_ready())
-                for number in todo:
-                    episode = envs.attempt(functools.partial(one, policy, number), lambda: None)
-                    done.put((number, episode))
-        except BaseException as error:  # Raised again where it is waited for.
-            done.put(error)
-
-    # Daemons, because an environment that hangs must not keep this process from ending.
-    side_by_side = range(min(max(1, workers), count))
-    threads = [threading.Thread(target=work, args=(i,), daemon=True) for i in side_by_side]
-    try:
-        for thread in threads:
-            thread.start()
-        for _ in range(count):
-            result = done.get()
-            if isinstance(result, BaseException):
-                raise result
-            yield result
-    finally:
-        stop.set()
-        for thread in threads:
-            if thread.ident is not None:  # Else an interrupt came before its start.
-                thread.join(GRACE)
+    workers = min(workers, count)
+    policy = _SideBySide([make_policy() for _ in range(workers)])
+    with supervised(spec, config, workers) as envs:
+        on_ready(envs.wait_ready())  # What cannot be made fails here, not after all restarts.
+        for first in range(0, count, workers):
+            numbers = range(first, min(first + workers, count))
+            episodes = envs.attempt(
+                lambda each, n=numbers: run_episodes(each[: len(n)], policy, n, **how), lambda: None
+            )
+            yield from zip(numbers, episodes, strict=True)
 
 
-@dataclasses.dataclass(frozen=True)
-class Conditions:
+class Conditions(NamedTuple):
     """What an agent has to cope with while it is evaluated."""
 
     rotation_degrees: float = 0.0  # Each frame (or episode, as in the run): by U(-x, x).
@@ -122,15 +90,14 @@ def grid(
     one_at_a_time: bool = False,
 ) -> list[Conditions]:
     """All combinations, or those in which at most one thing differs from the first of its list."""
-    every = dict.fromkeys(itertools.product(rotations, noises, blanks))
-    first = rotations[0], noises[0], blanks[0]
+    every = dict.fromkeys(map(Conditions._make, itertools.product(rotations, noises, blanks)))
+    first = next(iter(every))
     if one_at_a_time:
         every = [one for one in every if sum(a != b for a, b in zip(one, first, strict=True)) <= 1]
-    return [Conditions(*one) for one in every]
+    return list(every)
 
 
-@dataclasses.dataclass(frozen=True)
-class Scores:
+class Scores(NamedTuple):
     """Episodes under the same conditions, in the order of their numbers."""
 
     conditions: Conditions
@@ -145,25 +112,20 @@ def evaluate(
     conditions: Conditions,
     episodes: int,
     workers: int,
-    on_episode: Callable[[float], None] = lambda score: None,
 ) -> Scores:
-    """`play`s a run's task, with its seed; the same numbers whatever `workers`.
+    """`play`s a run's task, with its seed; a bar on a terminal counts the episodes.
 
-    Any noise on memory is the policy's own doing. `on_episode` is told each return as it is known.
+    Any noise on memory is the policy's own doing.
     """
-    where = spec(config, conditions.rotation_degrees, conditions.blank_frames)
-    limits = config.worker_timeout, config.env_restarts
-    renderers: set[str] = set()
-
-    def on_ready(ready: Ready) -> None:
-        renderers.add(ready.renderer)
-
-    returns, lengths = [0.0] * episodes, [0] * episodes
-    for number, episode in play(make_policy, where, episodes, workers, *limits, on_ready):
-        returns[number] = float(episode["reward"].sum())
-        lengths[number] = len(episode["reward"]) - 1
-        on_episode(returns[number])
-    return Scores(conditions, returns, lengths, ", ".join(sorted(renderers)))
+    rotation, noise, blank = conditions
+    where = spec(config, rotation_degrees=rotation, blank_frames=blank)
+    told = f"rotation {rotation:g}, noise {noise:g}, blank {blank:g}"
+    returns, lengths, ready = [], [], []
+    played = play(make_policy, config, where, episodes, workers, ready.append)
+    for _, episode in tqdm(played, told, episodes, leave=False, unit="episode", disable=None):
+        returns.append(float(episode["reward"].sum()))
+        lengths.append(len(episode["reward"]) - 1)
+    return Scores(conditions, returns, lengths, ready[0].renderer)
 
 
 def as_dict(scores: Scores, first: Scores) -> dict:
@@ -173,7 +135,7 @@ def as_dict(scores: Scores, first: Scores) -> dict:
     """
     pairs = zip(scores.returns, first.returns, strict=True)
     return {
-        **dataclasses.asdict(scores.conditions),
+        **scores.conditions._asdict(),
         "returns": [round(value, DIGITS) for value in scores.returns],
         "lengths": scores.lengths,
         "summary": _rounded(summary(scores.returns)),
@@ -186,24 +148,22 @@ def _rounded(found: Summary) -> dict:
     return {name: value if value is None else round(value, DIGITS) for name, value in values}
 
 
-HEADER = (
-    "rotation   noise   blank  episodes      mean       std"
-    "  95% interval (t)        change from the first row"
-)
+COLUMNS = "{:>8}  {:>6}  {:>6}  {:>8}  {:>8}  {:>8}  {:<22}  {}"
+HEADER = COLUMNS.format(
+    "rotation", "noise", "blank", "episodes", "mean", "std", "95% interval (t)",
+    "change from the first row",
+)  # fmt: skip
 
 
 def row(scores: Scores, first: Scores) -> str:
     """A line under HEADER; `first` is what the change is counted from."""
-    cell, told = as_dict(scores, first), scores.conditions
+    cell = as_dict(scores, first)
     found, change = cell["summary"], cell["change"]
+    conditions = (f"{x:g}" for x in scores.conditions)
     std = "-" if found["std"] is None else f"{found['std']:.1f}"
-    line = (
-        f"{told.rotation_degrees:>8g}  {told.memory_noise:>6g}  {told.blank_frames:>6g}  "
-        f"{found['count']:>8}  {found['mean']:>8.1f}  {std:>8}  {_interval(found):<22}"
-    )
-    if scores is not first:
-        line += f"  {change['mean']:+.1f} ({_interval(change)})"
-    return line.rstrip()
+    told = found["count"], f"{found['mean']:.1f}", std, _interval(found)
+    changed = "" if scores is first else f"{change['mean']:+.1f} ({_interval(change)})"
+    return COLUMNS.format(*conditions, *told, changed).rstrip()
 
 
 def _interval(found: dict) -> str:

@@ -1,57 +1,46 @@
-"""A trained agent's evaluation policy as a TensorFlow SavedModel that needs no clion_tf.
+"""A trained agent's policy as a TensorFlow SavedModel that needs no clion_tf; see docs/export.md.
 
-What it takes and gives: docs/export.md. Importing this loads no TensorFlow, so that a folder can be
-refused at once.
+Importing this loads no TensorFlow, so that a folder can be refused at once.
 """
 
-import contextlib
 import importlib.resources
 import inspect
 import json
 import pathlib
 import shutil
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import jinja2
 
+from clion_tf.analysis.trained_agent import TrainedAgent
+from clion_tf.command import UsageError
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import DTYPES
-
-if TYPE_CHECKING:
-    import tensorflow as tf
-
-    from clion_tf.agents.base import Learner
-    from clion_tf.analysis.trained_agent import TrainedAgent
 
 ABOUT = "policy.json"  # Says what was exported, and that a folder is an export.
 KIND = "clion_tf policy"
 
 
-class ExportError(ValueError):
-    """A folder that must not be written; the message is one line."""
-
-
 def check_folder(folder: pathlib.Path) -> None:
-    """Raises ExportError if it holds something else than an export, or cannot be made."""
+    """Raises UsageError if it holds something else than an export, or cannot be made."""
     parent = folder.resolve().parent  # Of what a link leads to.
     if not parent.is_dir():
-        raise ExportError(f"{folder}: no such folder as {parent}")
+        raise UsageError(f"--out={folder}: no such folder as {parent}")
     if folder.exists() and not folder.is_dir():
-        raise ExportError(f"{folder}: is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not _is_export(folder):
-        raise ExportError(f"{folder}: holds something else than an export; use another folder")
+        raise UsageError(f"--out={folder}: is a file")
+    if folder.exists() and any(folder.iterdir()):
+        try:
+            kind = json.loads((folder / ABOUT).read_text())["kind"]
+        except (OSError, ValueError, KeyError, TypeError):
+            kind = None
+        if kind != KIND:
+            text = "holds something else than an export; use another folder"
+            raise UsageError(f"--out={folder}: {text}")
 
 
-def _is_export(folder: pathlib.Path) -> bool:
-    try:
-        return json.loads((folder / ABOUT).read_text())["kind"] == KIND
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def save(trained: "TrainedAgent", folder: pathlib.Path) -> None:
+def save(trained: TrainedAgent, folder: pathlib.Path) -> None:
     """Writes the SavedModel, `policy.json` and a README; replaces an earlier export as a whole.
 
     Errors as `check_folder`'s, and OSError if it cannot be written.
@@ -59,59 +48,63 @@ def save(trained: "TrainedAgent", folder: pathlib.Path) -> None:
     import tensorflow as tf
 
     check_folder(folder)
-    with _whole(folder.resolve()) as temporary:
-        about = describe(trained)
-        taken = about["environment"].get("action")
-        module = policy_module(trained.agent, trained.config.eval_noise, taken)
-        names = ("initial", "act")
-        signatures = {name: getattr(module, name).get_concrete_function() for name in names}
-        try:
-            tf.saved_model.save(module, str(temporary), signatures)
-        except tf.errors.OpError as error:  # A full disk.
-            raise OSError(f"cannot write {folder}: {error.message}") from error
-        (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
-        (temporary / "README.md").write_text(_readme(about))
-
-
-@contextlib.contextmanager
-def _whole(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """An empty folder beside `folder`, which takes its place unless there is an error."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
+    about, target = _about(trained), folder.resolve()
+    taken = about["environment"].get("action")
+    module = policy_module(trained.agent, trained.config.eval_noise, taken)
+    signatures = {n: getattr(module, n).get_concrete_function() for n in ("initial", "act")}
+    temporary = target.with_name(f".{target.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)  # Of an export that was killed.
     temporary.mkdir()
     try:
-        yield temporary
-        if folder.exists():
-            shutil.rmtree(folder)
-        temporary.rename(folder)
+        tf.saved_model.save(module, str(temporary), signatures)
+        (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        source = importlib.resources.files(__package__).joinpath("policy_readme.md.jinja")
+        template = jinja2.Environment(trim_blocks=True).from_string(source.read_text("utf-8"))
+        text = template.render(**about, code=code(about["observed"]), dtypes=DTYPES)
+        (temporary / "README.md").write_text(text.rstrip() + "\n")
+        if target.exists():
+            shutil.rmtree(target)
+        temporary.rename(target)
+    except tf.errors.OpError as error:  # A full disk.
+        raise OSError(f"cannot write {folder}: {error.message}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def policy_module(
-    agent: "Learner", amount: float, taken: Mapping[str, Any] | None = None
-) -> "tf.Module":
-    """`initial`, `act` and `to_environment` for any number B of environments, and their variables.
+def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = None):
+    """A tf.Module with `initial`, `act` and `to_environment`, compiled, and their variables.
 
-    Args:
-      amount: of exploration noise.
-      taken: the task's `action`, see `envs.task_description`; None: as the agent's, or an index.
+    Of a `Learner`, with this amount of exploration noise; `taken` is the task's `action` of
+    `envs.task_description`, without which actions stay the agent's, or become an index.
     """
     import tensorflow as tf
 
-    size = agent.sizes.action_size
-    begun = agent.initial(1)
-    before, state = {key: begun[key] for key in agent.remembered}, {}
+    from clion_tf.learning.noise import SeededNoise
+
+    begun, size = agent.initial(1), agent.sizes.action_size
+    before = {key: begun[key] for key in agent.remembered}
+    state = {}
     for key, value in before.items():
         dtype = tf.float32 if value.dtype.is_floating else value.dtype
         state[key] = tf.TensorSpec([None, *value.shape[1:]], dtype, key)
     state["action"] = tf.TensorSpec([None, size], tf.float32, "action")
     seen = [tf.TensorSpec([None, *shape], DTYPES[k], k) for k, shape in agent.observed.items()]
-    seed = tf.TensorSpec([2], tf.int32, "seed")
 
-    def initial(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        begun = {"action": tf.zeros([batch, size]), **agent.initial(batch)}
-        return {key: tf.cast(begun[key], spec.dtype) for key, spec in state.items()}
+    def stored(found: Mapping) -> dict[str, tf.Tensor]:
+        return {key: tf.cast(found[key], spec.dtype) for key, spec in state.items()}
+
+    def initial(given: Mapping) -> dict[str, tf.Tensor]:
+        batch = given["batch"]
+        return stored({"action": tf.zeros([batch, size]), **agent.initial(batch)})
+
+    def act(given: Mapping) -> dict[str, tf.Tensor]:
+        # What came out in the compute type loses nothing on its way back.
+        past = {key: tf.cast(given[key], value.dtype) for key, value in before.items()}
+        action, past = agent.policy_step(given, past, SeededNoise(given["seed"]), False, amount)
+        return stored({**past, "action": action})
+
+    def to_environment(given: Mapping) -> tf.Tensor:
+        return _native(given["action"], agent.sizes.discrete, taken)
 
     module = tf.Module()
     # A tf.Module sees no variable of Keras 3, only what is inside of it.
@@ -119,64 +112,43 @@ def policy_module(
     networks = filter(None, (getattr(agent.models, name, None) for name in acting))
     module.weights = [v.value for network in networks for v in network.trainable_variables]
     module.initial = _function(initial, [tf.TensorSpec([], tf.int32, "batch")])
-    module.act = _function(_act(agent, before, state, amount), [*seen, seed, *state.values()])
-    module.to_environment = _function(_to_environment(agent.sizes, taken), [state["action"]])
+    seed = tf.TensorSpec([2], tf.int32, "seed")
+    module.act = _function(act, [*seen, seed, *state.values()])
+    module.to_environment = _function(to_environment, [state["action"]])
     return module
 
 
-def _function(function: Callable, specs: Sequence["tf.TensorSpec"]):
-    """Compiled; its arguments have the names of the specs, in a SavedModel too."""
+def _function(function: Callable[[Mapping], Any], specs: Sequence):
+    """Compiled; takes its mapping as arguments of the specs' names, in a SavedModel too."""
     import tensorflow as tf
 
-    def renamed(*arguments):
-        return function(*arguments)
+    names = [spec.name for spec in specs]
+
+    def positional(*arguments):
+        return function(dict(zip(names, arguments, strict=True)))
 
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(spec.name, kind) for spec in specs]
-    renamed.__signature__ = inspect.Signature(parameters)
-    return tf.function(renamed, specs, autograph=False)
+    positional.__signature__ = inspect.Signature([inspect.Parameter(n, kind) for n in names])
+    return tf.function(positional, specs, autograph=False)
 
 
-def _act(agent: "Learner", before: Mapping, specs: Mapping, amount: float) -> Callable:
-    """(what is seen, seed, the state's parts) -> the next state, by name."""
-    import tensorflow as tf
-
-    from clion_tf.learning.noise import SeededNoise
-
-    def act(*arguments) -> dict[str, tf.Tensor]:
-        given = dict(zip([*agent.observed, "seed", *specs], arguments, strict=True))
-        seen = {key: given[key] for key in agent.observed}
-        # What came out in the compute type loses nothing on its way back.
-        state = {key: tf.cast(given[key], value.dtype) for key, value in before.items()}
-        noise = SeededNoise(given["seed"])
-        action, state = agent.policy_step(seen, state, noise, False, amount)
-        found = {**state, "action": action}
-        return {key: tf.cast(found[key], spec.dtype) for key, spec in specs.items()}
-
-    return act
-
-
-def _to_environment(sizes, taken: Mapping[str, Any] | None) -> Callable:
+def _native(action, discrete: bool, taken: Mapping[str, Any] | None):
     """The agent's actions [B, A] -> the task's own, as `clion_tf.envs` makes them."""
     import tensorflow as tf
 
-    if sizes.discrete:
-        start = taken["start"] if taken else 0
-        return lambda action: tf.argmax(action, -1) + start
+    if discrete:
+        return tf.argmax(action, -1) + (taken["start"] if taken else 0)
     if not taken:
-        return tf.identity
+        return tf.identity(action)
     low, high = (tf.constant(taken[end], tf.float64) for end in ("low", "high"))
-
-    def spread(action: tf.Tensor) -> tf.Tensor:
-        wide = (tf.cast(action, tf.float64) + 1.0) / 2.0 * (high - low) + low
-        # What is not spread stays as it is, to the last digit.
-        wide = tf.where((low == -1.0) & (high == 1.0), tf.cast(action, tf.float64), wide)
-        return tf.cast(tf.reshape(wide, [-1, *taken["shape"]]), taken["dtype"])
-
-    return spread
+    exact = tf.cast(action, tf.float64)
+    wide = (exact + 1.0) / 2.0 * (high - low) + low
+    # What is not spread stays as it is, to the last digit.
+    wide = tf.where((low == -1.0) & (high == 1.0), exact, wide)
+    return tf.cast(tf.reshape(wide, [-1, *taken["shape"]]), taken["dtype"])
 
 
-def describe(trained: "TrainedAgent") -> dict:
+def _about(trained: TrainedAgent) -> dict:
     """What is exported, for `policy.json`."""
     config, sizes = trained.config, trained.agent.sizes
     return {
@@ -193,13 +165,6 @@ def describe(trained: "TrainedAgent") -> dict:
         "environment": RunFolder(config.logdir).task(),  # See `envs.task_description`.
         "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }
-
-
-def _readme(about: dict) -> str:
-    """How to use an export, in Markdown."""
-    source = importlib.resources.files(__package__).joinpath("policy_readme.md.jinja")
-    template = jinja2.Environment(trim_blocks=True).from_string(source.read_text("utf-8"))
-    return template.render(**about, code=code(about["observed"]), dtypes=DTYPES).rstrip() + "\n"
 
 
 def code(observed: Iterable[str]) -> str:

@@ -1,13 +1,10 @@
-"""A trained agent, taken from a logdir: to act, to look at, to export.
-
-Importing this loads no TensorFlow, so that a tool can refuse what it cannot `read` at once.
-"""
+"""A trained agent, taken from a logdir. Loads TensorFlow late, so that tools can refuse at once."""
 
 import dataclasses
 import logging
 import pathlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +16,7 @@ from clion_tf.logdir.run_folder import run_at
 from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.replay.observation_shapes import check
 
-if TYPE_CHECKING:
-    from clion_tf.agents.base import Learner
-
 _log = logging.getLogger(__name__)
-
-LISTINGS = 10  # How often to look for checkpoints while a run prunes them meanwhile.
 
 
 class Saved(NamedTuple):
@@ -39,13 +31,11 @@ class Saved(NamedTuple):
 class TrainedAgent:
     """A run's agent as one of its checkpoints has it, and the evaluation policy to act with.
 
-    Attributes:
-      config: the run's options (with those that `load` was told otherwise).
-      agent: the networks, see `clion_tf.agents`.
-      counters, path: as in `Saved`.
+    `config` are the run's options with those that `load` was told otherwise, `agent` the
+    `Learner` with the networks, `counters` and `path` as in `Saved`.
     """
 
-    def __init__(self, config: Config, agent: "Learner", counters: Counters, path: pathlib.Path):
+    def __init__(self, config: Config, agent: Any, counters: Counters, path: pathlib.Path):
         self.config, self.agent, self.counters, self.path = config, agent, counters, path
         self.observed = agent.observed
         self._policy = self.policy()
@@ -56,11 +46,7 @@ class TrainedAgent:
         return AgentPolicy(self.agent, training=False, amount=self.config.eval_noise)
 
     def with_memory_noise(self, amount: float, relative: bool = True) -> "TrainedAgent":
-        """The same agent with noise on its memory at every step, see `memory_noise`.
-
-        Raises:
-          ConfigError: if it has no memory.
-        """
+        """The same agent with noise on its memory, see `memory_noise`; ConfigError without one."""
         if self.config.agent != "clion":
             raise ConfigError(f"--agent={self.config.agent} has no memory to add noise to")
         from clion_tf.analysis.memory_noise import NoisyMemory
@@ -75,15 +61,10 @@ class TrainedAgent:
     def act(self, observation: np.ndarray | Mapping[str, np.ndarray]) -> np.ndarray:
         """The evaluation policy's action for the next frame of the episode.
 
-        Args:
-          observation: a mapping with `image` uint8 [64, 64, 3], `vector` float32 [n], or both; the
-            array itself where there is only one.
-
-        Returns:
-          float32 [A] in [-1, 1]; for discrete actions one-hot, so `argmax` is the action.
-
-        Raises:
-          ValueError: if that is of another kind or shape; the episode's state stays as it was.
+        The observation is a mapping with `image` uint8 [64, 64, 3], `vector` float32 [n], or both;
+        the array itself where there is only one. If it is of another kind or shape, raises
+        ValueError, and the episode's state stays as it was. The action is float32 [A] in [-1, 1];
+        one-hot for discrete ones, so `argmax` is the action.
         """
         if not isinstance(observation, Mapping):
             observation = {next(iter(self.observed)): observation}
@@ -100,17 +81,12 @@ def load(
 ) -> TrainedAgent:
     """The agent of a run. Changes nothing in its folder, so the run may be going on.
 
-    Args:
-      checkpoint: the environment steps of one that the run keeps, or a file; None: the newest that
-        can be read.
-      device: `auto`, `cpu` or `gpu`.
-      eval_action: `densest`, `mean` or `sample`; None: as the run's options say.
-      seed: of the policy's noise; None: the run's.
-
-    Raises:
-      LogdirError: if there is no run.
-      CheckpointError: if there is no such checkpoint, or none that can be read.
-      ConfigError: for a device, an evaluation policy or a seed that cannot be.
+    `checkpoint` is the environment steps of one that the run keeps, or a file, by default the
+    newest that can be read; `device` is `auto`, `cpu` or `gpu`; `eval_action`, `densest`, `mean` or
+    `sample`, and `seed`, of the policy's noise, are by default the run's. Raises LogdirError if
+    there is no run, CheckpointError if there is no such checkpoint or none that can be read,
+    ConfigError for other arguments that cannot be, and TensorFlow's RuntimeError for `cpu` where
+    it runs on a GPU already.
     """
     return build(read(logdir, checkpoint), device, eval_action, seed)
 
@@ -138,12 +114,7 @@ def build(
     from clion_tf.agents import make_agent
     from clion_tf.training import hardware
 
-    try:
-        precision, jit, _ = hardware.prepare(config, alone=False)
-    except RuntimeError as error:
-        raise ConfigError(
-            f"--device={device}: TensorFlow is in use with other devices already ({error})"
-        ) from error
+    precision, jit, _ = hardware.prepare(config, alone=False)
     try:
         agent = make_agent.of_weights(config, saved.weights, precision, jit)
         restore(agent.models.named_weights(), saved.weights)
@@ -153,18 +124,16 @@ def build(
 
 
 def _newest(folder: pathlib.Path) -> tuple[pathlib.Path, tuple[dict[str, np.ndarray], Counters]]:
-    for _ in range(LISTINGS):
-        found = Checkpoints.found_in(folder)
-        for path in found:
-            try:
-                return path, load_checkpoint(path)
-            except (CheckpointError, OSError) as error:
-                if not path.exists():
-                    break  # The run has removed it since, because there is a newer one.
+    tried: set[pathlib.Path] = set()
+    # Listed each time, as a run that goes on makes new ones and removes old ones meanwhile.
+    while found := [path for path in Checkpoints.found_in(folder) if path not in tried]:
+        tried.add(path := found[0])
+        try:
+            return path, load_checkpoint(path)
+        except (CheckpointError, OSError) as error:
+            if path.exists():
                 _log.warning("%s; taking the one before", error)
-        else:
-            break
-    raise CheckpointError(f"{folder}: no checkpoint {'that can be read' if found else 'there yet'}")
+    raise CheckpointError(f"{folder}: no checkpoint {'that can be read' if tried else 'there yet'}")
 
 
 def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.Path:

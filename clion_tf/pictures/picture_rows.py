@@ -1,9 +1,14 @@
 """Pictures for people: rows of truth, model and error, enlarged, with words drawn in."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+# Of a contact sheet; the last three in pixels.
+COLUMNS, ROWS, CELL, GAP, CAPTION = 6, 3, 192, 8, 36
 
 _font = functools.lru_cache(maxsize=8)(ImageFont.load_default)
 
@@ -41,3 +46,17 @@ def write(picture: Image.Image, text: str, left: int, top: int, size: int) -> No
         stroke_fill="black",
         spacing=height // 4,
     )
+
+
+def contact_sheet(frames: Sequence[Any]) -> Image.Image:
+    """At most 18 `env_checker.Frame`s, evenly spread from first to last, with step and reward."""
+    count = min(len(frames), COLUMNS * ROWS)
+    width, height = CELL + GAP, CELL + GAP + CAPTION
+    size = (min(count, COLUMNS) * width + GAP, -(-count // COLUMNS) * height + GAP)
+    sheet = Image.new("RGB", size, (48, 48, 48))
+    for place, at in enumerate(np.linspace(0, len(frames) - 1, count).round().astype(int)):
+        left, top = GAP + place % COLUMNS * width, GAP + place // COLUMNS * height
+        sheet.paste(table(frames[at].image[None, None], CELL), (left, top))
+        text = f"step {frames[at].step}\nreward {frames[at].reward:.3g}"
+        write(sheet, text, left, top + CELL, CELL)
+    return sheet

@@ -76,24 +76,26 @@ class AgentPolicy:
         return action
 
 
-def run_episode(env: RemoteEnv, policy: Policy, episode: int, on_step: OnStep) -> Episode:
-    """One whole episode from its own seed; errors as in `run_episodes`."""
-    return run_episodes([env], policy, [episode], on_step)[0]
-
-
 def run_episodes(
-    envs: Sequence[RemoteEnv], policy: Policy, numbers: Sequence[int], on_step: OnStep
+    envs: Sequence[RemoteEnv],
+    policy: Policy,
+    numbers: Sequence[int],
+    on_step: OnStep = lambda done: None,
+    watch: Callable[[Observation, int], None] = lambda observed, steps: None,
 ) -> list[Episode]:
-    """Episodes of these numbers, one in each environment, side by side.
+    """Episodes of these numbers, each from its own seed, one in each environment, side by side.
 
     What has ended waits for the others; the policy is asked for all of them, so that its batch
-    keeps its size. Raises WorkerError, with its episode's number, if an environment fails, EnvError
+    keeps its size. `watch` is told each observation, and how many environment steps led to it.
+    Raises WorkerError, with its episode's number, if an environment fails, EnvError
     if what one observed or earned makes no episode (numbers that are not finite).
     """
     for env, number in zip(envs, numbers, strict=True):
         _asked(number, env.send_reset, number)
     pairs = zip(envs, numbers, strict=True)
     observed = [_asked(number, env.receive_reset) for env, number in pairs]
+    for one in observed:
+        watch(one, 0)
     policy.begin(numbers)
     actions = policy.act(observed)
     frames = [[first_frame(obs, actions.shape[1])] for obs in observed]
@@ -105,7 +107,8 @@ def run_episodes(
             _asked(numbers[i], envs[i].send_step, _native(envs[i], actions[i]))
         for i in tuple(running):
             answer = _asked(numbers[i], envs[i].receive_step)
-            observed[i], reward, terminated, truncated, _ = answer
+            observed[i], reward, terminated, truncated, info = answer
+            watch(observed[i], info.get("steps", 0))
             discount = 0.0 if terminated else 1.0
             frames[i].append(frame(observed[i], actions[i], reward, discount))
             if terminated or truncated:

@@ -20,7 +20,6 @@ from clion_tf.learning import (
     world_model,
 )
 from clion_tf.learning import noise as noises
-from clion_tf.pictures import video_files
 from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
 
@@ -79,5 +78,5 @@ def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) ->
 def _strip(truth: tf.Tensor, model: tf.Tensor) -> np.ndarray:
     """Rows truth, model, error; sequences side by side."""
     rows = comparison(truth.numpy(), model.numpy())
-    batch, length, _, height, width, channels = rows.shape
-    return video_files.grid(rows.reshape(batch, length, 3 * height, width, channels))
+    batch, length, count, height, width, channels = rows.shape
+    return rows.transpose(1, 2, 3, 0, 4, 5).reshape(length, count * height, batch * width, channels)

@@ -17,13 +17,14 @@ from trained import save_tiny_run
 
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
-from clion_tf.analysis.videos import filming, model_videos
+from clion_tf.analysis.videos import filming
 from clion_tf.analysis.videos.filming import Film
 from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.pictures import picture_rows, video_files
-from clion_tf.replay.episode_player import RandomPolicy, run_episode
+from clion_tf.replay.episode_player import RandomPolicy, run_episodes
+from clion_tf.training import training_process
 
 FRAMES = 21
 
@@ -91,9 +92,9 @@ def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, ca
 
 def test_filming_changes_nothing_of_what_the_agent_does(run):
     trained = trained_agent.load(run)
-    plain = dataclasses.replace(evaluation.spec(trained.config, 5.0), task="env_fakes:counting")
+    plain = evaluation.spec(trained.config, rotation_degrees=5.0, task="env_fakes:counting")
     with RemoteEnv(plain) as env:
-        expected = run_episode(env, trained.policy(), 1, lambda step: None)
+        [expected] = run_episodes([env], trained.policy(), [1], lambda step: None)
     spec = dataclasses.replace(plain, picture_size=(80, 80))
     _, filmed = filming.film_agent(trained, spec, 2)
     for key, value in expected.items():
@@ -116,10 +117,10 @@ def test_a_failed_attempt_is_not_in_the_film(monkeypatch):
             return *result, {**info, "steps": 3}
 
     env = Env(length=5, fails=[0])
-    monkeypatch.setattr(filming, "RemoteEnv", lambda spec, timeout: env)
+    monkeypatch.setattr(training_process, "RemoteEnv", lambda spec, timeout: env)
     config = trained_agent.Config()
     trained = SimpleNamespace(config=config, policy=lambda: RandomPolicy(2, False, seed=0))
-    (take,) = filming.film_agent(trained, evaluation.spec(config, 0.0), 1)
+    (take,) = filming.film_agent(trained, evaluation.spec(config), 1)
     assert env.episodes == [0, 0]  # It broke at its fourth step, and played again.
     assert take.pictures[:, 0, 0, 0].tolist() == [0, 1, 2, 3, 4, 5]
     assert take.steps.tolist() == [0, 3, 6, 9, 12, 15]
@@ -152,44 +153,39 @@ def test_words_are_readable_on_light_and_dark(size, ground):
 def test_open_loop_is_predicted_anew_in_each_sequence(run):
     models = trained_agent.load(run).agent.models
     one = film(20)
-    column = model_videos.open_loop(models, one, 8, GivenNoise())
-    assert column.rows.shape == (16, 3, 64, 64, 3) and column.steps.tolist() == list(
-        range(0, 32, 2)
-    )
+    column = filming.open_loop(models, one, 8, GivenNoise())
+    assert column.rows.shape == (16, 3, 64, 64, 3)
+    assert column.steps.tolist() == list(range(0, 32, 2))
+    ahead = ["reconstruction"] * 5 + [f"prediction, {n} ahead" for n in (1, 2, 3)]
+    assert column.labels == [("truth", what, "error") for what in 2 * ahead]
+    short = filming.open_loop(models, film(3), 3, GivenNoise())
+    assert short.labels[2][1] == "prediction, 1 ahead"
     np.testing.assert_array_equal(column.rows[:, 0], one.episode["image"][:16])
     second = Film({key: value[8:16] for key, value in one.episode.items()}, None, one.steps[8:16])
-    again = model_videos.open_loop(models, second, 8, GivenNoise())
+    again = filming.open_loop(models, second, 8, GivenNoise())
     np.testing.assert_allclose(column.rows[8:].astype(int), again.rows, atol=1)
     # Images after the context are never seen, those of the context are.
     for frame, changes in ((7, False), (4, True)):
         other = {key: value.copy() for key, value in one.episode.items()}
         other["image"][frame] = 255 - other["image"][frame]
-        changed = model_videos.open_loop(models, Film(other, None, one.steps), 8, GivenNoise())
+        changed = filming.open_loop(models, Film(other, None, one.steps), 8, GivenNoise())
         assert (changed.rows[:, 1] != column.rows[:, 1]).any() == changes
-
-
-def test_labels_say_how_far_ahead():
-    labels = model_videos.open_loop_labels(8)
-    rows = [labels(frame)[1] for frame in (0, 4, 5, 7, 8, 13)]
-    ahead = ["prediction, 1 ahead", "prediction, 3 ahead", "reconstruction", "prediction, 1 ahead"]
-    assert rows == ["reconstruction", "reconstruction", *ahead]
-    assert model_videos.open_loop_labels(3)(2)[1] == "prediction, 1 ahead"
 
 
 def test_columns_stand_side_by_side_and_the_shorter_waits():
     columns = [
-        model_videos.Column(np.full((n, 3, 64, 64, 3), 50 * n, np.uint8), np.arange(n))
+        filming.Column(np.full((n, 3, 64, 64, 3), 50 * n, np.uint8), np.arange(n), n * ["abc"])
         for n in (2, 3)
     ]
     for column in columns:
         column.rows[-1, :, 32:, 32:] = 200
-    clips = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 9, length=2))
+    clips = list(filming.clips(columns, 128, 9, length=2))
     assert [clip.shape for clip in clips] == [(2, 384, 256, 3), (1, 384, 256, 3)]
     frames = np.concatenate(clips)
     # The lower right quarter of each cell, which has no words.
     quarters = frames.reshape(3, 3, 128, 2, 128, 3)[:, :, 65:, :, 65:].mean((1, 2, 4, 5))
     assert quarters.tolist() == [[100, 150], [200, 150], [200, 200]]
-    cut = list(model_videos.clips(columns, lambda frame: ("a", "b", "c"), 128, 1))
+    cut = list(filming.clips(columns, 128, 1))
     np.testing.assert_array_equal(cut[0], frames[:1])
 
 
@@ -198,11 +194,10 @@ def test_a_gif_of_the_model_stays_small(tmp_path):
     parse = tool("export_video").parse
     chosen = parse(["--logdir=x", "--out=a.GIF", "--what=openloop"])
     random = np.random.default_rng(0)
-    column = model_videos.Column(
-        random.integers(0, 256, (500, 3, 64, 64, 3), np.uint8), np.arange(500)
-    )
-    labels = model_videos.open_loop_labels(50)
-    clips = model_videos.clips([column], labels, chosen.size, chosen.frames)
+    noise = random.integers(0, 256, (500, 3, 64, 64, 3), np.uint8)
+    labels = [("truth", f"prediction, {n % 50} ahead", "error") for n in range(500)]
+    column = filming.Column(noise, np.arange(500), labels)
+    clips = filming.clips([column], chosen.size, chosen.frames)
     path = video_files.save_clips(tmp_path / "a.gif", clips, chosen.fps)
     assert len(decoded(path)) == chosen.frames >= 50 and path.stat().st_size < 3e6
     chosen = parse(["--logdir=x", "--out=a.gif", "--what=memory", "--frames=500", "--size=256"])
@@ -229,7 +224,7 @@ def test_model_videos_are_written(run, tmp_path, name, words):
 def test_memory_rows_are_what_the_model_decodes(run):
     models = trained_agent.load(run).agent.models
     one = film(7)
-    column = model_videos.memory(models, one, GivenNoise(), 0.1, False, -1.0)
+    column = filming.memory(models, one, GivenNoise(), 0.1, False, -1.0)
     data = {key: one.episode[key][None] for key in ("image", "action")}
     decoded = reconstruction.images(models, data, GivenNoise(), 0.1)[0]
     np.testing.assert_array_equal(column.rows[:, 1], picture_rows.to_pixels(decoded))

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from trained import save_tiny_run
 from clion_tf import command
 from clion_tf.analysis import trained_agent
 from clion_tf.analysis.videos import memory_study
+from clion_tf.analysis.videos.filming import Film
 from clion_tf.learning import augmentation, reconstruction, world_model
 from clion_tf.learning.noise import GivenNoise
+from clion_tf.logdir.checkpoints import Counters
 from clion_tf.pictures import picture_rows
 from clion_tf.training import heldout_diagnostics
 
@@ -125,23 +128,20 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
     assert diagnosed["decoding"]["error"] == pytest.approx(expected.tolist())
 
 
-def test_figure_has_three_rows_a_block():
+def test_figure_has_three_rows_a_block(agent):
     random = np.random.default_rng(0)
-    block = memory_study.Block("a title", *random.uniform(-0.5, 0.5, (2, 4, 64, 64, 3)))
-    figure = memory_study.draw([block, block], [0, 10, 20, 30], "(h', s')")
-    assert [axes.get_ylabel().split("\n")[0] for axes in figure.axes] == [
-        "input",
-        "reconstruction",
-        "error",
-    ] * 2
-    assert [label.get_text() for label in figure.axes[-1].get_xticklabels()] == [
-        "0",
-        "10",
-        "20",
-        "30",
-    ]
+    frames = random.integers(0, 256, (7, 64, 64, 3), np.uint8)
+    film = Film({"image": frames, "action": np.zeros((7, 2), "f4")}, None, 5 * np.arange(7))
+    run = types.SimpleNamespace(agent=agent, config=tiny_config(), counters=Counters(steps=4000))
+    figure = memory_study.draw({"x/plain": run, "other": run}, film, 4, SIGMA, True)
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels == ["input", "reconstruction\nfrom $(h', s')$", "error"] * 2
+    title = figure.axes[0].get_title("left")
+    assert title == "with constraints (β1 = 0.01, β2 = 0.5): plain, 4,000 steps, σ = 0.3"
+    ticks = figure.axes[-1].get_xticklabels()
+    assert [label.get_text() for label in ticks] == ["0", "10", "20", "30"]
     shown = figure.axes[0].images[0].get_array()
-    np.testing.assert_array_equal(shown[:, 64:128], picture_rows.to_pixels(block.truth[1]))
+    np.testing.assert_array_equal(shown[:, 64:128], frames[2])
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ from PIL import Image
 from tool_modules import tool
 
 from clion_tf import command
-from clion_tf.analysis.videos import contact_sheet
 from clion_tf.envs import EnvSpec, env_checker
 from clion_tf.envs.env_checker import Frame
+from clion_tf.pictures import picture_rows
 
 TOOL = tool("check_env")
 
@@ -183,7 +183,7 @@ def test_long_episodes_keep_few_frames_first_and_last_among_them():
 
 def test_sheet_shows_frames_in_order():
     frames = [Frame(np.full((4, 4, 3), shade, np.uint8), shade, 0.0) for shade in range(100)]
-    sheet = np.asarray(contact_sheet.draw(frames))
+    sheet = np.asarray(picture_rows.contact_sheet(frames))
     middle = [sheet[100 + 236 * (i // 6), 108 + 200 * (i % 6), 0] for i in range(18)]
     assert middle[0] == 0 and middle[-1] == 99 and middle == sorted(middle)
-    assert contact_sheet.draw(frames[:1]).size == (208, 244)
+    assert picture_rows.contact_sheet(frames[:1]).size == (208, 244)

@@ -85,10 +85,11 @@ def test_each_environment_of_an_evaluation_has_its_own_number(monkeypatch):
         def wait_ready(self):
             return None
 
-    monkeypatch.setattr(evaluation, "RemoteEnv", Made)
-    spec = evaluation.spec(Config(envs=4))
+    monkeypatch.setattr(training_process, "RemoteEnv", Made)
+    config = Config(envs=4)
+    spec = evaluation.spec(config)
     assert (spec.stream, spec.index) == (2_000_000, 0)
-    played = evaluation.play(lambda: RandomPolicy(2, False, 0), spec, 6, workers=3)
+    played = evaluation.play(lambda: RandomPolicy(2, False, 0), config, spec, 6, workers=3)
     assert len(list(played)) == 6
     assert sorted(numbers) == [0, 1, 2]
 

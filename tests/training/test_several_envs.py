@@ -10,7 +10,7 @@ from scipy import stats
 
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import EnvError, EnvSpec, WorkerError
-from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episode, run_episodes
+from clion_tf.replay.episode_player import AgentPolicy, RandomPolicy, run_episodes
 from clion_tf.training import loop
 from clion_tf.training.run_state import Interrupted
 
@@ -38,7 +38,7 @@ def equal(one, other):
 def test_one_environment_is_the_simple_loop():
     """Written out here: act, step, act, ... with one observation and one action."""
     agent, env = CheckingAgent(), CountingEnv(7)
-    found = run_episode(env, AgentPolicy(agent, True, 0.3), 4, ignore)
+    found = run_episodes([env], AgentPolicy(agent, True, 0.3), [4], ignore)[0]
     policy, simple, state = CheckingAgent(), CountingEnv(7), 0
     obs, rows, step = simple.reset(4), [], 0
     while True:
@@ -83,7 +83,7 @@ def test_random_episodes_do_not_depend_on_how_many_play_at_once():
 
     together = run_episodes([CountingEnv(5) for _ in range(3)], policy(), [2, 3, 4], ignore)
     for number, episode in enumerate(together, start=2):
-        assert equal(run_episode(CountingEnv(5), policy(), number, ignore), episode)
+        assert equal(run_episodes([CountingEnv(5)], policy(), [number], ignore)[0], episode)
 
 
 def test_random_actions_are_uniform_and_named_by_seed_and_episode():

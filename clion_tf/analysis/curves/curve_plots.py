@@ -124,13 +124,13 @@ def robustness(found: Sequence[Series]) -> Figure:
     return _draw(found, places, "evaluation return", INTERVAL, "seed", caption)
 
 
-def save(figure: Figure, path: str | pathlib.Path) -> None:
-    """Writes PNG, PDF or SVG, by the suffix; the file appears whole or not at all."""
+def save(figure: Figure, path: str | pathlib.Path, **how) -> None:
+    """Writes PNG, PDF or SVG, by the suffix, whole or not at all; `how` is for `savefig`."""
     kind = pathlib.Path(path).suffix.lower().removeprefix(".")
     # Without the time of writing, so that equal figures are equal files.
     dates = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
     with matplotlib.rc_context(STYLE), atomic_write(path) as file:
-        figure.savefig(file, format=kind, dpi=200, metadata=dates.get(kind))
+        figure.savefig(file, format=kind, dpi=200, metadata=dates.get(kind), **how)
 
 
 def _draw(

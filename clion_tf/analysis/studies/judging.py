@@ -1,8 +1,8 @@
 """What an agent makes of sequences that it was not trained on, in the numbers of docs/tools.md."""
 
 import dataclasses
-from collections.abc import Mapping
 
+import keras
 import numpy as np
 import tensorflow as tf
 from scipy import stats
@@ -21,7 +21,6 @@ from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
-from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models.layers import watching
 
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
@@ -40,14 +39,14 @@ OF_UPDATES = {
 Data = dict[str, tf.Tensor]
 
 
-def judge(agent: Agent, config: Config, sequences: Mapping[str, np.ndarray]) -> dict[str, float]:
+def judge(agent: Agent, config: Config, sequences: dict[str, np.ndarray]) -> dict[str, float]:
     """All of them for sequences [N, L, ...]; noise from the run's seed."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "judge", 0)))
     world = world_model.loss(agent.models, agent.settings, data, noise)
     post = world.post
-    memory_std = float(augmentation.memory_unit(post["deter"], "relative"))
-    found = {**_losses(world, data), "memory_std": memory_std}
+    found = _losses(world, data)
+    found["memory_std"] = float(augmentation.memory_unit(post["deter"], "relative"))
     batch = {key: value[: config.batch_size] for key, value in data.items()}
     found |= gradient_shares(agent, batch, noise)
     if "image" in data:
@@ -70,26 +69,20 @@ def gradient_shares(agent: Agent, data: Data, noise: Noise) -> dict[str, float]:
     """
     with watching(agent.models.trained_by()["model"], persistent=True) as tape:
         terms = world_model.loss(agent.models, agent.settings, data, noise).terms
-    weights = [variable.value for variable in agent.optimizers["model"].variables]
-    zero, gradients = tf.UnconnectedGradients.ZERO, {}
+    gradients = {}
     for name, loss in terms.items():
         if name != "pcont":
-            found = tape.gradient(loss, weights, unconnected_gradients=zero)
+            found = agent.optimizers["model"].gradients(tape, loss)
             gradients[name] = tf.concat([tf.reshape(one, [-1]) for one in found], 0)
     norms = {f"gradient_{name}": float(tf.norm(each)) for name, each in gradients.items()}
     if "decoding" in terms:
         observed = sum(gradients[key] for key in ("image", "vector") if key in gradients)
-        norms["gradient_cosine"] = cosine(observed, gradients["decoding"])
+        cosine = -keras.losses.cosine_similarity(observed, gradients["decoding"])
+        norms["gradient_cosine"] = float(cosine)
     return norms
 
 
-def cosine(a: tf.Tensor, b: tf.Tensor) -> float:
-    """Of the angle between two vectors [n]."""
-    # Not by a product of matrices: one of a million rows loses a thousandth in float32.
-    return float(tf.reduce_sum(tf.math.l2_normalize(a) * tf.math.l2_normalize(b)))
-
-
-def _losses(world: WorldModelLoss, data: Data) -> dict[str, float]:
+def _losses(world, data: Data) -> dict[str, float]:
     found = {f"{key}_loss": float(world.terms[key]) for key in (*world.decoded, "reward")}
     reward_error = _rms(world.reward.mode() - data["reward"])
     return {**found, "kl": float(world.kl), "reward_error": reward_error}
@@ -112,11 +105,10 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     last = min(context + AHEAD, length) - 1
     seen = {key: value[:, :context] for key, value in post.items()}
     prior = reconstruction.left_alone(models, seen, data["action"][:, context:], noise)
-    at = {key: value[:, last - context] for key, value in prior.items()}
-    image = reconstruction.decode(models, at) - reconstruction.observed(data)[:, last]
-    reward = models.reward(models.rssm.get_feat(at)).mode() - data["reward"][:, last]
-    error = tf.reduce_mean(tf.reduce_sum(tf.square(image), [1, 2, 3]))
-    return {"open_loop_error": float(error), "open_loop_reward_error": _rms(reward)}
+    feat = models.rssm.get_feat({key: value[:, last - context] for key, value in prior.items()})
+    error = models.decoder(feat).squared_distance(reconstruction.observed(data)[:, last])
+    reward_error = _rms(models.reward(feat).mode() - data["reward"][:, last])
+    return {"open_loop_error": float(tf.reduce_mean(error)), "open_loop_reward_error": reward_error}
 
 
 def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
@@ -128,17 +120,12 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     # Of lambda 1: nothing but rewards until the last frame.
     discount = agent.settings.discount * discount
     returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 1.0)[steps]
-    start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
     returns = tf.reshape(tf.transpose(returns), [-1])
-    count = returns.shape[0]
+    start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
+    standard = [noise.normal(f"value_{key}", start[key].shape) for key in ("deter", "stoch")]
     found = {"return_std": float(tf.math.reduce_std(returns))}
     for sigma in VALUE_SIGMAS:
-        standard = (
-            noise.normal(f"value_{key}", [1, count, start[key].shape[-1]])
-            for key in ("deter", "stoch")
-        )
-        both = augmentation.augment(start, 1, *standard, sigma, agent.settings.sigma2)
-        there = {key: value[count:] for key, value in both.items()}
+        there = augmentation.noised(start, *standard, sigma, agent.settings.sigma2)
         predicted = models.value(models.rssm.get_feat(there)).mode()
         found[f"value_error_{sigma:g}"] = _rms(predicted - returns)
     return found
@@ -149,8 +136,7 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     judged = evaluator.loss(models, settings, post, data["action"], noise)
     real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
     wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
-    imagined = behaviour.losses(models, settings, post, noise)
-    told = update_metrics.evaluator(judged, imagined)
+    told = update_metrics.evaluator(judged, behaviour.losses(models, settings, post, noise))
     return {
         "auc": float(wins),
         "rank_correlation": _ranks(agent, data, post, noise, fake),
@@ -181,8 +167,7 @@ def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict
     score = models.evaluator(evaluator.transitions(before, action[:, 1:], after)).logits.numpy()
     errors = {"augmented_rank": _drift(models.rssm, post, after)}
     if "image" in data:
-        truth = reconstruction.observed(data)[:, 1:]
-        distance = models.decoder(after).squared_distance(truth)
+        distance = models.decoder(after).squared_distance(reconstruction.observed(data)[:, 1:])
         errors["augmented_image_rank"] = distance.numpy()
     age = np.arange(score.shape[1]) % min(settings.overshoot_steps, score.shape[1])
 

@@ -1,11 +1,11 @@
 """What a setting is, and its numbers for a terminal. Imports no TensorFlow."""
 
-import dataclasses
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 
-from clion_tf.config import Config, parse
+import scipy  # Its parts load when they are used.
+
+from clion_tf.config import Config, parse, to_flagfile
 
 # Of an agent that can learn without the others, and their losses.
 PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("evaluator",)}
@@ -21,46 +21,40 @@ MODEL_SIZES = ("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_dept
 
 
 def variant(config: Config, words: Mapping[str, str]) -> Config:
-    """The options with those of `words` changed, values as on the command line.
+    """The options with those of `words` changed, values and errors as on the command line."""
+    changes = [f"--{name}={value}" for name, value in words.items()]
+    return parse([*to_flagfile(config).splitlines(), *changes])
 
-    Raises:
-      ConfigError: for an unknown option or a value that cannot be.
+
+def mean(
+    trainings: Sequence[Mapping[str, float]], base: Sequence[Mapping[str, float]] = ()
+) -> dict[str, float]:
+    """Numbers by name, their means over trainings of a setting, one a seed.
+
+    With a base's trainings, of the same seeds, `gain` is how much higher the setting's `return`s
+    are in the mean, and for two trainings or more `gain_error` its standard error. Episodes of one
+    training say nothing of how another would have gone.
     """
-    given = [f"--{name}={value}" for name, value in dataclasses.asdict(config).items()]
-    return parse([*given, *(f"--{name}={value}" for name, value in words.items())])
+    found = {name: statistics.fmean(one[name] for one in trainings) for name in trainings[0]}
+    gains = [mine["return"] - its["return"] for its, mine in zip(base, trainings, strict=False)]
+    if gains:
+        found["gain"] = statistics.fmean(gains)
+    if len(gains) > 1:
+        found["gain_error"] = float(scipy.stats.sem(gains))
+    return found
 
 
 def table(head: str, found: dict[str, dict[str, float]]) -> list[str]:
     """Lines: what was judged as rows by name, the more telling numbers as columns."""
     columns = [c for c in COLUMNS if any(c in row for row in found.values())]
     rows = [[head, *columns]]
-    for name, row in found.items():
-        rows.append([name, *(_short(row[c]) if c in row else "-" for c in columns)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    first, *rest = widths
-    return [
-        row[0].ljust(first) + "".join(f"  {c:>{w}}" for c, w in zip(row[1:], rest, strict=True))
-        for row in rows
-    ]
+    rows += [[name, *(_short(row.get(c)) for c in columns)] for name, row in found.items()]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    rows = [[f"{cell:>{w}}" for cell, w in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join([first.lstrip().ljust(widths[0]), *rest]) for first, *rest in rows]
 
 
-def mean(trainings: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Numbers by name, their means over trainings."""
-    return {name: statistics.fmean(one[name] for one in trainings) for name in trainings[0]}
-
-
-def gain(base: Sequence[float], returns: Sequence[float]) -> dict[str, float]:
-    """How much higher a setting's mean returns are than a base's, a training each, seed by seed.
-
-    `gain`, the mean of the differences, and of two trainings or more `gain_error`, its standard
-    error. Episodes of one training say nothing of how another would have gone.
-    """
-    differences = [mine - its for its, mine in zip(base, returns, strict=True)]
-    found = {"gain": statistics.fmean(differences)}
-    if len(differences) > 1:
-        found["gain_error"] = statistics.stdev(differences) / math.sqrt(len(differences))
-    return found
-
-
-def _short(number: float) -> str:
+def _short(number: float | None) -> str:
+    if number is None:
+        return "-"
     return f"{number:.1f}" if abs(number) >= 1000 else f"{number:.4g}"

@@ -1,19 +1,20 @@
-"""Trains an agent on recorded episodes and shows it others that it has not seen."""
+"""Trains an agent on recorded episodes, all of it or parts, and shows it others, not seen yet."""
 
-import pathlib
 import tempfile
-from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
 
-from clion_tf.agents.clion import Agent
+from clion_tf.agents.clion import Agent, Losses
 from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.studies import judging
-from clion_tf.analysis.studies.partial_training import PartialAgent
 from clion_tf.analysis.studies.study_settings import PARTS
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.config import Config
+from clion_tf.learning.noise import Noise
+from clion_tf.logdir.checkpoints import CheckpointError, restore
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 from clion_tf.training import hardware
@@ -21,73 +22,96 @@ from clion_tf.training import hardware
 SEQUENCES = 8  # Of each episode to judge by.
 
 
-class Plan(NamedTuple):
-    """What is done with each setting."""
+class PartialAgent(Agent):
+    """An agent of which only the parts of PARTS in `learning` learn; all else as Agent's."""
 
-    updates: int
-    learning: tuple[str, ...] = tuple(PARTS)
-    start: Mapping[str, np.ndarray] = {}  # A checkpoint's variables to go on from; empty: none.
-    anew: tuple[str, ...] = ()  # Parts that begin anew all the same.
-    anew_moments: bool = False  # Whether Adam's moments do in the others too.
-    play: int = 0  # Evaluation episodes to play afterwards, with the setting's options.
+    def __init__(self, *args, learning: Collection[str] = tuple(PARTS), **kwargs):
+        super().__init__(*args, **kwargs)
+        self._learning = frozenset(learning)
+
+    def gradients(self, data: dict[str, tf.Tensor], noise: Noise) -> tuple[dict[str, list], Losses]:
+        """As Agent's, of the parts that learn only, so that no other optimiser steps."""
+        grads, out = super().gradients(data, noise)
+        learning = {loss for part in self._learning for loss in PARTS[part]}
+        return {loss: grads[loss] for loss in grads if loss in learning}, out
+
+    def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
+        """As Agent's, with the metrics of parts that learn only, and of the world model.
+
+        TensorFlow leaves out what no metric and no step needs, but for loops (models/scan.py).
+        """
+        kept, found = {"model", *self._learning}, super().update(data, noise)
+        return {name: found[name] for name in found if name.partition("/")[0] in kept}
+
+    def go_on(
+        self, saved: Mapping[str, np.ndarray], anew: Collection[str] = (), moments: bool = False
+    ) -> list[str]:
+        """Takes a checkpoint's variables over, but for the learning rates.
+
+        Parts of `anew`, and the behaviour or the evaluator where sizes differ, stay as they are;
+        with `moments` so do all optimisers. Returns the parts that do. Raises CheckpointError if
+        the world model does not fit.
+        """
+        fresh = []
+        for part in PARTS:
+            mine = self._variables(part, "weights/" if moments else "")
+            try:
+                if part not in anew:
+                    restore(mine, {name: saved[name] for name in mine if name in saved})
+                    continue
+            except CheckpointError:
+                if part == "model":
+                    raise
+            fresh += [part] if mine else []
+        return fresh
+
+    def _variables(self, part: str, kind: str) -> dict[str, tf.Variable]:
+        """Those of a part by their names in a checkpoint, which begin so."""
+        found = {}
+        for loss in PARTS[part]:
+            if optimizer := self.optimizers.get(loss):
+                found |= {f"weights/{variable.path}": variable for variable in optimizer.variables}
+                state = optimizer.named_state().items()
+                found |= {f"optimizer/{n}": v for n, v in state if not n.endswith("/learning_rate")}
+        return {name: variable for name, variable in found.items() if name.startswith(kind)}
 
 
-class Study(NamedTuple):
-    """One setting's outcome."""
-
-    metrics: dict[str, float]  # Means over the last tenth of the updates.
-    found: dict[str, float]  # By `judging.judge`; `return`, the mean of those played.
-    skipped: int  # Updates that were not made because of numbers that are not finite.
-    anew: list[str]  # Parts that began anew.
-    returns: list[float]  # Of the episodes played.
-
-
-class Recorded(NamedTuple):
-    """The episodes of a run to train on, the same ones for all settings while the run goes on."""
-
-    folder: pathlib.Path
-    count: int  # Index of the first that is left out because it came later.
-    heldout: int = 0  # How many of the newest others are left out.
-
-    def replay(self, config: Config) -> Replay:
-        """To draw a setting's batches from, as a run of its options would."""
-        capacity = config.replay_capacity // config.action_repeat or None
-        drawn = (config.batch_length, config.seed, config.dataset_balance)
-        replay = Replay(self.folder, *drawn, capacity=capacity)
-        replay.load(self.count, tidy=False)
-        replay.leave_out(self.heldout)
-        return replay
-
-
-def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Recorded, dict]:
+def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Callable[[Config], Replay], dict]:
     """A run's episodes to train on, and `heldout` others to judge by, sequences [N, L, ...].
 
-    Args:
-      new: those to judge by are played now, by the agent as it was saved, which has trained on all
-        of the run's; else they are the newest of the run's, and are not trained on.
-
-    Raises:
-      ReplayError: if the run has too few.
-      EnvError: if playing fails.
+    The first is what makes a setting's replay, as a run of its options would draw batches; of the
+    same episodes for all while the run goes on. If `new`, those to judge by are played now, by the
+    agent as it was saved, which has trained on all of the run's; else they are the newest of the
+    run's, and are not trained on. Raises ReplayError if the run has too few, EnvError if playing
+    fails.
     """
     config, folder = saved.config, RunFolder(saved.config.logdir).episodes
     replay = Replay(folder, config.batch_length)
-    held = replay.load(tidy=False)
+    held, count = replay.load(tidy=False), replay.next_index
+
+    def drawn(setting: Config) -> Replay:
+        how = (setting.batch_length, setting.seed, setting.dataset_balance)
+        capacity = setting.replay_capacity // setting.action_repeat or None
+        found = Replay(folder, *how, capacity=capacity)
+        found.load(count, tidy=False)
+        found.leave_out(0 if new else heldout)
+        return found
+
     if new:
-        return Recorded(folder, replay.next_index), played(trained_agent.build(saved), heldout)
+        return drawn, played_by(trained_agent.build(saved), heldout)
     if held <= heldout:
         raise ReplayError(f"{folder}: has {held} episodes, so {heldout} cannot be held out")
-    unseen = _sequences(replay, config.batch_length, heldout)
-    return Recorded(folder, replay.next_index, heldout), unseen
+    return drawn, _sequences(replay, config.batch_length, heldout)
 
 
-def played(trained: TrainedAgent, count: int) -> dict:
+def played_by(trained: TrainedAgent, count: int) -> dict:
     """Sequences [N, L, ...] of new episodes of a run's agent, seen as in its training."""
     config = trained.config
-    spec = evaluation.spec(config, config.rotation_degrees, config.blank_frames)
+    seen = {"rotation_degrees": config.rotation_degrees, "blank_frames": config.blank_frames}
+    spec = evaluation.spec(config, **seen)
     with tempfile.TemporaryDirectory() as folder:
         replay = Replay(folder, config.batch_length)
-        for _, episode in evaluation.play(trained.policy, spec, count, 1, config.worker_timeout):
+        for _, episode in evaluation.play(trained.policy, config, spec, count, 1):
             replay.add(episode)
         return _sequences(replay, config.batch_length, count)
 
@@ -105,45 +129,43 @@ def _sequences(replay: Replay, length: int, count: int) -> dict:
 
 
 def study(
-    config: Config,
-    saved: Saved,
-    recorded: Recorded,
-    unseen: dict[str, np.ndarray],
-    plan: Plan,
-    on_update: Callable[[int], None] = lambda number: None,
-) -> Study:
+    config: Config, saved: Saved, replay: Replay, unseen: dict[str, np.ndarray], title: str,
+    *, updates: int, learning: Collection[str], start: Mapping[str, np.ndarray] | None,
+    anew: Collection[str], anew_moments: bool, play: int,
+) -> dict:  # fmt: skip
     """Trains an agent of these options on the replay and judges it by unseen sequences.
 
-    Equal options, episodes and plans give equal results on one machine.
+    Equal arguments give equal results on one machine. The run `saved` says what the agent acts on
+    and sees; `title` is of the bar on a terminal. `start` is a checkpoint's variables, see
+    `PartialAgent.go_on`; `play`, how many evaluation episodes to play afterwards. Raises
+    CheckpointError if the start is of another world model, ReplayError if no episode is long
+    enough, EnvError if playing fails.
 
-    Args:
-      config: the options; the seed is that of weights, batches and noise.
-      saved: the run, which says what the agent acts on and sees.
-      recorded, unseen: see `episodes`.
-      on_update: told the number of updates made.
-
-    Raises:
-      CheckpointError: if the plan's start is of another world model.
-      ReplayError, EnvError: if no episode is long enough; if episodes to play fail.
+    Returns:
+      `metrics`, means over the last tenth of the updates; `found` by `judging.judge`, with
+      `return`, the mean of the `returns` of the episodes played; `skipped`, how many updates were
+      not made because of numbers that are not finite; `anew`, the parts that began anew.
     """
     precision, jit, _ = hardware.prepare(config)
     size, discrete, observed = Agent.described(saved.config, saved.weights)
-    agent = PartialAgent(config, size, discrete, precision, jit, observed, learning=plan.learning)
-    anew = list(PARTS)
-    if plan.start:
-        anew = agent.go_on(plan.start, plan.anew, plan.anew_moments)
-    replay, values = recorded.replay(config), []
-    for number in range(plan.updates):
-        values.append(agent.train(replay.sample(config.batch_size, number), number).numpy())
-        on_update(number + 1)
-    skipped = sum(row[agent.metric_names.index("model/skipped")] for row in values)
-    last = np.mean(values[-max(1, plan.updates // 10) :], 0, np.float64).tolist()
-    means = dict(zip(agent.metric_names, last, strict=True))
-    del means["model/skipped"]
+    agent = PartialAgent(config, size, discrete, precision, jit, observed, learning=learning)
+    fresh = agent.go_on(start, anew, anew_moments) if start else list(PARTS)
+    rows = []
+    for number in tqdm(range(updates), title, unit="update", leave=False, disable=None):
+        rows.append(agent.train(replay.sample(config.batch_size, number), number).numpy())
+    values = dict(zip(agent.metric_names, np.array(rows, np.float64).T, strict=True))
+    skipped = int(values.pop("model/skipped").sum())
+    last = max(1, updates // 10)
     found, returns = judging.judge(agent, config, unseen), []
-    if plan.play:
-        conditions = evaluation.Conditions(config.test_rotation, 0.0, config.test_blank)
-        policy = TrainedAgent(config, agent, saved.counters, saved.path).policy
-        returns = evaluation.evaluate(policy, config, conditions, plan.play, 1).returns
+    if play:
+        trained = TrainedAgent(config, agent, saved.counters, saved.path)
+        played = evaluation.play(trained.policy, config, evaluation.spec(config), play, 1)
+        returns = [float(episode["reward"].sum()) for _, episode in played]
         found["return"] = float(np.mean(returns))
-    return Study(means, found, int(skipped), anew, returns)
+    return {
+        "metrics": {name: float(each[-last:].mean()) for name, each in values.items()},
+        "found": found,
+        "skipped": skipped,
+        "anew": fresh,
+        "returns": returns,
+    }

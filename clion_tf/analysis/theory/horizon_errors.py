@@ -4,17 +4,16 @@ Nothing here is what the theory asks for; docs/theory.md says what each estimate
 side of it that lies.
 """
 
-import dataclasses
 import logging
 import pathlib
-import re
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from scipy.special import expit, log_expit, logsumexp
 from scipy.stats import chi2
 from tensorflow_probability import distributions as tfd
+from tqdm import tqdm
 
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis.theory import bounds as theory
@@ -23,20 +22,15 @@ from clion_tf.learning import evaluator
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import preprocess
-from clion_tf.models import Models
-from clion_tf.models.rssm import State
 from clion_tf.replay.episode_files import DAMAGE, Episode, load_episode
 
 SAMPLES = 32  # Of posterior and prior for each transition.
 ACTIONS = 999  # Of the policy in each state; no gap above 1 - 1 / 1000 is found.
 
-Observe = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tuple[State, State]]
-
 _log = logging.getLogger(__name__)
 
 
-@dataclasses.dataclass(frozen=True)
-class Transitions:
+class Transitions(NamedTuple):
     """Samples at the T - 1 transitions of an episode, float64.
 
     A rank is the prior's mass that is as near its mean as a sample of the posterior (real) or of
@@ -52,8 +46,7 @@ class Transitions:
     rank: np.ndarray  # [T-1] in [0, 1], the recorded action's density among the policy's own.
 
 
-@dataclasses.dataclass(frozen=True)
-class Errors:
+class Errors(NamedTuple):
     """Means over time; see docs/theory.md. Those about weights are None without an evaluator."""
 
     policy: float
@@ -66,8 +59,7 @@ class Errors:
     weighted_integral: float | None = None
 
 
-@dataclasses.dataclass(frozen=True)
-class Estimates:
+class Estimates(NamedTuple):
     """Of a run."""
 
     replay: Errors  # Over the older episodes; its `policy` is over all of them.
@@ -76,20 +68,16 @@ class Estimates:
     reward_max: float  # The largest |reward| of an agent step in them, a lower bound of r_max.
 
 
-# Episodes.
-
-
 def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pathlib.Path]:
     """{number: file} of up to `wanted` of the first `known` episodes, spread, with the newest.
 
-    Raises:
-      UsageError: if there are not two of them.
+    Raises UsageError if there are not two of them.
     """
     found = {}
-    for path in folder.glob("*.npz"):
-        match = re.fullmatch(r"(\d{6,})-\d+", path.stem)
-        if match and int(match[1]) < known:
-            found[int(match[1])] = path
+    for path in folder.glob("*-*.npz"):
+        number = path.stem.partition("-")[0]
+        if number.isdecimal() and int(number) < known:
+            found[int(number)] = path
     if len(found) < 2:
         raise UsageError(f"{folder}: needs two episodes that the checkpoint knows")
     numbers = sorted(found)
@@ -97,99 +85,66 @@ def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pa
     return {numbers[i]: found[numbers[i]] for i in chosen.round().astype(int)}
 
 
-def estimate(
-    agent: Agent,
-    seed: int,
-    files: dict[int, pathlib.Path],
-    tell: Callable[[int], None] = lambda number: None,
-) -> Estimates:
+def estimate(agent: Agent, seed: int, files: dict[int, pathlib.Path]) -> Estimates:
     """The estimates of a checkpoint's agent from `episode_files`, damaged ones left out.
 
-    `seed` is that of the samples; `tell` is told each episode's number before it is looked at.
-
-    Raises:
-      UsageError: if the newest or all others are damaged, or of another action size.
+    `seed` is that of the samples. Raises UsageError if the newest or all others are damaged.
     """
-    found, reward_max, observe = {}, 0.0, observer(agent.models)
-    for number, path in files.items():
-        tell(number)
-        episode = _readable(path, agent.sizes.action_size)
-        if episode is not None:
-            noise = noises.SeededNoise(tf.constant(noises.key(seed, "horizon", number)))
-            found[number] = transitions(agent, observe, episode, noise)
-            reward_max = max(reward_max, float(np.abs(episode["reward"]).max()))
+    found, reward_max = {}, 0.0
+    for number, path in tqdm(files.items(), unit="episode", leave=False, disable=None):
+        try:
+            episode = load_episode(path)
+        except DAMAGE as error:
+            _log.warning("%s: left out (%s)", path, error)
+            continue
+        noise = noises.SeededNoise(tf.constant(noises.key(seed, "horizon", number)))
+        found[number] = transitions(agent, episode, noise)
+        reward_max = max(reward_max, float(np.abs(episode["reward"]).max()))
     newest = max(files)
     if newest not in found or len(found) < 2:
         raise UsageError(f"{files[newest].parent}: the newest episode or all others are damaged")
     ratio = agent.settings.weighting == "ratio"
     each = {number: errors(one, ratio) for number, one in found.items()}
     older = [number for number in found if number != newest]
-    ranks = np.concatenate([one.rank for one in found.values()])
     counts = [found[number].kl.size for number in older]  # The mean is over transitions.
-    columns = zip(*(dataclasses.astuple(each[number]) for number in older), strict=True)
+    columns = zip(*(each[number] for number in older), strict=True)
     means = [None if None in c else float(np.average(c, weights=counts)) for c in columns]
-    replay = dataclasses.replace(Errors(*means), policy=theory.threshold_gap(ranks[:, None]))
+    ranks = np.concatenate([one.rank for one in found.values()])
+    replay = Errors(*means)._replace(policy=theory.threshold_gap(ranks[:, None]))
     return Estimates(replay, each[newest], each, reward_max)
 
 
-def _readable(path: pathlib.Path, action_size: int) -> Episode | None:
-    try:
-        episode = load_episode(path)
-    except DAMAGE as error:
-        _log.warning("%s: left out (%s)", path, error)
-        return None
-    if episode["action"].shape[1] != action_size:
-        raise UsageError(f"{path}: its actions have not the {action_size} numbers of the agent's")
-    if len(episode["reward"]) < 2:
-        _log.warning("%s: left out, it has no transition", path)
-        return None
-    return episode
-
-
-# What the networks say.
-
-
-def observer(models: Models) -> Observe:
-    """Posterior and prior [1, T, ...] of observation, action and noise [1, T, ...], compiled."""
-
-    def observe(seen: dict, action: tf.Tensor, noise: tf.Tensor) -> tuple[State, State]:
-        return models.rssm.observe(models.encode(preprocess(seen)), action, noise)
-
-    return tf.function(observe, autograph=False)
-
-
 def transitions(
-    agent: Agent, observe: Observe, episode: Episode, noise: Noise, samples: int = SAMPLES
+    agent: Agent, episode: Episode, noise: Noise, samples: int = SAMPLES
 ) -> Transitions:
     """Posterior, prior, evaluator and policy along an episode of T >= 2 frames.
 
     z_0 --a_1--> z_1 --a_2--> z_2 ...    a_{t+1}: recorded, as the policy chose it in z_t
     """
-    rssm = agent.models.rssm
+    models, rssm = agent.models, agent.models.rssm
     seen = {key: tf.constant(episode[key][None]) for key in agent.observed}
     action = tf.constant(episode["action"][None])
-    post, prior = observe(seen, action, noise.normal("posterior", [*action.shape[:2], rssm.stoch]))
+    eps = noise.normal("posterior", [*action.shape[:2], rssm.stoch])
+    post, prior = rssm.observe(models.encode(preprocess(seen)), action, eps)
     feat, action = rssm.get_feat(post)[0, :-1], action[0, 1:]
     post, prior = ({key: value[0, 1:] for key, value in x.items()} for x in (post, prior))
     shape = [samples, action.shape[0], rssm.stoch]
     real = post["mean"] + post["std"] * noise.normal("real", shape)
     fake = prior["mean"] + prior["std"] * noise.normal("fake", shape)
-    to_prior, to_post = _distance(real, prior), _distance(real, post)
-    log_scales = np.log(_float64(post["std"]) / _float64(prior["std"])).sum(-1)
+    before, after = rssm.get_dist(prior), rssm.get_dist(post)
     judged = (None, None)
-    if agent.models.evaluator is not None:
+    if models.evaluator is not None:
         judged = (_logit(agent, feat, action, s, post["deter"]) for s in (real, fake))
     return Transitions(
-        (to_post - to_prior) / 2 + log_scales,
-        chi2.cdf(to_prior, rssm.stoch),
-        chi2.cdf(_distance(fake, prior), rssm.stoch),
-        _float64(tfd.kl_divergence(rssm.get_dist(post), rssm.get_dist(prior))),
+        _float64(before.log_prob(real) - after.log_prob(real)),
+        *(chi2.cdf(_distance(sample, prior), rssm.stoch) for sample in (real, fake)),
+        _float64(tfd.kl_divergence(after, before)),
         *judged,
         rank=action_ranks(agent, feat, action, noise),
     )
 
 
-def _distance(sample: tf.Tensor, state: State) -> np.ndarray:
+def _distance(sample: tf.Tensor, state: dict[str, tf.Tensor]) -> np.ndarray:
     """Squared distance [K, N] of s [K, N, S] from a state's mean, in its standard deviations."""
     sample, mean, std = (_float64(x) for x in (sample, state["mean"], state["std"]))
     return (((sample - mean) / std) ** 2).sum(-1)
@@ -221,19 +176,16 @@ def _float64(x: tf.Tensor) -> np.ndarray:
     return tf.cast(x, tf.float64).numpy()
 
 
-# What follows from it.
-
-
 def errors(found: Transitions, ratio: bool) -> Errors:
     """The estimates of one episode; weights are D / (1 - D) if `ratio`, else D."""
-    basic = {
-        "policy": theory.threshold_gap(found.rank[:, None]),
-        "model": float(theory.sampled_total_variation(found.log_ratio).mean()),
-        "model_pinsker": float(theory.pinsker(found.kl).mean()),
-        "model_floor": theory.threshold_gap(found.real_rank.T),
-    }
+    basic = Errors(
+        policy=theory.threshold_gap(found.rank[:, None]),
+        model=float(theory.sampled_total_variation(found.log_ratio).mean()),
+        model_pinsker=float(theory.pinsker(found.kl).mean()),
+        model_floor=theory.threshold_gap(found.real_rank.T),
+    )
     if found.real_logit is None:
-        return Errors(**basic)
+        return basic
     gap = (expit(found.real_logit) - expit(found.fake_logit)).mean()
     # log W of eq. 5.
     real, fake = (x if ratio else log_expit(x) for x in (found.real_logit, found.fake_logit))
@@ -241,8 +193,7 @@ def errors(found: Transitions, ratio: bool) -> Errors:
     log_ratio = found.log_ratio + real  # log of w p_theta / p, but for w's scale.
     overlap = np.exp(np.minimum(log_ratio - mean, 0.0)).mean(0)
     weight = np.exp(fake - mass).T
-    return Errors(
-        **basic,
+    return basic._replace(
         evaluator_gap=max(0.0, float(gap)),
         weighted=float(theory.sampled_total_variation(log_ratio - mass).mean()),
         weighted_floor=theory.threshold_gap(found.real_rank.T, found.fake_rank.T, weight),

@@ -10,7 +10,11 @@ from clion_tf.analysis.theory import bounds as theory
 from clion_tf.config import Config
 
 LONGEST = 1000  # Steps that the figure shows at most.
-COLORS = {"model": "#0072b2", "weighted": "#d55e00", "policy": "#4d4d4d"}
+# Of a model's errors, the equation that bounds returns by it, a name and a colour.
+KINDS = {
+    "model": (10, r"model error $\epsilon_m$", "#0072b2"),
+    "weighted": (13, r"reweighted model's $\epsilon_w$", "#d55e00"),
+}
 
 
 class Bound(NamedTuple):
@@ -36,11 +40,11 @@ class Bound(NamedTuple):
 
 def corners(found, discount: float) -> list[Bound]:
     """Eq. 10, and with an evaluator eq. 13, each where k* is smallest and where it is largest."""
-    newest, lines = found.newest, []
-    kinds = [(10, "model", newest.model_floor, newest.model)]
-    if newest.weighted is not None:
-        kinds.append((13, "weighted", newest.weighted_floor, newest.weighted))
-    for equation, kind, low, high in kinds:
+    lines = []
+    for kind, (equation, *_) in KINDS.items():
+        low, high = getattr(found.newest, f"{kind}_floor"), getattr(found.newest, kind)
+        if high is None:
+            continue
         # Floor and estimate come from different samples.
         ends = {"least": (found.replay.policy, max(low, high)), "most": (1.0, min(low, high))}
         for side, errors in ends.items():
@@ -72,7 +76,7 @@ def _draw_bounds(axes, config: Config, lines: list[Bound], reward_max: float) ->
     end = min(LONGEST, max(4 * config.horizon, 1.25 * max(finite, default=0)))
     k = np.arange(math.ceil(end) + 1)
     for line in lines:
-        color, style = COLORS[line.kind], "-" if line.side == "least" else "--"
+        color, style = KINDS[line.kind][2], "-" if line.side == "least" else "--"
         # Equal ones must both be seen.
         width = 3.2 if line.kind == "model" else 1.3
         label = f"eq. {line.equation}, k* at {line.side} {line.best_text}: "
@@ -101,13 +105,11 @@ def _draw_errors(axes, found) -> None:
     numbers, each = np.array(list(found.episodes)), list(found.episodes.values())
     width = 0.012 * (numbers.max() - numbers.min())
     policy, label = [one.policy for one in each], r"policy divergence $\epsilon_\pi$, at least"
-    axes.plot(numbers, policy, "^", color=COLORS["policy"], markersize=5, label=label)
-    kinds = [("model", r"model error $\epsilon_m$", -width)]
-    if found.newest.weighted is not None:
-        kinds.append(("weighted", r"reweighted model's $\epsilon_w$", width))
-    for kind, label, shift in kinds:
-        ends = np.array([[getattr(one, f"{kind}_floor"), getattr(one, kind)] for one in each])
-        axes.vlines(numbers + shift, *ends.T, color=COLORS[kind], linewidth=2.5, label=label)
+    axes.plot(numbers, policy, "^", color="#4d4d4d", markersize=5, label=label)
+    for (kind, (_, label, color)), shift in zip(KINDS.items(), (-width, width), strict=True):
+        if getattr(found.newest, kind) is not None:
+            ends = np.array([[getattr(one, f"{kind}_floor"), getattr(one, kind)] for one in each])
+            axes.vlines(numbers + shift, *ends.T, color=color, linewidth=2.5, label=label)
     axes.axvspan(numbers.max() - 4 * width, numbers.max() + 4 * width, color="#eeeeee", zorder=0)
     axes.set(
         ylim=(0, 1.05),

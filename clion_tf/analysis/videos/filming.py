@@ -1,18 +1,20 @@
-"""Episodes filmed at any size while the agent sees its 64x64 images. Knows no network."""
+"""Episodes filmed at any size, and what a world model sees in them, which never saw them before."""
 
-import functools
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
+from clion_tf.analysis.evaluation import play
+from clion_tf.envs import EnvSpec
+from clion_tf.learning import reconstruction
+from clion_tf.learning.noise import Noise
+from clion_tf.models import Models
 from clion_tf.pictures import picture_rows
 from clion_tf.replay.episode_files import Episode
-from clion_tf.replay.episode_player import run_episode
-from clion_tf.replay.observation_shapes import DTYPES
+from clion_tf.replay.episode_player import Observation
 
 
 class Film(NamedTuple):
@@ -24,63 +26,28 @@ class Film(NamedTuple):
 
     def sequence(self) -> dict[str, np.ndarray]:
         """What a world model is told, observations and actions, [1, T, ...]."""
-        seen = (*(key for key in DTYPES if key in self.episode), "action")
-        return {key: self.episode[key][None] for key in seen}
-
-
-class _Filmed:
-    """An environment whose pictures and step counts are kept as an episode runs."""
-
-    def __init__(self, env: RemoteEnv):
-        self._env, self.action_space = env, env.action_space
-        self.send_reset, self.send_step = env.send_reset, env.send_step
-        self.pictures: list[np.ndarray] = []
-        self.steps: list[int] = []
-
-    def receive_reset(self) -> dict[str, np.ndarray]:
-        observation = self._env.receive_reset()
-        self._keep(observation, 0)
-        return observation
-
-    def receive_step(self) -> Any:
-        result = self._env.receive_step()
-        self._keep(result[0], self.steps[-1] + result[4]["steps"])
-        return result
-
-    def _keep(self, observation: dict[str, np.ndarray], steps: int) -> None:
-        self.steps.append(steps)
-        if "picture" in observation:
-            self.pictures.append(observation["picture"])
+        rest = ("reward", "discount")
+        return {key: value[None] for key, value in self.episode.items() if key not in rest}
 
 
 def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
-    """Films a `TrainedAgent` in episodes 0 ... count - 1, with a bar on a terminal.
+    """`play`s episodes of a `TrainedAgent`, with a bar on a terminal; errors as there."""
+    pictures: list[np.ndarray] = []
+    steps: list[int] = []
 
-    Raises:
-      EnvError: when the environment cannot be made or fails too often.
-    """
-    config, policy = trained.config, trained.policy()
+    def watch(observed: Observation, more: int) -> None:
+        if not more:  # An episode begins, perhaps again because its environment failed.
+            pictures.clear()
+            steps.clear()
+        steps.append(more)
+        bar.update(len(steps) > 1)
+        if "picture" in observed:
+            pictures.append(observed["picture"])
+
     length = -(-spec.time_limit // spec.action_repeat)
-
-    def start() -> RemoteEnv:
-        return RemoteEnv(spec, config.worker_timeout)
-
-    def film(number: int, each: list[RemoteEnv]) -> Film:
-        def on_step(step: int) -> None:
-            bar.update(number * length + step - bar.n)
-
-        filmed = _Filmed(each[0])
-        episode = run_episode(filmed, policy, number, on_step)
-        shown = np.stack(filmed.pictures) if filmed.pictures else None
-        return Film(episode, shown, np.array(filmed.steps))
-
-    with (
-        tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar,
-        SupervisedEnvs(start, config.env_restarts) as envs,
-    ):
-        envs.wait_ready()  # One that cannot be made at all is not tried again.
-        for number in range(count):
-            yield envs.attempt(functools.partial(film, number), lambda: None)
+    with tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar:
+        for _, episode in play(trained.policy, trained.config, spec, count, 1, watch=watch):
+            yield Film(episode, np.stack(pictures) if pictures else None, np.cumsum(steps))
 
 
 def captioned(film: Film, title: str = "") -> np.ndarray:
@@ -93,3 +60,73 @@ def captioned(film: Film, title: str = "") -> np.ndarray:
         picture_rows.write(canvas, text, 0, 0, min(canvas.size))
         frames.append(np.asarray(canvas))
     return np.stack(frames)
+
+
+class Column(NamedTuple):
+    """One episode in a video of the world model."""
+
+    rows: np.ndarray  # uint8 [T, 3, 64, 64, 3]: truth, model, error.
+    steps: np.ndarray  # As of a film.
+    labels: Sequence[Sequence[str]]  # Of the rows, at each frame.
+
+
+def open_loop(models: Models, film: Film, length: int, noise: Noise) -> Column:
+    """Sequences of `length` frames, one after the other, predicted after CONTEXT frames each.
+
+    Frames that fill no sequence at an episode's end are left out.
+    """
+    count = len(film.steps) // length
+    data = {
+        key: value[0, : count * length].reshape(count, length, *value.shape[2:])
+        for key, value in film.sequence().items()
+    }
+    seen = {key: value[:, : reconstruction.CONTEXT] for key, value in data.items()}
+    post = reconstruction.posterior(models, seen, noise)
+    predicted = reconstruction.open_loop(models, post, data["action"], noise)
+    context = min(reconstruction.CONTEXT, length - 1)
+    model = ["reconstruction"] * context
+    model += [f"prediction, {ahead} ahead" for ahead in range(1, length - context + 1)]
+    labels = [("truth", what, "error") for what in model] * count
+    return _column(data, predicted.numpy(), film, labels)
+
+
+def memory(
+    models: Models, film: Film, noise: Noise, sigma: float, resample: bool, sigma2: float
+) -> Column:
+    """The whole episode, reconstructed from augmented memory."""
+    data, state = film.sequence(), "(h', s')" if resample else "(h', s)"
+    decoded = reconstruction.images(models, data, noise, sigma, resample, sigma2)
+    labels = [("input", f"from {state}, sigma {sigma:g}", "error")] * len(film.steps)
+    return _column(data, decoded, film, labels)
+
+
+def _column(data: dict[str, np.ndarray], model: np.ndarray, film: Film, labels: list) -> Column:
+    rows = picture_rows.comparison(reconstruction.observed(data).numpy(), model)
+    return Column(rows.reshape(-1, *rows.shape[2:]), film.steps[: len(labels)], labels)
+
+
+def clips(
+    columns: Sequence[Column], size: int, most: int, length: int = 50
+) -> Iterator[np.ndarray]:
+    """Columns side by side in pieces of at most `length` frames, uint8 [T, 3 * size, N * size, 3].
+
+    A column that ends before the others keeps its last frame. After `most` frames it ends.
+    """
+    total = min(most, max(len(column.steps) for column in columns))
+    for start in range(0, total, length):
+        frames = range(start, min(start + length, total))
+        yield np.stack([_frame(columns, frame, size) for frame in frames])
+
+
+def _frame(columns: Sequence[Column], frame: int, size: int) -> np.ndarray:
+    shown = [(one, min(frame, len(one.steps) - 1)) for one in columns]
+    canvas = picture_rows.table(np.stack([one.rows[at] for one, at in shown], axis=1), size)
+    longest = max(columns, key=lambda one: len(one.steps))
+    for row, label in enumerate(longest.labels[frame]):
+        picture_rows.write(canvas, label, 0, row * size, size)
+    for number, (one, at) in enumerate(shown):
+        text = f"step {one.steps[at]}"
+        if len(columns) > 1:
+            text = f"episode {number + 1}, {text}"
+        picture_rows.write(canvas, f"\n{text}", number * size, 0, size)
+    return np.asarray(canvas)

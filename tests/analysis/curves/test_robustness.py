@@ -1,6 +1,5 @@
 """Evaluations under noise: which are averaged, what of it is drawn, plot.py --robustness."""
 
-import dataclasses
 import json
 import logging
 
@@ -25,7 +24,7 @@ def write(folder, seed=0, method="CLION", cells=ONE_AT_A_TIME, returns=None, **o
     content = {
         "task": "walker_walk", "method": method, "setup": "", "seed": seed, "steps": 50_000,
         "options": {}, "action": "densest", "memory_noise_unit": "relative",
-        "cells": [{**dataclasses.asdict(cell), "returns": returns(cell)} for cell in cells],
+        "cells": [{**cell._asdict(), "returns": returns(cell)} for cell in cells],
         **others,
     }  # fmt: skip
     folder.mkdir(exist_ok=True)

@@ -78,10 +78,7 @@ def contents(folder):
 
 
 def look(agent, data, noise=None, **others):
-    noise = seeded() if noise is None else noise
-    return horizon_errors.transitions(
-        agent, horizon_errors.observer(agent.models), data, noise, **others
-    )
+    return horizon_errors.transitions(agent, data, noise or seeded(), **others)
 
 
 # What the networks say.
@@ -206,10 +203,9 @@ def test_episodes_are_spread_and_end_with_the_newest_known(run):
 
 
 def test_estimates_of_a_run(run, agent):
-    told = []
     files = horizon_errors.episode_files(run / "episodes", KNOWN, 3)
-    found = horizon_errors.estimate(agent, 0, files, told.append)
-    assert told == list(found.episodes) == [0, 2, 4]
+    found = horizon_errors.estimate(agent, 0, files)
+    assert list(found.episodes) == [0, 2, 4]
     assert found.newest == found.episodes[4]
     assert found.reward_max == pytest.approx(1.0)
     old = [found.episodes[number].model for number in (0, 2)]
@@ -229,20 +225,6 @@ def test_damaged_episodes_are_left_out_and_stay(own, agent, caplog):
         horizon_errors.estimate(agent, 0, files)
     before["episodes/" + files[4].name] = b"nothing"
     assert contents(own) == before
-
-
-def test_episodes_without_a_transition_or_of_other_actions(own, agent, caplog):
-    save_episode(own / "episodes", 0, episode(0, frames=1))
-    (own / "episodes" / "000000-30.npz").unlink()
-    found = horizon_errors.estimate(
-        agent, 0, horizon_errors.episode_files(own / "episodes", KNOWN, 10)
-    )
-    assert list(found.episodes) == [1, 2, 3, 4] and "no transition" in caplog.text
-    other = episode(1)
-    other["action"] = other["action"][:, :1]
-    save_episode(own / "episodes", 1, other)
-    with pytest.raises(UsageError, match="actions"):
-        horizon_errors.estimate(agent, 0, horizon_errors.episode_files(own / "episodes", KNOWN, 10))
 
 
 # The tool.
@@ -301,12 +283,16 @@ def test_tool_refuses(run, tmp_path, capsys):
     empty = tmp_path / "empty"
     untrained = save_run(tmp_path / "untrained", updates=0)
     short = save_run(tmp_path / "short", episodes=1)
+    far = shutil.copytree(run, tmp_path / "far")
+    flags = far / "run.flags"
+    flags.write_text(flags.read_text().replace("--discount=0.99", "--discount=1"))
     out = tmp_path / "h.png"
     for words, reason in (
         ((empty, out), "no run"),
         ((tmp_path / "none", out), "no run"),
         ((untrained, out), "nothing is learned yet"),
         ((short, out), "two episodes"),
+        ((far, out), "--discount=1: the bounds need one in (0, 1)"),
         ((run, tmp_path / "h.gif"), "h.gif"),
         ((run, tmp_path / "none" / "h.png"), "none"),
         ((run, out, f"--json={tmp_path / 'h.txt'}"), "h.txt"),

@@ -365,7 +365,7 @@ def test_threshold_gap_by_hand():
     # All below 1/2, where half of the uniform ones are; the same from above.
     assert theory.threshold_gap(low) == pytest.approx(0.5, abs=0.01)
     assert theory.threshold_gap(1 - low) == pytest.approx(0.5, abs=0.01)
-    assert theory.threshold_gap(low, flat) == pytest.approx(0.5, abs=0.02)
+    assert theory.threshold_gap(low, flat, np.ones_like(flat)) == pytest.approx(0.5, abs=0.02)
     # Weights that leave of the uniform ones those below 1/2.
     assert theory.threshold_gap(low, flat, (flat < 0.5) + 1e-9) < 0.02
     assert theory.threshold_gap(np.zeros((1, 1))) == 0.0  # Nothing to choose a threshold on.
@@ -384,30 +384,9 @@ def test_threshold_gap_of_chance_is_none():
 
 # Domains.
 
-GOOD = {"k": 3, "policy_error": 0.1, "model_error": 0.1, "discount": 0.9, "reward_max": 1.0}
 
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("k", -1), ("k", np.inf), ("policy_error", -0.1), ("policy_error", 1.1),
-        ("policy_error", np.nan), ("model_error", [0.1, np.nan]), ("model_error", 1.1),
-        ("discount", 0.0), ("discount", 1.0), ("discount", -0.5), ("discount", np.nan),
-        ("reward_max", -1.0), ("reward_max", np.inf),
-    ],
-)  # fmt: skip
-def test_outside_the_domain(name, value):
-    theory.returns_error_bound(**GOOD)
-    with pytest.raises(ValueError, match=name.split("_")[0]) as error:
-        theory.returns_error_bound(**{**GOOD, name: value})
-    assert "\n" not in str(error.value)
-
-
-def test_outside_the_domain_of_the_others():
+def test_outside_the_domain():
     for bad in (
-        lambda: theory.best_rollout_length(0.1, -0.1, 0.9),
-        lambda: theory.best_rollout_length(2.0, 0.1, 0.9),
-        lambda: theory.best_rollout_length(0.1, 0.1, 1.0),
         lambda: weights.error_under_new_policy(0.1, 0.5, -1.0),
         lambda: weights.weighted_returns_error_bound(1, 0.1, np.inf, 0.0, 0.9, 1.0),
         lambda: weights.total_variation([0.5, 0.6], [0.5, 0.5]),
