@@ -11,8 +11,10 @@
   growth      an update's time and memory against batch, horizon and augmented copies
   run         environment steps per second of the whole loop, and where the time goes
 
-Options of training (`--flagfile=...`, `--batch_size=...`) say what is measured. Exit code 0; 1 if
-what is measured fails, 2 for options that cannot work.
+Options of training (`--flagfile=...`, `--batch_size=...`) say what is measured. Figures are in
+seconds (of `policy` and an `agent_step` of `env` in milliseconds), floating-point operations a
+second, environment steps a second and bytes. Exit code 0; 1 if what is measured fails, 2 for
+options that cannot work.
 """
 
 import argparse
@@ -55,12 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.command != "run":
         tool_checks.world_model(config)
     module = importlib.import_module(f"clion_tf.benchmark.{chosen.module}")
-    figures, rows = getattr(module, chosen.command)(config, **own)
-    described = measuring.describe()
-    _print([("machine", described), *rows])
+    figures = {"machine": measuring.describe(), **getattr(module, chosen.command)(config, **own)}
+    print("\n".join(measuring.table(figures)))
     if out is not None:
-        content = {"command": chosen.command, "flags": flags, "machine": described, **figures}
-        tool_checks.write_json(out, content)
+        tool_checks.write_json(out, {"command": chosen.command, "flags": flags, **figures})
     return command.OK
 
 
@@ -75,12 +75,6 @@ def _parser() -> argparse.ArgumentParser:
             for option, (default, text) in options.items():
                 sub.add_argument(f"--{option}", type=command.positive, default=default, help=text)
     return parser
-
-
-def _print(rows: Sequence[tuple[str, str]]) -> None:
-    width = max(len(name) for name, _ in rows)
-    for name, figure in rows:
-        print(f"{name:{width}}  {figure}")
 
 
 if __name__ == "__main__":

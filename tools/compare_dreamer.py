@@ -37,11 +37,11 @@ from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
 from clion_tf.analysis.curves.curve import METRICS, OURS, Curve, warnings
 from clion_tf.analysis.curves.learning_curves import find
-from clion_tf.benchmark import speed_versus_original
+from clion_tf.benchmark import measuring
 from clion_tf.command import UsageError, positive
 from clion_tf.config import DREAMER, parse
 from clion_tf.console import quiet_import
-from clion_tf.dreamer import episode_exchange, original_process
+from clion_tf.dreamer import original_process
 from clion_tf.files import user_path
 from clion_tf.logdir.run_folder import RunFolder
 
@@ -147,10 +147,8 @@ def speed(options: argparse.Namespace) -> int:
         raise UsageError(f"--json={options.json}: no such folder")
     # `auto` would give ours a lower precision than the original's on a GPU.
     config = parse(["--precision=32", *options.flags])
-    result = speed_versus_original.compare(
-        config, checkout, python, options.rounds, options.updates, command.progress
-    )
-    print("\n".join(speed_versus_original.table(result)))
+    result = measuring.compare(config, checkout, python, options.rounds, options.updates)
+    print("\n".join(measuring.table(result)))
     if out:
         tool_checks.write_json(out, result, indent=2)
     return command.OK
@@ -163,11 +161,11 @@ def checkpoint(options: argparse.Namespace) -> int:
     episodes = options.episodes and existing(options.episodes, "--episodes", pathlib.Path.is_dir)
     with quiet_import():
         from clion_tf.dreamer import checkpoint_conversion
-    made = checkpoint_conversion.convert(config, pickle, episodes or None)
-    counters = made.counters
-    print(f"{made.checkpoint}: {counters.steps} environment steps, {made.action_size} actions")
-    print(f"episodes: {counters.episodes}, of {made.replay_steps} environment steps")
-    if made.replay_steps < config.prefill:
+    path, counters, actions = checkpoint_conversion.convert(config, pickle, episodes or None)
+    print(f"{path}: {counters.steps} environment steps, {actions} actions")
+    played = counters.steps - counters.begun_at
+    print(f"episodes: {counters.episodes}, of {played} environment steps")
+    if played < config.prefill:
         print(f"a run begins with seed episodes, up to {config.prefill} environment steps")
     return command.OK
 
@@ -189,10 +187,11 @@ def episodes(options: argparse.Namespace) -> int:
         raise UsageError("give --dreamer_episodes, or --logdir, --dreamer_dir and --dreamer_python")
     ours = RunFolder(user_path(options.logdir)).episodes if options.logdir else None
     its = user_path(options.dreamer_episodes) if options.dreamer_episodes else None
-    files = [
-        episode_exchange.some_files(folder, options.count) if folder else []
-        for folder in (ours, its)
-    ]
+    files = {
+        title: original_process.some_files(folder, options.count)
+        for title, folder in (("our files", ours), ("the original's files", its))
+        if folder and (runs_it or folder is its)
+    }
     original, agree = None, True
     with contextlib.ExitStack() as stack:
         if runs_it:
@@ -201,7 +200,8 @@ def episodes(options: argparse.Namespace) -> int:
                 checkout, "tools.py", os.path.expanduser(python), "episodes"
             )
             stack.callback(original.close)
-        for lines, same in episode_exchange.compare(*files, original, options.length):
+        for title, paths in files.items():
+            lines, same = original_process.compare_episodes(title, paths, original, options.length)
             print("\n".join(lines), end="\n\n")
             agree &= same
     print("all agree" if agree else "something DIFFERS")

@@ -30,8 +30,9 @@ from clion_tf.analysis import tool_checks
 from clion_tf.command import UsageError
 from clion_tf.console import EXIT_SIGNAL
 from clion_tf.files import user_path
-from clion_tf.sweep import schedule, sweep_plan
-from clion_tf.sweep.sweep_plan import check_folders, check_tasks
+from clion_tf.sweep import job as states
+from clion_tf.sweep.job import Job
+from clion_tf.sweep.sweep_plan import check_folders, check_tasks, plan_runs
 from clion_tf.sweep.sweep_runner import RESULTS, gather, make
 
 
@@ -45,17 +46,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.gather:
         _gather(root)
         return command.OK
-    runs = sweep_plan.plan_runs(
+    jobs = plan_runs(
         root,
         *(_names(options, name) for name in ("tasks", "methods")),
         _seeds(options.seeds),
-        options.flagfile,
-        [*options.set, *words[end + 1 :]],
+        [
+            *(f"--flagfile={x}" for x in options.flagfile),
+            *options.set,
+            *words[end + 1 :],
+        ],
     )
-    check_folders(root, runs)
-    jobs = schedule.jobs_of(runs)
-    unfinished = [job for job in jobs if job.state not in schedule.OVER]
-    check_tasks(dict.fromkeys(job.run.config.task for job in unfinished))
+    check_folders(root, jobs)
+    for job in jobs:
+        job.read_at_start()
+    unfinished = [job for job in jobs if job.state not in states.OVER]
+    check_tasks(dict.fromkeys(job.config.task for job in unfinished))
     if options.dry_run:
         _describe(jobs)
         return command.OK
@@ -65,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return _finish(root, jobs, stopped)
 
 
-def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> int:
+def _finish(root: pathlib.Path, jobs: Sequence[Job], stopped: int) -> int:
     """Says how it ended; gathers unless it was stopped; returns the exit code."""
     if stopped:
         script = sys.argv[0].endswith(".py")  # Or the installed command.
@@ -76,9 +81,9 @@ def _finish(root: pathlib.Path, jobs: Sequence[schedule.Job], stopped: int) -> i
         _gather(root)
     except UsageError as error:  # No run got as far as a return.
         sys.stderr.write(f"sweep: warning: nothing gathered: {error}\n")
-    failed = [job for job in jobs if job.state == schedule.FAILED]
+    failed = [job for job in jobs if job.state == states.GIVEN_UP]
     for job in failed:
-        sys.stderr.write(f"sweep: failed: {job.run.name}: {job.problem}\n")
+        sys.stderr.write(f"sweep: failed: {job.name}: {job.problem}\n")
     return command.FAILED if failed else command.OK
 
 
@@ -88,13 +93,13 @@ def _gather(root: pathlib.Path) -> None:
     print(f"{root / RESULTS}: curves, table.md, table.csv, report.html")
 
 
-def _describe(jobs: Sequence[schedule.Job]) -> None:
+def _describe(jobs: Sequence[Job]) -> None:
     """What would be done: a line and a command for each run."""
     for job in jobs:
-        print(f"# {job.run.name}: {job.state}, {job.steps:,} environment steps")
-        print(shlex.join(["python", "-m", "clion_tf.run", *job.run.words]))
-    steps = sum(job.run.config.steps - job.steps for job in jobs)
-    done = sum(job.state == schedule.DONE for job in jobs)
+        print(f"# {job.name}: {job.state}, {job.steps:,} environment steps")
+        print(shlex.join(["python", "-m", "clion_tf.run", *job.words]))
+    steps = sum(job.config.steps - job.steps for job in jobs)
+    done = sum(job.state == states.DONE for job in jobs)
     print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
 
 

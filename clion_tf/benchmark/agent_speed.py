@@ -1,4 +1,4 @@
-"""Time, arithmetic and memory of updates and actions. Each returns figures, and rows of a table."""
+"""Time, arithmetic and memory of updates and actions. Each command returns its figures."""
 
 import collections
 import concurrent.futures
@@ -8,24 +8,34 @@ import multiprocessing
 import pathlib
 import re
 import tempfile
+from collections.abc import Mapping
 
 import numpy as np
 
 from clion_tf.benchmark import update_memory
-from clion_tf.benchmark.measuring import Rows, prepared, seconds_of, spread
+from clion_tf.benchmark.measuring import prepared, seconds_of, spread
 from clion_tf.command import Failure
 from clion_tf.config import Config
 from clion_tf.console import quiet_import
 from clion_tf.dreamer.original_code import memory, seconds_since_start
 
-LARGEST = 12  # Operations that are listed.
 # oneDNN's names of an operation: _MklNativeFusedConv2D, _FusedMatMul, ...
 DECORATION = re.compile(r"^_(Mkl)?(Native)?(Fused)?|WithBias$")
+# The operations whose arithmetic counts, by what they are called in tables.
+KINDS = {
+    "MatMul": "matrix products",
+    "Conv2D": "convolutions",
+    "Conv2DBackpropInput": "transposed convolutions and gradients of inputs",
+    "Conv2DBackpropFilter": "gradients of filters",
+}
+LOOPS = ("While", "StatelessWhile")
+# Of operations that run a graph, which attribute names it.
+INNER = {**dict.fromkeys(LOOPS, "body"), "PartitionedCall": "f", "StatefulPartitionedCall": "f"}
 # What `growth` varies, by which factors of (B L), H and 1 + A.
 AXES = {"batch_size": (0.5, 1, 2), "horizon": (0.5, 1, 2), "augmentations": (0.5, 1, 1.5)}
 
 
-def train_step(config: Config, count: int) -> tuple[dict, Rows]:
+def train_step(config: Config, count: int) -> dict:
     """Of `count` updates, each beside a large matrix product of the same type.
 
     `update` in seconds, `rate` and `matrix_rate` in FLOP/s, `share` (median of the pairs' ratios),
@@ -33,86 +43,53 @@ def train_step(config: Config, count: int) -> tuple[dict, Rows]:
     resident bytes), `xla_memory` of a compiled update, see `update_memory.of_each_precision`.
     """
     timed = prepared(config)
-    from clion_tf.benchmark import graph_flops
-
     timed.update()
     first = seconds_since_start()
-    flops = graph_flops.of_update(timed.agent, timed.batch)
+    flops = update_flops(timed.agent, timed.batch)
     timed.update()
     peak = memory()
     seconds, rates = timed.beside_products(count)
-    update, products, total = spread(seconds), spread(rates), flops.total()
-    rate = total / update["median"]
-    share = float(np.median(total / (np.array(seconds) * rates)))
-    planned = update_memory.of_each_precision(config) if timed.agent.jit else {}
-    figures = {
-        "device": timed.device, "update": update, "flops": {**flops, "all": total}, "rate": rate,
-        "matrix_rate": products, "share": share, "first_update": first, "memory": peak,
-        "xla_memory": planned,
+    update, total = spread(seconds), flops.total()
+    return {
+        "device": timed.device, "update": update, "flops": {**flops, "all": total},
+        "rate": total / update["median"], "matrix_rate": spread(rates),
+        "share": float(np.median(total / (np.array(seconds) * rates))),
+        "first_update": first, "memory": peak,
+        "xla_memory": update_memory.of_each_precision(config) if timed.agent.jit else {},
     }  # fmt: skip
-    return figures, [
-        ("device", timed.device),
-        ("one update", f"{update['median']:.3f} s ({update['min']:.3f} to {update['max']:.3f})"),
-        ("arithmetic", f"{total / 1e12:.3f} TFLOP"),
-        ("rate", f"{rate / 1e9:.0f} GFLOP/s"),
-        ("large matrix product", f"{products['median'] / 1e9:.0f} GFLOP/s"),
-        ("share of it", f"{100 * share:.0f} %"),
-        ("peak memory", f"{peak / 2**30:.2f} GiB"),
-        ("process start to first update", f"{first:.1f} s"),
-        *update_memory.table(planned),
-    ]
 
 
-def profile(config: Config, count: int) -> tuple[dict, Rows]:
+def profile(config: Config, count: int) -> dict:
     """Where the time of an update goes, of `count` under TensorFlow's profiler.
 
-    Operations run one after the other here, each on all cores, so that their times add up.
-    `kinds` have the seconds of an update, the FLOP counted in its graph and the rate; `largest` are
-    operations with their seconds; `update` is in seconds without the profiler, `matrix_rate` of a
-    large product in between.
+    Operations run one after the other here, each on all cores, so that their times add up. `kinds`
+    have the seconds of an update, the FLOP counted in its graph and the rate, `largest` are single
+    operations; `update` is without the profiler, `matrix_rate` of a large product in between.
     """
     with quiet_import():
         import tensorflow as tf
     tf.config.threading.set_inter_op_parallelism_threads(1)
     timed = prepared(config)
-    from clion_tf.benchmark import graph_flops
-
     for _ in range(2):
         timed.update()
-    seconds, rates = map(spread, timed.beside_products(count))
+    update, matrix = map(spread, timed.beside_products(count))
     with tempfile.TemporaryDirectory() as folder:
         tf.profiler.experimental.start(folder)
         for _ in range(count):
             timed.update()
         tf.profiler.experimental.stop()
         operations = _operations(pathlib.Path(folder), count)
-    flops = graph_flops.of_update(timed.agent, timed.batch)
+    flops = update_flops(timed.agent, timed.batch)
     times: collections.Counter = collections.Counter()
-    for name, each in operations.items():
+    for name, seconds in operations.items():
         kind = DECORATION.sub("", name.rpartition(":")[2])
-        times[graph_flops.KINDS.get(kind, "everything else")] += each
-    kinds = {
-        kind: {"seconds": total, "flops": flops[kind], "rate": flops[kind] / total}
-        for kind, total in times.most_common()
-    }
-    rate, whole = rates["median"], times.total()
-    rows = [
-        ("device", timed.device),
-        ("one update, not profiled", f"{seconds['median']:.3f} s"),
-        ("its operations, profiled", f"{whole:.3f} s"),
-        ("large matrix product", f"{rate / 1e9:.0f} GFLOP/s"),
-        ("time at that rate", f"{flops.total() / rate:.3f} s"),
-    ]
-    for name, kind in kinds.items():
-        text = f"{kind['seconds']:.3f} s, {100 * kind['seconds'] / whole:.0f} %"
-        if kind["flops"]:
-            text += f", {kind['flops'] / 1e9:.0f} GFLOP at {kind['rate'] / 1e9:.0f} GFLOP/s"
-            text += f", {100 * kind['rate'] / rate:.0f} % of the large product"
-        rows.append((name, text))
-    largest = operations.most_common(LARGEST)
-    rows += [("largest operations", ""), *((f"  {n}", f"{each:.3f} s") for n, each in largest)]
-    figures = {"device": timed.device, "update": seconds, "matrix_rate": rates, "kinds": kinds}
-    return {**figures, "largest": largest}, rows
+        times[KINDS.get(kind, "everything else")] += seconds
+    kinds = {}
+    for kind, seconds in times.most_common():
+        share, rate = seconds / times.total(), flops[kind] / seconds
+        kinds[kind] = {"seconds": seconds, "share": share, "flops": flops[kind], "rate": rate}
+    figures = {"device": timed.device, "update": update, "matrix_rate": matrix, "kinds": kinds}
+    return {**figures, "largest": operations.most_common(12)}
 
 
 def _operations(folder: pathlib.Path, count: int) -> collections.Counter:
@@ -131,51 +108,115 @@ def _operations(folder: pathlib.Path, count: int) -> collections.Counter:
     return total
 
 
-def policy(config: Config, count: int) -> tuple[dict, Rows]:
+def policy(config: Config, count: int) -> dict:
     """Milliseconds from an image to an action in one environment: median, 95 and 99 per cent."""
     agent, batch, _, device = prepared(config)
-    figures, rows = {"device": device}, [("device", device)]
+    figures = {"device": device}
     for name, training in (("training", True), ("evaluation", False)):
         how = {"image": batch["image"][0, :1]}, agent.initial(1), (0, 0), training
         act = functools.partial(agent.policy, *how, config.expl_amount)
         seconds = [seconds_of(act) for _ in range(10 + count)]
-        a, b, c = np.percentile(1e3 * np.array(seconds[10:]), [50, 95, 99]).tolist()
-        figures[name] = {"50": a, "95": b, "99": c}
-        rows.append((f"{name} action", f"{a:.2f} ms median, {b:.2f} ms 95 %, {c:.2f} ms 99 %"))
-    return figures, rows
+        found = np.percentile(1e3 * np.array(seconds[10:]), [50, 95, 99]).tolist()
+        figures[name] = dict(zip(("50", "95", "99"), found, strict=True))
+    return figures
 
 
-def growth(config: Config, count: int) -> tuple[dict, Rows]:
+def growth(config: Config, count: int) -> dict:
     """By option `points`, each with its value, median seconds of an update and peak bytes.
 
-    The exponents of time and memory are fitted by least squares in logarithms. Raises Failure if
-    a point cannot be measured.
+    The exponents of time and memory (of 1 + A) are fitted by least squares in logarithms. Raises
+    Failure if a point cannot be measured.
     """
-    axes, rows = {}, []
-    keys = ("seconds", "memory")
+    axes, keys = {}, ("seconds", "memory")
     for name, factors in AXES.items():
         # Augmented copies come beside the originals, so 1 + A is what grows.
         extra, points = (1 if name == "augmentations" else 0), []
         for factor in factors:
             size = round((getattr(config, name) + extra) * factor)
-            value = size - extra
-            found = _alone(dataclasses.replace(config, **{name: value}), count)
-            seconds, peak = found["update"]["median"], found["memory"]
-            points.append({"value": value, "size": size, "seconds": seconds, "memory": peak})
-            rows.append((f"{name} {value}", f"{seconds:.3f} s, {peak / 2**30:.2f} GiB"))
+            found = _alone(dataclasses.replace(config, **{name: size - extra}), count)
+            measured = dict(zip(keys, (found["update"]["median"], found["memory"]), strict=True))
+            points.append({"value": size - extra, "size": size, **measured})
         sizes, *logs = (np.log([point[key] for point in points]) for key in ("size", *keys))
         slopes = [float(np.polyfit(sizes, log, 1)[0]) for log in logs]
         axes[name] = {"points": points, "exponents": dict(zip(keys, slopes, strict=True))}
-        text = "time {:.2f}, memory {:.2f}".format(*slopes) + " (of 1 + A)" * extra
-        rows.append(("  exponents", text))
-    return {"count": count, "axes": axes}, rows
+    return {"count": count, "axes": axes}
 
 
 def _alone(config: Config, count: int) -> dict:
     """Figures of `train_step` in a process of its own, for its memory."""
-    spawn = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, spawn) as pool:
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            return pool.submit(train_step, config, count).result()[0]
+            return pool.submit(train_step, config, count).result()
         except Exception as error:  # Whatever ends it; the memory may be too little.
             raise Failure(f"{type(error).__name__}: {error}") from error
+
+
+def update_flops(agent, batch: Mapping[str, np.ndarray]) -> collections.Counter:
+    """Operations by kind of one update of a CLION agent on a batch [B, L, ...]."""
+    import tensorflow as tf
+
+    from clion_tf.learning import noise
+
+    data = {key: tf.constant(value) for key, value in batch.items()}
+    return graph_flops(agent._train.get_concrete_function(data, noise.key(0, "update", 0)).graph)
+
+
+def graph_flops(graph, given: dict | None = None) -> collections.Counter:
+    """Multiplications and additions by kind that a graph needs, loops as often as they run.
+
+    `given` is what the inputs are outside. TensorFlow's own profiler adds up the same numbers
+    (tested), but knows no loops and counts what nobody reads.
+    """
+    given = given or {}
+    total: collections.Counter = collections.Counter()
+    for op in _needed(graph):
+        if op.type in KINDS:
+            total[KINDS[op.type]] += operation_flops(op)
+        elif op.type in INNER:
+            # All loops of ours reach their maximum of iterations.
+            often = _number(op.inputs[1], given) if op.type in LOOPS else 1
+            for kind, count in graph_flops(*_inner(op, given)).items():
+                total[kind] += often * count
+    return total
+
+
+def _needed(graph) -> set:
+    found, stack = set(), [t.op for t in graph.outputs] + list(graph.control_outputs)
+    while stack:
+        op = stack.pop()
+        if op not in found:
+            found.add(op)
+            stack += [t.op for t in op.inputs] + list(op.control_inputs)
+    return found
+
+
+def operation_flops(op) -> int:
+    """Of one operation of KINDS; all shapes must be known."""
+    if op.type == "MatMul":
+        rows = op.inputs[0].shape[0 if op.get_attr("transpose_a") else 1]
+        return 2 * rows * op.outputs[0].shape.num_elements()
+    # A gradient costs what the convolution does whose gradient it is.
+    result = op.outputs[0] if op.type == "Conv2D" else op.inputs[2]
+    kernel = op.outputs[0] if op.type == "Conv2DBackpropFilter" else op.inputs[1]
+    positions = result.shape.num_elements() // result.shape[-1]
+    return 2 * positions * kernel.shape.num_elements()
+
+
+def _inner(op, given: dict) -> tuple:
+    """The graph that an operation runs, and what its inputs are."""
+    function = op.graph._get_function(op.get_attr(INNER[op.type]).name).graph
+    outside = [given.get(t.ref(), t) for t in op.inputs]
+    return function, {t.ref(): o for t, o in zip(function.inputs, outside, strict=True)}
+
+
+def _number(tensor, given: dict) -> int:
+    """The value of a maximum of iterations."""
+    from tensorflow import get_static_value
+
+    tensor = given.get(tensor.ref(), tensor)
+    if tensor.op.type in LOOPS:  # A gradient runs as often as its loop did.
+        return _number(tensor.op.inputs[1], given)
+    if tensor.op.type in INNER:
+        function, known = _inner(tensor.op, given)
+        return _number(function.outputs[tensor.value_index], known)
+    return int(get_static_value(tensor))

@@ -1,12 +1,8 @@
-"""Environments, replay and the whole loop. Each returns figures, and rows of a table.
-
-What needs TensorFlow is in other processes.
-"""
+"""Environments, replay and the whole loop. Each returns figures; imports no TensorFlow."""
 
 import contextlib
 import dataclasses
 import functools
-import pathlib
 import subprocess
 import sys
 import tempfile
@@ -16,7 +12,7 @@ import gymnasium
 import numpy as np
 
 from clion_tf.analysis.curves import metrics_files
-from clion_tf.benchmark.measuring import Rows, seconds_of, spread
+from clion_tf.benchmark.measuring import seconds_of, spread
 from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
 from clion_tf.dreamer.original_code import memory, random_batch
@@ -25,31 +21,23 @@ from clion_tf.envs.make_env import make
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.replay.stopwatch import PARTS
+from clion_tf.training.training_process import specs
 
 WARM_UP = 5  # Steps before the clock runs.
 STEP = ("physics", "rendering", "transfer")
-FRAMES = 501  # An episode of 1000 environment steps at action repeat 2.
 
 
-def env(config: Config, workers: int, count: int) -> tuple[dict, Rows]:
+def env(config: Config, workers: int, count: int) -> dict:
     """Random actions in 1, 2, 4, ... `workers` workers, `count` agent steps each.
 
-    `agent_step`: milliseconds of physics (all repeats), rendering and transfer between the
-    processes; `workers`: {number: environment steps per second of all together}.
+    `agent_step`: milliseconds of physics (all repeats), rendering and transfer between processes;
+    `workers`: {number: environment steps per second of all together}.
     """
-    spec = EnvSpec(
-        task=config.task, seed=config.seed, action_repeat=config.action_repeat,
-        time_limit=config.time_limit, index=0, rotation_degrees=config.rotation_degrees,
-    )  # fmt: skip
+    spec, _ = specs(config)
     counts = sorted({2**k for k in range(16) if 2**k < workers} | {workers})
     renderer, step = _one_step(spec, count)
     together = {number: _together(spec, number, count) for number in counts}
-    rows = [("renderer", renderer)]
-    rows += [(name, f"{value:.2f} ms an agent step") for name, value in step.items()]
-    for number, rate in together.items():
-        name = f"{number} worker{'s' * (number > 1)}"
-        rows.append((name, f"{rate:.1f} environment steps/s"))
-    return {"renderer": renderer, "agent_step": step, "workers": together}, rows
+    return {"renderer": renderer, "agent_step": step, "workers": together}
 
 
 def _one_step(spec: EnvSpec, count: int) -> tuple[str, dict[str, float]]:
@@ -83,23 +71,22 @@ def _together(spec: EnvSpec, workers: int, count: int) -> float:
     with contextlib.ExitStack() as stack:
         specs = [dataclasses.replace(spec, index=i) for i in range(workers)]
         envs = [stack.enter_context(RemoteEnv(one)) for one in specs]
-        for env in envs:
-            env.reset(episode)
+        ended = True
         for _ in range(WARM_UP + count):
+            for env in envs if ended else ():
+                env.reset(episode)
+            episode += ended
             action = envs[0].action_space.sample()
             start = time.perf_counter()
             for env in envs:
                 env.send_step(action)
             answers = [env.receive_step() for env in envs]
             seconds.append(time.perf_counter() - start)
-            if any(any(answer[2:4]) for answer in answers):
-                episode += 1
-                for env in envs:
-                    env.reset(episode)
+            ended = any(any(answer[2:4]) for answer in answers)
     return workers * spec.action_repeat * count / sum(seconds[WARM_UP:])
 
 
-def replay(config: Config, episodes: int, count: int) -> tuple[dict, Rows]:
+def replay(config: Config, episodes: int, count: int) -> dict:
     """Draws 5 * `count` batches from `episodes` random episodes on disk, in one thread.
 
     `batches_per_second` spread over five parts, `memory_growth` in bytes while they were drawn,
@@ -107,7 +94,7 @@ def replay(config: Config, episodes: int, count: int) -> tuple[dict, Rows]:
     """
     with tempfile.TemporaryDirectory() as folder:
         buffer = Replay(folder, config.batch_length, config.seed, config.dataset_balance)
-        episode = random_batch(FRAMES)
+        episode = random_batch(501)  # 1000 environment steps at action repeat 2.
         for _ in range(episodes):
             buffer.add(episode)
 
@@ -120,31 +107,23 @@ def replay(config: Config, episodes: int, count: int) -> tuple[dict, Rows]:
         before = memory("RssAnon")
         rate = spread([count / seconds_of(functools.partial(draw, part)) for part in range(5)])
         grown = memory("RssAnon") - before
-    size = sum(value.nbytes for value in batch.values())
-    rows, length = batch["image"].shape[:2]
-    figures = {
-        "batch": [rows, length], "batch_bytes": size, "episodes": episodes,
-        "batches_per_second": rate, "memory_growth": grown,
+    return {
+        "batch": [*batch["image"].shape[:2]], "batch_bytes": sum(v.nbytes for v in batch.values()),
+        "episodes": episodes, "batches_per_second": rate, "memory_growth": grown,
     }  # fmt: skip
-    return figures, [
-        ("batch", f"{rows} x {length}, {size / 1e6:.1f} MB"),
-        ("batches a second", f"{rate['median']:.0f} ({rate['min']:.0f} to {rate['max']:.0f})"),
-        ("memory while drawing", f"{grown / 1e6:+.1f} MB"),
-    ]
 
 
-def run(config: Config, count: int) -> tuple[dict, Rows]:
+def run(config: Config, count: int) -> dict:
     """Trains for `count` environment steps after the seed episodes, in a folder that is removed.
 
     `fps` (environment steps per second) and seconds of each part of the loop, without the first
     phase of updates, in which the graph is built. Raises Failure if it does not end well.
     """
     with tempfile.TemporaryDirectory() as folder:
-        flags = pathlib.Path(folder, "flags")
-        flags.write_text(to_flagfile(config))
-        own = [f"--logdir={folder}/run", f"--steps={config.prefill + config.time_limit + count}"]
-        own += ["--log_every=1", "--pretrain=1", f"--eval_every={10**9}", "--video=none"]
-        command = [sys.executable, "-m", "clion_tf.run", f"--flagfile={flags}", *own]
+        steps = config.prefill + config.time_limit + count
+        own = [f"--logdir={folder}/run", f"--steps={steps}", "--log_every=1", "--pretrain=1"]
+        own += [f"--eval_every={10**9}", "--video=none"]
+        command = [sys.executable, "-m", "clion_tf.run", *to_flagfile(config).splitlines(), *own]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise Failure(done.stderr.strip().splitlines()[-1])
@@ -157,10 +136,4 @@ def run(config: Config, count: int) -> tuple[dict, Rows]:
     seconds, steps = float(loop.sum()), int(at[-1] - at[0])
     times = {name: float(values.sum()) for name, values in zip(PARTS, parts, strict=True)}
     times["other"] = seconds - sum(times.values())
-    rate = steps / seconds
-    return {"env_steps": steps, "seconds": seconds, "fps": rate, "parts": times}, [
-        ("environment steps", f"{steps} in {seconds:.1f} s"),
-        ("environment steps a second", f"{rate:.2f}"),
-        ("100,000 environment steps", f"{1e5 / rate / 3600:.2f} hours"),
-        *((part, f"{100 * each / seconds:.1f} %") for part, each in times.items()),
-    ]
+    return {"env_steps": steps, "seconds": seconds, "fps": steps / seconds, "parts": times}

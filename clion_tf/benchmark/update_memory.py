@@ -2,10 +2,8 @@
 
     python -m clion_tf.benchmark.update_memory FLAGS
 
-compiles one update for this machine's device, makes none, and prints the figures as JSON. On a
-machine without a GPU the plan is the CPU's: a GPU's fuses and orders operations otherwise, and its
-convolutions take workspaces, which no plan has. What the driver, the code and the growth of
-TensorFlow's pool take comes on top.
+compiles one update for this machine's device, makes none, and prints the figures as JSON. What the
+plan lacks: docs/gpu.md.
 """
 
 import dataclasses
@@ -18,10 +16,8 @@ from collections.abc import Sequence
 from clion_tf.benchmark.measuring import prepared
 from clion_tf.config import Config, parse, to_flagfile
 
-PRECISIONS = ("32", "bf16")
 # The plan is made before machine code, which needs not be fast to be thrown away.
 QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-GIB = 2**30
 
 
 def planned(function, *arguments) -> dict[str, int]:
@@ -40,12 +36,11 @@ def planned(function, *arguments) -> dict[str, int]:
     for buffer in program.buffer_assignment.buffer_allocations:
         if buffer.is_thread_local:  # Of a CPU's stack.
             continue
+        kind = "results" if buffer.maybe_live_out else "temporary"
         if buffer.is_entry_computation_parameter:
             kind = "arguments"
         elif buffer.is_constant:
             kind = "constants"
-        else:
-            kind = "results" if buffer.maybe_live_out else "temporary"
         sizes[kind] += buffer.size
     return {**sizes, "all": sum(sizes.values())}
 
@@ -65,27 +60,12 @@ def of_each_precision(config: Config) -> dict[str, dict[str, int]]:
     """By precision `of_update`, from a process of its own; {} where XLA does not compile it."""
     found = {}
     environment = {**os.environ, "XLA_FLAGS": f"{QUICKLY} {os.environ.get('XLA_FLAGS', '')}"}
-    for precision in PRECISIONS:
+    for precision in ("32", "bf16"):
         options = to_flagfile(dataclasses.replace(config, precision=precision)).splitlines()
-        done = subprocess.run(
-            [sys.executable, "-m", "clion_tf.benchmark.update_memory", *options],
-            env=environment, capture_output=True, text=True,
-        )  # fmt: skip
+        command = [sys.executable, "-m", "clion_tf.benchmark.update_memory", *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
         found[precision] = {} if done.returncode else json.loads(done.stdout.splitlines()[-1])
     return found
-
-
-def table(found: dict[str, dict[str, int]]) -> list[tuple[str, str]]:
-    """Rows of (what, figure)."""
-    rows = []
-    for precision, sizes in found.items():
-        size = {kind: f"{value / GIB:.2f}" for kind, value in sizes.items()}
-        text = "not told by XLA"
-        if size:
-            parts = f"arguments {size['arguments']}, temporary {size['temporary']}"
-            text = f"{size['all']} GiB ({parts}; each further update in a call {size['batch']})"
-        rows.append((f"XLA's buffers, precision {precision}", text))
-    return rows
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,28 +1,27 @@
 """The original Dreamer's `variables.pkl` as a checkpoint of ours.
 
-The original pickles `tf.Module.variables` of its agent: a tuple without names, in an order that
-follows from the names of its attributes. It holds, in this order,
+The original pickles `tf.Module.variables` of its agent: a tuple without names. It holds
 
     the environment steps (an integer);
     actor, decoder, RSSM (first the GRU), encoder: kernel and bias of each layer by name;
-    the metrics since its last line of log (numbers: they come between the networks);
+    the metrics since its last line of log (numbers);
     reward, discount head if there is one, value;
 
-and neither the optimisers' moments nor their loss scales, which are no part of a tf.Module. Kernels
-have the shapes that ours have.
+and no state of the optimisers, which are no part of a tf.Module. Kernels have our shapes.
 """
 
 import os
 import pathlib
+import pickle
+import re
 import tempfile
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
-from clion_tf.dreamer.array_pickles import read_arrays
 from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
@@ -32,36 +31,27 @@ from clion_tf.training import hardware
 
 PARTS = ("actor", "decoder", "rssm", "encoder", "reward", "pcont", "value")
 WEIGHTS = ("kernel", "recurrent_kernel", "bias")
-PCONT_ARRAYS = 8  # Four dense layers.
+_CODE = re.compile(r"[biuf][1248]")  # Booleans, integers and floats; no objects, no text.
+# What nonsense in a pickle can raise.
+_DAMAGE = (pickle.UnpicklingError, EOFError, AttributeError, LookupError, TypeError, ValueError)
+_DAMAGE += (OverflowError, MemoryError, RecursionError)
 
 
-class Converted(NamedTuple):
-    """What a conversion made."""
-
-    checkpoint: pathlib.Path
-    counters: Counters
-    action_size: int
-    replay_steps: int  # Of the episodes.
-
-
-def convert(config: Config, path: pathlib.Path, episodes: pathlib.Path | None = None) -> Converted:
+def convert(
+    config: Config, path: pathlib.Path, episodes: pathlib.Path | None = None
+) -> tuple[pathlib.Path, Counters, int]:
     """Makes the logdir `config.logdir`, which a run of the same options goes on from.
 
-    Args:
-      config: options of the run; sizes are to be those of the original agent.
-      path: the original's `variables.pkl`.
-      episodes: its folder of episodes, which are copied into the logdir.
-
-    Raises:
-      CheckpointError: naming the first misfit of the pickle or an episode.
-      LogdirError: if the logdir exists. OSError: if it cannot be written. Nothing is left then.
+    `path` is the original's `variables.pkl`, of the sizes of `config`; `episodes` its folder of
+    episodes, which are copied. Returns (the checkpoint, its counters, the number of actions).
+    Raises CheckpointError, naming the first misfit, LogdirError if the logdir exists, and OSError
+    if it cannot be written; nothing is left then.
     """
     logdir = user_path(config.logdir).absolute()
     if logdir.exists() and not (logdir.is_dir() and not any(logdir.iterdir())):
         raise LogdirError(f"{logdir}: exists; use another --logdir")
-    arrays = read_arrays(path)
     try:
-        step, state, action_size = _agent_state(config, arrays)
+        step, state, action_size = _agent_state(config, read_arrays(path))
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
     logdir.parent.mkdir(parents=True, exist_ok=True)
@@ -77,23 +67,21 @@ def convert(config: Config, path: pathlib.Path, episodes: pathlib.Path | None = 
         saved = Checkpoints(folder.checkpoints).save(state, counters)
         folder.save_options(config)
         os.replace(folder, logdir)
-    return Converted(logdir / saved.relative_to(folder), counters, action_size, replay_steps)
+    return logdir / saved.relative_to(folder), counters, action_size
 
 
 def order(pcont: bool = False) -> list[str]:
     """Our names of the original's weights, in the order in which it saves them."""
+
+    def place(name: str) -> tuple:
+        part, layer, weight = name.split("/")
+        return PARTS.index(part), layer != "gru", layer, WEIGHTS.index(weight)
+
     one = dict.fromkeys(("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth"), 1)
-    return sorted(Models(Sizes(1, pcont=pcont, **one)).named_weights(), key=_place)
+    return sorted(Models(Sizes(1, pcont=pcont, **one)).named_weights(), key=place)
 
 
-def _place(name: str) -> tuple:
-    part, layer, weight = name.split("/")
-    return PARTS.index(part), layer != "gru", layer, WEIGHTS.index(weight)
-
-
-def _agent_state(
-    config: Config, arrays: Sequence[np.ndarray]
-) -> tuple[int, dict[str, np.ndarray], int]:
+def _agent_state(config: Config, arrays: Sequence[np.ndarray]) -> tuple[int, dict, int]:
     """(environment steps, our agent's state, actions); its optimisers' state is as at the start."""
     if not arrays or arrays[0].shape != () or arrays[0].dtype.kind != "i" or arrays[0] < 0:
         raise CheckpointError("not of a Dreamer agent: it does not begin with a count of steps")
@@ -105,13 +93,12 @@ def _agent_state(
         if array.dtype.kind != "f" or not np.isfinite(array).all():
             raise CheckpointError(f"{name} has entries that are no finite numbers")
     # Of continuous actions: img1 reads [s, a]. At least 1, so that it is said what is odd.
-    reads = len(named.get("rssm/img1/kernel", ()))
-    action_size = max(1, reads - config.stoch_size)
+    action_size = max(1, len(named.get("rssm/img1/kernel", ())) - config.stoch_size)
     precision, jit, _ = hardware.prepare(config)
     agent = Agent(config, action_size, False, precision, jit)
     restore(agent.models.named_weights(), named)
     if more := len(weights) - len(names):
-        hint = "; with a discount head, say --pcont=True" if more == PCONT_ARRAYS else ""
+        hint = "; with a discount head, say --pcont=True" if more == 8 else ""  # Of four layers.
         raise CheckpointError(f"has {more} arrays more than an agent of these options{hint}")
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
     return int(arrays[0]), state, action_size
@@ -119,11 +106,8 @@ def _agent_state(
 
 def _copy_episodes(source: pathlib.Path, target: pathlib.Path, action_size: int) -> list[int]:
     """Writes them as ours, uncompressed, in the order of their names; the frames of each."""
-    paths = sorted(source.glob("*.npz"))
-    if not paths:
-        raise CheckpointError(f"{source}: no episodes there")
     frames = []
-    for index, path in enumerate(paths):
+    for index, path in enumerate(sorted(source.glob("*.npz"))):
         try:
             episode = load_episode(path)
         except DAMAGE as error:
@@ -133,4 +117,65 @@ def _copy_episodes(source: pathlib.Path, target: pathlib.Path, action_size: int)
             raise CheckpointError(f"{path}: has {size} actions, the agent {action_size}")
         save_episode(target, index, episode)
         frames.append(len(episode["reward"]))
+    if not frames:
+        raise CheckpointError(f"{source}: no episodes there")
     return frames
+
+
+def read_arrays(path: str | pathlib.Path) -> list[np.ndarray]:
+    """The arrays of a pickled list or tuple, in its order; scalars have shape ().
+
+    A pickle is a program that may call whatever it names. Here it finds the five names by which
+    NumPy (1 and 2) writes arrays, and behind each a few lines of this file in place of NumPy's own.
+    Raises CheckpointError if it wants anything else, without doing it, or is damaged.
+    """
+    with open(path, "rb") as file:
+        try:
+            found = _Unpickler(file).load()
+        except _DAMAGE as error:
+            raise CheckpointError(f"no pickle, or a damaged one ({error!r})") from error
+    if not isinstance(found, list | tuple):
+        raise CheckpointError(f"holds a {type(found).__name__}, not a list of arrays")
+    for item in found:
+        if not isinstance(item, _Array) or item.value is None:
+            raise CheckpointError(f"holds a {type(item).__name__} among its arrays")
+    return [item.value for item in found]
+
+
+class _Dtype:
+    """In place of numpy.dtype: called with its code, then told its byte order."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = False):
+        if not (isinstance(code, str) and _CODE.fullmatch(code)):
+            raise CheckpointError(f"it has arrays of {code!r}; only numbers are read")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """In place of numpy.ndarray: with its contents, or empty and then told them."""
+
+    def __init__(self, data: Any, dtype: Any, shape: Any, order: str = "C"):
+        self.value = None
+        if isinstance(dtype, _Dtype):  # Else these are arguments of `_reconstruct`.
+            self.value = np.frombuffer(data, dtype.dtype).reshape(shape, order=order)
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        self.__init__(data, dtype, shape, "F" if fortran else "C")
+
+
+_KNOWN: dict[tuple[str, str], Any] = {("numpy", "dtype"): _Dtype, ("numpy", "ndarray"): "ndarray"}
+for _core in ("numpy.core", "numpy._core"):  # Of NumPy 1 and 2.
+    _KNOWN[f"{_core}.multiarray", "_reconstruct"] = _Array
+    _KNOWN[f"{_core}.multiarray", "scalar"] = lambda dtype, data: _Array(data, dtype, ())
+    _KNOWN[f"{_core}.numeric", "_frombuffer"] = _Array
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            raise CheckpointError(f"it wants {f'{module}.{name}'!r}; only NumPy arrays are read")
+        return _KNOWN[module, name]

@@ -3,27 +3,15 @@
     PYTHON original_code.py CHECKOUT updates CONFIG
     PYTHON original_code.py CHECKOUT episodes
 
-Answers each line of JSON on stdin with one on stdout. `updates`: CONFIG is JSON, {the original's
-name of an option: value}. The first line comes unasked, when one update is made,
+Answers each line of JSON on stdin with one on stdout: see `serve_updates`, where CONFIG is JSON,
+{the original's name of an option: value}, and `episodes`.
 
-    {"first_update": seconds since the process started, "tensorflow": version, "device": a line}
-
-then for each number N, once N updates are made,
-
-    {"seconds": of one update, the mean of N, "memory": peak resident bytes}
-
-`episodes`: of {"folder": with one episode's file, "length": frames of a sequence, "all": a folder}
-it writes what it reads into folders `read` and `drawn` below the first, and counts what is in all,
-
-    {"episodes": number, "steps": of an agent}
-
-Run by path, by the Python 3.8 that the original's TensorFlow needs: so this file imports nothing
-of this package and is written for that version. Ours, which speaks so too, uses parts of it.
+Run by path, by the Python 3.8 that the original's TensorFlow needs: so this file imports nothing of
+this package and is written for that version. Ours, which speaks so too, uses parts of it.
 """
 
 import ctypes
 import importlib
-import itertools
 import json
 import os
 import pathlib
@@ -37,7 +25,6 @@ import numpy as np
 ACTIONS = 6  # As walker has.
 # What the original imports for its environments only.
 UNUSED = ("gym", "PIL", "PIL.Image")
-PR_SET_PDEATHSIG = 1
 
 
 def main(checkout, what, config="{}"):
@@ -52,15 +39,11 @@ def main(checkout, what, config="{}"):
         updates(out, json.loads(config))
     else:
         tools = importlib.import_module("tools")
-        serve(out, lambda request: episodes(tools, request))
+        serve(out, lambda request: episodes(tools, **request))
 
 
 def updates(out, options):
-    """Builds the original's agent, which makes its first update, and serves.
-
-    Its batch is preprocessed once, which the original does with every batch beside its updates:
-    what that would take from the updates' cores is spared it.
-    """
+    """Builds the original's agent, which makes its first update, and serves."""
     tf = importlib.import_module("tensorflow")
     dreamer = importlib.import_module("dreamer")
     gpus = tf.config.experimental.list_physical_devices("GPU")
@@ -72,12 +55,12 @@ def updates(out, options):
         sys.exit(f"its define_config has no {', '.join(unknown)}")
     config.update(options)
     batch = random_batch(config.batch_size, config.batch_length)
+    # Once; the original does so with every batch, beside its updates.
     batch = dreamer.preprocess({k: tf.constant(v) for k, v in batch.items()}, config)
     dataset = tf.data.Dataset.from_tensors(batch).repeat()
     dreamer.load_dataset = lambda directory, config: dataset
     dreamer.count_steps = lambda directory, config: 0
-    space = types.SimpleNamespace(shape=(ACTIONS,))
-    agent = dreamer.Dreamer(config, None, space, None)
+    agent = dreamer.Dreamer(config, None, types.SimpleNamespace(shape=(ACTIONS,)), None)
 
     def train(count):
         with agent._strategy.scope():
@@ -100,40 +83,43 @@ def random_batch(*shape):
     }
 
 
-def episodes(tools, request):
-    """Reads an episode, and a sequence of it, as the original does, and has it write both again."""
-    folder, length = pathlib.Path(request["folder"]), request["length"]
+def episodes(tools, folder, length):
+    """Reads the episode of a folder, and a sequence of so many frames, as the original does.
+
+    Has it write both again, into `read` and `drawn` below, and count what is in the folder.
+    """
+    folder = pathlib.Path(folder)
     episode = next(tools.load_episodes(folder, 1))
     tools.save_episodes(folder / "read", [episode])
     # From a shorter one its generator would look for a sequence for ever.
     if len(episode["reward"]) > length:
         drawn = next(tools.load_episodes(folder, 1, length))
         tools.save_episodes(folder / "drawn", [drawn])
-    count, steps = tools.count_episodes(pathlib.Path(request["all"]))
+    count, steps = tools.count_episodes(folder)
     return {"episodes": count, "steps": steps}
 
 
 def own_stdout():
-    """What was stdout, where all other output goes to stderr now; the process ends with its parent.
-
-    By SIGKILL, as nothing else ends an update in its middle (Linux).
-    """
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    out = os.fdopen(os.dup(1), "w")
+    """What was stdout; all other output goes to stderr now. The process ends with its parent."""
+    # By SIGKILL, as nothing else ends an update in its middle (Linux).
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    out = os.fdopen(os.dup(1), "w", 1)  # Line by line.
     os.dup2(2, 1)
     return out
 
 
-def serve(out, answer, *first):
-    """Says what comes first, and answers requests."""
-    answers = (answer(json.loads(line)) for line in sys.stdin)
-    for message in itertools.chain(first, answers):
-        out.write(json.dumps(message) + "\n")
-        out.flush()
+def serve(out, answer):
+    """Answers requests."""
+    for line in sys.stdin:
+        out.write(json.dumps(answer(json.loads(line))) + "\n")
 
 
 def serve_updates(out, train, tensorflow, device):
-    """Says that the first update is made, and makes more: `train(N)` makes N of them."""
+    """Says that the first update is made, and makes N more by `train(N)` when asked for N.
+
+    `first_update` is in seconds since the process started, `device` a line, `seconds` of one
+    update, the mean of N, `memory` the peak of resident bytes.
+    """
 
     def answer(count):
         start = time.perf_counter()
@@ -141,7 +127,8 @@ def serve_updates(out, train, tensorflow, device):
         return {"seconds": (time.perf_counter() - start) / count, "memory": memory()}
 
     first = {"first_update": seconds_since_start(), "tensorflow": tensorflow, "device": device}
-    serve(out, answer, first)
+    out.write(json.dumps(first) + "\n")
+    serve(out, answer)
 
 
 def seconds_since_start():

@@ -1,14 +1,11 @@
 """Are our numbers the original Dreamer's, and CLION's as computed elsewhere?
 
-A golden file (`.npz`) holds sizes, weights, a batch, the noise, and what came out of another
-implementation. An agent of its sizes gets its weights, batch and noise, and every `output/`,
-`grad/` and `after_model_step/` array is compared.
+A golden file (`.npz`) has sizes, weights, a batch and the noise, which an agent of ours gets, and
+the `output/`, `grad/` and `after_model_step/` arrays of another implementation.
 """
 
-import dataclasses
 import json
 import pathlib
-import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -18,9 +15,9 @@ import tensorflow as tf
 from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent, Losses
 from clion_tf.command import UsageError
-from clion_tf.config import DREAMER, EARLIER, Config, ConfigError
+from clion_tf.config import DREAMER, EARLIER, FIELDS, Config, ConfigError
 from clion_tf.learning.noise import GivenNoise
-from clion_tf.logdir.checkpoints import CheckpointError, restore
+from clion_tf.logdir.checkpoints import DAMAGE, CheckpointError, restore
 
 Arrays = dict[str, np.ndarray]
 
@@ -29,17 +26,10 @@ Arrays = dict[str, np.ndarray]
 TOLERANCES = {"output": 1e-4, "grad": 1e-3, "after_model_step": 0.02}
 # Names of sizes in golden files, where they are not the options' own.
 OPTIONS = {
-    "batch": "batch_size",
-    "length": "batch_length",
-    "deter": "deter_size",
-    "stoch": "stoch_size",
-    "hidden": "hidden_size",
-    "units": "num_units",
-    "lambda_": "disclam",
-    "init_std": "action_init_std",
-    "mean_scale": "action_mean_scale",
-    "min_std": "action_min_std",
-}
+    "batch": "batch_size", "length": "batch_length", "deter": "deter_size", "stoch": "stoch_size",
+    "hidden": "hidden_size", "units": "num_units", "lambda_": "disclam",
+    "init_std": "action_init_std", "mean_scale": "action_mean_scale", "min_std": "action_min_std",
+}  # fmt: skip
 
 
 class Comparison(NamedTuple):
@@ -58,13 +48,13 @@ def load(path: str | pathlib.Path) -> tuple[dict, Arrays]:
     """(meta, arrays) of a golden file; UsageError if there is none, or it is something else."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+            arrays = dict(file)
         meta = json.loads(str(arrays.pop("meta")))
         missing = {"input/image", "input/action", "input/reward"} - arrays.keys()
         if missing or "actions" not in meta:
             raise ValueError(f"it lacks {', '.join(sorted(missing)) or 'meta: actions'}")
         return meta, arrays
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (*DAMAGE, OSError, TypeError) as error:
         raise UsageError(f"{path}: not a golden file ({error})") from error
 
 
@@ -83,13 +73,11 @@ def compare(path: str | pathlib.Path) -> Iterator[Comparison]:
         if kind == "after_model_step":
             scale = meta["model_lr"]
             gradient = np.abs(arrays.get(f"grad/{part}", np.nan))
-            # Adam's first step is the learning rate times the gradient's sign; that of 0 says
-            # nothing.
+            # Adam's first step is the rate times the gradient's sign; that of 0 says nothing.
             if ours is not None and ours.shape == expected.shape == gradient.shape:
                 expected = np.where(gradient > 1e-4 * np.max(gradient), expected, ours)
         if kind in TOLERANCES:
-            difference = relative_difference(ours, expected, scale)
-            yield Comparison(name, difference, TOLERANCES[kind])
+            yield Comparison(name, relative_difference(ours, expected, scale), TOLERANCES[kind])
 
 
 def _part(arrays: Arrays, kind: str) -> Arrays:
@@ -99,16 +87,11 @@ def _part(arrays: Arrays, kind: str) -> Arrays:
 
 def build(meta: dict) -> Agent:
     """The agent that a golden file's sizes and constants describe."""
-    options = {**EARLIER, **(DREAMER if meta.get("kind") != "clion" else {})}
-    fields = {field.name for field in dataclasses.fields(Config)}
-    for name, value in meta.items():
-        option = OPTIONS.get(name, name)
-        if option in fields and name != "seed":
-            options[option] = str(value) if option == "pcont" else value
-    if isinstance(meta.get("state_std"), (int, float)):
-        options["sigma2"] = float(meta["state_std"])
-    config = Config(**options)
-    return Agent(config, meta["actions"], discrete=meta.get("action_dist") == "onehot")
+    options = {**EARLIER, **({} if meta.get("kind") == "clion" else DREAMER)}
+    named = {OPTIONS.get(name, name): value for name, value in meta.items()}
+    options |= {name: value for name, value in named.items() if name in FIELDS}
+    options["pcont"] = str(meta.get("pcont", Config().pcont))
+    return Agent(Config(**options), meta["actions"], discrete=meta.get("action_dist") == "onehot")
 
 
 def _compute(agent: Agent, arrays: Arrays) -> Arrays:
@@ -146,8 +129,7 @@ def outputs(losses: Losses) -> Tensors:
     found |= {f"{key}_mean": dist.mode() for key, dist in world.decoded.items()}
     found |= {f"log_prob_{key}": -world.terms[key] for key in (*world.decoded, "reward")}
     if world.pcont is not None:
-        found |= {"pcont_mean": world.pcont.mean()}
-        found |= {"scaled_log_prob_pcont": -world.terms["pcont"]}
+        found |= {"pcont_mean": world.pcont.mean(), "scaled_log_prob_pcont": -world.terms["pcont"]}
     for name, constraint in (("embedding", world.embedding), ("decoding", world.decoding)):
         if constraint is not None:
             found[f"{name}_constraint"] = constraint.loss
@@ -157,13 +139,12 @@ def outputs(losses: Losses) -> Tensors:
     if world.decoding is not None and "image" in world.decoded:
         found["image_from_noisy_memory"] = world.decoding.augmented["image"].mode()
     found |= {f"start_{key}": imagined.start[key] for key in ("stoch", "deter")}
-    names = ("feat", "action", "reward", "value")
-    found |= {f"imagined_{name}": getattr(imagined, name) for name in names}
+    for name in ("feat", "action", "reward", "value"):
+        found[f"imagined_{name}"] = getattr(imagined, name)
     found |= {"lambda_return": imagined.returns, "discount": imagined.discount}
-    found |= {"weight": imagined.weight, "action_entropy": imagined.entropy}
+    found |= {"weight": imagined.weight}
     if judged is not None:
-        found |= {"evaluator_logit": imagined.logit}
-        found |= {"evaluator_bce": judged.bce, "evaluator_difference": judged.difference}
+        found |= {"evaluator_logit": imagined.logit, "evaluator_bce": judged.bce}
         found |= {"real_logit": judged.real_logit, "fake_logit": judged.fake_logit}
     return found
 
@@ -175,11 +156,8 @@ def _actor_outputs(agent: Agent, feat: tf.Tensor) -> Tensors:
         outputs = {"actor_probs": policy.probs_parameter()}
     else:
         mean = policy.distribution.mean()  # Before tanh.
-        outputs = {
-            "actor_mean": mean,
-            "actor_std": policy.distribution.stddev(),
-            "actor_log_prob_of_half": policy.log_prob(0.5 * tf.ones_like(mean)),
-        }
+        outputs = {"actor_mean": mean, "actor_std": policy.distribution.stddev()}
+        outputs["actor_log_prob_of_half"] = policy.log_prob(0.5 * tf.ones_like(mean))
     return {k: tf.reshape(v, [*feat.shape[:2], *v.shape[1:]]) for k, v in outputs.items()}
 
 
@@ -188,13 +166,12 @@ def relative_difference(
 ) -> float:
     """Largest absolute difference over `scale`, by default the reference's largest absolute value.
 
-    0 against 0 is 0. Infinite for an array that is missing or of another shape, nan if either has
-    a nan.
+    0 against 0 is 0. Infinite for an array that is missing or of another shape; nan for a nan.
     """
     if ours is None or ours.shape != expected.shape:
-        return float("inf")
-    difference = float(np.max(np.abs(np.asarray(ours, np.float64) - expected), initial=0.0))
-    if difference == 0.0:
-        return 0.0
-    scale = scale or float(np.max(np.abs(expected), initial=0.0))
-    return difference / scale if scale > 0 else float("inf")
+        return np.inf
+    difference = np.max(np.abs(np.asarray(ours, np.float64) - expected), initial=0.0)
+    scale = scale or np.max(np.abs(expected), initial=0.0)
+    if scale == 0.0:
+        return np.inf if difference else 0.0
+    return float(difference / scale)

@@ -1,4 +1,1 @@
-"""Many runs on many machines: a plan of tasks x methods x seeds, made by Ray.
-
-Nothing here imports TensorFlow: each run is a process of its own, `python -m clion_tf.run`.
-"""
+"""Many runs on many machines, each a process of its own, by Ray. Imports no TensorFlow."""

@@ -15,7 +15,7 @@ from small_agents import without_graphs
 from tool_modules import tool as module
 
 from clion_tf import run as training
-from clion_tf.benchmark import agent_speed, graph_flops, loop_speed
+from clion_tf.benchmark import agent_speed, loop_speed, measuring
 from clion_tf.replay.stopwatch import PARTS, Stopwatch
 
 TINY = [
@@ -50,6 +50,22 @@ def run(tool, tmp_path, *words):
     return json.loads(path.read_text())
 
 
+def test_table():
+    figures = {
+        "one_update": {"median": 1.23456, "max": 2e12}, "batch": [50, 50],
+        "largest": [("a:b", 0.5)],
+        "kinds": {"convolutions": {"rate": 3e9}},
+    }  # fmt: skip
+    assert measuring.table(figures) == [
+        "one update           median 1.235, max 2 T",
+        "batch                50, 50",
+        "largest",
+        "  1                  a:b, 0.5",
+        "kinds",
+        "  convolutions       rate 3 G",
+    ]
+
+
 def test_train_step(tool, tmp_path, capsys):
     found = run(tool, tmp_path, "train_step", "--count=2", *TINY, *PLAIN)
     assert found["command"] == "train_step" and found["flags"] == [*TINY, *PLAIN]
@@ -64,7 +80,7 @@ def test_train_step(tool, tmp_path, capsys):
     assert 1e8 < found["memory"] < 1e11
     assert found["first_update"] > 0.1
     printed = capsys.readouterr().out
-    assert "large matrix product" in printed and "peak memory" in printed
+    assert f"{'share':20} {found['share']:.4g}\n" in printed and "matrix rate" in printed
 
 
 def test_profile(tmp_path):
@@ -75,13 +91,14 @@ def test_profile(tmp_path):
     assert process.returncode == 0, errors
     found = json.loads(path.read_text())
     kinds = found["kinds"]
-    assert set(kinds) == {*graph_flops.KINDS.values(), "everything else"}
+    assert set(kinds) == {*agent_speed.KINDS.values(), "everything else"}
     for name, kind in kinds.items():
         assert kind["seconds"] > 0 and (kind["flops"] > 0) == (name != "everything else")
         assert kind["rate"] == pytest.approx(kind["flops"] / kind["seconds"])
+    assert sum(kind["share"] for kind in kinds.values()) == pytest.approx(1)
     seconds = [s for _, s in found["largest"]]
     assert seconds == sorted(seconds, reverse=True)
-    assert "largest operations" in out
+    assert "largest\n  1 " in out
 
 
 def test_env(tmp_path):

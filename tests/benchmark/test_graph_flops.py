@@ -1,12 +1,12 @@
 """The graph's arithmetic against a count by hand, and TensorFlow's own of its operations."""
 
+import flops_by_hand
 import pytest
 import tensorflow as tf
-from flops_by_hand import update_flops
 from small_agents import tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow.python.framework import ops
 
-from clion_tf.benchmark import graph_flops
+from clion_tf.benchmark.agent_speed import KINDS, graph_flops, operation_flops, update_flops
 from clion_tf.config import DREAMER
 from clion_tf.learning import noise
 
@@ -35,10 +35,8 @@ def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):
     config = tiny_config(**{**SIZES, **options})
     agent = tiny_agent(**{**SIZES, **options})
     batch = tensors(tiny_batch(config))
-    counted = sum(update_flops(config, agent.sizes.action_size).values())
-    assert graph_flops.of_update(agent, batch).total() == pytest.approx(
-        counted + zeros(config), rel=0.03
-    )
+    counted = sum(flops_by_hand.update_flops(config, agent.sizes.action_size).values())
+    assert update_flops(agent, batch).total() == pytest.approx(counted + zeros(config), rel=0.03)
 
 
 def test_the_count_of_an_operation_is_tensorflows():
@@ -50,7 +48,7 @@ def test_the_count_of_an_operation_is_tensorflows():
     for op in traced.graph.get_operations():
         if op.type in ("MatMul", "Conv2D"):
             theirs = ops.get_stats_for_node_def(traced.graph, op.node_def, "flops").value
-            assert graph_flops.operation(op) == theirs, op.name
+            assert operation_flops(op) == theirs, op.name
             seen.add(op.type)
     assert seen == {"MatMul", "Conv2D"}
 
@@ -65,12 +63,10 @@ def test_a_gradient_counts_as_its_convolution(stride):
         return tape.gradient(result, [image, kernel])
 
     traced = gradients.get_concrete_function(tf.zeros([2, 10, 8, 3]), tf.zeros([4, 4, 3, 5]))
-    found = graph_flops.flops(traced.graph)
+    found = graph_flops(traced.graph)
     height, width = (10 - 4) // stride + 1, (8 - 4) // stride + 1
     once = 2 * 2 * height * width * 4 * 4 * 3 * 5
-    assert found == {
-        graph_flops.KINDS[f"Conv2DBackprop{what}"]: once for what in ("Input", "Filter")
-    }
+    assert found == {KINDS[f"Conv2DBackprop{what}"]: once for what in ("Input", "Filter")}
 
 
 def zeros(config):

@@ -9,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from clion_tf.benchmark import update_memory
-from clion_tf.benchmark.update_memory import GIB
 from clion_tf.config import Config
 
 UNITS, FEATURES = 64, 128
@@ -80,14 +79,6 @@ def test_both_precisions_are_compiled_apart(monkeypatch):
     found = update_memory.of_each_precision(Config(batch_size=7))
     assert asked == [("7", "32"), ("7", "bf16")]
     assert found == {"32": SIZES, "bf16": {}}
-    assert update_memory.table(found) == [
-        (
-            "XLA's buffers, precision 32",
-            "3.50 GiB (arguments 0.50, temporary 3.00; each further update in a call 0.25)",
-        ),
-        ("XLA's buffers, precision bf16", "not told by XLA"),
-    ]
 
 
-SIZES = {"arguments": GIB // 2, "temporary": 3 * GIB, "results": 0, "constants": 0}
-SIZES |= {"all": 7 * GIB // 2, "batch": GIB // 4}
+SIZES = {"arguments": 2, "temporary": 3, "results": 0, "constants": 0, "all": 5, "batch": 1}

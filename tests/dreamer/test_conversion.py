@@ -16,7 +16,7 @@ from clion_tf.agents.clion import Agent
 from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config
 from clion_tf.dreamer import checkpoint_conversion
-from clion_tf.dreamer.array_pickles import PickleError, read_arrays
+from clion_tf.dreamer.checkpoint_conversion import read_arrays
 from clion_tf.envs import SupervisedEnvs
 from clion_tf.learning.preprocessing import preprocess_image
 from clion_tf.logdir import checkpoints
@@ -42,8 +42,10 @@ def weights():
 
 
 def test_outputs_are_those_of_the_original(tmp_path):
-    made = checkpoint_conversion.convert(small(tmp_path / "run"), GOLDEN.with_suffix(".pkl"))
-    assert (made.counters.steps, made.action_size, made.replay_steps) == (STEP, ACTIONS, 0)
+    _, counters, actions = checkpoint_conversion.convert(
+        small(tmp_path / "run"), GOLDEN.with_suffix(".pkl")
+    )
+    assert (counters.steps, counters.begun_at, actions) == (STEP, STEP, ACTIONS)
     models = trained_agent.load(tmp_path / "run").agent.models
     with np.load(GOLDEN.with_suffix(".npz")) as file:
         expected = {name: file[name] for name in file.files}
@@ -78,9 +80,9 @@ def test_order_is_that_of_the_original(pcont):
 def test_arrays_are_found_again_whatever_it_measured(metrics, weights, tmp_path):
     values = dreamer_pickles.variables(weights, 1234, metrics)
     path = dreamer_pickles.write(tmp_path / "variables.pkl", values)
-    made = checkpoint_conversion.convert(small(tmp_path / "run"), path)
-    arrays, counters = checkpoints.load(made.checkpoint)
-    assert counters == made.counters and counters.steps == counters.begun_at == 1234
+    saved, found, _ = checkpoint_conversion.convert(small(tmp_path / "run"), path)
+    arrays, counters = checkpoints.load(saved)
+    assert counters == found and counters.steps == counters.begun_at == 1234
     found = {n[8:]: a for n, a in arrays.items() if n.startswith("weights/")}
     assert found.keys() == weights.keys()
     assert all(np.array_equal(found[name], weights[name]) for name in weights)
@@ -129,9 +131,9 @@ def assembled(folder, **options):
 def test_run_goes_on_with_its_episodes(tmp_path, capsys, eagerly):
     source = its_episodes(tmp_path / "its", episode(11), episode(13), episode(9))
     config = small(tmp_path / "run", **RUN)
-    made = checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"), source)
-    assert made.replay_steps == (10 + 12 + 8) * 2 and made.counters.episodes == 3
-    assert made.counters.begun_at == STEP - 60
+    _, counters, _ = checkpoint_conversion.convert(config, GOLDEN.with_suffix(".pkl"), source)
+    assert counters.episodes == 3
+    assert counters.begun_at == STEP - (10 + 12 + 8) * 2
     run, env = assembled(tmp_path / "run", steps=STEP + 30)
     assert len(run.replay) == 3
     batch = run.replay.newest(9, 1)
@@ -223,8 +225,8 @@ def test_discount_head(weights, tmp_path):
     assert "has 8 arrays more than an agent of these options; with a discount head" in refused(
         path, tmp_path
     )
-    made = checkpoint_conversion.convert(small(tmp_path / "run", pcont="True"), path)
-    arrays, _ = checkpoints.load(made.checkpoint)
+    saved, *_ = checkpoint_conversion.convert(small(tmp_path / "run", pcont="True"), path)
+    arrays, _ = checkpoints.load(saved)
     for name, array in {**weights, **head}.items():
         np.testing.assert_array_equal(arrays[f"weights/{name}"], array)
 
@@ -302,7 +304,7 @@ def test_a_pickle_cannot_run_anything(tmp_path):
             if number < 2:
                 with path.open("rb") as file:  # It would work: the test is no empty one.
                     assert "system" in str([op[1] for op in pickletools.genops(file.read())])
-            with pytest.raises(PickleError) as error:
+            with pytest.raises(CheckpointError) as error:
                 read_arrays(path)
             assert len(str(error.value).splitlines()) == 1
     assert not target.exists()
@@ -333,7 +335,7 @@ def test_a_pickle_cannot_run_anything(tmp_path):
     ],
 )
 def test_what_is_no_pickle_of_arrays_is_refused(content, part, tmp_path):
-    with pytest.raises(PickleError) as error:
+    with pytest.raises(CheckpointError) as error:
         read_arrays(pickled(tmp_path / "v.pkl", content))
     assert part in str(error.value) and len(str(error.value).splitlines()) == 1
 
@@ -382,7 +384,7 @@ def test_damaged_files_are_refused_or_hold_arrays(tmp_path):
         for damaged in (content[:place], content[:place] + b"\xff" + content[place + 1 :]):
             try:
                 found = read_arrays(pickled(tmp_path / "v.pkl", damaged))
-            except PickleError as error:
+            except CheckpointError as error:
                 refusals += 1
                 assert len(str(error).splitlines()) == 1
             else:

@@ -8,13 +8,13 @@ import subprocess
 import sys
 import threading
 import time
-import types
 
 import pytest
 
+from clion_tf.config import Config
 from clion_tf.files import python_path
-from clion_tf.sweep import attempt as module
-from clion_tf.sweep.attempt import Resources, attempt, node_of
+from clion_tf.sweep import job as module
+from clion_tf.sweep.job import Job, Resources, attempt
 
 
 @pytest.fixture
@@ -26,10 +26,9 @@ def run(tmp_path, monkeypatch):
     root.mkdir()
 
     def start(script, number=1, cpus=1.0, gpus=0.0):
-        planned = types.SimpleNamespace(
-            words=[script], root=root, folder=root / "run", log=root / "logs" / "run.log"
-        )
-        return attempt(planned, number, Resources(cpus, gpus, "", python_path()), "host/1")
+        job = Job(root, "run", Config(), attempts=number)
+        monkeypatch.setattr(Job, "words", [script])
+        return attempt(job, Resources(cpus, gpus, "", python_path()), "host/1")
 
     return start
 
@@ -63,23 +62,27 @@ def interrupted(run, tmp_path):
 
 def test_done_refused_and_killed(run, tmp_path):
     ended = run("print('one'); print('all done'); print()")
-    assert (ended.code, ended.line) == (0, "all done")
+    assert ended == (0, "all done")
     ended = run("import sys; sys.exit('clion_tf: error: no such task')", number=2)
-    assert (ended.code, ended.line) == (1, "clion_tf: error: no such task")
+    assert ended == (1, "clion_tf: error: no such task")
     ended = run("raise SystemExit(2)", number=3)
-    assert (ended.code, ended.line) == (2, "exit code 2")
+    assert ended == (2, "exit code 2")
     ended = run("import os, sys; print('x', flush=True); os.kill(os.getpid(), 9)", number=4)
-    assert (ended.code, ended.line) == (-9, "killed by SIGKILL after: x")
+    assert ended == (-9, "killed by SIGKILL after: x")
     log = (tmp_path / "sweep" / "logs" / "run.log").read_text()
     assert [line.split()[2] for line in log.splitlines() if "--- attempt" in line] == list("1234")
     assert "all done" in log and "no such task" in log
 
 
 def test_its_machine_is_told_by_the_log(run, tmp_path):
-    log = tmp_path / "sweep" / "logs" / "run.log"
-    assert node_of(log, 0) == ""
+    job = Job(tmp_path / "sweep", "run", Config())
+    job.find_node()
+    assert (job.node, job.state) == ("", "waiting")
     run("print('--- attempt 1 on elsewhere,')")
-    assert node_of(log, 0) == "host/1" and node_of(log, log.stat().st_size) == ""
+    later = Job(tmp_path / "sweep", "run", Config(), log_size=job.log.stat().st_size)
+    later.find_node()
+    job.find_node()
+    assert (job.node, job.state, later.node) == ("host/1", "running", "")
 
 
 def test_stopped_by_sigterm(interrupted):
@@ -106,9 +109,9 @@ def test_environment(run, monkeypatch):
     monkeypatch.delenv("TF_NUM_INTRAOP_THREADS", raising=False)
     script = "import os; print(*(os.environ.get(n) for n in ('OMP_NUM_THREADS', "
     script += "'TF_NUM_INTRAOP_THREADS', 'TF_NUM_INTEROP_THREADS', 'CUDA_VISIBLE_DEVICES')))"
-    assert run(script, cpus=3.0).line == "3 3 7 -1"
+    assert run(script, cpus=3.0)[1] == "3 3 7 -1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")  # As Ray says it.
-    assert run(script, cpus=0.5, gpus=1.0).line == "1 1 7 1"
+    assert run(script, cpus=0.5, gpus=1.0)[1] == "1 1 7 1"
 
 
 def test_a_logdir_in_use_is_waited_for(run, tmp_path, monkeypatch):
@@ -118,15 +121,15 @@ def test_a_logdir_in_use_is_waited_for(run, tmp_path, monkeypatch):
     with open(folder / ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         ended = run("print('never')")
-        assert ended.code == 1 and "another process is using it" in ended.line
+        assert ended[0] == 1 and "another process is using it" in ended[1]
     # The lock of a process that is gone blocks nobody.
-    assert run("print('free')").line == "free"
+    assert run("print('free')")[1] == "free"
 
 
 def test_a_machine_without_the_folder(run, tmp_path):
     (tmp_path / "sweep").rmdir()
     ended = run("print('never')")
-    assert ended.code == 1 and "machines must share it" in ended.line
+    assert ended[0] == 1 and "machines must share it" in ended[1]
     assert not (tmp_path / "sweep").exists()
 
 
@@ -135,8 +138,8 @@ def test_a_run_dies_with_its_parent(tmp_path):
     fifo = tmp_path / "flags"
     os.mkfifo(fifo)
     script = (
-        "import subprocess, sys, time\nfrom clion_tf.sweep import attempt\n"
-        "process = subprocess.Popen(attempt.command(sys.argv[1:]))\n"
+        "import subprocess, sys, time\nfrom clion_tf.sweep import job\n"
+        "process = subprocess.Popen(job.command(sys.argv[1:]))\n"
         "print(process.pid, flush=True)\ntime.sleep(60)"
     )
     parent = subprocess.Popen(

@@ -17,7 +17,8 @@ METHODS = [
 
 
 def plan(tasks=("walker_walk",), methods=("clion",), seeds=(0,), flagfiles=(), options=()):
-    return plan_runs("/sweeps/one", tasks, methods, seeds, flagfiles, options)
+    shared = [*(f"--flagfile={name}" for name in flagfiles), *options]
+    return plan_runs(pathlib.Path("/sweeps/one"), tasks, methods, seeds, shared)
 
 
 def test_every_combination_once_and_whole_seeds_first():
@@ -29,7 +30,7 @@ def test_every_combination_once_and_whole_seeds_first():
         "hopper_stand/clion/seed7", "hopper_stand/dreamer/seed7",
     ]  # fmt: skip
     last = runs[-1]
-    assert last.folder == pathlib.Path("/sweeps/one/hopper_stand/dreamer/seed7")
+    assert last.folder.path == pathlib.Path("/sweeps/one/hopper_stand/dreamer/seed7")
     assert (last.config.task, last.config.seed) == ("hopper_stand", 7)
     assert not last.config.evaluator and runs[0].config.evaluator
 
@@ -111,6 +112,6 @@ def test_refused(given, text):
 
 def test_a_method_that_names_a_task(tmp_path):
     (tmp_path / "odd.flags").write_text("--task=hopper_stand\n")
-    with pytest.raises(UsageError, match="its file sets --task"):
+    with pytest.raises(UsageError, match="--task=hopper_stand: the sweep says that"):
         plan(methods=[str(tmp_path / "odd.flags")])
     assert Config().task == "walker_walk"

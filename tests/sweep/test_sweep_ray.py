@@ -14,8 +14,8 @@ import pytest
 from places import PATHS, ROOT
 
 from clion_tf.command import UsageError
-from clion_tf.sweep.attempt import Resources
-from clion_tf.sweep.ray_cluster import RayCluster
+from clion_tf.sweep.job import Resources
+from clion_tf.sweep.sweep_runner import RayCluster
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray", allow_module_level=True)

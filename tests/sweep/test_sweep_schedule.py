@@ -1,16 +1,16 @@
 """What becomes of runs, with attempts that end as they are told; and how that is shown."""
 
 import io
+import pathlib
 import types
 
 import numpy as np
 import pytest
 
 from clion_tf.analysis.curves.metrics_files import Metrics
-from clion_tf.sweep import progress_table, schedule
-from clion_tf.sweep.attempt import Ended
-from clion_tf.sweep.progress_table import duration, line, row, shown_on, state, summary
-from clion_tf.sweep.schedule import Job, Schedule
+from clion_tf.sweep import job as module
+from clion_tf.sweep import schedule
+from clion_tf.sweep.schedule import Schedule, duration, line, row, shown_on, state, summary
 from clion_tf.sweep.sweep_plan import plan_runs
 
 
@@ -31,9 +31,9 @@ class FakeCluster:
         self._scripts = {str(number): list(script) for number, script in enumerate(scripts)}
         self.orders, self.cancelled, self.standing, self.now = [], [], {}, 0.0
 
-    def submit(self, run, number):
-        self.orders.append((run.config.seed, number, self.now))
-        return str(run.config.seed), number
+    def submit(self, job):
+        self.orders.append((job.config.seed, job.attempts, self.now))
+        return str(job.config.seed), job.attempts
 
     def wait(self, tickets, seconds):
         self.now += seconds
@@ -42,7 +42,7 @@ class FakeCluster:
     def result(self, ticket):
         name, _ = ticket
         if ticket in self.cancelled and not self._scripts[name]:
-            return Ended(1, "cancelled")
+            return (1, "cancelled")
         ended, self.standing[name] = self._scripts[name].pop(0)
         return ended
 
@@ -51,9 +51,9 @@ class FakeCluster:
 
 
 def jobs(count=1, steps=1000, root="/s"):
-    options = [f"--steps={steps}"]
-    runs = plan_runs(root, ["walker_walk"], ["clion"], range(count), [], options)
-    return [Job(run) for run in runs]
+    return plan_runs(
+        pathlib.Path(root), ["walker_walk"], ["clion"], range(count), [f"--steps={steps}"]
+    )
 
 
 @pytest.fixture
@@ -63,9 +63,9 @@ def play(monkeypatch):
     def go(scripts, retries=3, made=None, stopping=lambda: False):
         made = jobs(len(scripts)) if made is None else made
         cluster = FakeCluster(scripts)
-        names = {str(job.run.folder): str(job.run.config.seed) for job in made}
+        names = {str(job.folder): str(job.config.seed) for job in made}
         read = lambda file: cluster.standing.get(names[str(file.parent)], Metrics({}))  # noqa: E731
-        monkeypatch.setattr(schedule, "metrics_files", types.SimpleNamespace(read=read))
+        monkeypatch.setattr(module, "metrics_files", types.SimpleNamespace(read=read))
         show = lambda jobs: None  # noqa: E731
         Schedule(made, cluster, retries, show, stopping, lambda: cluster.now).run()
         return made, cluster
@@ -74,10 +74,10 @@ def play(monkeypatch):
 
 
 def failed(steps=0, code=1, line="broke"):
-    return Ended(code, line), standing(steps)
+    return (code, line), standing(steps)
 
 
-DONE = Ended(0, "done"), standing(1000)
+DONE = (0, "done"), standing(1000)
 
 
 def test_done_at_once_and_after_failures(play):
@@ -117,7 +117,7 @@ def test_refused_is_not_tried_again(play):
 
 def test_what_is_done_already_is_not_made(play):
     made = jobs(2)
-    made[0].state = schedule.DONE
+    made[0].state = module.DONE
     made, cluster = play([[], [DONE]], made=made)
     assert [number for number, *_ in cluster.orders] == [1]
 
@@ -125,7 +125,7 @@ def test_what_is_done_already_is_not_made(play):
 def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
     looks = iter([False] * 2)
     made, cluster = play(
-        [[(Ended(143, "saved"), standing(300))], [], [failed()]],
+        [[((143, "saved"), standing(300))], [], [failed()]],
         stopping=lambda: next(looks, True),
     )
     assert [job.state for job in made] == ["stopped"] * 3
@@ -137,13 +137,13 @@ def test_stopping_takes_back_what_waits_and_tries_nothing_again(play):
 def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
     """While an attempt waits for its turn, the one of an earlier sweep in its log is not taken."""
     (job,) = jobs(root=tmp_path)
-    log = job.run.log
+    log = job.log
     log.parent.mkdir(parents=True)
     log.write_text("--- attempt 1 on old/1, long ago\n")
     seen = []
 
     class Slow(FakeCluster):
-        def submit(self, run, number):
+        def submit(self, job):
             return 1
 
         def wait(self, tickets, seconds):
@@ -157,7 +157,7 @@ def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
 
     cluster = Slow([])
     read = lambda file: standing(int(cluster.now))  # noqa: E731
-    monkeypatch.setattr(schedule, "metrics_files", types.SimpleNamespace(read=read))
+    monkeypatch.setattr(module, "metrics_files", types.SimpleNamespace(read=read))
     show = lambda made: seen.append((job.state, job.node, job.steps))  # noqa: E731
     Schedule([job], cluster, 3, show, lambda: False, lambda: cluster.now).run()
     assert seen == [
@@ -172,14 +172,14 @@ def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
 def test_state(state, retries, shown):
     (job,) = jobs()
     job.state, job.retries = state, retries
-    assert progress_table.state(job) == shown
+    assert schedule.state(job) == shown
 
 
 def running():
     going, waiting, over = jobs(3, steps=100_000)
-    going.state, going.node = schedule.RUNNING, "host/1"
+    going.state, going.node = module.RUNNING, "host/1"
     going.metrics = standing(28_000, 51.26, 80.04, 10.0)
-    over.state, over.metrics = schedule.DONE, standing(100_000, 1.0, 900.04, 9.0)
+    over.state, over.metrics = module.DONE, standing(100_000, 1.0, 900.04, 9.0)
     return [going, waiting, over]
 
 
@@ -230,17 +230,18 @@ class Terminal(io.StringIO):
 def test_table_on_a_terminal(monkeypatch):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
-    monkeypatch.setenv("LINES", "7")
+    monkeypatch.setenv("LINES", "9")
     made = running()
-    made[1].state, made[1].problem = schedule.FAILED, "broke"
+    made[1].state, made[1].problem = module.GIVEN_UP, "broke"
     out = Terminal()
     with shown_on(out) as show:
         show(made)
         first = out.getvalue()
         show(made)
-    # Three rows have room: all; what is drawn again begins where it began.
+    # What is drawn again begins where it began.
     for job in made:
-        assert job.run.name in first and state(job) in first
+        assert job.name in first and state(job) in first
     assert "\x1b[1A" in out.getvalue()[len(first) :]
-    lines = progress_table.table(made, 1)
-    assert lines.row_count == 1 and str(next(lines.columns[0].cells)) == made[1].run.name
+    # What one looks for comes first, as there may be no room for all.
+    names = [str(cell) for cell in schedule.table(made).columns[0].cells]
+    assert names == [made[1].name, made[0].name, made[2].name]

@@ -10,8 +10,7 @@ from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
-from clion_tf.sweep.schedule import finished, jobs_of
-from clion_tf.sweep.sweep_plan import PlannedRun
+from clion_tf.sweep.job import Job
 
 sweep = module("sweep")
 
@@ -33,21 +32,24 @@ def counters(folder, **given):
 
 
 def test_where_a_run_stands(tmp_path):
-    config = options("cpu", logdir=tmp_path / "run", steps=2000)
-    (job,) = jobs_of([PlannedRun(tmp_path, "run", config)])
+    def read(**given):
+        job = Job(tmp_path, "run", options("cpu", logdir=tmp_path / "run", **given))
+        job.read_at_start()
+        return job
+
+    job = read(steps=2000)
     assert (job.state, job.steps, job.best, job.metrics.last("fps")) == ("waiting", 0, 0, None)
-    folder = make_run(tmp_path / "run", {1000: 5.0}, {1000: 3.0, 2000: 4.0}, config)
-    (job,) = jobs_of([job.run])
+    folder = make_run(tmp_path / "run", {1000: 5.0}, {1000: 3.0, 2000: 4.0}, job.config)
+    job = read(steps=2000)
     assert (job.state, job.steps, job.best) == ("waiting", 2000, 2000)
     assert [job.metrics.last(f"{kind}/return") for kind in ("train", "test")] == [4.0, 5.0]
-    assert not finished(config)
     counters(folder, steps=2000, updates=7, evaluated_at=1000)
-    assert not finished(config)  # The evaluation at the end is missing.
+    assert read(steps=2000).state == "waiting"  # The evaluation at the end is missing.
     counters(folder, steps=2000, updates=7, evaluated_at=2000)
-    assert finished(config)
-    assert not finished(options("cpu", logdir=folder, steps=3000))
+    assert read(steps=2000).state == "done"
+    assert read(steps=3000).state == "waiting"
     (folder / "checkpoints" / "000003000.npz").write_bytes(b"damaged")
-    assert finished(config)
+    assert read(steps=2000).state == "done"
 
 
 def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypatch):
