@@ -1,18 +1,18 @@
 """What the command lines in `tools/` share: argparse, one-line refusals, errors of their own.
 
-A tool is the script `tools/evaluate.py` and, where this package is installed, `clion-evaluate`; its
-help and errors are the same. Tools use argparse, not absl as training does: they take several
-values of an option (`--logdirs logdir/*`) and sub-commands, which absl has not.
+Not absl, as training uses: tools take several values of an option (`--logdirs logdir/*`) and
+sub-commands, which absl has not.
 """
 
 import argparse
 import functools
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from clion_tf import console
-from clion_tf.console import FAILED, OK, REFUSED, Refused, UserError
+from clion_tf.console import EXIT_SIGNAL, FAILED, OK, REFUSED, Refused, UserError
 
 __all__ = ["FAILED", "OK", "Failure", "UsageError", "parser", "progress", "run", "tool"]
 
@@ -59,12 +59,9 @@ def tool(name: str) -> Callable[[Main], Main]:
 
 def run(name: str, main: Main, arguments: Sequence[str] | None = None) -> int:
     """Calls a tool's `main` and returns the exit code; what can go wrong becomes one line."""
-
-    def work() -> int:
-        with console.exit_on_terminate():
-            return main(arguments)
-
-    return console.run(name, work)
+    # SIGTERM raises SystemExit, so that half a file or a worker is not left behind.
+    with console.handling(lambda *_: sys.exit(EXIT_SIGNAL + signal.SIGTERM), signal.SIGTERM):
+        return console.run(name, lambda: main(arguments))
 
 
 def load_tensorflow() -> None:

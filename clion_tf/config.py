@@ -1,16 +1,13 @@
 """Every option once: its default, what it does, and where the default comes from.
 
-Sources: "CLION" is the paper (Table 3 and the text), "Dreamer" is the original code at
-github.com/danijar/dreamer, "DrQ" that at github.com/denisyarats/drq (docs/drq.md), "ours" is a
-decision of this project, listed in docs/decisions.md. absl's flags are made from this table.
+"CLION" is the paper (Table 3 and the text), "Dreamer" the original code at github.com/danijar/
+dreamer, "DrQ" that at github.com/denisyarats/drq, "ours" a decision listed in docs/decisions.md.
 """
 
 import dataclasses
 import functools
-import itertools
 import math
-import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import flags
@@ -24,17 +21,12 @@ class ConfigError(Refused, ValueError):
 
 
 def _option(
-    group: str,  # A heading in the help.
-    default: Any,
-    help_: str,
-    source: str,
-    choices: Sequence[str] = (),
-    resume: bool = False,  # Whether a run may be continued with another value.
-    earlier: Any = None,  # What held before there was the option, where that is not the default.
-) -> Any:
-    metadata: dict[str, Any] = {"group": group, "help": help_, "source": source}
-    metadata |= {"choices": tuple(choices), "resume": resume, "earlier": earlier}
-    return dataclasses.field(default=default, metadata=metadata)
+    group: str, default: Any, help_: str, source: str, choices: tuple[str, ...] = (),
+    resume: bool = False, **others: Any,
+) -> Any:  # fmt: skip
+    """Under a heading of the help; `resume`: whether a run may go on with another value."""
+    metadata = {"group": group, "help": help_, "source": source, "choices": choices}
+    return dataclasses.field(default=default, metadata={**metadata, "resume": resume, **others})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,7 +167,26 @@ class Config:
     del option
 
     def __post_init__(self) -> None:
-        _validate(self)
+        """Raises ConfigError, naming the option, before hours are spent on what cannot run."""
+        for name, field in FIELDS.items():
+            value, choices = getattr(self, name), field.metadata["choices"]
+            default: Any = field.default
+            wrong = ""
+            if choices and value not in choices:
+                wrong = f"use one of {', '.join(choices)}"
+            elif isinstance(value, str) and unprintable(value):  # run.flags would not give it back.
+                raise ConfigError(f"--{name}={value!r}: {unprintable(value)}")
+            elif isinstance(value, float) and not math.isfinite(value):
+                wrong = "not a finite number"
+            elif type(value) in (int, float) and default >= 0:
+                may_be_0 = default == 0 or name in MAY_BE_0
+                if value < 0 or (value == 0 and not may_be_0):
+                    wrong = f"must be {'0 or greater' if may_be_0 else 'greater than 0'}"
+            if wrong:
+                raise ConfigError(f"--{name}={value}: {wrong}")
+        for name, holds, need in _rules(self):
+            if not holds:
+                raise ConfigError(f"--{name}={getattr(self, name)}: {need}")
 
     @property
     def predicts_discount(self) -> bool:
@@ -189,8 +200,8 @@ class Config:
     @property
     def test_rotation(self) -> float:
         """Rotation of evaluation episodes in degrees."""
-        negative = self.test_rotation_degrees < 0
-        return self.rotation_degrees if negative else self.test_rotation_degrees
+        own = self.test_rotation_degrees
+        return self.rotation_degrees if own < 0 else own
 
     @property
     def test_blank(self) -> float:
@@ -214,10 +225,8 @@ class Config:
 
     def exploration(self, steps: int) -> float:
         """Exploration amount after so many environment steps (Dreamer)."""
-        amount = self.expl_amount
-        if self.expl_decay:
-            amount *= 0.5 ** (steps / self.expl_decay)
-        return max(self.expl_min, amount)
+        halvings = steps / self.expl_decay if self.expl_decay else 0.0
+        return max(self.expl_min, self.expl_amount * 0.5**halvings)
 
 
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -225,7 +234,9 @@ COMMON = (
     "task", "logdir", "steps", "seed", "agent", "observe", "rotation_degrees", "envs",
     "eval_every", "save_every", "device",
 )  # fmt: skip
-_WIDTH = 100
+# What held before there was an option for it, where that is not the option's default.
+EARLIER = {n: f.metadata["earlier"] for n, f in FIELDS.items() if "earlier" in f.metadata}
+_MOST = "Options that matter most (--helpfull tells all)"
 # What switches every part of CLION off, so that the agent is Dreamer: flags/dreamer.flags.
 DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False}
 # Numbers may be 0 if that is their default, and these; negative only if their default is.
@@ -236,37 +247,11 @@ MAY_BE_0 = (
 )  # fmt: skip
 
 
-def _validate(config: Config) -> None:
-    """Raises ConfigError, naming the option, before hours are spent on what cannot run."""
-    for name, field in FIELDS.items():
-        value, choices = getattr(config, name), field.metadata["choices"]
-        default: Any = field.default
-        wrong = ""
-        if choices and value not in choices:
-            wrong = f"use one of {', '.join(choices)}"
-        elif isinstance(value, str) and unprintable(value):  # run.flags would not give it back.
-            raise ConfigError(f"--{name}={value!r}: {unprintable(value)}")
-        elif isinstance(value, float) and not math.isfinite(value):
-            wrong = "not a finite number"
-        elif type(value) in (int, float) and default >= 0:
-            may_be_0 = default == 0 or name in MAY_BE_0
-            if value < 0 or (value == 0 and not may_be_0):
-                wrong = f"must be {'0 or greater' if may_be_0 else 'greater than 0'}"
-        if wrong:
-            raise ConfigError(f"--{name}={value}: {wrong}")
-    for name, holds, need in _rules(config):
-        if not holds:
-            raise ConfigError(f"--{name}={getattr(config, name)}: {need}")
-
-
 def _rules(c: Config) -> list[tuple[str, bool, str]]:
     """What options must satisfy beside others: (name, whether it does, what would)."""
     frames = math.ceil(c.time_limit / c.action_repeat) + 1
     episode = f"an episode of {c.time_limit} environment steps"
-    too_long = (
-        f"longer than an episode, which has {frames} frames "
-        f"(time_limit {c.time_limit} / action_repeat {c.action_repeat} + 1)"
-    )
+    too_long = f"longer than an episode of {frames} frames (time_limit / action_repeat + 1)"
     kept = c.replay_capacity == 0 or c.replay_capacity >= c.time_limit
     saved = c.save_every > 0 or c.save_seconds > 0
     weighted = c.weighting == "probability" or c.evaluator_objective == "bce"
@@ -301,24 +286,31 @@ class _Flags(flags.FlagValues):
         try:
             path = find_flagfile(filename) if filename else ""
             return super()._get_flag_file_lines(path, parsed_file_stack)
-        except PathError as error:
+        except (PathError, UnicodeDecodeError) as error:
             raise ConfigError(f"--flagfile={filename}: {error}") from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"--flagfile={filename}: cannot be read ({error})") from error
 
 
-def parse(arguments: Iterable[str]) -> Config:
-    """Options from command-line words (without the program's name), flagfiles included.
-
-    Raises ConfigError for an unknown flag, a value of the wrong kind, or what cannot run.
-    """
+def _defined() -> _Flags:
+    """The options as absl's flags; a group is a module of theirs."""
     values = _Flags()
     define: dict[type, Callable[..., Any]] = {
         bool: flags.DEFINE_bool, int: flags.DEFINE_integer,
         float: flags.DEFINE_float, str: flags.DEFINE_string,
     }  # fmt: skip
     for name, field in FIELDS.items():
-        define[type(field.default)](name, field.default, field.metadata["help"], flag_values=values)
+        told = f"{field.metadata['help']} [{field.metadata['source']}]"
+        if choices := field.metadata["choices"]:
+            told += f" One of: {', '.join(choices)}."
+        how = {"flag_values": values, "module_name": field.metadata["group"]}
+        define[type(field.default)](name, field.default, told, **how)
+        if name in COMMON:
+            values.register_key_flag_for_module(_MOST, values[name])
+    return values
+
+
+def parse(arguments: Iterable[str]) -> Config:
+    """Options from command-line words, flagfiles included; ConfigError for what cannot be."""
+    values = _defined()
     try:
         rest = values(["clion_tf", *arguments])[1:]
     except flags.Error as error:
@@ -332,33 +324,13 @@ def parse(arguments: Iterable[str]) -> Config:
 
 def usage(full: bool = False) -> str:
     """The help text of the options that matter most, or of all by group, and the presets."""
-    preset = ["  --flagfile=PRESET", "      Options from a file, or from one of the presets below."]
-    lines = []
-    if full:
-        for group, fields in itertools.groupby(FIELDS.values(), lambda f: f.metadata["group"]):
-            lines += [f"{group}:", "", *itertools.chain.from_iterable(map(_described, fields)), ""]
-    else:
-        lines += ["Options that matter most (--helpfull tells all):", "", *preset]
-        lines += [*itertools.chain.from_iterable(_described(FIELDS[name]) for name in COMMON), ""]
+    groups = dict.fromkeys(field.metadata["group"] for field in FIELDS.values())
+    values = _defined()
+    lines = [values.module_help(group) for group in (groups if full else (_MOST,))]
+    lines += ["  --flagfile: Options from a file, or from one of these presets:"]
+    lines += [f"    {name}" for name in preset_names()]
     sources = "[CLION]: the default is the paper's; [Dreamer], [DrQ]: of the original code; [ours]."
-    listed = f"Presets, as --flagfile=cpu: {', '.join(preset_names())}."
-    return "\n".join([*lines, sources, *textwrap.wrap(listed, _WIDTH), ""])
-
-
-def _described(field: dataclasses.Field) -> list[str]:
-    """An option, its default and its help, as lines."""
-    value, choices = field.default, field.metadata["choices"]
-    word = f"--{field.name}={value}" if value != "" else f"--{field.name}=..."
-    if isinstance(value, bool):
-        word = f"--[no]{field.name} ({'on' if value else 'off'} by default)"
-    text = f"{field.metadata['help']} [{field.metadata['source']}]"
-    if choices:
-        text += f" One of: {', '.join(choices)}."
-    indent = " " * 6
-    return [
-        f"  {word}",
-        *textwrap.wrap(text, _WIDTH, initial_indent=indent, subsequent_indent=indent),
-    ]
+    return "\n".join([*lines, "", sources, ""])
 
 
 def to_flagfile(config: Config) -> str:
@@ -371,14 +343,6 @@ def from_flagfile(text: str) -> Config:
     """The options that `to_flagfile` wrote; those that did not exist then have their old value."""
     earlier = (f"--{name}={value}" for name, value in EARLIER.items())
     return parse([*earlier, *(line for line in text.splitlines() if line)])
-
-
-# What held before there was an option for it, where that is not the option's default.
-EARLIER = {
-    name: field.metadata["earlier"]
-    for name, field in FIELDS.items()
-    if field.metadata["earlier"] is not None
-}
 
 
 def different(old: Config, new: Config) -> dict[str, tuple[Any, Any]]:

@@ -1,18 +1,12 @@
-"""How commands end and what they print: exit codes, signals, errors in one line, closed streams.
-
-An error that a user can meet is a UserError, whose class says the exit code, or one of Python's own
-in `run`. Whatever else is raised is a defect, and shows as a traceback.
-"""
+"""How commands end and what they print: exit codes, signals, errors in one line, closed streams."""
 
 import contextlib
 import os
 import signal
 import sys
 import tempfile
-import threading
-import types
 from collections.abc import Callable, Iterator, Sequence
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 OK = 0
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
@@ -33,11 +27,7 @@ class Refused(UserError):
 
 
 def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "stderr")) -> int:
-    """The exit code that `work` returns, once all that it has printed is out.
-
-    Its errors become one line, which begins with the command's name. Without the streams of `needs`
-    it is refused; others may be closed.
-    """
+    """The exit code of `work`, whose errors become one line; defects remain tracebacks."""
     for number, stream in open_descriptors():
         if stream in needs:
             return fail(name, REFUSED, f"{stream} is closed; to see nothing, send it to /dev/null")
@@ -67,10 +57,7 @@ def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "s
 
 
 def open_descriptors() -> list[tuple[int, str]]:
-    """Opens what of stdin, stdout and stderr is closed, on nothing, or files get its number.
-
-    Returns which were.
-    """
+    """Opens what of stdin, stdout and stderr is closed, else files get its number; which were."""
     closed = []
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -101,11 +88,13 @@ def _flush(stream: TextIO) -> str:
         stream.flush()
         return ""
     except OSError as error:
-        # Python would try again at its end, and say so in three lines.
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, stream.fileno())
-        os.close(null)
+        _to_nothing(stream.fileno())  # Python would try again at its end, and say so in 3 lines.
         return f"{stream.name.strip('<>')}: {error.strerror}"
+
+
+def _to_nothing(descriptor: int) -> None:
+    with open(os.devnull, "w") as null:
+        os.dup2(null.fileno(), descriptor)
 
 
 @contextlib.contextmanager
@@ -139,30 +128,24 @@ def stderr_to(file: BinaryIO) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def handling(handler: Any, *signals: int) -> Iterator[None]:
+    """Within it these signals are handled so."""
+    before = {number: signal.signal(number, handler) for number in signals}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
+
+
+@contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
     """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
     received: list[int] = []
 
-    def note(number: int, frame: types.FrameType | None) -> None:
+    def note(number: int, frame: object) -> None:
         received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    old = {s: signal.signal(s, note) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handling(note, signal.SIGINT, signal.SIGTERM):
         yield received
-    finally:
-        for number, handler in old.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def exit_on_terminate() -> Iterator[None]:
-    """SIGTERM raises SystemExit here, so that half a file or a worker is not left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Only the main thread may say what a signal does.
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(EXIT_SIGNAL + signal.SIGTERM))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -1,8 +1,4 @@
-"""Files that appear whole or not at all, and the paths that users name.
-
-A flagfile's name without a slash that is no file in the working folder is a preset's: a file of
-`flags/`, which an installed copy has in its own folder.
-"""
+"""Files that appear whole or not at all, and the paths that users name."""
 
 import contextlib
 import errno
@@ -32,12 +28,9 @@ def user_path(name: str | os.PathLike) -> pathlib.Path:
         raise PathError(f"{text!r}: {wrong}")
     try:
         path = pathlib.Path(text).expanduser()
-    except RuntimeError as error:
-        user = pathlib.Path(text).parts[0][1:]
-        lacking = f"no home folder of a user {user!r}" if user else "no home folder: set HOME"
-        raise PathError(f"{text}: {lacking}") from error
-    try:
         path.lstat()
+    except RuntimeError as error:
+        raise PathError(f"{text}: no such home folder; for ~ set HOME") from error
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             raise PathError(f"{text[:60]}...: {error.strerror}") from error
@@ -46,19 +39,15 @@ def user_path(name: str | os.PathLike) -> pathlib.Path:
 
 def unprintable(text: str) -> str:
     """Why a text cannot be a word of a flagfile or a line of output; "" if it can."""
-    if "\0" in text:
-        return "has a NUL in it"
-    if text.splitlines() not in ([], [text]):
-        return "has a line break in it"
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # Bytes of the command line that are no text.
+    if "\0" in text or text.splitlines() not in ([], [text]):
+        return "has a line break or a NUL in it"
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # Bytes that are no text.
         return "is not UTF-8"
     return ""
 
 
 def find_flagfile(name: str) -> str:
-    """The path of the flagfile of that path or name (`cpu` or `cpu.flags`), or PathError."""
+    """The path of a flagfile, or of the preset of that name (`cpu` or `cpu.flags`); PathError."""
     path = str(user_path(name))
     if "/" not in name and (os.path.isdir(path) or not os.path.exists(path)):
         path = str(PRESETS / f"{name.removesuffix(_SUFFIX)}{_SUFFIX}")
@@ -79,10 +68,7 @@ def python_path() -> str:
 
 @contextlib.contextmanager
 def atomic_write(path: str | pathlib.Path) -> Iterator[BinaryIO]:
-    """`with atomic_write(path) as file`: the file gets its name once it is whole and on disk.
-
-    The folder is flushed too, so that the name survives a power loss. On an error nothing stays.
-    """
+    """The file gets its name once it is whole and on disk, and keeps it after a power loss."""
     path = pathlib.Path(path)
     temporary = path.with_name(f".{path.name}.tmp")
     try:

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from clion_tf import console
 from clion_tf.config import Config, parse, usage
 from clion_tf.console import UserError
-from clion_tf.distributed import tf_config
 from clion_tf.training import training_process
 
 NAME = "clion_tf"
@@ -27,9 +26,8 @@ NAME = "clion_tf"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
-    full = "--helpfull" in words
-    if full or "--help" in words or "-h" in words:
-        return console.run(NAME, lambda: _help(full))
+    if {"--help", "-h", "--helpfull"} & {*words}:
+        return console.run(NAME, lambda: _help("--helpfull" in words))
     return console.run(NAME, lambda: _train(parse(words)), needs=("stderr",))
 
 
@@ -40,23 +38,20 @@ def _help(full: bool) -> int:
 
 def _train(config: Config) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    task = tf_config.check(config, os.environ)
     try:
         if config.strategy == "none":
             return training_process.train(config)
         with console.quiet_import():
             from clion_tf.distributed import processes
-        return processes.take_part(config, task)
+        return processes.take_part(config, os.environ)
     except MemoryError as error:
         less = "a smaller --batch_size needs less, and so does --precision=bf16"
         raise UserError(f"out of memory ({error}); {less}") from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
-        raise UserError(
-            f"no room to write: {error}; the last checkpoint is whole, "
-            "make room and run the same command again"
-        ) from error
+        advice = "the last checkpoint is whole, make room and run the same command again"
+        raise UserError(f"no room to write: {error}; {advice}") from error
 
 
 if __name__ == "__main__":

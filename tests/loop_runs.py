@@ -7,7 +7,7 @@ from loop_fakes import CheckingAgent, CountingEnv
 
 from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnvs
-from clion_tf.logdir.checkpoints import Checkpoints, Counters, restore
+from clion_tf.logdir.checkpoints import Checkpoints, restore
 from clion_tf.logdir.metrics_log import Logger, Progress
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.observation_shapes import PIXELS
@@ -60,9 +60,8 @@ def start(
     first, alone = CountingEnv(length, fails, broken), config.envs == 1
     envs = (first if alone else CountingEnv(length, fails, broken) for _ in itertools.count())
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
-    found, counters = checkpoints.load_newest(), Counters()
-    if found is not None:
-        arrays, counters = found
+    arrays, counters = checkpoints.load_newest()
+    if arrays:
         restore(agent.named_state(), arrays)
     replay = Replay(folder / "episodes", config.batch_length, config.seed, shapes=SHAPES)
     replay.load(counters.episodes)

@@ -86,10 +86,10 @@ def test_the_commands_of_the_help_have_options_that_there_are():
 def test_all_options_are_told_by_group(capsys):
     out = help_(capsys, "--helpfull")
     told = re.findall(r"^  --(?:\[no\])?(\w+)", out, re.M)
-    assert told == [field.name for field in dataclasses.fields(Config)]
+    assert sorted(told) == sorted(["flagfile", *(f.name for f in dataclasses.fields(Config))])
     assert "Table 3 prints 15" in out
-    groups = re.findall(r"^(\w.*):\n\n  --(?:\[no\])?(\w+)", out, re.M)
-    assert ("Environment", "task") in groups and ("DrQ", "drq_image_size") in groups
+    groups = re.findall(r"^(\w.*):\n  --(?:\[no\])?(\w+)", out, re.M)
+    assert ("Environment", "action_repeat") in groups and ("DrQ", "drq_actor_every") in groups
     assert len(groups) == 10
 
 
@@ -198,7 +198,7 @@ def test_a_file_system_without_locks(finished, refuse, monkeypatch, number):
 def test_logdir_is_a_link_to_nothing(tmp_path, refuse):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     line = refuse(f"--logdir={tmp_path}/link")
-    assert line.endswith(f"/link: is a link to {tmp_path}/gone, which is not there")
+    assert line.endswith("/link: is a link to nothing")
 
 
 @pytest.mark.parametrize("text", [b"\xff\xfe-\0-\0", b"--task=a\0b\n", b"--flagfile=a\0b\n"])
@@ -208,9 +208,9 @@ def test_flagfiles_that_are_no_text(tmp_path, refuse, text):
     files = [f"--flagfile={tmp_path}/{name}.flags" for name in ("good", "bad")]
     line = refuse(f"--logdir={tmp_path}/run", *files)
     if text.startswith(b"\xff"):
-        assert f"{tmp_path}/bad.flags: cannot be read (" in line and "good.flags" not in line
+        assert f"{tmp_path}/bad.flags: 'utf-8' codec" in line and "good.flags" not in line
     else:
-        assert "NUL in it" in line or "null byte" in line
+        assert "a NUL in it" in line or "null byte" in line
     assert not (tmp_path / "run").exists()
 
 

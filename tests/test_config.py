@@ -21,6 +21,7 @@ from clion_tf.config import (
     parse,
     to_flagfile,
 )
+from clion_tf.envs import EnvSpec
 from clion_tf.learning.loss_settings import Settings
 from clion_tf.models import Sizes
 
@@ -178,7 +179,7 @@ def test_every_option_says_what_it_does_and_whence():
         assert field.metadata["source"] in ("CLION", "Dreamer", "DrQ", "ours"), name
         assert not field.metadata["choices"] or field.default in field.metadata["choices"], name
     shown = configuration.usage(full=True)
-    assert all(f"  --{name}=" in shown or f"  --[no]{name} (" in shown for name in FIELDS)
+    assert all(f"  --{name}:" in shown or f"  --[no]{name}:" in shown for name in FIELDS)
 
 
 def test_every_number_may_be_what_is_said_of_it():
@@ -237,7 +238,7 @@ def test_every_option_is_read():
     kinds = property | types.FunctionType
     own = {n for n, value in vars(Config).items() if isinstance(value, kinds) and n[0] != "_"}
     assert set(derived.values()) == own
-    filled = names_of(Settings) | names_of(Sizes) - {"pcont"}
+    filled = names_of(Settings) | names_of(EnvSpec) | names_of(Sizes) - {"pcont"}
     idle = []
     for name in FIELDS:
         name = derived.get(name, name)

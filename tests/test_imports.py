@@ -62,7 +62,6 @@ STRANGERS = {
     "training.loop": ["models", "learning"],
     "training.run_state": ["models", "learning"],
     "training.update_phase": ["models", "learning"],
-    "training.evaluation_phase": ["models", "learning"],
     "analysis.curves": ["models", "learning", "agents", "training"],
     "analysis": ["run"],
     "sweep": ["run"],

@@ -49,6 +49,7 @@ def compare(name: str, strategy) -> dict:
             for key, variable in agent.named_state().items():
                 if key.endswith("dynamic_scale"):
                     variable.assign(2.0**8)
+    two.share_state()
     batches = [tiny_batch(config, seed, discrete) for seed in range(UPDATES)]
     # The one without a graph, which takes long to build.
     singly = [
@@ -125,6 +126,8 @@ def restored(one, two) -> bool:
         arrays = {name: variable.numpy() for name, variable in source.named_state().items()}
         arrays["weights/value/hout/bias"] = arrays["weights/value/hout/bias"] + 1
         checkpoints.restore(target.named_state(), arrays)
+        if target is two:
+            two.share_state()
         for agent in getattr(target, "_replicas", [target]):
             if not all(
                 np.array_equal(v.numpy(), arrays[k]) for k, v in agent.named_state().items()

@@ -1,9 +1,8 @@
 """The processes and devices of one run, and how the chief keeps the others in step.
 
-The chief runs Algorithm 1 as always. Before each call of the update it tells the others its number
-and the episodes that it may draw from; they read the same folder, draw the same batch and each
-replica takes its rows. What is told travels as a sum over replicas of tf.distribute, to which only
-the chief adds anything, so a message is also where all wait for each other.
+Before each call of the update the chief tells the others its number and the episodes that it may
+draw from; they read the same folder and draw the same batch. What is told travels as a sum over
+replicas, to which only the chief adds anything: a message is also where all wait for each other.
 """
 
 import contextlib
@@ -11,17 +10,17 @@ import dataclasses
 import functools
 import json
 import logging
+import re
 import signal
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
-from clion_tf.console import FAILED, stop_signals
-from clion_tf.distributed.replicated_agent import ReplicatedAgent, collective, told
-from clion_tf.distributed.tf_config import PeerLost, Task, check_batch
+from clion_tf.config import Config, ConfigError, changed, different, from_flagfile, to_flagfile
+from clion_tf.console import FAILED, handling, stop_signals
+from clion_tf.distributed.replicated_agent import PeerLost, ReplicatedAgent, collective, told
 from clion_tf.files import user_path
 from clion_tf.learning import replica_sums
 from clion_tf.logdir.run_folder import RunFolder
@@ -34,12 +33,13 @@ log = logging.getLogger(__name__)
 
 LONGEST = 1 << 14  # Bytes of a message: all options take a quarter of it.
 PATIENCE = 60.0  # Seconds for another machine's file to be seen here: network folders lag.
+_HOW = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
-def take_part(config: Config, task: Task) -> int:
-    """One process's part in a run of several replicas; returns the exit code."""
-    team = Team(config, task)
-    if not task.chief:
+def take_part(config: Config, environ: Mapping[str, str]) -> int:
+    """One process's part in a run; returns the exit code. Raises ConfigError or PeerLost."""
+    team = Team(config, *check(config, environ))
+    if not team.chief:
         with stop_signals() as stop:
             return follow(team, lambda: bool(stop))
     code = FAILED
@@ -50,9 +50,46 @@ def take_part(config: Config, task: Task) -> int:
         team.end(code)
 
 
+def check(config: Config, environ: Mapping[str, str]) -> tuple[int, int]:
+    """The number of this process, 0 for the chief, and how many there are; or ConfigError."""
+    if config.agent != "clion":
+        raise ConfigError(f"--strategy={config.strategy}: not with --agent={config.agent}")
+    if config.jit == "on":
+        raise ConfigError(f"--jit=on: not with --strategy={config.strategy}; leave it at auto")
+    if config.strategy == "mirrored":
+        return 0, 1
+    text = environ.get("TF_CONFIG", "")
+    if not text:
+        raise ConfigError(f"--strategy=multiworker: set TF_CONFIG to who takes part: {_HOW}")
+    try:
+        found = json.loads(text)
+        jobs = {"chief": [], "worker": [], **found["cluster"]}
+        kind, index = found["task"]["type"], found["task"]["index"]
+        addresses = [*jobs["chief"], *jobs["worker"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"TF_CONFIG: not of the form {_HOW} ({error!r})") from error
+    if len(jobs) > 2 or len(jobs["chief"]) > 1:
+        raise ConfigError(f"TF_CONFIG: only workers, and one chief, take part; use {_HOW}")
+    for address in addresses:
+        if not re.fullmatch(r"\S+:\d{1,5}", str(address)) or addresses.count(address) > 1:
+            raise ConfigError(f"TF_CONFIG: {address!r} is not host:port, or is there twice")
+    if type(index) is not int or not 0 <= index < len(jobs.get(kind, [])):
+        raise ConfigError(f"TF_CONFIG: its cluster has no {kind} number {index}")
+    _check_batch(config, len(addresses), "processes in TF_CONFIG")
+    return index + (len(jobs["chief"]) if kind == "worker" else 0), len(addresses)
+
+
+def _check_batch(config: Config, parts: int, what: str) -> None:
+    """Refuses a batch that cannot be split into equal parts: weights and means rely on that."""
+    if config.batch_size % parts:
+        divisible = f"not divisible by the {parts} {what} (--strategy={config.strategy})"
+        raise ConfigError(f"--batch_size={config.batch_size}: {divisible}")
+
+
 def follow(team: "Team", stopping: Callable[[], bool]) -> int:
-    """Until the chief ends the run; returns its exit code. `stopping` asks it to stop."""
-    agent = source = None
+    """Until the chief ends the run; returns its exit code."""
+    agent: ReplicatedAgent
+    source: Source
     while True:
         message, stop = team.exchange(vote=stopping())
         if "end" in message:
@@ -65,27 +102,23 @@ def follow(team: "Team", stopping: Callable[[], bool]) -> int:
             source = Source(team.config, {**observed, "action": (size,)})
         elif not stop:
             if message["state"]:
-                agent.take_state_of_first()
+                agent.share_state()
             agent.train_several(source.batches(message), message["updates"])
 
 
 class Team:
-    """This process's part in a run of several replicas; the chief's if `task.chief`.
+    """This process's part in a run of several replicas; any method may raise PeerLost."""
 
-    Raises ConfigError if the batch cannot be split or the processes have other options; this and
-    all methods PeerLost if another process is gone.
-    """
-
-    def __init__(self, config: Config, task: Task):
-        self.config, self.task = config, task
+    def __init__(self, config: Config, index: int, count: int):
+        self.config, self.chief, self._alone = config, index == 0, count == 1
         # The collectives of CPUs do not compile, and an update has them in its middle.
         self.precision, _, device = hardware.prepare(dataclasses.replace(config, jit="off"))
-        self.strategy = _strategy(config, task)
-        count = self.strategy.num_replicas_in_sync
-        check_batch(config, count, "replicas")
-        alone = config.strategy == "mirrored" and count == 1
-        only = ", as there is one device only" if alone else ""
-        self.device = f"{device}, {count} {'replica' if count == 1 else 'replicas'}{only}"
+        self.strategy = _strategy(config, index, count)
+        replicas = self.strategy.num_replicas_in_sync
+        _check_batch(config, replicas, "replicas")
+        self.device = f"{device}, {replicas} replicas"
+        if replicas == 1:
+            self.device = f"{device}, 1 replica, as there is one device only"
         self._exchange = tf.function(self._exchange_all, autograph=False)
         self._agent: ReplicatedAgent | None = None
         self._told_state: int | None = None  # The rollback that the others' state is of.
@@ -93,34 +126,28 @@ class Team:
 
     def agent(self, action_size: int, discrete: bool, observed: Shapes) -> ReplicatedAgent:
         """The agent on all replicas; the chief's call makes the others build theirs."""
-        if self.task.chief:
+        if self.chief:
             self.exchange({"agent": [action_size, discrete, observed]})
-        self._agent = ReplicatedAgent(
-            self.strategy, self.config, action_size, discrete, self.precision, observed
-        )
+        how = action_size, discrete, self.precision, observed
+        self._agent = ReplicatedAgent(self.strategy, self.config, *how)
         return self._agent
 
     def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
-        """Tells the others to make these updates with the chief, of a phase that ends with `last`.
-
-        Raises Interrupted if one of them was asked to stop.
-        """
-        if self.task.count == 1:
-            return
-        changed_state = self._told_state != run.counters.rollbacks
+        """Tells the others of these updates, of a phase that ends with `last`; or Interrupted."""
+        state, replay = run.counters.rollbacks, run.replay
         message = {
             "updates": [*numbers],
             "last": last,
-            "episodes": run.replay.next_index,
-            "holds": [len(run.replay), run.replay.transitions],
-            "state": changed_state,
+            "episodes": replay.next_index,
+            "holds": [len(replay), replay.transitions],
+            "state": self._told_state != state,
         }
         _, stop = self.exchange(message)
         if stop:
             raise Interrupted
-        if changed_state:
-            self._agent.take_state_of_first()
-            self._told_state = run.counters.rollbacks
+        if self._agent and self._told_state != state:
+            self._agent.share_state()
+            self._told_state = state
 
     def end(self, code: int) -> None:
         """Tells the others that the run is over; where one is gone, they learn it from that."""
@@ -130,8 +157,8 @@ class Team:
 
     def exchange(self, message: dict | None = None, vote: bool = False) -> tuple[dict, bool]:
         """(the chief's message, whether any process voted); all call it together."""
-        if self.task.count == 1:
-            return message, vote
+        if self._alone:
+            return message or {}, vote
         text = b"" if message is None else json.dumps(message).encode()
         sent = np.zeros(LONGEST + 1, np.int32)
         sent[: len(text)] = np.frombuffer(text, np.uint8)
@@ -141,7 +168,7 @@ class Team:
         return json.loads(heard[:LONGEST].astype(np.uint8).tobytes().rstrip(b"\0")), heard[-1] > 0
 
     def _exchange_all(self, sent: tf.Tensor) -> tf.Tensor:
-        def one(sent):
+        def one(sent: tf.Tensor) -> tf.Tensor:
             # A process has as many voices as replicas; the chief's message counts once.
             words = sent[:LONGEST] if replica_sums.rank() == 0 else tf.zeros_like(sent[:LONGEST])
             return replica_sums.total(tf.concat([words, sent[LONGEST:]], 0))
@@ -150,16 +177,14 @@ class Team:
 
     def _compare_options(self) -> None:
         """Refuses processes that would compute something else."""
-        message = {"options": to_flagfile(self.config), "precision": self.precision}
-        message, _ = self.exchange(message if self.task.chief else None)
+        ours = dataclasses.replace(self.config, precision=self.precision)
+        message, _ = self.exchange({"options": to_flagfile(ours)} if self.chief else None)
         theirs = from_flagfile(message["options"])
-        odd = changed(theirs, self.config)
+        odd = changed(theirs, ours)
         # May change between runs, but not between those who draw the same batch.
-        if theirs.replay_capacity != self.config.replay_capacity:
-            odd["replay_capacity"] = theirs.replay_capacity, self.config.replay_capacity
-        if message["precision"] != self.precision:
-            odd["precision"] = message["precision"], self.precision
-        _, any_odd = self.exchange({} if self.task.chief else None, vote=bool(odd))
+        pairs = different(theirs, ours).items()
+        odd |= {name: pair for name, pair in pairs if name in ("replay_capacity", "precision")}
+        _, any_odd = self.exchange({} if self.chief else None, vote=bool(odd))
         if odd:
             text = ", ".join(f"--{n}={new} (the chief: {old})" for n, (old, new) in odd.items())
             raise ConfigError(f"other options than the chief's: {text}")
@@ -167,22 +192,19 @@ class Team:
             raise ConfigError("another process was started with other options, and says which")
 
 
-def _strategy(config: Config, task: Task) -> tf.distribute.Strategy:
+def _strategy(config: Config, index: int, count: int) -> tf.distribute.Strategy:
     tf.get_logger().setLevel(logging.ERROR)
     if config.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
-    log.info("process %d of %d: waiting for the others", task.index, task.count)
+    log.info("process %d of %d: waiting for the others", index, count)
     # Here TensorFlow waits where no handler of Python's runs; Ctrl-C must end it all the same.
-    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    except tf.errors.OpError as error:
-        raise ConfigError(
-            f"TF_CONFIG: its processes do not come together ({told(error)}); is each of them "
-            "started, with an address of its own that is free?"
-        ) from error
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with handling(signal.SIG_DFL, signal.SIGINT):
+        try:
+            return tf.distribute.MultiWorkerMirroredStrategy()
+        except tf.errors.OpError as error:
+            apart = f"TF_CONFIG: its processes do not come together ({told(error)})"
+            advice = "is each of them started, with an address of its own that is free?"
+            raise ConfigError(f"{apart}; {advice}") from error
 
 
 class Source:
@@ -190,24 +212,17 @@ class Source:
 
     def __init__(self, config: Config, shapes: Shapes):
         self._folder = RunFolder(user_path(config.logdir).absolute()).episodes
-        self._replay = Replay(
-            self._folder,
-            config.batch_length,
-            config.seed,
-            config.dataset_balance,
-            shapes,
-            config.replay_transitions,
-        )
+        drawn = config.batch_length, config.seed, config.dataset_balance
+        self._replay = Replay(self._folder, *drawn, shapes, config.replay_transitions)
         self._draw = functools.partial(self._replay.sample, config.batch_size)
-        self._drawn: Generator[tuple[int, Batch]] | None = None
+        self._drawn = prefetch(self._draw, ())
         self._last: int | None = None  # The update that ends the phase which `_drawn` is of.
 
     def batches(self, message: dict) -> list[Batch]:
         """The batches of a message's updates, in order; the phase's next ones are read ahead."""
         numbers, last = message["updates"], message["last"]
         if last != self._last:
-            if self._drawn is not None:
-                self._drawn.close()  # Its thread reads the index, which changes now.
+            self._drawn.close()  # Its thread reads the index, which changes now.
             self._catch_up(message["episodes"], message["holds"])
             phase = range(numbers[0], last + 1)
             self._drawn, self._last = prefetch(self._draw, phase, depth=2 * len(numbers)), last
@@ -216,11 +231,10 @@ class Source:
     def _catch_up(self, count: int, holds: list[int]) -> None:
         """Indexes the chief's episodes; waits where they cannot be seen yet."""
         until = time.monotonic() + PATIENCE
-        while [self._replay.load(count, tidy=False), self._replay.transitions] != holds:
+        while (found := [self._replay.load(count, tidy=False), self._replay.transitions]) != holds:
             if time.monotonic() > until:
-                raise ReplayError(
-                    f"{self._folder}: holds {len(self._replay)} episodes of "
-                    f"{self._replay.transitions} transitions here, for the chief {holds[0]} of "
-                    f"{holds[1]}; all processes need the same --logdir"
-                )
+                here = f"holds {found[0]} episodes of {found[1]} transitions here"
+                chief = f"for the chief {holds[0]} of {holds[1]}"
+                same = "all processes need the same --logdir"
+                raise ReplayError(f"{self._folder}: {here}, {chief}; {same}")
             time.sleep(0.5)

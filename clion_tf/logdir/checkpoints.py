@@ -1,9 +1,5 @@
-"""Checkpoints: every variable by name in one `.npz`, counters beside them; nothing is pickled.
+"""Checkpoints: every variable by name in one `.npz`, counters beside them; nothing is pickled."""
 
-A checkpoint appears whole or not at all, and a restore must use all of it.
-"""
-
-import contextlib
 import dataclasses
 import errno
 import hashlib
@@ -12,7 +8,7 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -24,8 +20,6 @@ log = logging.getLogger(__name__)
 
 STOPPED = "-stopped"
 NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
-# What reading a damaged file can raise, besides OSError.
-DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # Variables that only float16 needs, see learning.optimizer: a run may change its precision.
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
@@ -70,9 +64,8 @@ class Counters:
 class Checkpoints:
     """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest `keep` of them.
 
-    One that was made because the run stopped, `<environment steps>-stopped.npz`, is one more, and
-    goes when the next one is due: what a run comes to must not depend on its stops, as it would if
-    it went back to one of them (see `clion_tf.training.run_state.Run.roll_back`).
+    That of a stop, `<environment steps>-stopped.npz`, is one more until the next one is due. No run
+    goes back to it after bad numbers: what it comes to must not depend on its stops.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3):
@@ -90,6 +83,9 @@ class Checkpoints:
         found = [(int(match[1]), bool(match[2]), path) for match, path in named if match]
         return [path for *_, path in sorted(found, reverse=True)]
 
+    def _due(self) -> list[pathlib.Path]:
+        return [path for path in self.paths() if not path.stem.endswith(STOPPED)]
+
     def save(
         self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
     ) -> pathlib.Path:
@@ -100,67 +96,43 @@ class Checkpoints:
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
         if not stopped:
-            paths = self.paths()
-            due = [path for path in paths if not _is_stop(path)]
-            for old in {*paths} - {*due[: self._keep]}:
+            for old in {*self.paths()} - {*self._due()[: self._keep]}:
                 old.unlink()
         return path
 
-    def oldest(self) -> Counters:
-        """The counters of the oldest checkpoint that is kept; errors as `load`'s."""
-        return load_counters(self.paths()[-1])
+    def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters]:
+        """The newest that can be read, no arrays if there is none; damaged ones are set aside.
 
-    def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters] | None:
-        """The newest checkpoint that can be read, None without any; damaged ones are set aside.
-
-        `stops`: whether those of stops count. Raises CheckpointError if all are damaged (to begin
-        anew would overwrite the run's episodes) or the newest is of another version, which can go
-        on with it; OSError if the disk does not give it now, which says nothing of the file.
+        `stops`: whether those of stops count. Raises CheckpointError if all are damaged, as to
+        begin anew would overwrite episodes; else as `load`.
         """
-        for path in self.paths():
-            if _is_stop(path) and not stops:
-                continue
+        for path in self.paths() if stops else self._due():
             try:
                 return load(path)
             except DamagedError as error:
                 log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
         if stops and any(self._folder.glob("*.npz.bad")):
-            raise CheckpointError(
-                f"{self._folder}: no checkpoint can be read; use another --logdir, or delete this "
-                "run's to begin anew"
-            )
-        return None
-
-
-def _is_stop(path: pathlib.Path) -> bool:
-    return path.stem.endswith(STOPPED)
-
-
-def load(path: pathlib.Path) -> tuple[dict[str, np.ndarray], Counters]:
-    """({name: array}, counters) of one checkpoint.
-
-    Raises CheckpointError if it cannot be used, OSError if the disk does not give it.
-    """
-    with _opened(path) as file:
-        arrays = {name: file[name] for name in file.files}
-        return arrays, Counters(**json.loads(str(arrays.pop("meta"))))
+            advice = "use another --logdir, or delete this run's to begin anew"
+            raise CheckpointError(f"{self._folder}: no checkpoint can be read; {advice}")
+        return {}, Counters()
 
 
 def load_counters(path: pathlib.Path) -> Counters:
-    """The counters of one checkpoint, without reading its arrays; errors as `load`'s."""
-    with _opened(path) as file:
-        return Counters(**json.loads(str(file["meta"])))
+    """Without reading the arrays; errors as `load`'s."""
+    return load(path, arrays=False)[1]
 
 
-@contextlib.contextmanager
-def _opened(path: pathlib.Path) -> Iterator[Any]:
+def load(path: pathlib.Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], Counters]:
+    """({name: array}, counters); CheckpointError, or OSError if the disk does not give it now."""
     try:
         with np.load(path, allow_pickle=False) as file:
-            yield file
+            names = [name for name in file.files if arrays and name != "meta"]
+            counters = Counters(**json.loads(str(file["meta"])))
+            return {name: file[name] for name in names}, counters
     except TypeError as error:  # Counters that this version does not know.
         raise CheckpointError(f"{path}: of another version of clion_tf ({error})") from error
-    except (*DAMAGE, OSError) as error:
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
         # EINVAL: a directory of the archive that points nowhere.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
@@ -168,21 +140,16 @@ def _opened(path: pathlib.Path) -> Iterator[Any]:
 
 
 def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Assigns every array to the variable of its name; loss scales may be missing on a side.
-
-    Raises CheckpointError if a name or a shape differs, before anything is assigned.
-    """
-    differing = variables.keys() ^ arrays.keys()
-    if odd := sorted(name for name in differing if not LOSS_SCALE.match(name)):
-        where = "the checkpoint" if odd[0] in arrays else "the agent"
-        raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
-    common = {name: variable for name, variable in variables.items() if name in arrays}
-    for name, variable in common.items():
-        ours, theirs = tuple(variable.shape), arrays[name].shape
-        if ours != theirs:
-            raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
-    for name, variable in common.items():
-        variable.assign(arrays[name])
+    """Assigns every array to the variable of its name; CheckpointError before if one differs."""
+    ours = {name: tuple(variable.shape) for name, variable in variables.items()}
+    theirs = {name: array.shape for name, array in arrays.items()}
+    for name in sorted(ours.keys() | theirs.keys()):
+        here, there = ours.get(name, "missing"), theirs.get(name, "missing")
+        optional = LOSS_SCALE.match(name) and "missing" in (here, there)
+        if here != there and not optional:
+            raise CheckpointError(f"checkpoint does not fit: {name} is {there}, agent's {here}")
+    for name in ours.keys() & theirs.keys():
+        variables[name].assign(arrays[name])
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
@@ -190,6 +157,5 @@ def digest(arrays: Mapping[str, np.ndarray]) -> str:
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
-        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        total.update(array.tobytes())
+        total.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     return total.hexdigest()

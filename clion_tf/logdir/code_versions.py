@@ -1,5 +1,6 @@
 """Which code a run was made with: a line in its folder whenever that changes."""
 
+import contextlib
 import importlib.metadata
 import json
 import logging
@@ -7,12 +8,12 @@ import os
 import pathlib
 import platform
 import subprocess
-from collections.abc import Mapping
 
 from clion_tf.files import atomic_write
 from clion_tf.logdir.run_folder import RunFolder
 
 PACKAGES = ("clion_tf", "tensorflow", "keras", "dm_control", "mujoco", "numpy")
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 _log = logging.getLogger(__name__)
 
@@ -21,12 +22,16 @@ def current() -> dict[str, str]:
     """{name: version} of Python and the packages, and the `commit` of a git checkout, if known."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
-        try:
+        # clion_tf itself may be run from a checkout.
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # clion_tf itself, run from a checkout.
-    commit = _commit(pathlib.Path(__file__).resolve().parents[2])
-    return {**found, "commit": commit} if commit else found
+    command = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    # No git, or a checkout on a slow disk.
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if (ROOT / ".git").exists():
+            done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+            found["commit"] = done.stdout.strip()
+    return found
 
 
 def record(logdir: str | os.PathLike[str], steps: int) -> None:
@@ -41,11 +46,7 @@ def record(logdir: str | os.PathLike[str], steps: int) -> None:
 def read(logdir: str | os.PathLike[str]) -> list[dict]:
     """The lines of a run's folder, oldest first; none of older runs. Damaged lines are left out."""
     path, found = RunFolder(logdir).versions_file, []
-    try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError:
-        return []
-    for line in lines:
+    for line in path.read_bytes().splitlines() if path.is_file() else ():
         try:
             found.append(dict(json.loads(line)))
         except (ValueError, TypeError):
@@ -53,28 +54,10 @@ def read(logdir: str | os.PathLike[str]) -> list[dict]:
     return found
 
 
-def told(versions: Mapping[str, str]) -> str | None:
-    """`0.1.0 (commit)` of clion_tf, as far as it is known."""
-    version, commit = versions.get("clion_tf"), versions.get("commit")
-    if version and commit:
-        return f"{version} ({commit})"
-    return version or commit
-
-
 def of_run(logdir: str | os.PathLike[str]) -> str | None:
-    """All that a run was made with, `0.1.0 (a1b2c3), 0.2.0`; None where it was not recorded."""
-    found = [text for text in map(told, read(logdir)) if text]
-    return ", ".join(dict.fromkeys(found)) or None
-
-
-def _commit(root: pathlib.Path) -> str | None:
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=10, stdin=subprocess.DEVNULL
-        )
-    except (OSError, subprocess.TimeoutExpired):  # No git, or a checkout on a slow disk.
-        return None
-    return done.stdout.strip() or None
+    """All that a run was made with, `0.1.0 (a1b2c3), 0.2.0`, as far as it is known."""
+    found = []
+    for entry in read(logdir):
+        version, commit = entry.get("clion_tf"), entry.get("commit")
+        found.append(f"{version} ({commit})" if version and commit else version or commit)
+    return ", ".join(dict.fromkeys(filter(None, found))) or None

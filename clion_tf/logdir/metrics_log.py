@@ -1,7 +1,4 @@
-"""Metrics of a run: lines of metrics.jsonl, TensorBoard events, and the bar on the console.
-
-All of it can be resumed: what an interrupted run wrote after its last checkpoint is taken back.
-"""
+"""Metrics of a run: lines of metrics.jsonl, TensorBoard events, and the bar on the console."""
 
 import contextlib
 import json
@@ -14,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import tqdm
@@ -26,46 +23,44 @@ from clion_tf.pictures import video_files
 _log = logging.getLogger(__name__)
 
 _Event, _Summary, _Start = compat.v1.Event, compat.v1.Summary, compat.v1.SessionLog
-_PREFIXED = ("train", "test")  # Groups that keep their name in metrics.jsonl, as in Dreamer.
 
 
 class Logger:
     """Writes metrics.jsonl and TensorBoard events into a logdir; OSError if it cannot.
 
-    Without `resume_bytes` the run is new: a metrics file found there is renamed to
-    metrics.jsonl.old. With it, the `position` from a checkpoint, the file is cut there, and
-    TensorBoard hides what was logged later.
+    With `resume_bytes`, the `position` from a checkpoint, it goes on from there. A new run's takes
+    no metrics over: a file found there is renamed to metrics.jsonl.old.
     """
 
     def __init__(self, logdir: str | os.PathLike[str], resume_bytes: int | None = None):
-        self._folder = RunFolder(logdir)
-        self._folder.path.mkdir(parents=True, exist_ok=True)
-        path = self._folder.metrics_file
-        if resume_bytes is None and path.exists() and path.stat().st_size:
-            os.replace(path, path.with_name(path.name + ".old"))
-        self._open(0 if resume_bytes is None else _cut(path, resume_bytes) + 1)
+        folder = RunFolder(logdir)
+        self._path, self._tensorboard = folder.metrics_file, folder.tensorboard
+        self._tensorboard.mkdir(parents=True, exist_ok=True)
+        if resume_bytes is None and self._path.exists() and self._path.stat().st_size:
+            self._path.replace(self._path.with_name(self._path.name + ".old"))
+        self._open(resume_bytes or 0)
 
-    def _open(self, first_step: int) -> None:
-        self._file = self._folder.metrics_file.open("ab")
+    def _open(self, position: int) -> None:
+        first_step = _cut(self._path, position) + 1
+        self._file = self._path.open("ab")
         # TensorBoard reads files in the order of their names, which begin with a time: the new
         # one's is later than that of all others, even if the clock went backwards.
-        folder = self._folder.tensorboard
-        folder.mkdir(parents=True, exist_ok=True)
-        found = (re.match(r"events\.out\.tfevents\.(\d+)\.", p.name) for p in folder.iterdir())
-        stamp = max([int(time.time()), *(int(match[1]) + 1 for match in found if match)])
-        path = folder / f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}"
+        names = " ".join(path.name for path in self._tensorboard.iterdir())
+        stamps = [int(stamp) + 1 for stamp in re.findall(r"events\.out\.tfevents\.(\d+)", names)]
+        stamp = max([int(time.time()), *stamps])
+        name = f"events.out.tfevents.{stamp:010d}.{socket.gethostname()}"
         with _os_errors():
-            self._events = io.TFRecordWriter(str(path))
-            # A session that starts at a step makes TensorBoard drop older events from that step
-            # on; the first one starts as well, or a second does not count as a restart. They are
-            # records of Event, written here because tf.summary cannot write that mark.
-            self._add(0, file_version="brain.Event:2")
-            self._add(first_step, session_log=_Start(status=_Start.START))
+            self._events = io.TFRecordWriter(str(self._tensorboard / name))
+        # A session that starts at a step makes TensorBoard drop older events from that step on; the
+        # first one starts as well, or a second does not count as a restart. They are records of
+        # Event, written here because tf.summary cannot write that mark.
+        self._add(0, file_version="brain.Event:2")
+        self._add(first_step, session_log=_Start(status=_Start.START))
 
     def rewind(self, position: int) -> None:
-        """Takes back what was logged after `position`, as resuming there does."""
+        """Takes back what was logged after `position`; TensorBoard hides it."""
         self.close()
-        self._open(_cut(self._folder.metrics_file, position) + 1)
+        self._open(position)
 
     @property
     def position(self) -> int:
@@ -78,17 +73,16 @@ class Logger:
     ) -> None:
         """Logs numbers by group and name at an environment step, as one line of the file.
 
-        TensorBoard shows `group/name`. The file has the original Dreamer's keys: `train/name` and
-        `test/name`, the bare name for other groups, null for NaN and infinity. Group '' has the
-        bare name in both. Without `events` TensorBoard, which cannot forget a line at a step that
-        others are at, is not told. Raises ValueError if two names clash.
+        Its keys are the original Dreamer's: `train/name`, `test/name`, else the bare name; NaN and
+        infinity are null. TensorBoard, told only with `events`, as it cannot forget, shows
+        `group/name`, or in group '' the name. Raises ValueError if two names clash.
         """
         line: dict[str, float | int | None] = {"step": int(step)}
         values = []
         for group, numbers in groups.items():
             for name, number in numbers.items():
                 tag = f"{group}/{name}" if group else name
-                key = tag if group in _PREFIXED else name
+                key = tag if group in ("train", "test") else name
                 if key in line:
                     raise ValueError(f"two metrics are called {key!r} in one line")
                 number = np.asarray(number).item()  # Integers stay integers.
@@ -102,12 +96,8 @@ class Logger:
     def video(self, step: int, tag: str, frames: np.ndarray, fps: float) -> None:
         """Logs frames uint8 [T, H, W, C] as an animated GIF."""
         height, width, channels = frames.shape[1:]
-        picture = _Summary.Image(
-            height=height,
-            width=width,
-            colorspace=channels,
-            encoded_image_string=video_files.encode_gif(frames, fps),
-        )
+        picture = _Summary.Image(height=height, width=width, colorspace=channels)
+        picture.encoded_image_string = video_files.encode_gif(frames, fps)
         self._add(step, summary=_Summary(value=[_Summary.Value(tag=tag, image=picture)]))
 
     def close(self) -> None:
@@ -123,44 +113,6 @@ class Logger:
             self._events.flush()
 
 
-# The last returns of training and evaluation episodes, and the speed.
-NOTES = {"train": "train {:.1f}", "test": "test {:.1f}", "updates_per_second": "{:.2f} updates/s"}
-
-
-class Progress:
-    """A bar of environment steps on a terminal; elsewhere only the lines of `message`."""
-
-    def __init__(self, total: int, initial: int = 0, stream: TextIO | None = None):
-        self._stream = sys.stderr if stream is None else stream
-        self._notes: dict[str, str] = {}
-        self._bar = tqdm.tqdm(
-            total=total,
-            initial=initial,
-            file=self._stream,
-            unit=" steps",
-            dynamic_ncols=True,
-            disable=None,  # Where there is no terminal.
-        )
-
-    def advance(self, step: int) -> None:
-        """Moves the bar to this many environment steps in all."""
-        self._bar.update(min(step, self._bar.total) - self._bar.n)
-
-    def note(self, **numbers: float | None) -> None:
-        """Shows some of NOTES beside the bar; what is not given, or None, stays as it was."""
-        self._notes |= {name: NOTES[name].format(x) for name, x in numbers.items() if x is not None}
-        self._bar.set_postfix_str(", ".join(self._notes[n] for n in NOTES if n in self._notes))
-
-    def message(self, text: str) -> None:
-        """Prints a line, above the bar if there is one."""
-        self._bar.write(text, file=self._stream)
-        self._stream.flush()
-
-    def close(self) -> None:
-        """Leaves the bar as it stands."""
-        self._bar.close()
-
-
 @contextlib.contextmanager
 def _os_errors() -> Iterator[None]:
     """A full disk is an OSError here too."""
@@ -172,13 +124,36 @@ def _os_errors() -> Iterator[None]:
 
 def _cut(path: Path, size: int) -> int:
     """Cuts the file to `size` bytes of whole lines; returns the last step in it, -1 if none."""
-    data = path.read_bytes()[:size] if path.exists() else b""
+    path.touch()
+    data = path.read_bytes()[:size]
     whole = data[: data.rfind(b"\n") + 1]
     if len(whole) != size:
         _log.warning("%s has %d bytes, not %d: metrics were lost", path, len(whole), size)
-    if path.exists():
-        os.truncate(path, len(whole))
+    os.truncate(path, len(whole))
     for line in reversed(whole.split(b"\n")):
         with contextlib.suppress(ValueError, TypeError, KeyError, OverflowError, RecursionError):
             return int(json.loads(line)["step"])
     return -1
+
+
+class Progress:
+    """A bar of environment steps on a terminal; elsewhere only the lines of `message`."""
+
+    def __init__(self, total: int, initial: int = 0):
+        self._notes: dict[str, float] = {}
+        # Nothing is shown (`disable`) where there is no terminal.
+        shown = {"unit": " steps", "dynamic_ncols": True, "disable": None}
+        self._bar = tqdm.tqdm(total=total, initial=initial, file=sys.stderr, **shown)
+        self.close = self._bar.close  # Leaves the bar as it stands.
+
+    def show(self, step: int, **notes: float) -> None:
+        """Moves the bar to so many environment steps in all; the newest notes stay beside it."""
+        self._notes |= notes
+        if notes:
+            self._bar.set_postfix(self._notes)
+        self._bar.update(min(step, self._bar.total) - self._bar.n)
+
+    def message(self, text: str) -> None:
+        """Prints a line, above the bar if there is one."""
+        self._bar.write(text, file=sys.stderr)
+        sys.stderr.flush()

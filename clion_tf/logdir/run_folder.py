@@ -13,15 +13,13 @@ from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flag
 from clion_tf.console import Refused
 from clion_tf.files import UNSUPPORTED, atomic_write, user_path
 
-NO_LOCKS = (*UNSUPPORTED, errno.ENOLCK)  # Of a file system that has none, or no server for them.
-
 
 class LogdirError(Refused, RuntimeError):
     """A folder that this run cannot use; the message is one line."""
 
 
 class RunFolder:
-    """The folder of a run, `--logdir`, and the paths of what is, or may be, in it."""
+    """The folder of a run, `--logdir`, and the paths of what may be in it."""
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = pathlib.Path(path)
@@ -55,19 +53,17 @@ class RunFolder:
         if not self.options_file.exists():
             return None
         try:
-            text = self.options_file.read_bytes().decode()
+            text = self.options_file.read_text("utf-8")
             config = from_flagfile(text)
         except (OSError, UnicodeDecodeError, ConfigError) as error:
-            raise LogdirError(
-                f"{self.options_file}: cannot read the run's options ({error})"
-            ) from error
+            text = f"cannot read the run's options ({error})"
+            raise LogdirError(f"{self.options_file}: {text}") from error
         # Every version writes all that it knows; an older one's file may lack newer options.
         if not any(line.startswith("--task=") for line in text.splitlines()):
             raise LogdirError(f"{self.options_file}: damaged, it does not say the run's task")
         return config
 
     def save_options(self, config: Config) -> None:
-        """For the next start, and for all tools."""
         with atomic_write(self.options_file) as file:
             file.write(to_flagfile(config).encode())
 
@@ -77,11 +73,9 @@ class RunFolder:
             raise LogdirError(f"{self}: is a file")
         saved = self.options()
         if saved is None:
-            others = sorted(p.name for p in self.path.iterdir() if not p.name.startswith("."))
-            if others:
-                raise LogdirError(
-                    f"{self}: not a run of clion_tf (it holds {others[0]}); use another --logdir"
-                )
+            if others := sorted(p.name for p in self.path.iterdir() if p.name[0] != "."):
+                what = f"not a run of clion_tf (it holds {others[0]})"
+                raise LogdirError(f"{self}: {what}; use another --logdir")
             return
         differences = changed(saved, config)
         # Before its first checkpoint a run has nothing to lose: a misspelt task may be corrected.
@@ -106,65 +100,48 @@ class RunFolder:
     def in_use(self) -> bool:
         """Whether a run is going on here, False also where the file system has no locks to tell."""
         try:
-            handle = os.open(self.lock_file, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with self.lock_file.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
         except OSError as error:
-            if error.errno not in NO_LOCKS:
+            # No run yet; or a file system that has no locks, or no server for them.
+            if error.errno not in (errno.ENOENT, errno.ENOLCK, *UNSUPPORTED):
                 raise
-        finally:
-            os.close(handle)
         return False
 
 
 @contextlib.contextmanager
 def open_logdir(config: Config) -> Iterator[RunFolder]:
-    """Makes or reopens the run's folder, saves the options there, and keeps other runs out.
-
-    The process holds the lock, so a killed run leaves none behind. Raises LogdirError for a folder
-    that cannot be used, PathError for what is no path.
-    """
+    """Makes or reopens the run's folder, saves the options there, and keeps other runs out."""
     if not config.logdir:
         raise LogdirError("say where to write: --logdir=FOLDER")
     folder = RunFolder(user_path(config.logdir).absolute())
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder.lock_file, os.O_RDWR | os.O_CREAT, 0o644)
+        lock = folder.lock_file.open("ab")
     except FileExistsError as error:
-        found = "is a file"
-        if folder.path.is_symlink() and not folder.path.exists():
-            found = f"is a link to {os.readlink(folder)}, which is not there"
+        found = "is a file" if folder.path.exists() else "is a link to nothing"
         raise LogdirError(f"{folder}: {found}") from error
     except OSError as error:
         raise LogdirError(f"{folder}: cannot write there ({error.strerror})") from error
-    try:
-        if config.lock:
-            _lock(folder, handle)
+    with lock:
+        try:
+            if config.lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise LogdirError(f"{folder}: another run is using it") from error
+        except OSError as error:
+            none = f"{folder}: its file system gives no lock ({error.strerror})"
+            advice = "to keep another run out; if there is none, use --nolock, or another --logdir"
+            raise LogdirError(f"{none} {advice}") from error
         folder.require(config)
         folder.save_options(config)
         yield folder
-    finally:
-        os.close(handle)
-
-
-def _lock(folder: RunFolder, handle: int) -> None:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise LogdirError(f"{folder}: another run is using it") from error
-    except OSError as error:
-        raise LogdirError(
-            f"{folder}: its file system gives no lock ({error.strerror}), so that nothing would "
-            "keep another run out; if there is none, use --nolock, or another --logdir"
-        ) from error
 
 
 def run_at(logdir: str | os.PathLike[str]) -> tuple[RunFolder, Config]:
-    """The folder of a run that there is, and its options; LogdirError or PathError if none is."""
+    """The folder of a run and its options; LogdirError or PathError if there is none."""
     folder = RunFolder(user_path(logdir))
     config = folder.options() if folder.path.is_dir() else None
     if config is None:

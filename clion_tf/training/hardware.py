@@ -1,47 +1,37 @@
-"""Where the learner runs and in which precision; why not on a GPU, and what to do.
-
-TensorFlow says why only in warnings that are held back (`console.quiet_import`). The checks follow
-TensorFlow 2.21: `cuInit` of the driver, which heeds CUDA_VISIBLE_DEVICES (xla/stream_executor/cuda/
-cuda_platform.cc), then CUDA's libraries (core/common_runtime/gpu/gpu_device.cc).
-"""
+"""Where the learner runs, in which precision, and whether updates can be made there."""
 
 import contextlib
 import logging
 import os
-from typing import Any
+import time
+from collections.abc import Callable
 
+import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.device_errors import cause
+from clion_tf.agents.base import Learner
+from clion_tf.agents.device_errors import DeviceError, cause
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import nvidia_gpus
+from clion_tf.replay.episode_files import DTYPES
 
 INSTALL = "pip install '.[gpu]'"
-NO_DEVICE = 100  # CUDA_ERROR_NO_DEVICE of cuda.h.
 
+_ERRORS = (RuntimeError, tf.errors.OpError)  # Of a driver that fails half-way.
 _log = logging.getLogger(__name__)
 
 
 def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     """Sets up the device, before anything is computed; says why a GPU is not used.
 
-    Args:
-      alone: whether this process is ours; else GPUs that are not used stay visible to others in it.
-
-    Returns:
-      precision (`32`, `bf16`, `16`), whether to compile by XLA, and a line that says what runs
-      where.
-
-    Raises:
-      ConfigError: if a GPU is asked for and none can be used.
-      RuntimeError: if the CPU is asked for and TensorFlow runs on a GPU already.
+    Returns precision (`32`, `bf16`, `16`), whether to compile by XLA, and what runs where in words.
+    Unless the process is ours `alone`, GPUs that are not used stay visible to others in it. Raises
+    ConfigError if no GPU can be used that is asked for, RuntimeError if TensorFlow runs already.
     """
-    gpus: list[Any] = []
-    why = ""
-    if config.device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    else:
-        gpus, why = _usable(config, alone)
+    gpus, why = _usable(config, alone)
+    if why:
+        with contextlib.suppress(*_ERRORS):  # So that TensorFlow does not try them again.
+            tf.config.set_visible_devices([], "GPU")
     if config.device == "gpu" and not gpus:
         why = why or f"TensorFlow sees none; on a machine with one, {INSTALL}"
         raise ConfigError(f"--device=gpu: no GPU can be used ({why}), or use --device=auto")
@@ -62,46 +52,38 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
 
 def _usable(config: Config, alone: bool) -> tuple[list, str]:
     """The GPUs that are used, made ready, and if there are none, why not although there is one."""
+    if config.device == "cpu":
+        tf.config.set_visible_devices([], "GPU")
+        return [], ""
     try:
         gpus = tf.config.list_physical_devices("GPU")
-    except (RuntimeError, tf.errors.OpError) as error:  # A driver that fails half-way.
+    except _ERRORS as error:
         return [], _absence() or cause(error)
     if not gpus:
         return [], _absence()
     if not tf.config.get_visible_devices("GPU"):
         return [], ""  # Hidden by this very process.
     if why := _too_old(nvidia_gpus.driver()):
-        return [], _given_up(why)
+        return [], why
     one = config.strategy == "none"
     if one and len(gpus) > 1 and alone:
-        _log.warning(
-            "%d GPUs, of which the first is used: --strategy=mirrored splits each batch over all, "
-            "CUDA_VISIBLE_DEVICES=1 takes the second",
-            len(gpus),
-        )
+        how = "--strategy=mirrored splits batches over all, CUDA_VISIBLE_DEVICES=1 takes the second"
+        _log.warning("%d GPUs, of which the first is used: %s", len(gpus), how)
         gpus = gpus[:1]
-        with contextlib.suppress(RuntimeError):  # TensorFlow runs already, and stays as it is.
+    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, and stays as it is.
+        if one and alone:
             tf.config.set_visible_devices(gpus, "GPU")
-    with contextlib.suppress(RuntimeError):
         for gpu in gpus:
             tf.config.experimental.set_memory_growth(gpu, True)
     try:
         # Strategies start the devices, and some must do so first.
         if not one or tf.config.list_logical_devices("GPU"):
             return gpus, ""
-    # E.g. InternalError, "cudaSetDevice() on GPU:0 failed. Status: …" (gpu_device.cc).
-    except (RuntimeError, tf.errors.OpError) as error:
-        return [], _given_up(f"it does not start ({cause(error)}): see nvidia-smi")
-    # "Ignoring visible gpu device … The minimum required Cuda capability is …" (gpu_device.cc).
+    except _ERRORS as error:  # E.g. "cudaSetDevice() on GPU:0 failed. Status: …".
+        return [], f"it does not start ({cause(error)}): see nvidia-smi"
+    # "Ignoring visible gpu device … The minimum required Cuda capability is …"
     details = tf.config.experimental.get_device_details(gpus[0])
     return [], f"TensorFlow does not support it{_name(details)}"
-
-
-def _given_up(why: str) -> str:
-    """Hides the GPUs, so that TensorFlow does not try them again; returns the reason."""
-    with contextlib.suppress(RuntimeError):
-        tf.config.set_visible_devices([], "GPU")
-    return why
 
 
 def _name(details: dict) -> str:
@@ -110,6 +92,7 @@ def _name(details: dict) -> str:
 
 def _absence() -> str:
     """Why TensorFlow sees no GPU where there is an NVIDIA GPU; '' where there is none."""
+    # As TensorFlow 2.21 looks for one: `cuInit` (cuda_platform.cc), then libraries (gpu_device.cc).
     if not nvidia_gpus.count():
         return ""
     visible, driver = os.environ.get("CUDA_VISIBLE_DEVICES"), nvidia_gpus.driver()
@@ -118,19 +101,15 @@ def _absence() -> str:
     if needed_cuda() is None:
         return f"this TensorFlow is built without CUDA: {INSTALL} in a new environment"
     if not driver.loads:
-        return (
-            f"NVIDIA's driver is missing ({nvidia_gpus.LIBRARY}): install it, or start the "
-            "container with its GPU (docker run --gpus=all)"
-        )
+        install = "install it, or start the container with its GPU (docker run --gpus=all)"
+        return f"NVIDIA's driver is missing ({nvidia_gpus.LIBRARY}): {install}"
     if why := _too_old(driver):
         return why
-    if driver.error == NO_DEVICE and visible is not None:
+    if driver.error == 100 and visible is not None:  # CUDA_ERROR_NO_DEVICE of cuda.h.
         return f"CUDA_VISIBLE_DEVICES={visible!r} names no GPU of this machine: see nvidia-smi -L"
     if driver.error:
-        return (
-            f"NVIDIA's driver does not start (cuInit: error {driver.error}): see nvidia-smi; after "
-            "an update of the driver, restart the machine"
-        )
+        restart = "see nvidia-smi; after an update of the driver, restart the machine"
+        return f"NVIDIA's driver does not start (cuInit: error {driver.error}): {restart}"
     return f"TensorFlow does not find CUDA's libraries: {INSTALL}"
 
 
@@ -150,12 +129,68 @@ def _too_old(driver: nvidia_gpus.Driver) -> str:
     return f"NVIDIA's driver is too old: it serves CUDA {has}, TensorFlow needs {needed}: update it"
 
 
-def updates_per_call(config: Config) -> int:
-    """How many updates one call of the compiled function makes."""
-    # Calls cost a CPU nothing beside an update, and in between a run can be stopped.
-    return config.updates_per_call or (10 if on_gpu() else 1)
-
-
 def on_gpu() -> bool:
     """Whether TensorFlow computes on a GPU; it must have been prepared, and starts its devices."""
     return bool(tf.config.list_logical_devices("GPU"))
+
+
+def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], None]) -> None:
+    """Makes the first updates on blank batches, `each` in a call, and takes them back.
+
+    On a GPU they are compiled for minutes; what fails fails now, and not after the seed episodes.
+    Where XLA fails it is left out, unless it was asked for (`--jit=on`). Raises MemoryError if the
+    device has too little, ConfigError for other failures.
+    """
+    if not agent.jit and not on_gpu():
+        return
+    start = time.perf_counter()
+    if agent.jit:
+        say("compiling the update by XLA; this takes a minute or more")
+    failure = _first_failure(agent, config, each)
+    advice = _advice(failure)
+    if failure and agent.jit and config.jit == "auto":
+        say(f"XLA does not compile the update ({failure}); going on without it, slower{advice}")
+        agent.compile_update(jit=False)
+        failure = _first_failure(agent, config, each)
+    if isinstance(failure, MemoryError):
+        raise failure
+    if failure and agent.jit:
+        raise ConfigError(f"--jit=on: XLA fails ({failure}); --jit=off needs none{advice}")
+    if failure:
+        raise ConfigError(f"no update can be made ({failure}); --device=cpu needs no GPU")
+    if agent.jit:
+        say(f"compiled in {time.perf_counter() - start:.0f} s")
+
+
+def _first_failure(agent: Learner, config: Config, each: int) -> Exception | None:
+    """What the calls raise: those of whole phases, and of what is left over in them."""
+    phases = [count for count in (config.pretrain, config.train_steps) if count]
+    state = {name: variable.numpy() for name, variable in agent.named_state().items()}
+    shapes = {**agent.observed, "action": (agent.sizes.action_size,), "reward": (), "discount": ()}
+    rows = config.batch_size, agent.sequence
+    batch = {key: np.zeros((*rows, *shape), DTYPES[key]) for key, shape in shapes.items()}
+    try:
+        if each > 1 and any(count >= each for count in phases):
+            agent.train_several([batch] * each, range(each)).numpy()
+        if each == 1 or any(count % each for count in phases):
+            agent.train(batch, 0).numpy()
+    except (MemoryError, DeviceError) as error:
+        return error
+    except tf.errors.OpError as error:
+        if not agent.jit:  # A mistake of the program, not of the device.
+            raise
+        return DeviceError(f"{type(error).__name__}: {cause(error)}")
+    finally:
+        for name, variable in agent.named_state().items():
+            variable.assign(state[name])
+    return None
+
+
+def _advice(failure: Exception | None) -> str:
+    """What helps XLA, as the end of a sentence, if anything is known to."""
+    if isinstance(failure, MemoryError):
+        return "; a smaller --batch_size needs less memory"
+    if any(tool in str(failure) for tool in ("ptxas", "PTX", "libdevice", "nvlink")):
+        folder = "XLA_FLAGS=--xla_gpu_cuda_data_dir=/usr/local/cuda"
+        return f"; {INSTALL} brings ptxas and libdevice, or name CUDA's folder: {folder}"
+    return ""

@@ -1,14 +1,10 @@
-"""What the world model sees in an episode that it was not trained on yet.
-
-Called before the newest episode enters any batch, so the numbers are of held-out data.
-"""
+"""What the world model sees in the newest episode, before that enters any batch."""
 
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
@@ -27,18 +23,16 @@ SEQUENCES = 6  # As in Dreamer's pictures.
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
 
 
-# Numbers by group and name, for the log; pictures by tag; numbers for JSON.
-Heldout = tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]
+def newest_episode(
+    agent: Any, replay: Replay, config: Config, update: int
+) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:
+    """An agent's world model and evaluator on SEQUENCES sequences of the newest episode.
 
-
-def newest_episode(agent: Agent, replay: Replay, config: Config, update: int) -> Heldout:
-    """The world model and the evaluator on SEQUENCES sequences of the newest episode.
-
-    Pictures, of an agent that sees images, are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with
-    rows truth, model, error. `model/openloop` is predicted after CONTEXT frames, `model/memory`
-    decoded from noisy memory (h', s); fig. 3 of the paper. For JSON there are with images
-    `decoding`, the squared error from noisy memory by `sigma`, and with an evaluator `weights` and
-    `scores`, see `learning.evaluator_diagnostics`.
+    Returns numbers by group and name for the log; pictures by tag, where it sees images; numbers
+    for JSON. Pictures are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with rows truth, model,
+    error: `model/openloop` is predicted after CONTEXT frames, `model/memory` decoded from noisy
+    memory (h', s), fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
+    `sigma`; of an evaluator `weights` and `scores`, see `learning.evaluator_diagnostics`.
     """
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}

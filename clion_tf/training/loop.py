@@ -1,27 +1,29 @@
 """Algorithm 1: seed episodes; then for ever evaluate, update, interact, save at times.
 
-The loop never sees a network or a renderer. Everything it does is a function of the options and
-the counters, so that a run continued from a checkpoint repeats what the interrupted one did.
+Everything is a function of the options and the counters, so that a run continued from a checkpoint
+repeats what the interrupted one did.
 """
 
 import concurrent.futures
+import json
 import math
 import threading
 
+import numpy as np
+
 from clion_tf.envs import EnvError
+from clion_tf.files import atomic_write
+from clion_tf.pictures import video_files
 from clion_tf.replay.episode_files import Episode
 from clion_tf.replay.episode_player import AgentPolicy, OnStep, Policy, RandomPolicy
-from clion_tf.training.evaluation_phase import evaluate, evaluate_if_due
 from clion_tf.training.run_state import BadNumbers, Interrupted, Run
 from clion_tf.training.update_phase import log_if_due, log_rest, update_if_due
 
+FPS = 20  # Of saved videos, in agent steps a second.
+
 
 def train(run: Run) -> None:
-    """Until `steps` environment steps are done.
-
-    Raises Interrupted when asked to stop, WorkerError when an environment fails too often,
-    BadNumbers when losses stay not finite after going back to a checkpoint.
-    """
+    """Until `steps` environment steps are done; raises Interrupted, EnvError or BadNumbers."""
     try:
         # One thread for the whole run: a worker process ends with the thread that started it.
         with concurrent.futures.ThreadPoolExecutor(1) as beside:
@@ -69,7 +71,7 @@ def _collect(run: Run, policy: Policy) -> None:
     before = run.counters.steps
 
     def advance(step: int) -> None:
-        run.progress.advance(before + step * run.config.action_repeat)
+        run.progress.show(before + step * run.config.action_repeat)
 
     with run.watch("environment"):
         played = _play_round(run, policy, advance)
@@ -77,12 +79,9 @@ def _collect(run: Run, policy: Policy) -> None:
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
-    """Episodes in another thread while the updates are made that are due before them.
-
-    Meanwhile a checkpoint would lack the networks from before the updates, which act.
-    """
+    """Episodes in another thread while the updates are made that are due before them."""
     given_up = threading.Event()
-    run.resumable = False
+    run.resumable = False  # A checkpoint would lack the networks from before the updates.
 
     def go_on(step: int) -> None:
         if given_up.is_set():
@@ -112,3 +111,67 @@ def _play_round(run: Run, policy: Policy, on_step: OnStep) -> tuple[list[Episode
     count = max(1, min(config.envs, math.ceil(left / length)))
     first = counters.episodes + counters.skipped_episodes
     return run.play(run.train_envs, policy, first, count, on_step)
+
+
+def evaluate_if_due(run: Run) -> None:
+    """Every `eval_every` environment steps, the first time before anything is learned."""
+    config, counters = run.config, run.counters
+    if counters.next_eval is None:
+        counters.next_eval = counters.steps
+    if counters.steps < counters.next_eval:
+        return
+    if counters.evaluated_at != counters.steps:  # A run's end is evaluated in any case.
+        with run.watch("evaluate"):
+            evaluate(run)
+    # With several environments a round may be longer than `eval_every`.
+    periods = (counters.steps - counters.next_eval) // config.eval_every + 1
+    counters.next_eval += periods * config.eval_every
+
+
+def evaluate(run: Run) -> None:
+    """Episodes with the evaluation policy: returns, a video, pictures of what the model sees."""
+    config, counters = run.config, run.counters
+    policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
+    returns, lengths, skipped = [], [], 0
+    for number in range(config.eval_episodes):
+        first = counters.test_episodes + number + skipped
+        [episode], more = run.play(run.test_envs, policy, first)
+        skipped += more
+        returns.append(float(episode["reward"].sum()))
+        lengths.append(len(episode["reward"]) - 1)
+        if number == 0:
+            frames = episode.get("image")
+    if frames is not None:
+        run.logger.video(counters.steps, "test/video", frames, FPS)
+        if config.video != "none":
+            path = run.folder.videos / f"test-{counters.steps:09d}.{config.video}"
+            video_files.save_video(path, frames, FPS)
+    # Only now, so that an evaluation that is broken off is made again.
+    counters.test_episodes += config.eval_episodes + skipped
+    counters.skipped_tests += skipped
+    counters.test_return = float(np.mean(returns))
+    counters.evaluated_at = counters.steps
+    test = {"return": counters.test_return, "length": float(np.mean(lengths))}
+    groups = {"test": test, "": {"episodes": counters.episodes}, **_heldout(run)}
+    run.logger.scalars(counters.steps, groups)
+    run.progress.show(counters.steps, test=counters.test_return)
+    run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
+
+
+def _heldout(run: Run) -> dict[str, dict[str, float]]:
+    """Saves pictures and diagnostics of unseen data; returns the numbers for the log."""
+    if not run.config.log_images or not run.agent.world_model:
+        return {}
+    from clion_tf.training import heldout_diagnostics  # Here, as it loads TensorFlow.
+
+    steps, updates = run.counters.steps, run.counters.updates
+    scalars, pictures, diagnostics = heldout_diagnostics.newest_episode(
+        run.agent, run.replay, run.config, updates
+    )
+    for tag, frames in pictures.items():
+        run.logger.video(steps, tag, frames, FPS)
+    run.folder.diagnostics.mkdir(exist_ok=True)
+    with atomic_write(run.folder.diagnostics / f"{steps:09d}.json") as file:
+        line = {"steps": steps, "updates": updates, **diagnostics}
+        file.write(json.dumps(line).encode() + b"\n")
+    return scalars

@@ -1,7 +1,4 @@
-"""A run: what the phases of Algorithm 1 work with, what they do to it, and how it is stopped.
-
-It sees no network and no renderer: the agent and the environments are used by their methods.
-"""
+"""A run: what the phases of Algorithm 1 work with, what they do to it, and how it is stopped."""
 
 import contextlib
 import dataclasses
@@ -9,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -17,17 +14,18 @@ from clion_tf.config import Config, to_flagfile
 from clion_tf.console import UserError
 from clion_tf.envs import EpisodeFailed, RemoteEnv, SupervisedEnvs
 from clion_tf.files import atomic_write
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
+from clion_tf.logdir import checkpoints as saved
+from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_files import Episode
 from clion_tf.replay.episode_player import OnStep, Policy, run_episodes
+from clion_tf.replay.observation_shapes import Shapes
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.replay.stopwatch import Stopwatch
 
 if TYPE_CHECKING:  # They load TensorFlow.
     from clion_tf.agents.base import Learner
     from clion_tf.logdir.metrics_log import Logger, Progress
-    from clion_tf.training.heldout_diagnostics import Heldout
 
 _log = logging.getLogger(__name__)
 
@@ -37,11 +35,16 @@ class Interrupted(Exception):
 
 
 class BadNumbers(UserError):
-    """Too many updates in a row were skipped, the last of number `update`."""
+    """Too many updates in a row were skipped."""
 
-    def __init__(self, message: str, update: int):
-        super().__init__(message)
-        self.update = update
+
+class Team(Protocol):
+    """What makes updates with other processes or devices: `distributed.processes.Team`."""
+
+    device: str  # Where the learner runs, in words.
+
+    def agent(self, action_size: int, discrete: bool, observed: Shapes) -> "Learner": ...
+    def announce(self, run: "Run", numbers: Sequence[int], last: int) -> None: ...
 
 
 @dataclasses.dataclass
@@ -60,11 +63,7 @@ class Run:
     counters: Counters  # All that changes and that a checkpoint holds beside the agent.
     stopping: Callable[[], bool]  # Whether the run was asked to stop.
     updates_per_call: int = 1  # Of the compiled function.
-    # Called with the run, the numbers of the updates that a call is about to make and the last of
-    # the phase: other processes may have to make them too.
-    announce: Callable[["Run", Sequence[int], int], None] = lambda *_: None
-    # What the world model sees in the newest episode after so many updates; None: not asked.
-    look: "Callable[[int], Heldout] | None" = None
+    team: Team | None = None
     watch: Stopwatch = dataclasses.field(default_factory=Stopwatch)
     resumable: bool = True  # Whether a checkpoint made now leads to the same outcome.
 
@@ -76,7 +75,7 @@ class Run:
 
     @property
     def own_steps(self) -> int:
-        """Environment steps of the episodes that there are; another program may have made more."""
+        """Environment steps of our episodes; another program may have made more."""
         return self.counters.steps - self.counters.begun_at
 
     @property
@@ -93,32 +92,25 @@ class Run:
         c = self.counters
         return c.episodes, c.updates, c.evaluated_at, c.logged_at
 
-    def check_stop(self) -> None:
-        """Raises Interrupted if the run was asked to stop."""
-        if self.stopping():
-            raise Interrupted
-
-    # Episodes.
+    @property
+    def next_update(self) -> int:
+        """Its number, another one than before going back: the same would go wrong again."""
+        return self.counters.updates + (self.counters.rollbacks << 32)
 
     def play(
-        self,
-        envs: SupervisedEnvs,
-        policy: Policy,
-        first: int,
-        count: int = 1,
+        self, envs: SupervisedEnvs, policy: Policy, first: int, count: int = 1,
         on_step: OnStep = lambda _: None,
-    ) -> tuple[list[Episode], int]:
+    ) -> tuple[list[Episode], int]:  # fmt: skip
         """Episodes from number `first` on, side by side, and how many numbers were skipped.
 
         All begin again if an environment fails. The number of an episode that cannot be played is
-        skipped, and one more played at the end: as an episode is a function of its number, a run
-        that is resumed skips the same. Raises Interrupted when asked to stop, WorkerError when an
-        environment fails too often.
+        skipped, by a resumed run too. Raises Interrupted, or WorkerError for too many failures.
         """
         failed: set[int | None] = set()
 
         def checked(step: int) -> None:
-            self.check_stop()
+            if self.stopping():
+                raise Interrupted
             on_step(step)
 
         def count_failure() -> None:
@@ -154,11 +146,8 @@ class Run:
             }
             train = {"return": counters.train_return, "length": length}
             self.logger.scalars(counters.steps, {"train": train, "": totals})
-            self.progress.note(train=counters.train_return)
-            self.progress.advance(counters.steps)
+            self.progress.show(counters.steps, train=counters.train_return)
         self.resumable = True
-
-    # Checkpoints.
 
     def save_if_due(self) -> None:
         """By steps, or by seconds where those are over before."""
@@ -168,10 +157,7 @@ class Run:
             self.save()
 
     def save(self, stopped: bool = False) -> None:
-        """Writes a checkpoint of everything that a resumed run needs.
-
-        `stopped`: the run stops, so the next one that is due comes when it would have come.
-        """
+        """Writes a checkpoint; that of a stop leaves the time of the next one as it was."""
         with self.watch("save"):
             if not stopped:
                 self.counters.saved_at, self.saved_time = self.counters.steps, time.monotonic()
@@ -181,31 +167,21 @@ class Run:
             self._saved = self._state()
             if self.config.replay_capacity:
                 with contextlib.suppress(CheckpointError):  # A damaged one soon makes way.
-                    self.replay.prune(self.checkpoints.oldest().episodes)
+                    self.replay.prune(saved.load_counters(self.checkpoints.paths()[-1]).episodes)
 
     def roll_back(self, error: BadNumbers) -> None:
-        """Once, to the newest checkpoint, to go on with other batches; then gives up with a dump.
-
-        Not to one that a stop made: an outcome must not depend on stops.
-        """
-        found = self.checkpoints.load_newest(stops=False)
-        if self.counters.rollbacks or found is None:
-            path = self.folder.path / f"bad-update-{error.update & 0xFFFFFFFF:09d}.npz"
-            batch = self.replay.sample(self.config.batch_size, error.update)
-            arrays: dict[str, Any] = {"options": np.array(to_flagfile(self.config)), **batch}
+        """Once, to the newest checkpoint, for other batches; then gives up with a dump."""
+        # Not to one that a stop made: an outcome must not depend on stops.
+        arrays, counters = self.checkpoints.load_newest(stops=False)
+        if self.counters.rollbacks or not arrays:
+            path = self.folder.path / f"bad-update-{self.counters.updates - 1:09d}.npz"
+            dump: dict[str, Any] = self.replay.sample(self.config.batch_size, self.next_update - 1)
             with atomic_write(path) as file:
-                np.savez(file, **arrays)
-            text = f"{error}; its batch and the options are in {path}"
-            raise BadNumbers(text, error.update) from error
-        arrays, counters = found
-        restore(self.agent.named_state(), arrays)
+                np.savez(file, options=np.array(to_flagfile(self.config)), **dump)
+            raise BadNumbers(f"{error}; its batch and the options are in {path}") from error
+        saved.restore(self.agent.named_state(), arrays)
         self.counters = dataclasses.replace(counters, rollbacks=1)
         self.replay.load(counters.episodes)
         self.logger.rewind(counters.metrics_bytes)
-        self.progress.advance(counters.steps)
+        self.progress.show(counters.steps)
         self.progress.message(f"{error}; going back to {counters.steps} environment steps, once")
-
-    def close(self) -> None:
-        """Writes what is pending, and leaves the bar as it stands."""
-        self.progress.close()
-        self.logger.close()

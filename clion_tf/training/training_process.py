@@ -1,29 +1,24 @@
 """The process that trains: it takes the folder, starts the workers, loads TensorFlow, and learns.
 
-In this order: the workers, which render, load MuJoCo while this process loads TensorFlow, and must
-never share a process with it; what can be refused before is refused in a moment.
+In this order, for workers load MuJoCo meanwhile, and what can be refused is refused in a moment.
 """
 
 import contextlib
 import dataclasses
 import itertools
 import signal
-from typing import Any
 
-from clion_tf.config import Config
+from clion_tf.config import FIELDS, Config
 from clion_tf.console import EXIT_SIGNAL, OK, Refused, UserError, quiet_import, stop_signals
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
 from clion_tf.logdir.run_folder import open_logdir
-from clion_tf.training.run_state import Interrupted
+from clion_tf.training.run_state import Interrupted, Team
 
 TEST_STREAM = 1_000_000  # Of the episodes of evaluations, away from training's.
 
 
-def train(config: Config, team: Any = None) -> int:
-    """A whole run, by this process alone or as the chief of a `distributed.processes.Team`.
-
-    Returns the exit code. Raises UserError in one line, OSError if the disk fails.
-    """
+def train(config: Config, team: Team | None = None) -> int:
+    """A whole run; returns the exit code. Raises UserError, or OSError if the disk fails."""
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(stop_signals())
         folder = stack.enter_context(open_logdir(config))
@@ -43,7 +38,8 @@ def train(config: Config, team: Any = None) -> int:
             if isinstance(error, WorkerError) and not error.details:
                 raise
             raise Refused(str(error)) from error
-        stack.callback(run.close)
+        stack.callback(run.logger.close)
+        stack.callback(run.progress.close)
         try:
             loop.train(run)
         except Interrupted:
@@ -57,32 +53,15 @@ def train(config: Config, team: Any = None) -> int:
 
 
 def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
-    """What the training and the test environments are made from.
-
-    Training environments are alike but for their own number, `index`, which counts on from here.
-    """
-    train = EnvSpec(
-        task=config.task,
-        seed=config.seed,
-        action_repeat=config.action_repeat,
-        time_limit=config.time_limit,
-        observe=config.observe,
-        rotation_degrees=config.rotation_degrees,
-        rotation_fill=config.rotation_fill,
-        rotation_per=config.rotation_per,
-        blank_frames=config.blank_frames,
-    )
+    """What training and test environments are made from, the first of each kind."""
+    names = FIELDS.keys() & {field.name for field in dataclasses.fields(EnvSpec)}
+    train = EnvSpec(**{name: getattr(config, name) for name in names})
     if config.agent == "drq":
         size, told = config.drq_image_size, config.stack_rotation == "same"
         train = dataclasses.replace(train, size=(size, size), rotation_told=told)
-    test = dataclasses.replace(
-        train,
-        stream=TEST_STREAM,
-        index=config.envs,
-        rotation_degrees=config.test_rotation,
-        blank_frames=config.test_blank,
-    )
-    return train, test
+    rotation, blank = config.test_rotation, config.test_blank
+    test = dataclasses.replace(train, rotation_degrees=rotation, blank_frames=blank)
+    return train, dataclasses.replace(test, stream=TEST_STREAM, index=config.envs)
 
 
 def supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:

@@ -7,8 +7,7 @@ import pytest
 from clion_tf import run
 from clion_tf.config import Config, ConfigError
 from clion_tf.console import REFUSED
-from clion_tf.distributed import tf_config
-from clion_tf.distributed.tf_config import Task
+from clion_tf.distributed import processes
 
 TWO = {"worker": ["a:1", "b:2"]}
 
@@ -21,20 +20,18 @@ def config(**options):
     return Config(strategy="multiworker", **options)
 
 
-def test_without_strategy_nothing_is_read():
-    assert tf_config.check(Config(), {"TF_CONFIG": "nonsense"}) == Task(0, 1)
-    assert tf_config.check(Config(strategy="mirrored", batch_size=7), {}) == Task(0, 1)
+def test_devices_of_one_process():
+    assert processes.check(Config(strategy="mirrored", batch_size=7), {}) == (0, 1)
 
 
 def test_the_first_worker_or_the_one_chief_is_the_chief():
-    assert [tf_config.check(config(), environment(TWO, index=i)) for i in (0, 1)] == [
+    assert [processes.check(config(), environment(TWO, index=i)) for i in (0, 1)] == [
         (0, 2),
         (1, 2),
     ]
     led = {"chief": ["c:1"], **TWO}
-    assert tf_config.check(config(batch_size=51), environment(led, "chief")) == (0, 3)
-    assert tf_config.check(config(batch_size=51), environment(led, index=1)) == (2, 3)
-    assert Task(0, 2).chief and not Task(1, 2).chief
+    assert processes.check(config(batch_size=51), environment(led, "chief")) == (0, 3)
+    assert processes.check(config(batch_size=51), environment(led, index=1)) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -60,7 +57,7 @@ def test_the_first_worker_or_the_one_chief_is_the_chief():
 )
 def test_refused(environ, part, tmp_path, capfd, monkeypatch):
     with pytest.raises(ConfigError) as caught:
-        tf_config.check(config(), environ)
+        processes.check(config(), environ)
     assert part in str(caught.value) and "\n" not in str(caught.value)
     # And by the command, before a folder is made.
     monkeypatch.delenv("TF_CONFIG", raising=False)
@@ -73,6 +70,6 @@ def test_refused(environ, part, tmp_path, capfd, monkeypatch):
 
 def test_what_does_not_go_together_is_refused():
     with pytest.raises(ConfigError, match="--strategy=mirrored: not with --agent=drq"):
-        tf_config.check(Config(strategy="mirrored", agent="drq"), {})
+        processes.check(Config(strategy="mirrored", agent="drq"), {})
     with pytest.raises(ConfigError, match="--jit=on: not with --strategy=mirrored"):
-        tf_config.check(Config(strategy="mirrored", jit="on"), {})
+        processes.check(Config(strategy="mirrored", jit="on"), {})

@@ -41,8 +41,9 @@ def test_a_line_when_they_change_and_none_when_they_do_not(tmp_path, monkeypatch
     ("found", "text"),
     [({}, None), ({"commit": "abc"}, "abc"), ({"clion_tf": "1", "commit": "abc"}, "1 (abc)")],
 )
-def test_what_is_known_is_told(found, text):
-    assert code_versions.told(found) == text
+def test_what_is_known_is_told(found, text, tmp_path):
+    (tmp_path / "versions.jsonl").write_text(json.dumps(found))
+    assert code_versions.of_run(tmp_path) == text
 
 
 def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
@@ -56,7 +57,7 @@ def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
 
 def test_no_git_is_no_error(tmp_path, monkeypatch):
     (tmp_path / ".git").mkdir()
+    monkeypatch.setattr(code_versions, "ROOT", tmp_path)
+    assert "commit" not in code_versions.current()  # No repository, whatever git says.
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert code_versions._commit(tmp_path) is None
-    monkeypatch.undo()
-    assert code_versions._commit(tmp_path) is None  # No repository, whatever git says.
+    assert "commit" not in code_versions.current()

@@ -216,26 +216,24 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_without_a_terminal_is_lines_only():
-    stream = io.StringIO()
-    progress = Progress(1000, stream=stream)
-    progress.advance(500)
-    progress.note(train=1.0)
+def test_progress_without_a_terminal_is_lines_only(capsys):
+    progress = Progress(1000)
+    progress.show(500, train=1.0)
     progress.message("Train episode of length 1000 with return 12.5.")
     progress.close()
-    assert stream.getvalue() == "Train episode of length 1000 with return 12.5.\n"
+    assert capsys.readouterr().err == "Train episode of length 1000 with return 12.5.\n"
 
 
-def test_progress_on_a_terminal():
+def test_progress_on_a_terminal(monkeypatch):
     stream = Terminal()
-    progress = Progress(1000, initial=200, stream=stream)
-    progress.advance(500)
-    progress.note(train=12.5, updates_per_second=0.25)
-    progress.note(test=0.0)
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = Progress(1000, initial=200)
+    progress.show(500, train=12.5, updates_per_second=0.25)
+    progress.show(500, test=0.0)
     progress.message("A line.")
-    progress.advance(5000)
+    progress.show(5000)
     progress.close()
     text = stream.getvalue()
     assert "500/1000" in text and "1000/1000" in text and "5000" not in text
-    assert "train 12.5, test 0.0, 0.25 updates/s" in text
+    assert "train=12.5, updates_per_second=0.25, test=0" in text
     assert "A line.\n" in text

@@ -52,7 +52,7 @@ def test_one_gpu(monkeypatch, caplog):
     assert (precision, jit) == ("bf16", True)
     assert where == "1 GPU (NVIDIA H100), precision bf16, XLA on"
     assert machine.grows == machine.started == machine.gpus and caplog.messages == []
-    assert hardware.updates_per_call(Config()) == 10
+    assert hardware.on_gpu()
 
 
 @pytest.mark.parametrize("capability, precision", [((7, 5), "16"), ((8, 0), "bf16")])
@@ -87,7 +87,7 @@ def test_several_gpus_with_a_strategy(monkeypatch, caplog):
 def test_no_gpu_in_the_machine(monkeypatch, caplog):
     Machine(monkeypatch, 0)
     assert hardware.prepare(Config()) == ("32", False, "CPU, precision 32, XLA off")
-    assert hardware.updates_per_call(Config()) == 1
+    assert not hardware.on_gpu()
     with pytest.raises(ConfigError, match=r"^--device=gpu: .*sees none.*'\.\[gpu\]'"):
         hardware.prepare(Config(device="gpu"))
     assert caplog.messages == []
@@ -99,7 +99,7 @@ def on_the_cpu(machine, caplog, told):
     assert hardware.prepare(Config()) == ("32", False, "CPU, precision 32, XLA off")
     [line] = caplog.messages
     assert line.startswith("not on the GPU but on the CPU: ") and told in line
-    assert hardware.updates_per_call(Config()) == 1
+    assert not hardware.on_gpu()
     machine.visible = shown
     with pytest.raises(ConfigError, match=r"^--device=gpu: no GPU can be used") as refused:
         hardware.prepare(Config(device="gpu"))

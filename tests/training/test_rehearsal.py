@@ -7,7 +7,7 @@ from small_learner import ACTIONS, SmallLearner
 
 from clion_tf.agents.device_errors import DeviceError
 from clion_tf.config import Config, ConfigError
-from clion_tf.training import rehearsal
+from clion_tf.training import hardware
 
 # The texts of TensorFlow 2.21, see clion_tf.agents.device_errors.
 NO_PTXAS = tf.errors.UnavailableError(
@@ -44,7 +44,7 @@ def raising(error, also_plain=False):
 
 def rehearse(agent, config=None, each=1):
     lines = []
-    rehearsal.rehearse(agent, config or agent._config, each, lines.append)
+    hardware.rehearse(agent, config or agent._config, each, lines.append)
     assert not any("\n" in line for line in lines)
     return lines
 
