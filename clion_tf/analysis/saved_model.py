@@ -95,7 +95,7 @@ def policy_module(
 
     Args:
       amount: of exploration noise.
-      taken: the task's `action`, see `envs.task_description`; None: as the agent's, or an index.
+      taken: the task's `action`, see `envs.make_env.describe`; None: as the agent's, or an index.
     """
     import tensorflow as tf
 
@@ -190,7 +190,7 @@ def describe(trained: "TrainedAgent") -> dict:
         "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
         "action_size": sizes.action_size,
         "discrete": sizes.discrete,
-        "environment": RunFolder(config.logdir).task(),  # See `envs.task_description`.
+        "environment": RunFolder(config.logdir).task(),  # See `envs.make_env.describe`.
         "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }
 

@@ -4,26 +4,12 @@ Importing this package loads neither MuJoCo nor OpenGL, which must not meet Tens
 process, nor what images are made with: that is `make_env`'s.
 """
 
-from clion_tf.envs.env_spec import (
-    EnvError,
-    EnvSpec,
-    EpisodeFailed,
-    PromiseError,
-    RenderingError,
-    UnknownTaskError,
-    WorkerError,
-)
-from clion_tf.envs.remote_env import RemoteEnv
-from clion_tf.envs.supervised_envs import SupervisedEnvs
-
-__all__ = [
-    "EnvError",
-    "EnvSpec",
-    "EpisodeFailed",
-    "PromiseError",
-    "RemoteEnv",
-    "RenderingError",
-    "SupervisedEnvs",
-    "UnknownTaskError",
-    "WorkerError",
-]
+from clion_tf.envs.env_spec import EnvError as EnvError
+from clion_tf.envs.env_spec import EnvSpec as EnvSpec
+from clion_tf.envs.env_spec import EpisodeFailed as EpisodeFailed
+from clion_tf.envs.env_spec import PromiseError as PromiseError
+from clion_tf.envs.env_spec import RenderingError as RenderingError
+from clion_tf.envs.env_spec import UnknownTaskError as UnknownTaskError
+from clion_tf.envs.env_spec import WorkerError as WorkerError
+from clion_tf.envs.remote_env import RemoteEnv as RemoteEnv
+from clion_tf.envs.supervised_envs import SupervisedEnvs as SupervisedEnvs

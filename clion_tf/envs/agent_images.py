@@ -26,32 +26,27 @@ def is_image(space: gymnasium.Space) -> bool:
 def resembles(space: gymnasium.Space) -> str:
     """By its shape: 'picture', 'grey' (may be a table as well), 'stack' of pictures, or ''."""
     shape = space.shape if isinstance(space, gymnasium.spaces.Box) else ()
+    several = len(shape) == 4 and (_in_colour(shape[1:]) or _in_colour(shape[:3]))
+    if len(shape) == 3:  # Grey ones, in front or behind.
+        few, *sides = sorted(shape)
+        several = few < _LEAST_SIDE <= min(sides) and few != shape[1]
     if _in_colour(shape):
         return "picture"
     if len(shape) == 2 and min(shape) >= _LEAST_SIDE:
         return "grey"
-    if len(shape) == 4 and (_in_colour(shape[1:]) or _in_colour(shape[:3])):
-        return "stack"
-    if len(shape) == 3:  # Grey ones, in front or behind.
-        few, *sides = sorted(shape)
-        if few < _LEAST_SIDE <= min(sides) and few != shape[1]:
-            return "stack"
-    return ""
+    return "stack" if several else ""
 
 
 def _in_colour(shape: tuple[int, ...]) -> bool:
-    if len(shape) != 3:
-        return False
-    sides = shape[:2] if shape[2] in _CHANNELS else shape[1:]
-    return not {shape[0], shape[2]}.isdisjoint(_CHANNELS) and min(sides) >= _LEAST_SIDE
+    has_channels = len(shape) == 3 and channel_axis(shape) is not None
+    return has_channels and sorted(shape)[1] >= _LEAST_SIDE
 
 
 def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A picture stretched to a size, uint8 [*size, 3]; grey ones get three equal channels.
 
-    picture: uint8 [H, W], [H, W, 1 or 3] or [1 or 3, H, W]. Pillow's bilinear filter is used, as
-    in the original Dreamer's Atari: its window grows with the shrinking, so that every pixel
-    counts and thin things do not vanish.
+    picture: uint8 [H, W], [H, W, 1 or 3] or [1 or 3, H, W]. Pillow's bilinear filter, as in the
+    original Dreamer's Atari: its window grows with the shrinking, so that thin things stay.
     """
     axis: Any = channel_axis(picture.shape)
     last = np.moveaxis(np.atleast_3d(picture), axis, -1)
@@ -64,10 +59,10 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
     """Which axis of a picture holds 1 or 3 channels, 2 if none does; None if it is no picture."""
-    if len(shape) not in (2, 3) or min(shape) < 1:
-        return None
-    if len(shape) == 2:
+    if len(shape) == 2 and min(shape) > 0:
         return 2
+    if len(shape) != 3 or min(shape) < 1:
+        return None
     candidates = [axis for axis in (0, 2) if shape[axis] in _CHANNELS]
     return candidates[0] if len(candidates) == 1 else None
 

@@ -1,6 +1,7 @@
 """Atari games as the original Dreamer plays them: `atari_pong` or `atari:Pong`; needs ale-py."""
 
 import re
+from typing import ClassVar
 
 import gymnasium
 import numpy as np
@@ -29,19 +30,17 @@ def load(spec: EnvSpec) -> gymnasium.Env:
 
 
 class Atari(gymnasium.Env):
-    """One game, an episode a life; a step is a frame.
-
-    An episode is a new game that begins with 1 to NOOPS frames of doing nothing. It terminates
-    with the game or with the loss of a life. Observations are uint8 [210, 160, 3].
+    """One game, a step a frame; an episode is a new one, and terminates with it or with a life.
 
     As danijar/dreamer's wrapper, except that all randomness comes from `reset`'s seed, and that
     the last observation of an episode shows its last two frames (there: older ones).
 
-    flickers: observations are the larger value of the last two frames, but for an episode's first.
-      False where every frame is an agent's step: then no two belong together.
+    flickers: observations, uint8 [210, 160, 3], are the larger value of the last two frames, but
+      for an episode's first. False where every frame is an agent's step.
     """
 
     render_mode = "rgb_array"
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
 
     def __init__(self, game: str, flickers: bool):
         import ale_py
@@ -49,7 +48,6 @@ class Atari(gymnasium.Env):
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # Else it greets on stderr.
         self._env = ale_py.AtariEnv(game, frameskip=1, repeat_action_probability=_STICKY)
         self._flickers = flickers
-        self.metadata = {"render_modes": ["rgb_array"]}
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
 

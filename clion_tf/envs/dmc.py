@@ -1,7 +1,7 @@
 """The tasks of dm_control's suite as gymnasium environments."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -15,10 +15,9 @@ _UNLIMITED = 1e10
 
 
 def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Domain and task for a name such as 'walker_walk', 'dmc_walker_walk' or 'cup_catch'.
+    """Domain and task, of a table of both, for 'walker_walk', 'dmc_walker_walk' or 'cup_catch'.
 
-    table: pairs of domain and task; a look-up, since both of them may have underscores.
-    Raises UnknownTaskError with the nearest names.
+    A look-up, since both may have underscores. Raises UnknownTaskError with the nearest names.
     """
     names = {f"{domain}_{task}": (domain, task) for domain, task in table}
     if ("ball_in_cup", "catch") in names.values():
@@ -36,15 +35,13 @@ class DMControl(gymnasium.Env):
     Observations are the task's own, a dict of float64 arrays. Actions are float64 in the
     actuators' ranges; unlimited ones have infinite bounds. An episode terminates where dm_control's
     discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
-
-    The spec's seed decides what is random in the model itself (lqr's springs), the same in every
-    episode. Raises UnknownTaskError, RenderingError.
+    The spec's seed decides what is random in the model itself (lqr's springs).
     """
 
     render_mode = "rgb_array"
+    metadata: ClassVar = {"render_modes": ["rgb_array"]}
 
     def __init__(self, spec: EnvSpec):
-        self.metadata = {"render_modes": ["rgb_array"]}
         suite = opengl.load_suite()
         domain, name = find_task(spec.task, suite.ALL_TASKS)
         random = np.random.RandomState(np.random.SeedSequence(spec.seed).generate_state(4))
@@ -61,9 +58,8 @@ class DMControl(gymnasium.Env):
         high = np.where(taken.maximum >= _UNLIMITED, np.inf, taken.maximum)
         self.action_space = Box(low, high, taken.shape, np.float64)
         seen = self._env.observation_spec().items()
-        self.observation_space = Dict(
-            {key: Box(-np.inf, np.inf, value.shape, np.float64) for key, value in seen}
-        )
+        parts = {key: Box(-np.inf, np.inf, value.shape, np.float64) for key, value in seen}
+        self.observation_space = Dict(parts)
 
     @property
     def renderer(self) -> str:
@@ -77,21 +73,17 @@ class DMControl(gymnasium.Env):
         return _arrays(self._env.reset().observation), {}
 
     def step(self, action: np.ndarray) -> Step:
-        time_step = self._env.step(np.asarray(action, np.float64))
-        terminated = time_step.last() and time_step.discount == 0.0
-        truncated = time_step.last() and time_step.discount > 0.0
-        observation = _arrays(time_step.observation)
-        return observation, float(time_step.reward), terminated, truncated, {}
-
-    def render(self) -> np.ndarray:
-        """The present picture, uint8 [height, width, 3], as from `physics.render`."""
-        return self._render(self._size)
+        at = self._env.step(np.asarray(action, np.float64))
+        terminated, truncated = at.last() and at.discount == 0.0, at.last() and at.discount > 0.0
+        return _arrays(at.observation), float(at.reward), terminated, truncated, {}
 
     def render_picture(self) -> np.ndarray:
-        """The same scene at the spec's `picture_size`, uint8 [height, width, 3]."""
-        return self._render(self._picture_size)
+        """The present scene at the spec's `picture_size`, uint8 [height, width, 3]."""
+        return self.render(self._picture_size)
 
-    def _render(self, size: tuple[int, int]) -> np.ndarray:
+    def render(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The same at the images' size, or another one, as from `physics.render`."""
+        size = size or self._size
         if size not in self._cameras:
             with opengl.rendering_errors():
                 from dm_control.mujoco import engine

@@ -9,8 +9,7 @@ chooses as always, the first device that works.
 import contextlib
 import ctypes
 import os
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from clion_tf.envs import nvidia_gpus
 
@@ -57,14 +56,14 @@ def choose(numbers: Sequence[int | None], visible: str | None) -> int | None:
 
 def cuda_numbers() -> list[int | None]:
     """CUDA's number of each of EGL's devices, in the order of MUJOCO_EGL_DEVICE_ID."""
-    egl, devices = _devices()
+    from mujoco.egl import egl_ext as egl
     from OpenGL.raw.EGL.NV.device_cuda import EGL_CUDA_DEVICE_NV
 
     number = ctypes.c_ssize_t
     types = egl.EGLBoolean, egl.EGLDeviceEXT, egl.EGLint, ctypes.POINTER(number)
-    query = _function(egl, "eglQueryDeviceAttribEXT", *types)
+    query = ctypes.CFUNCTYPE(*types)(egl.eglGetProcAddress("eglQueryDeviceAttribEXT"))
     found: list[int | None] = []
-    for device in devices:
+    for device in egl.eglQueryDevicesEXT():
         value = number(-1)
         known = query(device, EGL_CUDA_DEVICE_NV, ctypes.byref(value)) == egl.EGL_TRUE
         found.append(value.value if known and value.value >= 0 else None)
@@ -72,33 +71,9 @@ def cuda_numbers() -> list[int | None]:
 
 
 def starts(index: int) -> bool:
-    """Whether a display can be opened on this device of EGL's."""
-    egl, devices = _devices()
-    from OpenGL.raw.EGL.EXT.platform_device import EGL_PLATFORM_DEVICE_EXT
+    """Whether a display can be opened on this device of EGL's; it stays open for dm_control."""
+    from mujoco.egl import egl_ext as egl
 
-    types = egl.EGLDisplay, egl.EGLenum, egl.EGLDeviceEXT, ctypes.POINTER(egl.EGLint)
-    open_display = _function(egl, "eglGetPlatformDisplayEXT", *types)
-    display = open_display(EGL_PLATFORM_DEVICE_EXT, devices[index], None)
-    # It stays open: dm_control gets the same one.
+    device = egl.eglQueryDevicesEXT()[index]
+    display = egl.eglGetPlatformDisplayEXT(egl.EGL_PLATFORM_DEVICE_EXT, device, None)
     return bool(display) and bool(egl.eglInitialize(display, None, None))
-
-
-def _devices() -> tuple[Any, Any]:
-    """PyOpenGL's EGL, and all devices: at most the ten that dm_control looks at."""
-    from OpenGL.platform import ctypesloader
-
-    with contextlib.suppress(OSError):  # First of all, as dm_control does for NVIDIA's driver.
-        ctypesloader.loadLibrary(ctypes.cdll, "OpenGL", mode=ctypes.RTLD_GLOBAL)
-    from OpenGL import EGL as egl
-
-    pointers = ctypes.POINTER(egl.EGLDeviceEXT), ctypes.POINTER(egl.EGLint)
-    query = _function(egl, "eglQueryDevicesEXT", egl.EGLBoolean, egl.EGLint, *pointers)
-    devices, found = (egl.EGLDeviceEXT * 10)(), egl.EGLint()
-    if query(len(devices), devices, ctypes.byref(found)) != egl.EGL_TRUE:
-        return egl, []
-    return egl, list(devices[: found.value])
-
-
-def _function(egl: Any, name: str, *types: Any) -> Callable[..., Any]:
-    """A function of an extension, by the types of its result and of its arguments."""
-    return ctypes.CFUNCTYPE(*types)(egl.eglGetProcAddress(name))

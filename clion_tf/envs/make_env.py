@@ -1,12 +1,20 @@
 """From an EnvSpec to the environment that the agent sees."""
 
+import importlib
+import os
+import types
+from typing import Any
+
 import gymnasium
 import numpy as np
+from gymnasium.spaces import Box, Discrete, flatdim
 from gymnasium.wrappers import TimeLimit
 
-from clion_tf.envs import atari, gym_tasks
-from clion_tf.envs.env_spec import EnvError, EnvSpec, UnknownTaskError
-from clion_tf.envs.wrappers import ActionRepeat, Disturb, SelectObservation, StandardActions
+from clion_tf.envs import atari, dmc, opengl, wrappers
+from clion_tf.envs.env_spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, did_you_mean
+from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
+
+_GYM = "gym:"
 
 
 def make(spec: EnvSpec) -> gymnasium.Env:
@@ -18,12 +26,12 @@ def make(spec: EnvSpec) -> gymnasium.Env:
     Raises UnknownTaskError, RenderingError, or EnvError for observations or actions of a kind that
     is not taken; `reset` and `step` raise PromiseError, see clion_tf.envs.step_checks.
     """
-    env: gymnasium.Env = ActionRepeat(_simulator(spec), spec.action_repeat)
-    env = StandardActions(env, spec.task)
+    env: gymnasium.Env = wrappers.ActionRepeat(_simulator(spec), spec.action_repeat)
+    env = wrappers.StandardActions(env, spec.task)
     env = TimeLimit(env, -(-spec.time_limit // spec.action_repeat))
-    env = SelectObservation(env, spec)
+    env = wrappers.SelectObservation(env, spec)
     disturbed = spec.rotation_degrees > 0 or spec.rotation_told or spec.blank_frames > 0
-    return Disturb(env, spec) if disturbed else env
+    return wrappers.Disturb(env, spec) if disturbed else env
 
 
 def episode_seed(spec: EnvSpec, episode: int) -> int:
@@ -35,31 +43,118 @@ def episode_seed(spec: EnvSpec, episode: int) -> int:
     return int(sequence.generate_state(1)[0])
 
 
+def describe(env: gymnasium.Env) -> dict[str, Any]:
+    """What the task of a made environment takes and shows, for who acts in it without our wrappers.
+
+    action: {n, start} of Discrete; of a Box {shape, dtype, low, high}, where low and high are lists
+      with what the task gets, dimension by dimension, for the agent's actions -1 and 1.
+    image: {name, shape} of the part of its observation, name None where it is rendered, and shape
+      then None too; left out without images.
+    vector: [{name, size, kind}, ...] in order; left out without a vector.
+    """
+    own, take = env.get_wrapper_attr("own_actions"), env.get_wrapper_attr("action")
+    if isinstance(own, Discrete):
+        action = {"n": int(own.n), "start": int(own.start)}
+    else:
+        ends = (take(np.full(env.action_space.shape or (), end)) for end in (-1.0, 1.0))
+        low, high = (np.ravel(end).astype(float).tolist() for end in ends)
+        dtype = np.dtype(own.dtype).name
+        action = {"shape": list(own.shape), "dtype": dtype, "low": low, "high": high}
+    found: dict[str, Any] = {"action": action}
+    chosen = env.get_wrapper_attr("plan")
+    if chosen.rendered:
+        found["image"] = {"name": None, "shape": None}
+    elif chosen.image is not None:
+        found["image"] = {"name": chosen.image.name, "shape": list(chosen.image.space.shape)}
+    if chosen.vector:
+        found["vector"] = [_part(leaf) for leaf in chosen.vector]
+    return found
+
+
+def _part(leaf: Leaf) -> dict[str, Any]:
+    space, kind = leaf.space, f"{type(leaf.space).__name__}, one-hot"
+    if isinstance(space, Box):
+        kind = f"Box {list(space.shape)}"
+    elif isinstance(space, Discrete):
+        kind = f"Discrete from {space.start}, one-hot"
+    return {"name": leaf.name, "size": flatdim(space), "kind": kind}
+
+
 def _simulator(spec: EnvSpec) -> gymnasium.Env:
     """The task's own environment, with nothing of ours around it."""
-    # Here, as that module is also a program of its own.
-    from clion_tf.envs import opengl
-
     opengl.prepare()
-    if spec.task.startswith(gym_tasks.PREFIX):
-        return gym_tasks.load(spec)
+    if spec.task.startswith(_GYM):
+        return _registered(spec)
     if atari.PREFIX.match(spec.task):
         return atari.load(spec)
-    if ":" in spec.task:
-        return _custom(spec)
-    # Here, so that importing this module loads no OpenGL.
-    from clion_tf.envs.dmc import DMControl
-
-    return DMControl(spec)
-
-
-def _custom(spec: EnvSpec) -> gymnasium.Env:
-    """Call 'module:attribute' with the spec; the module is found as by `import`."""
-    module_name, _, attribute = spec.task.partition(":")
-    module = gym_tasks.import_module(module_name, spec.task)
+    if ":" not in spec.task:
+        return dmc.DMControl(spec)
+    name, _, attribute = spec.task.partition(":")
+    module = _import(name, spec.task)
     if not hasattr(module, attribute):
-        raise UnknownTaskError(f"module {module_name!r} has no {attribute!r}, the task's factory")
+        raise UnknownTaskError(f"module {name!r} has no {attribute!r}, the task's factory")
     env = getattr(module, attribute)(spec)
     if not isinstance(env, gymnasium.Env):
         raise EnvError(f"{spec.task} must return a gymnasium.Env, not {type(env).__name__}")
     return env
+
+
+def _import(name: str, task: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise  # the module is there, but something that it imports is not
+        raise UnknownTaskError(f"no module {name!r} for task {task!r}") from error
+
+
+def _registered(spec: EnvSpec) -> gymnasium.Env:
+    """Gymnasium's environment, its own time limit included.
+
+    Its renderer is tried where it will be needed, so that one that is not installed is noticed now.
+    """
+    task = spec.task
+    module, _, name = task.removeprefix(_GYM).rpartition(":")
+    if module:
+        _import(module, task)
+    env = _gymnasiums(name, task)
+    space = space_of(env, "observation_space", task)
+    needed = plan(space, spec.observe, task).rendered
+    modes = env.metadata.get("render_modes") or []
+    if needed and "rgb_array" not in modes:
+        known = ", ".join(map(str, modes)) or "none"
+        raise RenderingError(unseen(task, space, f"its render modes ({known}) lack rgb_array"))
+    if "rgb_array" not in modes or not (needed or spec.picture_size):
+        return env
+    env.close()
+    env = _gymnasiums(name, task, render_mode="rgb_array")
+    env.reset(seed=0)
+    try:
+        wrappers.rendered(env)
+    except EnvError as error:
+        raise EnvError(f"{task}: {error}") from error
+    # Missing packages and displays surface as nearly every type.
+    except Exception as error:
+        text = f"{task} cannot render ({type(error).__name__}: {error})"
+        driver = os.environ.get("SDL_VIDEODRIVER")
+        if f"{driver} not available" in text:
+            text += f"; unset SDL_VIDEODRIVER, which is {driver}"
+        raise RenderingError(text) from error
+    return env
+
+
+def _gymnasiums(name: str, task: str, **options: Any) -> gymnasium.Env:
+    try:
+        gymnasium.spec(name)
+    except gymnasium.error.Error as error:
+        hint = did_you_mean(name, gymnasium.registry)
+        hint = hint or "; if a package registers it, name its module: gym:module:Id"
+        text = f"no environment {name!r} is registered with gymnasium ({task}){hint}"
+        raise UnknownTaskError(text) from error
+    try:
+        # What its checker looks at in every step is looked at once, by tools/check_env.py.
+        return gymnasium.make(name, disable_env_checker=True, **options)
+    except ModuleNotFoundError as error:
+        raise EnvError(f"{task} needs {error.name}, which is not installed") from error
+    except gymnasium.error.Error as error:
+        raise EnvError(f"{task}: {error}") from error

@@ -21,9 +21,8 @@ _ADVICE = {
     f"or set MUJOCO_GL=egl (needs {_EGL})",
     "glfw": "it needs a display (DISPLAY); without one set MUJOCO_GL=egl",
 }
-# As dm_control has them.
-_ON = ("", "1", "on", "true", "enable", "enabled")
-_OFF = ("0", "off", "false", "disable", "disabled")
+_OFF = ("0", "off", "false", "disable", "disabled")  # As dm_control has them.
+_LINUX = sys.platform.startswith("linux")
 
 
 def prepare() -> None:
@@ -31,7 +30,7 @@ def prepare() -> None:
 
     The names of backends may be in capitals, and an empty variable is none.
     """
-    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", "MUJOCO_EGL_DEVICE_ID"):
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", egl_device.DEVICE):
         if value := os.environ.pop(name, "").strip().lower():
             os.environ[name] = value
     # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
@@ -42,15 +41,8 @@ def prepare() -> None:
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # Left to itself, dm_control takes glfw first, which fails at the first frame on a machine
     # without a display. Elsewhere than on Linux there is no EGL, and its own choice is right.
-    chosen = os.environ.get("MUJOCO_GL", "")
-    if sys.platform.startswith("linux") and (not chosen or (chosen in _ON and not display())):
-        os.environ["MUJOCO_GL"] = "egl"
-
-
-def display() -> bool:
-    """Whether there may be a display to open windows on."""
-    names = ("DISPLAY", "WAYLAND_DISPLAY")
-    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in names)
+    if _LINUX:
+        os.environ.setdefault("MUJOCO_GL", "egl")
 
 
 def load_suite() -> Any:
@@ -59,7 +51,8 @@ def load_suite() -> Any:
     Raises RenderingError if OpenGL's libraries are missing, EnvError if dm_control itself is.
     """
     prepare()
-    if os.environ.get("MUJOCO_GL") == "glfw" and not display():
+    display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or not _LINUX
+    if os.environ.get("MUJOCO_GL") == "glfw" and not display:
         # Else its libraries say so at length on stderr, tracebacks included.
         raise RenderingError(f"cannot render with MUJOCO_GL=glfw; {_ADVICE['glfw']}")
     egl_device.follow_cuda()
@@ -100,17 +93,16 @@ def rendering_errors() -> Iterator[None]:
 
 def _advice(backend: str, cause: str) -> str:
     """What to do, by what is set: libraries are only missing where nothing else explains it."""
-    if backend in _OFF:
-        return "set MUJOCO_GL to egl, osmesa or glfw; --observe=vector needs no rendering"
-    if backend not in _ADVICE and backend not in _ON:
-        return "set MUJOCO_GL to egl, osmesa or glfw"
+    if backend and backend not in _ADVICE:
+        hint = "; --observe=vector needs no rendering" if backend in _OFF else ""
+        return f"set MUJOCO_GL to egl, osmesa or glfw{hint}"
     platform = os.environ.get("PYOPENGL_PLATFORM", backend)
     if backend in ("egl", "osmesa") and platform != backend:
         return f"unset PYOPENGL_PLATFORM, which is {platform}, or set it to {backend}"
-    device = os.environ.get("MUJOCO_EGL_DEVICE_ID")
+    device = os.environ.get(egl_device.DEVICE)
     if backend == "egl" and device is not None:
-        if not device.isdecimal() or "MUJOCO_EGL_DEVICE_ID" in cause or "display" in cause:
-            return f"unset MUJOCO_EGL_DEVICE_ID, which is {device}, or set it to a device's number"
+        if not device.isdecimal() or egl_device.DEVICE in cause or "display" in cause:
+            return f"unset {egl_device.DEVICE}, which is {device}, or set it to a device's number"
     return _ADVICE.get(backend, _ADVICE["glfw"])
 
 
@@ -120,14 +112,14 @@ def main() -> int:
         physics = load_suite().load("cartpole", "swingup").physics
         with rendering_errors():
             height, width, _ = physics.render(64, 64, camera_id=0).shape
-        backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
         name = renderer(physics)
-        sys.stdout.write(f"rendered {height}x{width} with {backend}: {name}\n")
-        if slow := nvidia_gpus.slow_rendering(name):
-            sys.stderr.write(f"{slow}\n")
     except EnvError as error:
         sys.stderr.write(f"{error}\n")
         return 1
+    backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
+    sys.stdout.write(f"rendered {height}x{width} with {backend}: {name}\n")
+    if slow := nvidia_gpus.slow_rendering(name):
+        sys.stderr.write(f"{slow}\n")
     return 0
 
 

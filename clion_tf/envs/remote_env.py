@@ -18,7 +18,6 @@ from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, Step, WorkerE
 from clion_tf.files import python_path
 
 _log = logging.getLogger(__name__)
-
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
@@ -30,11 +29,11 @@ class Ready(NamedTuple):
     action_space: gymnasium.Space
     observation_space: gymnasium.spaces.Dict
     renderer: str  # such as 'llvmpipe …' (software); '' where the environment does not say
-    description: dict[str, Any]  # see `clion_tf.envs.task_description`
+    description: dict[str, Any]  # see `make_env.describe`
 
 
 class RemoteEnv:
-    """Starts a worker and asks it; several can work at once by way of `send_…` and `receive_…`.
+    """Starts a worker and asks it; several can work at once by way of `send` and `receive`.
 
     The constructor returns at once; the first use, or `wait_ready`, waits. An episode is a pure
     function of spec.seed, spec.stream and its number.
@@ -49,6 +48,11 @@ class RemoteEnv:
     it also dies with the thread that constructed this object.
     """
 
+    action_space = property(lambda self: self.wait_ready().action_space)
+    observation_space = property(lambda self: self.wait_ready().observation_space)
+    renderer = property(lambda self: self.wait_ready().renderer)
+    description = property(lambda self: self.wait_ready().description)
+
     def __init__(
         self, spec: EnvSpec, timeout: float = 120.0, remark: Callable[[str], None] = _log.warning
     ):
@@ -56,27 +60,12 @@ class RemoteEnv:
         self.pid: int | None = None  # of the worker, once it has started
         self._ready: Ready | None = None
         self._awaited = ""  # the command whose answer is under way
+        self._episode: int | None = None  # that was last asked for
         here, there = socket.socketpair()
         with there:
             self._process = _start_worker(there.fileno())
         self._connection = Connection(here.detach())
         self._write(spec)
-
-    @property
-    def action_space(self) -> gymnasium.Space:
-        return self.wait_ready().action_space
-
-    @property
-    def observation_space(self) -> gymnasium.spaces.Dict:
-        return self.wait_ready().observation_space
-
-    @property
-    def renderer(self) -> str:
-        return self.wait_ready().renderer
-
-    @property
-    def description(self) -> dict[str, Any]:
-        return self.wait_ready().description
 
     def wait_ready(self) -> Ready:
         """Wait until the environment is made."""
@@ -84,7 +73,7 @@ class RemoteEnv:
             try:
                 if self.pid is None:
                     self.pid = self._read("start", max(self.timeout, _START))
-                self._ready = Ready(*self._read("construction", self.timeout))
+                self._ready = self._read("construction", self.timeout)
             except EnvError:
                 self.close()  # there is no environment to go on with
                 raise
@@ -92,7 +81,7 @@ class RemoteEnv:
 
     def reset(self, episode: int) -> Observation:
         """Start the episode of that number; returns its first observation, see `make_env.make`."""
-        return self.ask("reset", int(episode))
+        return self.ask("reset", episode)
 
     def step(self, action: np.ndarray | int) -> Step:
         """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
@@ -105,20 +94,22 @@ class RemoteEnv:
 
     def ask(self, command: str, argument: Any = None) -> Any:
         """What the worker answers to a command, one of `worker.Session`'s."""
-        self._send(command, argument)
-        return self._receive(command)
+        self.send(command, argument)
+        return self.receive()
 
-    def send_reset(self, episode: int) -> None:
-        self._send("reset", int(episode))
+    def send(self, command: str, argument: Any = None) -> None:
+        """Ask and go on; `receive` gives the answer, before the next command."""
+        if command == "reset":
+            self._episode = argument
+        self.wait_ready()
+        if self._awaited:
+            raise EnvError(f"the answer to {self._awaited} has not been received yet")
+        self._write((command, argument))
+        self._awaited = command
 
-    def receive_reset(self) -> Observation:
-        return self._receive("reset")
-
-    def send_step(self, action: np.ndarray | int) -> None:
-        self._send("step", action)
-
-    def receive_step(self) -> Step:
-        return self._receive("step")
+    def receive(self) -> Any:
+        """The answer to what was sent."""
+        return self._read(self._awaited, self.timeout)
 
     def close(self) -> None:
         """End the worker and all that it started, by force if need be; may be called again."""
@@ -138,18 +129,6 @@ class RemoteEnv:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _send(self, command: str, argument: Any) -> None:
-        self.wait_ready()
-        if self._awaited:
-            raise EnvError(f"the answer to {self._awaited} has not been received yet")
-        self._write((command, argument))
-        self._awaited = command
-
-    def _receive(self, command: str) -> Any:
-        if self._awaited != command:
-            raise EnvError(f"no {command} was sent whose answer could be received")
-        return self._read(command, self.timeout)
-
     def _write(self, message: Any) -> None:
         try:
             self._connection.send(message)
@@ -159,7 +138,10 @@ class RemoteEnv:
     def _read(self, command: str, timeout: float) -> Any:
         try:
             if not self._connection.poll(timeout):
-                raise self._hang(command, timeout)
+                self._process.terminate()  # the keeper; the worker would not listen to less
+                self.close()
+                text = f"hung: no answer to {command} for {timeout:g} s"
+                raise WorkerError(f"environment {self.spec.task} {text}", episode=self._episode)
             answer, remarks = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
@@ -168,32 +150,28 @@ class RemoteEnv:
         self._awaited = ""
         for text in remarks:
             self.remark(text)
+        if isinstance(answer, WorkerError):
+            answer.episode = self._episode
         if isinstance(answer, EnvError):
             raise answer
         return answer
 
-    def _hang(self, command: str, timeout: float) -> WorkerError:
-        self._process.terminate()  # the keeper; the worker would not listen to anything milder
-        self.close()
-        return WorkerError(
-            f"environment {self.spec.task} hung: no answer to {command} for {timeout:g} s"
-        )
-
     def _death(self) -> WorkerError:
-        if self._connection.closed:
-            return WorkerError(f"the worker of environment {self.spec.task} is closed")
-        self.close()
-        code = self._process.returncode
-        number = -code if code < 0 else code - 128  # The keeper's own, or the worker's.
-        names = {one.value: one.name for one in signal.Signals}
-        how = f"signal {names[number]}" if number in names else f"exit code {code}"
-        return WorkerError(f"the worker of environment {self.spec.task} died with {how}")
+        how = "is closed"
+        if not self._connection.closed:
+            self.close()
+            code = self._process.returncode
+            number = -code if code < 0 else code - 128  # The keeper's own, or the worker's.
+            names = {one.value: f"signal {one.name}" for one in signal.Signals}
+            how = f"died with {names.get(number, f'exit code {code}')}"
+        text = f"the worker of environment {self.spec.task} {how}"
+        return WorkerError(text, episode=self._episode)
 
 
 def _start_worker(descriptor: int) -> subprocess.Popen:
-    """A fresh interpreter. multiprocessing's would import the main module, and TensorFlow.
+    """A fresh interpreter, as multiprocessing's would import the main module, and its keeper's.
 
-    Between it and us is its keeper; of both, this is the process that we see.
+    Of both, the keeper is the process that we see.
     """
     keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(descriptor)]
     return subprocess.Popen(

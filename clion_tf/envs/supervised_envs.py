@@ -53,10 +53,8 @@ class SupervisedEnvs:
         """The result of `task(envs)`, tried again from its beginning when an environment fails.
 
         What a failed attempt did is the task's to drop. Calls `on_failure` at each failure.
-
-        Raises:
-          EpisodeFailed: of an episode that fails in the same way each time; others may be tried.
-          WorkerError: of the failure that was one too many within an hour, naming its cause.
+        Raises EpisodeFailed for an episode that fails in the same way each time (others may be
+        tried), WorkerError for the failure that was one too many, naming its cause.
         """
         ways: collections.Counter[tuple[int | None, str]] = collections.Counter()
         while True:
@@ -68,36 +66,32 @@ class SupervisedEnvs:
                 on_failure()
                 way = error.episode, _VARYING.sub("#", str(error))
                 ways[way] += 1
-                if error.episode is not None and ways[way] == self._same_way:
-                    raise self._give_up(error) from error
-                self._count_failure(error)
-                _log.warning("environment failed, starting it again: %s", error)
-                self._restart()
+                given_up = error.episode is not None and ways[way] == self._same_way
+                if too_many := self._too_many(error.episode, given_up):
+                    raise WorkerError(f"{too_many}, the last: {error}", error.details) from error
+                if not given_up:
+                    _log.warning("environment failed, starting it again: %s", error)
+                self.close()
+                self.envs = [self._start() for _ in self.envs]
+                if given_up:
+                    times = "once" if self._same_way == 1 else f"{self._same_way} times"
+                    text = f"episode {error.episode} failed {times}: {error}"
+                    raise EpisodeFailed(text, error.details, error.episode) from error
 
-    def _give_up(self, error: WorkerError) -> WorkerError:
-        """The error to raise for an episode that is not tried again."""
-        self._in_a_row += 1
-        if self._in_a_row > max(self._per_hour, LEAST_IN_A_ROW):
-            text = f"{self._in_a_row} episodes in a row failed, the last: {error}"
-            return WorkerError(text, error.details)
-        self._failures = [failure for failure in self._failures if failure[1] != error.episode]
-        self._restart()
-        times = "once" if self._same_way == 1 else f"{self._same_way} times"
-        given_up = EpisodeFailed(f"episode {error.episode} failed {times}: {error}", error.details)
-        given_up.episode = error.episode
-        return given_up
-
-    def _count_failure(self, error: WorkerError) -> None:
-        now = self._clock()
-        recent = [failure for failure in self._failures if failure[0] > now - HOUR]
-        self._failures = [*recent, (now, error.episode)]
-        count = len(self._failures)
-        if count > self._per_hour:
-            raise WorkerError(f"{count} failures within an hour, the last: {error}", error.details)
-
-    def _restart(self) -> None:
-        self.close()
-        self.envs = [self._start() for _ in self.envs]
+    def _too_many(self, episode: int | None, given_up: bool) -> str:
+        """Notes a failure, or forgets those of an episode that is given up; '' to go on."""
+        if given_up:
+            self._in_a_row += 1
+            self._failures = [failure for failure in self._failures if failure[1] != episode]
+            if self._in_a_row > max(self._per_hour, LEAST_IN_A_ROW):
+                return f"{self._in_a_row} episodes in a row failed"
+        else:
+            now = self._clock()
+            recent = [failure for failure in self._failures if failure[0] > now - HOUR]
+            self._failures = [*recent, (now, episode)]
+            if len(self._failures) > self._per_hour:
+                return f"{len(self._failures)} failures within an hour"
+        return ""
 
     def close(self) -> None:
         """Ends the environments."""

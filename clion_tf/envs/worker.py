@@ -20,8 +20,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import env_checker, make_env, step_checks, task_description
+from clion_tf.envs import env_checker, make_env, step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Step, WorkerError
+from clion_tf.envs.remote_env import Ready
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST = 300  # characters of an environment's own error message
@@ -38,12 +39,11 @@ class Session:
     """An environment and its commands: reset, step, check and close."""
 
     def __init__(self, spec: EnvSpec):
-        self.closed = False
         self._spec, self._env = spec, make_env.make(spec)
-        self._running = False
+        self.closed = self._running = False
+        self._told = 0  # how many remarks
 
-    def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str, dict[str, Any]]:
-        """What `remote_env.Ready` holds."""
+    def ready(self) -> Ready:
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
         space: Any = self._env.observation_space
@@ -51,7 +51,7 @@ class Session:
         said = getattr(self._env.unwrapped, "renderer", "") if seen else ""
         # An environment may have something else of that name.
         renderer = " ".join(said.split()) if isinstance(said, str) else ""
-        return self._env.action_space, space, renderer, task_description.describe(self._env)
+        return Ready(self._env.action_space, space, renderer, make_env.describe(self._env))
 
     def answer(self, command: str, argument: Any = None) -> tuple[Any, list[str]]:
         """What a command returns, or its error, and what was odd and does no harm."""
@@ -59,10 +59,9 @@ class Session:
             result = getattr(self, command)(argument)
         except BaseException as error:  # `sys.exit` is no way for an environment to end.
             result = failure(error, self._spec, command)
-        remarks = self._env.get_wrapper_attr("remarks")
-        told = [_named(self._spec, command, remark) for remark in remarks]
-        remarks.clear()
-        return result, told
+        remarks = [*self._env.get_wrapper_attr("remarks").values()]
+        new, self._told = remarks[self._told :], len(remarks)
+        return result, [f"environment {self._spec.task}: {command}() {text}" for text in new]
 
     def reset(self, episode: int) -> Observation:
         self._running = False
@@ -115,8 +114,8 @@ def serve(connection: Connection) -> None:
 def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
     """The error as one of ours: the learner may lack its class, or be unable to unpickle it."""
     if isinstance(error, PromiseError):
-        method = "" if error.promise == step_checks.RENDERS else doing
-        return PromiseError(_named(spec, method, str(error)), error.promise)
+        method = "" if error.promise == step_checks.RENDERS else f"{doing}() "
+        return PromiseError(f"environment {spec.task}: {method}{error}", error.promise)
     if isinstance(error, EnvError):
         kinds = type(error).__mro__  # The first may be of the environment's own module.
         ours = next(kind for kind in kinds if kind.__module__ == EnvError.__module__)
@@ -126,17 +125,13 @@ def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
     except Exception:  # Whose text fails.
         cause = type(error).__name__
     cause = cause if len(cause) <= _LONGEST else f"{cause[:_LONGEST]}…"
-    if where := place(error):
+    if where := _place(error):
         cause = f"{cause} ({where})"
     message = f"environment {spec.task} failed in {doing}: {cause}"
     return WorkerError(message, "".join(traceback.format_exception(error)))
 
 
-def _named(spec: EnvSpec, method: str, text: str) -> str:
-    return f"environment {spec.task}: {f'{method}() ' if method else ''}{text}"
-
-
-def place(error: BaseException) -> str:
+def _place(error: BaseException) -> str:
     """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'.
 
     The innermost line that is neither ours nor a library's; if all are, that of the environment

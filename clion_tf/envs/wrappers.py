@@ -30,16 +30,16 @@ class ActionRepeat(gymnasium.Wrapper):
         self._amount = amount
 
     def reset(self, **options: Any) -> Reset:
-        return step_checks.reset_result(self.env.reset(**options)), {}
+        return step_checks.returned(self.env.reset(**options), "observation", "info")[0], {}
 
     def step(self, action: Any) -> Step:
-        total, steps, over = 0.0, 0, False
-        while steps < self._amount and not over:
-            obs, reward, terminated, truncated = step_checks.step_result(self.env.step(action))
-            total += reward
+        total, steps, terminated, truncated = 0.0, 0, False, False
+        names = "observation", "reward", "terminated", "truncated", "info"
+        while steps < self._amount and not (terminated or truncated):
+            obs, reward, *flags, _ = step_checks.returned(self.env.step(action), *names)
+            terminated, truncated = map(step_checks.flag, flags, names[2:4])
+            total = step_checks.reward(total + step_checks.reward(reward))
             steps += 1
-            over = terminated or truncated
-        step_checks.check_reward(total)
         info = {"discount": 0.0 if terminated else 1.0, "steps": steps}
         return obs, total, terminated, truncated, info
 
@@ -64,7 +64,13 @@ class StandardActions(gymnasium.ActionWrapper):
             self.action_space = Discrete(int(space.n))
         elif isinstance(space, Box) and space.dtype.kind == "f" and 0 not in space.shape:
             self.action_space = Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
-            self._low, self._high = _ends(space)
+            # What the actions -1 and 1 become.
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            no_low, no_high = low <= -_NO_BOUND, high >= _NO_BOUND
+            low = np.where(no_high, np.maximum(low, -1), low)
+            high = np.where(no_low, np.minimum(high, 1), high)
+            self._low = np.where(no_low, high - 2, low)
+            self._high = np.where(no_high, low + 2, high)
         else:
             kinds = "only Discrete and a Box of floats are taken"
             raise EnvError(f"{task} has actions {space}; {kinds}")
@@ -79,15 +85,6 @@ class StandardActions(gymnasium.ActionWrapper):
         taken = (action + 1) / 2 * (self._high - self._low) + self._low
         # Its last digit may be beyond an end.
         return taken.astype(space.dtype).clip(space.low, space.high)
-
-
-def _ends(space: Box) -> tuple[np.ndarray, np.ndarray]:
-    """What the actions -1 and 1 become; float64."""
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    no_low, no_high = low <= -_NO_BOUND, high >= _NO_BOUND
-    low = np.where(no_high, np.maximum(low, -1), low)
-    high = np.where(no_low, np.minimum(high, 1), high)
-    return np.where(no_low, high - 2, low), np.where(no_high, low + 2, high)
 
 
 def rendered(env: gymnasium.Env) -> np.ndarray:
@@ -109,16 +106,13 @@ class SelectObservation(gymnasium.ObservationWrapper):
     one-hot; numbers are not scaled. 'picture': uint8 [*spec.picture_size, 3], the scene fitted in
     with black borders, or the image enlarged.
     Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
-
-    `remarks` collects what was odd and is taken all the same, once for each part.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):
         super().__init__(env)
         own = space_of(env, "observation_space", spec.task)
         self._spec, self.plan = spec, plan(own, spec.observe, spec.task)
-        self._odd: set[str] = set()
-        self.remarks: list[str] = []
+        self.remarks: dict[str, str] = {}  # what is odd and taken all the same, of a part each
         if self.plan.rendered and type(env.unwrapped).render is gymnasium.Env.render:
             raise EnvError(unseen(spec.task, own, "has no render()"))
         found: dict[str, gymnasium.Space] = {}
@@ -128,8 +122,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
             parts = Tuple([leaf.space for leaf in self.plan.vector])
             flat: Any = gymnasium.spaces.flatten_space(parts)
             with np.errstate(over="ignore"):  # Bounds that float32 cannot hold are none.
-                low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
-            found["vector"] = Box(low, high)
+                found["vector"] = Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
         if spec.picture_size is not None:
             found["picture"] = Box(0, 255, (*spec.picture_size, 3), np.uint8)
             self._draw = self._picture_source()
@@ -148,13 +141,12 @@ class SelectObservation(gymnasium.ObservationWrapper):
         return None
 
     def observation(self, observation: Any) -> Observation:
-        result = {}
-        if self.plan.image is not None:
-            leaf = self.plan.image
-            seen = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
-            result["image"] = agent_images.fit(seen, self._spec.size)
-        if self.plan.rendered:
+        result, leaf = {}, self.plan.image
+        if leaf is not None:
+            self._scene = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
+        elif self.plan.rendered:
             self._scene = rendered(self.env)
+        if leaf is not None or self.plan.rendered:
             result["image"] = agent_images.fit(self._scene, self._spec.size)
         if self.plan.vector:
             flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
@@ -165,18 +157,17 @@ class SelectObservation(gymnasium.ObservationWrapper):
 
     def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
         found, remark = step_checks.vector(leaf.of(observation), leaf.space, leaf.key)
-        if remark and leaf.key not in self._odd:
-            self._odd.add(leaf.key)
-            self.remarks.append(remark)
+        if remark:
+            self.remarks.setdefault(leaf.key, remark)
         return found
 
     def _picture(self, image: Any, size: tuple[int, int]) -> np.ndarray:
         scene = image if self._draw is None else self._draw()
-        method = Image.Resampling.LANCZOS
-        if image is not None and scene.shape == image.shape:
-            method = Image.Resampling.NEAREST  # Its pixels stay visible: they are all there is.
         if scene.shape[:2] == size:
             return scene
+        # An image's own pixels stay visible: they are all there is.
+        enlarged = image is not None and scene.shape == image.shape
+        method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.pad(Image.fromarray(scene), size[::-1], method))
 
 
@@ -216,15 +207,11 @@ class Disturb(gymnasium.ObservationWrapper):
         if spec.rotation_degrees > 0 or spec.rotation_told:
             if self._angle is None or spec.rotation_per == "frame":
                 self._angle = self._angles.uniform(-spec.rotation_degrees, spec.rotation_degrees)
-            for key in {"picture"} if spec.rotation_told else {"image", "picture"}:
-                if key in seen:
-                    seen[key] = agent_images.rotate_image(
-                        seen[key], self._angle, spec.rotation_fill
-                    )
+            for key in seen.keys() & ({"picture"} if spec.rotation_told else {"image", "picture"}):
+                seen[key] = agent_images.rotate_image(seen[key], self._angle, spec.rotation_fill)
             if spec.rotation_told:  # An array of no axes, as what a space calls its own.
                 seen["rotation"] = np.array(self._angle, np.float32)
         if self._draws.random() < spec.blank_frames:
-            for key, nothing in {"image": GREY, "picture": GREY, "vector": 0}.items():
-                if key in seen:
-                    seen[key] = np.full_like(seen[key], nothing)
+            for key in seen.keys() & {"image", "picture", "vector"}:
+                seen[key] = np.full_like(seen[key], 0 if key == "vector" else GREY)
         return seen

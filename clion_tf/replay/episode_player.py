@@ -1,19 +1,18 @@
 """Episodes: an environment and whoever acts in it. Knows no network."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import EnvError, RemoteEnv, WorkerError
-from clion_tf.replay.episode_files import Episode, first_frame, frame, stacked
+from clion_tf.envs import EnvError, RemoteEnv
+from clion_tf.replay.episode_files import Episode, frame, stacked
 from clion_tf.replay.stopwatch import Stopwatch
 
 # Called with the number of agent steps done, in all environments together; may raise to break off.
 OnStep = Callable[[int], None]
 Observation = Mapping[str, np.ndarray]
-T = TypeVar("T")
 
 
 class Policy(Protocol):
@@ -36,12 +35,11 @@ class RandomPolicy:
         self._random = [np.random.default_rng([self._seed, episode]) for episode in episodes]
 
     def act(self, observed: Sequence[Observation]) -> np.ndarray:
-        return np.stack([self._one(random) for random in self._random])
-
-    def _one(self, random: np.random.Generator) -> np.ndarray:
         if self._discrete:
-            return np.eye(self._size, dtype=np.float32)[random.integers(self._size)]
-        return random.uniform(-1, 1, self._size).astype(np.float32)
+            chosen = [random.integers(self._size) for random in self._random]
+            return np.eye(self._size, dtype=np.float32)[chosen]
+        actions = [random.uniform(-1, 1, self._size) for random in self._random]
+        return np.array(actions, np.float32)
 
 
 class AgentPolicy:
@@ -87,27 +85,24 @@ def run_episodes(
     """Episodes of these numbers, one in each environment, side by side.
 
     What has ended waits for the others; the policy is asked for all of them, so that its batch
-    keeps its size. Raises WorkerError, with its episode's number, if an environment fails, EnvError
-    if what one observed or earned makes no episode (numbers that are not finite).
+    keeps its size. Raises WorkerError if an environment fails, EnvError if what one observed or
+    earned makes no episode (numbers that are not finite).
     """
     for env, number in zip(envs, numbers, strict=True):
-        _asked(number, env.send_reset, number)
-    pairs = zip(envs, numbers, strict=True)
-    observed = [_asked(number, env.receive_reset) for env, number in pairs]
+        env.send("reset", number)
+    observed = [env.receive() for env in envs]
     policy.begin(numbers)
     actions = policy.act(observed)
-    frames = [[first_frame(obs, actions.shape[1])] for obs in observed]
+    frames = [[frame(obs, np.zeros(actions.shape[1]), 0.0, 1.0)] for obs in observed]
     running, done = list(range(len(envs))), 0
     while running:
         done += len(running)
         on_step(done)
         for i in running:
-            _asked(numbers[i], envs[i].send_step, _native(envs[i], actions[i]))
+            envs[i].send("step", _native(envs[i], actions[i]))
         for i in tuple(running):
-            answer = _asked(numbers[i], envs[i].receive_step)
-            observed[i], reward, terminated, truncated, _ = answer
-            discount = 0.0 if terminated else 1.0
-            frames[i].append(frame(observed[i], actions[i], reward, discount))
+            observed[i], reward, terminated, truncated, _ = envs[i].receive()
+            frames[i].append(frame(observed[i], actions[i], reward, 0.0 if terminated else 1.0))
             if terminated or truncated:
                 running.remove(i)
         if running:
@@ -119,15 +114,6 @@ def run_episodes(
         except ValueError as error:
             raise EnvError(f"environment {env.spec.task}, episode {number}: {error}") from error
     return episodes
-
-
-def _asked(number: int, ask: Callable[..., T], *arguments: Any) -> T:
-    """The answer; what fails says in which episode it was."""
-    try:
-        return ask(*arguments)
-    except WorkerError as error:
-        error.episode = number
-        raise
 
 
 def _native(env: RemoteEnv, action: np.ndarray) -> np.ndarray | int:

@@ -71,7 +71,7 @@ SAME = ("episode 0 again, in the same worker", "episode 0 again, in another work
                 "reset() observes 1 number, its space has 2 "
                 "(episode 0, after environment step 0)",
         }),
-        ("remembering", {SAME[0]: "agent step 1: reward"}),
+        ("remembering", {SAME[0]: "agent step 1: another reward"}),
         ("process", {SAME[1]: "agent step"}),
         ("unclosable", {"it closes": "failed in close: OSError: device busy (File "}),
         ("raising", {"it runs": "ZeroDivisionError: nothing to divide by (File "}),

@@ -333,7 +333,7 @@ def test_an_episode_that_fails_in_other_ways_is_not_skipped(tmp_path):
 
     def reset(episode):
         if episode == 2 and next(times, None) is not None:
-            raise WorkerError("no room")
+            raise WorkerError("no room", episode=episode)
         return real(episode)
 
     env.reset = reset
@@ -412,7 +412,7 @@ def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
 
 def test_capacity_bounds_the_files(tmp_path):
     run = start(tmp_path, replay_capacity=60, keep_checkpoints=1, steps=240)
-    run.replay._capacity = 30  # What assemble passes: transitions, not environment steps.
+    run.replay.capacity = 30  # What assemble passes: transitions, not environment steps.
     loop.train(run)
     names = sorted(p.name for p in (tmp_path / "episodes").glob("*.npz"))
     assert names == [f"{n:06d}-11.npz" for n in (9, 10, 11)]
@@ -421,7 +421,7 @@ def test_capacity_bounds_the_files(tmp_path):
 
 def test_an_older_checkpoint_finds_its_episodes(tmp_path):
     run = start(tmp_path, replay_capacity=60, keep_checkpoints=3, steps=240)
-    run.replay._capacity = 30
+    run.replay.capacity = 30
     loop.train(run)
     oldest = run.checkpoints.oldest()
     assert oldest.episodes == 10

@@ -33,24 +33,17 @@ class _Filmed:
 
     def __init__(self, env: RemoteEnv):
         self._env, self.action_space = env, env.action_space
-        self.send_reset, self.send_step = env.send_reset, env.send_step
+        self.send = env.send
         self.pictures: list[np.ndarray] = []
         self.steps: list[int] = []
 
-    def receive_reset(self) -> dict[str, np.ndarray]:
-        observation = self._env.receive_reset()
-        self._keep(observation, 0)
-        return observation
-
-    def receive_step(self) -> Any:
-        result = self._env.receive_step()
-        self._keep(result[0], self.steps[-1] + result[4]["steps"])
-        return result
-
-    def _keep(self, observation: dict[str, np.ndarray], steps: int) -> None:
-        self.steps.append(steps)
+    def receive(self) -> Any:
+        answer = self._env.receive()
+        observation = answer[0] if self.steps else answer  # The first is of `reset`.
+        self.steps.append(self.steps[-1] + answer[4]["steps"] if self.steps else 0)
         if "picture" in observation:
             self.pictures.append(observation["picture"])
+        return answer
 
 
 def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
