@@ -1,7 +1,7 @@
 """The tasks of dm_control's suite as gymnasium environments."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -15,13 +15,9 @@ _UNLIMITED = 1e10
 
 
 def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Domain and task, of a table of both, for 'walker_walk', 'dmc_walker_walk' or 'cup_catch'.
-
-    A look-up, since both may have underscores. Raises UnknownTaskError with the nearest names.
-    """
+    """Domain and task by a table, as both may have underscores; else UnknownTaskError."""
     names = {f"{domain}_{task}": (domain, task) for domain, task in table}
-    if ("ball_in_cup", "catch") in names.values():
-        names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
+    names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
     short = name.removeprefix("dmc_")
     if short not in names:
         hint = did_you_mean(short, names)
@@ -32,16 +28,15 @@ def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
 class DMControl(gymnasium.Env):
     """One task: `step` does physics only, and `render` makes the image when it is wanted.
 
-    Observations are the task's own, a dict of float64 arrays. Actions are float64 in the
-    actuators' ranges; unlimited ones have infinite bounds. An episode terminates where dm_control's
-    discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
-    The spec's seed decides what is random in the model itself (lqr's springs).
+    Observations are the task's own, float64. Actions are float64 in the actuators' ranges,
+    unlimited ones without bounds. An episode terminates where dm_control's discount is 0.0, and is
+    truncated by its limit of 1000 steps. The spec's seed decides the model's lqr springs.
     """
 
     render_mode = "rgb_array"
-    metadata: ClassVar = {"render_modes": ["rgb_array"]}
 
     def __init__(self, spec: EnvSpec):
+        self.metadata = {"render_modes": ["rgb_array"]}
         suite = opengl.load_suite()
         domain, name = find_task(spec.task, suite.ALL_TASKS)
         random = np.random.RandomState(np.random.SeedSequence(spec.seed).generate_state(4))
@@ -58,12 +53,13 @@ class DMControl(gymnasium.Env):
         high = np.where(taken.maximum >= _UNLIMITED, np.inf, taken.maximum)
         self.action_space = Box(low, high, taken.shape, np.float64)
         seen = self._env.observation_spec().items()
-        parts = {key: Box(-np.inf, np.inf, value.shape, np.float64) for key, value in seen}
-        self.observation_space = Dict(parts)
+        self.observation_space = Dict(
+            {key: Box(-np.inf, np.inf, value.shape, np.float64) for key, value in seen}
+        )
 
     @property
     def renderer(self) -> str:
-        """Name of what draws; raises RenderingError if nothing can."""
+        """Name of what draws; raises EnvError if nothing can."""
         return opengl.renderer(self._env.physics)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> Reset:

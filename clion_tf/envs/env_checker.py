@@ -1,7 +1,6 @@
 """Whether an environment keeps its promises, and what an agent will see of it.
 
-Ours: an episode is a function of its number, and what training refuses (clion_tf.envs.step_checks).
-Then Gymnasium's own checker. All run in worker processes.
+An episode is a function of its number; what training refuses (step_checks); Gymnasium's checker.
 """
 
 import dataclasses
@@ -24,11 +23,7 @@ from clion_tf.envs.remote_env import Ready, RemoteEnv
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
 CHECKER_SECONDS = 300.0
-_COLOUR = re.compile("\x1b\\[[0-9;]*m|WARN:")
-# Of Gymnasium's warnings what is so by intention: ours has wrappers, and states have no bounds.
-_EXPECTED = re.compile(
-    "different from the unwrapped version|value is -?infinity|low and high|symmetric"
-)
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 
 
 class Check(NamedTuple):
@@ -80,42 +75,30 @@ class Played:
         self.problems.setdefault(promise, f"{text} ({where})")
 
 
-@dataclass
-class Report:
+class Report(NamedTuple):
     """What is known of an environment; `episodes` may be cut short by a failed check."""
 
     spec: EnvSpec
     ready: Ready
-    episodes: list[Played] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
+    episodes: list[Played]
+    checks: list[Check]
 
 
 def examine(spec: EnvSpec, episodes: int = 1) -> Report:
-    """Plays random episodes 0 ... episodes - 1 and checks everything.
+    """Plays random episodes 0 ... episodes - 1 and checks everything, in worker processes.
 
     Raises EnvError if the environment cannot even be made; what fails later is a failed check.
     """
+    other = dataclasses.replace(spec, index=spec.index + 1)  # As in a training.
     with RemoteEnv(spec) as env:
-        report = Report(spec, env.wait_ready())
+        report = Report(spec, env.wait_ready(), [], [])
         try:
-            for check in _checks(env, report, episodes):
+            for check in _checks(env, other, report, episodes):
                 report.checks.append(check)
         except EnvError as error:
             report.checks.append(Check("it runs", False, str(error)))
-    for name, failure, notes in _gymnasiums_checker(spec):
-        report.checks.append(Check(f"gymnasium's checker, {name}", not failure, failure))
-        report.notes += notes
+    report.checks.extend(_gymnasiums_checker(other))
     return report
-
-
-def _another(spec: EnvSpec) -> RemoteEnv:
-    """With a number of its own, as in a training."""
-    return RemoteEnv(dataclasses.replace(spec, index=spec.index + 1))
 
 
 def random_actions(space: gymnasium.Space, seed: int) -> Iterator[Any]:
@@ -159,7 +142,7 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
     return played
 
 
-def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
+def _checks(env: RemoteEnv, other: EnvSpec, report: Report, episodes: int) -> Iterator[Check]:
     """All but Gymnasium's; puts the episodes into the report."""
     space, found = env.action_space, dict[str, str]()
     for number in range(episodes):
@@ -169,10 +152,10 @@ def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
     for name in step_checks.PROMISES:
         yield Check(name, name not in found, found.get(name, ""))
     # Episode 0 again, after others and in a worker that has seen nothing else.
-    with _another(report.spec) as fresh:
-        for name, other in (("the same worker", env), ("another worker", fresh)):
+    with RemoteEnv(other) as fresh:
+        for name, worker in (("the same worker", env), ("another worker", fresh)):
             actions = itertools.islice(random_actions(space, 0), COMPARED)
-            difference = _difference(report.episodes[0].start, play(other, 0, actions).start)
+            difference = _difference(report.episodes[0].start, play(worker, 0, actions).start)
             yield Check(f"episode 0 again, in {name}", not difference, difference)
     yield from _ends_of_actions(env, episodes, found)
     try:
@@ -209,36 +192,27 @@ def _ends_of_actions(env: RemoteEnv, number: int, known: dict[str, str]) -> Iter
     yield Check("the ends of actions are taken", not problem, problem or f"{len(actions)} actions")
 
 
-def _gymnasiums_checker(spec: EnvSpec) -> list[tuple[str, str, list[str]]]:
-    """See `by_gymnasium`."""
+def _gymnasiums_checker(spec: EnvSpec) -> list[Check]:
     try:
-        with _another(spec) as env:
+        with RemoteEnv(spec) as env:
             env.timeout, env.remark = CHECKER_SECONDS, lambda text: None
             return env.ask("check")
     except EnvError as error:
-        return [("the environment", str(error), [])]
+        return [Check("gymnasium's checker", False, str(error))]
 
 
-def by_gymnasium(env: gymnasium.Env) -> list[tuple[str, str, list[str]]]:
-    """What Gymnasium's checker says of an environment as its author wrote it, and as we make it.
-
-    Which of them it is, what failed or '', and warnings. Runs in a worker.
-    """
-    outcomes = []
+def by_gymnasium(env: gymnasium.Env) -> list[Check]:
+    """What Gymnasium's checker says, in a worker, of an environment bare and as made."""
+    checks = []
     for name, version in (("bare", env.unwrapped), ("as the agent sees it", env)):
         error = ""
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
                 # Its checks of rendering and closing make the environment again, by its registered
                 # name and in each render mode, windows included.
                 check_env(version, skip_render_check=True, skip_close_check=True)
-            except Exception as failure:
-                error = _line(f"{type(failure).__name__}: {failure}")
-        notes = dict.fromkeys(_line(str(w.message)) for w in caught if w.category is UserWarning)
-        outcomes.append((name, error, [note for note in notes if not _EXPECTED.search(note)]))
-    return outcomes
-
-
-def _line(text: str) -> str:
-    return " ".join(_COLOUR.sub("", text).split())
+        except Exception as failure:
+            error = " ".join(_COLOUR.sub("", f"{type(failure).__name__}: {failure}").split())
+        checks.append(Check(f"gymnasium's checker, {name}", not error, error))
+    return checks

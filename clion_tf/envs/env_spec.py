@@ -27,10 +27,6 @@ class UnknownTaskError(EnvError):
     exit_code = REFUSED
 
 
-class RenderingError(EnvError):
-    """OpenGL cannot make images here; the message says what to install or set."""
-
-
 class WorkerError(EnvError):
     """The worker process failed, hung or died.
 

@@ -1,5 +1,6 @@
 """From an EnvSpec to the environment that the agent sees."""
 
+import functools
 import importlib
 import os
 import types
@@ -11,8 +12,8 @@ from gymnasium.spaces import Box, Discrete, flatdim
 from gymnasium.wrappers import TimeLimit
 
 from clion_tf.envs import atari, dmc, opengl, wrappers
-from clion_tf.envs.env_spec import EnvError, EnvSpec, RenderingError, UnknownTaskError, did_you_mean
-from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
+from clion_tf.envs.env_spec import EnvError, EnvSpec, UnknownTaskError, did_you_mean
+from clion_tf.envs.observation_choice import plan, space_of, unseen
 
 _GYM = "gym:"
 
@@ -22,9 +23,8 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
     Observations are a dict of 'image', uint8 [*spec.size, 3], or 'vector', float32 [n], or both
     (spec.observe), with spec.picture_size also 'picture'. Actions are float32 [n] in [-1, 1] or
-    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps', and no other key.
-    Raises UnknownTaskError, RenderingError, or EnvError for observations or actions of a kind that
-    is not taken; `reset` and `step` raise PromiseError, see clion_tf.envs.step_checks.
+    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps'. Raises
+    UnknownTaskError, EnvError; `reset` and `step` raise PromiseError, see `step_checks`.
     """
     env: gymnasium.Env = wrappers.ActionRepeat(_simulator(spec), spec.action_repeat)
     env = wrappers.StandardActions(env, spec.task)
@@ -35,10 +35,7 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
 
 def episode_seed(spec: EnvSpec, episode: int) -> int:
-    """The seed for `reset` at an episode, counted from 0; depends on seed, stream and episode.
-
-    32 bits, as custom environments may feed it to generators that take no more.
-    """
+    """The seed for `reset` at an episode, counted from 0; 32 bits, as much as any takes."""
     sequence = np.random.SeedSequence([spec.seed, spec.stream, episode])
     return int(sequence.generate_state(1)[0])
 
@@ -46,38 +43,33 @@ def episode_seed(spec: EnvSpec, episode: int) -> int:
 def describe(env: gymnasium.Env) -> dict[str, Any]:
     """What the task of a made environment takes and shows, for who acts in it without our wrappers.
 
-    action: {n, start} of Discrete; of a Box {shape, dtype, low, high}, where low and high are lists
-      with what the task gets, dimension by dimension, for the agent's actions -1 and 1.
-    image: {name, shape} of the part of its observation, name None where it is rendered, and shape
-      then None too; left out without images.
-    vector: [{name, size, kind}, ...] in order; left out without a vector.
+    action: {n, start} of Discrete; of a Box {shape, dtype, low, high}, for the agent's -1 and 1.
+    image: {name, shape}, if any, of the part of its observation, None where it is rendered.
+    vector: [{name, size, kind}, ...] in order, if any.
     """
     own, take = env.get_wrapper_attr("own_actions"), env.get_wrapper_attr("action")
+    found: dict[str, Any] = {}
     if isinstance(own, Discrete):
-        action = {"n": int(own.n), "start": int(own.start)}
+        found["action"] = {"n": int(own.n), "start": int(own.start)}
     else:
         ends = (take(np.full(env.action_space.shape or (), end)) for end in (-1.0, 1.0))
         low, high = (np.ravel(end).astype(float).tolist() for end in ends)
         dtype = np.dtype(own.dtype).name
-        action = {"shape": list(own.shape), "dtype": dtype, "low": low, "high": high}
-    found: dict[str, Any] = {"action": action}
+        found["action"] = {"shape": list(own.shape), "dtype": dtype, "low": low, "high": high}
     chosen = env.get_wrapper_attr("plan")
     if chosen.rendered:
         found["image"] = {"name": None, "shape": None}
     elif chosen.image is not None:
         found["image"] = {"name": chosen.image.name, "shape": list(chosen.image.space.shape)}
-    if chosen.vector:
-        found["vector"] = [_part(leaf) for leaf in chosen.vector]
+    for leaf in chosen.vector:
+        space, kind = leaf.space, f"{type(leaf.space).__name__}, one-hot"
+        if isinstance(space, Box):
+            kind = f"Box {list(space.shape)}"
+        elif isinstance(space, Discrete):
+            kind = f"Discrete from {space.start}, one-hot"
+        part = {"name": leaf.name, "size": flatdim(space), "kind": kind}
+        found.setdefault("vector", []).append(part)
     return found
-
-
-def _part(leaf: Leaf) -> dict[str, Any]:
-    space, kind = leaf.space, f"{type(leaf.space).__name__}, one-hot"
-    if isinstance(space, Box):
-        kind = f"Box {list(space.shape)}"
-    elif isinstance(space, Discrete):
-        kind = f"Discrete from {space.start}, one-hot"
-    return {"name": leaf.name, "size": flatdim(space), "kind": kind}
 
 
 def _simulator(spec: EnvSpec) -> gymnasium.Env:
@@ -109,52 +101,37 @@ def _import(name: str, task: str) -> types.ModuleType:
 
 
 def _registered(spec: EnvSpec) -> gymnasium.Env:
-    """Gymnasium's environment, its own time limit included.
-
-    Its renderer is tried where it will be needed, so that one that is not installed is noticed now.
-    """
+    """Gymnasium's environment, its own time limit included; a renderer that is needed is tried."""
     task = spec.task
     module, _, name = task.removeprefix(_GYM).rpartition(":")
     if module:
         _import(module, task)
-    env = _gymnasiums(name, task)
+    if name not in gymnasium.registry:
+        hint = did_you_mean(name, gymnasium.registry)
+        hint = hint or "; if a package registers it, name its module: gym:module:Id"
+        text = f"no environment {name!r} is registered with gymnasium ({task}){hint}"
+        raise UnknownTaskError(text)
+    # What its checker looks at in every step is looked at once, by tools/check_env.py.
+    make_it = functools.partial(gymnasium.make, name, disable_env_checker=True)
+    env = make_it()
     space = space_of(env, "observation_space", task)
     needed = plan(space, spec.observe, task).rendered
     modes = env.metadata.get("render_modes") or []
     if needed and "rgb_array" not in modes:
         known = ", ".join(map(str, modes)) or "none"
-        raise RenderingError(unseen(task, space, f"its render modes ({known}) lack rgb_array"))
+        raise EnvError(unseen(task, space, f"its render modes ({known}) lack rgb_array"))
     if "rgb_array" not in modes or not (needed or spec.picture_size):
         return env
     env.close()
-    env = _gymnasiums(name, task, render_mode="rgb_array")
+    env = make_it(render_mode="rgb_array")
     env.reset(seed=0)
     try:
         wrappers.rendered(env)
-    except EnvError as error:
-        raise EnvError(f"{task}: {error}") from error
     # Missing packages and displays surface as nearly every type.
     except Exception as error:
         text = f"{task} cannot render ({type(error).__name__}: {error})"
         driver = os.environ.get("SDL_VIDEODRIVER")
         if f"{driver} not available" in text:
             text += f"; unset SDL_VIDEODRIVER, which is {driver}"
-        raise RenderingError(text) from error
+        raise EnvError(text) from error
     return env
-
-
-def _gymnasiums(name: str, task: str, **options: Any) -> gymnasium.Env:
-    try:
-        gymnasium.spec(name)
-    except gymnasium.error.Error as error:
-        hint = did_you_mean(name, gymnasium.registry)
-        hint = hint or "; if a package registers it, name its module: gym:module:Id"
-        text = f"no environment {name!r} is registered with gymnasium ({task}){hint}"
-        raise UnknownTaskError(text) from error
-    try:
-        # What its checker looks at in every step is looked at once, by tools/check_env.py.
-        return gymnasium.make(name, disable_env_checker=True, **options)
-    except ModuleNotFoundError as error:
-        raise EnvError(f"{task} needs {error.name}, which is not installed") from error
-    except gymnasium.error.Error as error:
-        raise EnvError(f"{task}: {error}") from error

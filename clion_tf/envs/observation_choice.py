@@ -5,12 +5,15 @@ import operator
 from typing import Any, NamedTuple
 
 import gymnasium
+import numpy as np
 from gymnasium import spaces
 
-from clion_tf.envs import agent_images, step_checks
+from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, PromiseError
 
 _NUMBERS = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+_CHANNELS = (1, 3)
+_LEAST_SIDE = 16  # pixels; what is smaller may as well be a board or a map
 
 
 class Leaf(NamedTuple):
@@ -73,7 +76,7 @@ def unseen(task: str, space: gymnasium.Space, lack: str) -> str:
     """What to say of a task without images; names the first part that looks like one."""
     near = ""
     for leaf in reversed(leaves(space)):
-        looks = agent_images.resembles(leaf.space)
+        looks = resembles(leaf.space)
         if looks in ("grey", "stack"):
             channels = " of 1 or 3 channels" if looks == "stack" else ""
             found = f"{leaf.name}, {leaf.space.dtype} {leaf.space.shape}"
@@ -88,7 +91,7 @@ def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
     Raises EnvError if a part that is wanted is missing, ambiguous or of a kind that is not taken.
     """
     parts = leaves(space)
-    pictures = [leaf for leaf in parts if agent_images.is_image(leaf.space)]
+    pictures = [leaf for leaf in parts if is_image(leaf.space)]
     others = [leaf for leaf in parts if leaf not in pictures]
     taken = [] if observe == "vector" else pictures
     if len(taken) > 1:
@@ -110,16 +113,51 @@ def plan(space: gymnasium.Space, observe: str, task: str) -> Plan:
 
 def _refuse(leaf: Leaf, taken: bool, task: str) -> None:
     """Refuses pictures that cannot be taken, which else would become vectors of thousands."""
-    shape, looks = leaf.space.shape or (), agent_images.resembles(leaf.space)
+    shape, looks = leaf.space.shape or (), resembles(leaf.space)
     # What is not declared as a picture and has three axes may be a board.
     if looks == "stack" and (taken or len(shape) == 4):
         raise EnvError(
             f"{task}: {leaf.name} of shape {shape} is several pictures, or one of too many "
             "channels; give one of 1 or 3 channels: the agent itself remembers those before"
         )
-    if taken and agent_images.channel_axis(shape) is None:
+    if taken and channel_axis(shape) is None:
         known = "[H, W], [H, W, 1 or 3] or [1 or 3, H, W]"
         raise EnvError(f"{task}: a picture has shape {known}, not {shape}")
     if not taken and (looks == "picture" or leaf.path[-1:] == ("image",)):
         found = f"{leaf.name} of {leaf.space.dtype} {leaf.space.shape}"
         raise EnvError(f"{task} must give images uint8 from 0 to 255, not {found}")
+
+
+def is_image(space: gymnasium.Space) -> bool:
+    """Whether a space holds pictures: bytes from 0 to 255 in two or three dimensions."""
+    shape = space.shape or ()
+    return len(shape) in (2, 3) and space == spaces.Box(0, 255, shape, np.uint8)
+
+
+def resembles(space: gymnasium.Space) -> str:
+    """By its shape: 'picture', 'grey' (may be a table as well), 'stack' of pictures, or ''."""
+    shape = space.shape if isinstance(space, spaces.Box) else ()
+    several = len(shape) == 4 and (_in_colour(shape[1:]) or _in_colour(shape[:3]))
+    if len(shape) == 3:  # Grey ones, in front or behind.
+        few, *sides = sorted(shape)
+        several = few < _LEAST_SIDE <= min(sides) and few != shape[1]
+    if _in_colour(shape):
+        return "picture"
+    if len(shape) == 2 and min(shape) >= _LEAST_SIDE:
+        return "grey"
+    return "stack" if several else ""
+
+
+def _in_colour(shape: tuple[int, ...]) -> bool:
+    has_channels = len(shape) == 3 and channel_axis(shape) is not None
+    return has_channels and sorted(shape)[1] >= _LEAST_SIDE
+
+
+def channel_axis(shape: tuple[int, ...]) -> int | None:
+    """Which axis of a picture holds 1 or 3 channels, 2 if none does; None if it is no picture."""
+    if len(shape) == 2 and min(shape) > 0:
+        return 2
+    if len(shape) != 3 or min(shape) < 1:
+        return None
+    candidates = [axis for axis in (0, 2) if shape[axis] in _CHANNELS]
+    return candidates[0] if len(candidates) == 1 else None

@@ -1,18 +1,20 @@
-"""Headless rendering that explains itself.
+"""Headless rendering that explains itself, on the GPU that trains where a machine has several.
 
 `python -m clion_tf.envs.opengl` renders one frame and names the renderer. 'llvmpipe' in the name
 means software rendering, which is many times slower than a GPU.
 """
 
 import contextlib
+import ctypes
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from clion_tf.envs import egl_device, nvidia_gpus
-from clion_tf.envs.env_spec import EnvError, RenderingError
+from clion_tf.envs import nvidia_gpus
+from clion_tf.envs.env_spec import EnvError
 
+DEVICE = "MUJOCO_EGL_DEVICE_ID"
 _EGL, _OSMESA = "libegl1 libgl1 libopengl0 libgl1-mesa-dri", "libosmesa6"
 _ADVICE = {
     "egl": f"on Debian or Ubuntu run apt-get install -y {_EGL}, "
@@ -26,11 +28,9 @@ _LINUX = sys.platform.startswith("linux")
 
 
 def prepare() -> None:
-    """Choose backends that need no display, unless the user has chosen; before they are imported.
-
-    The names of backends may be in capitals, and an empty variable is none.
-    """
-    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", egl_device.DEVICE):
+    """Choose backends that need no display, unless the user has; before they are imported."""
+    # The names of backends may be in capitals, and an empty variable is none.
+    for name in ("MUJOCO_GL", "PYOPENGL_PLATFORM", DEVICE):
         if value := os.environ.pop(name, "").strip().lower():
             os.environ[name] = value
     # Pygame, with which gymnasium draws, draws into memory, but looks for a screen and for
@@ -46,26 +46,20 @@ def prepare() -> None:
 
 
 def load_suite() -> Any:
-    """`dm_control.suite`.
-
-    Raises RenderingError if OpenGL's libraries are missing, EnvError if dm_control itself is.
-    """
+    """`dm_control.suite`; raises EnvError if OpenGL's libraries are missing."""
     prepare()
     display = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY") or not _LINUX
     if os.environ.get("MUJOCO_GL") == "glfw" and not display:
         # Else its libraries say so at length on stderr, tracebacks included.
-        raise RenderingError(f"cannot render with MUJOCO_GL=glfw; {_ADVICE['glfw']}")
-    egl_device.follow_cuda()
+        raise EnvError(f"cannot render with MUJOCO_GL=glfw; {_ADVICE['glfw']}")
+    follow_cuda()
     with rendering_errors():
         from dm_control import suite
     return suite
 
 
 def renderer(physics: Any) -> str:
-    """OpenGL's GL_RENDERER of a dm_control Physics, such as 'llvmpipe (LLVM 15.0.6, 256 bits)'.
-
-    Its context is made if there is none yet; raises RenderingError if it cannot be.
-    """
+    """GL_RENDERER of a dm_control Physics, whose context is made if there is none yet."""
     with rendering_errors():
         from OpenGL import GL
 
@@ -76,19 +70,17 @@ def renderer(physics: Any) -> str:
 
 @contextlib.contextmanager
 def rendering_errors() -> Iterator[None]:
-    """Turn whatever goes wrong while a renderer is set up into a RenderingError."""
+    """Turn whatever goes wrong while a renderer is set up into an EnvError."""
     try:
         yield
     except EnvError:
         raise
     # Missing libraries surface as nearly every type, AttributeError on None among them.
     except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and error.name in ("dm_control", "mujoco"):
-            raise EnvError(f"{error.name} is not installed: pip install {error.name}") from error
         backend = os.environ.get("MUJOCO_GL", "")
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         text = f"cannot render with MUJOCO_GL={backend} ({cause}); {_advice(backend, cause)}"
-        raise RenderingError(text) from error
+        raise EnvError(text) from error
 
 
 def _advice(backend: str, cause: str) -> str:
@@ -99,11 +91,69 @@ def _advice(backend: str, cause: str) -> str:
     platform = os.environ.get("PYOPENGL_PLATFORM", backend)
     if backend in ("egl", "osmesa") and platform != backend:
         return f"unset PYOPENGL_PLATFORM, which is {platform}, or set it to {backend}"
-    device = os.environ.get(egl_device.DEVICE)
+    device = os.environ.get(DEVICE)
     if backend == "egl" and device is not None:
-        if not device.isdecimal() or egl_device.DEVICE in cause or "display" in cause:
-            return f"unset {egl_device.DEVICE}, which is {device}, or set it to a device's number"
+        if not device.isdecimal() or DEVICE in cause or "display" in cause:
+            return f"unset {DEVICE}, which is {device}, or set it to a device's number"
     return _ADVICE.get(backend, _ADVICE["glfw"])
+
+
+def follow_cuda() -> None:
+    """Sets MUJOCO_EGL_DEVICE_ID to CUDA's first GPU of several, unless the user has set it."""
+    if os.environ.get("MUJOCO_GL") != "egl" or DEVICE in os.environ or nvidia_gpus.count() < 2:
+        return
+    # As dm_control sets it; if it is something else, it says so itself.
+    if os.environ.setdefault("PYOPENGL_PLATFORM", "egl") != "egl":
+        return
+    # A library that is missing or too old surfaces as nearly every type; then all stays as it was.
+    with contextlib.suppress(Exception):
+        chosen = choose(cuda_numbers(), os.environ.get("CUDA_VISIBLE_DEVICES"))
+        if chosen is not None and starts(chosen):
+            os.environ[DEVICE] = str(chosen)
+
+
+def choose(numbers: Sequence[int | None], visible: str | None) -> int | None:
+    """The index of the EGL device that is CUDA's first GPU, None if that cannot be told.
+
+    Whether numbers count all GPUs or those that the process sees is not specified, and both have
+    been reported. numbers: of each EGL device CUDA's, if any. visible: CUDA_VISIBLE_DEVICES.
+    """
+    known = [number for number in numbers if number is not None]
+    words = ["0"] if visible is None else [word.strip() for word in visible.split(",")]
+    if not words[0].isdecimal():  # CUDA sees none, or it is a name.
+        return None
+    wanted = int(words[0])
+    if len(known) <= len(words) and wanted:  # Else hidden ones are counted, or it is the first.
+        if not any(word.isdecimal() and int(word) >= len(words) for word in words):
+            return None
+        wanted = 0  # Some are hidden, and EGL knows no more than the others: it counts these.
+    # Drivers have given several devices one number.
+    return numbers.index(wanted) if known.count(wanted) == 1 else None
+
+
+def cuda_numbers() -> list[int | None]:
+    """CUDA's number of each of EGL's devices, in the order of MUJOCO_EGL_DEVICE_ID."""
+    from mujoco.egl import egl_ext as egl
+    from OpenGL.raw.EGL.NV.device_cuda import EGL_CUDA_DEVICE_NV
+
+    number = ctypes.c_ssize_t
+    types = egl.EGLBoolean, egl.EGLDeviceEXT, egl.EGLint, ctypes.POINTER(number)
+    query = ctypes.CFUNCTYPE(*types)(egl.eglGetProcAddress("eglQueryDeviceAttribEXT"))
+    found: list[int | None] = []
+    for device in egl.eglQueryDevicesEXT():
+        value = number(-1)
+        known = query(device, EGL_CUDA_DEVICE_NV, ctypes.byref(value)) == egl.EGL_TRUE
+        found.append(value.value if known and value.value >= 0 else None)
+    return found
+
+
+def starts(index: int) -> bool:
+    """Whether a display can be opened on this device of EGL's; it stays open for dm_control."""
+    from mujoco.egl import egl_ext as egl
+
+    device = egl.eglQueryDevicesEXT()[index]
+    display = egl.eglGetPlatformDisplayEXT(egl.EGL_PLATFORM_DEVICE_EXT, device, None)
+    return bool(display) and bool(egl.eglInitialize(display, None, None))
 
 
 def main() -> int:

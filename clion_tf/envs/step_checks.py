@@ -1,7 +1,7 @@
 """What `reset` and `step` of an environment must return, checked where it comes in.
 
 Whatever is wrong is a PromiseError whose text goes on after the method's name: "reset() observes 2
-numbers, its space has 3". Training and `tools/check_env.py` meet the same checks.
+numbers, its space has 3".
 """
 
 from typing import Any
@@ -23,8 +23,7 @@ PROMISES = (RETURNS, REWARDS, FINITE, SPACE, RENDERS)
 def returned(result: Any, *names: str) -> tuple:
     """What `reset` or `step` returned, a value for each name."""
     if not isinstance(result, tuple) or len(result) != len(names):
-        text = f"returns {described(result)}, not ({', '.join(names)})"
-        raise PromiseError(text, RETURNS)
+        raise PromiseError(f"returns {described(result)}, not ({', '.join(names)})", RETURNS)
     return result
 
 
@@ -70,16 +69,16 @@ def picture(value: Any, space: gymnasium.Space, name: str) -> np.ndarray:
     """An observed picture, as its space says: uint8 of the space's shape."""
     array = _array(value)
     if array.shape != space.shape or array.dtype != space.dtype:
-        found, wanted = f"{described(value)}{_as(name)}", f"{space.dtype} {space.shape}"
-        raise PromiseError(f"observes {found}, not {wanted}", SPACE)
+        named = f" as {name}" if name else ""
+        wanted = f"{space.dtype} {space.shape}"
+        raise PromiseError(f"observes {described(value)}{named}, not {wanted}", SPACE)
     return array
 
 
 def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, str]:
     """A part of an observation as float32 [n], and what of it lies outside its Box, '' if nothing.
 
-    space: a Box, or Discrete, MultiDiscrete or MultiBinary, which become one-hot. name: of the
-    part, '' for the whole observation. That a number leaves a Box does no harm to learning.
+    space: a Box, or another of numbers, which become one-hot. name: of the part, '' for the whole.
     """
     array, shape = _array(value), space.shape or ()
     found, wanted = described(value), f"is {space}"
@@ -93,7 +92,8 @@ def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, s
         whole, found = array.astype(space.dtype), f"{array.tolist()}"
         good = array.dtype.kind != "f" and (whole == array).all() and space.contains(whole[()])
     if not good:
-        raise PromiseError(f"observes {found}{_as(name)}, its space {wanted}", SPACE)
+        named = f" as {name}" if name else ""
+        raise PromiseError(f"observes {found}{named}, its space {wanted}", SPACE)
     if not isinstance(space, spaces.Box):
         return np.asarray(spaces.flatten(space, whole), np.float32), ""
     with np.errstate(over="ignore"):
@@ -122,10 +122,6 @@ def _not_finite(number: float) -> str:
     # What rounds to the largest float32 is none too large.
     with np.errstate(over="ignore"):
         return "" if np.isfinite(np.float32(number)) else f"{number:g}, too large for float32"
-
-
-def _as(name: str) -> str:
-    return f" as {name}" if name else ""
 
 
 def described(value: Any) -> str:

@@ -1,12 +1,12 @@
 """The process in which an environment lives: `python -m clion_tf.envs.worker FD`.
 
-TensorFlow and Mesa's software renderer crash in one process, so an environment gets its own and
-nothing imported here may import TensorFlow. FD is an inherited socket for pickles: in come an
-EnvSpec and then pairs (command, argument); out goes (answer, remarks) for each of them, first of
-all for this process's id. An answer may be an EnvError. Only these, numbers, text, plain arrays and
-Gymnasium's spaces go out: the learner must load nothing of the environment's, beside TensorFlow.
+TensorFlow and Mesa's software renderer crash in one process, so nothing here imports TensorFlow. FD
+is an inherited socket for pickles: in come an EnvSpec and then pairs (command, argument); out go
+(answer, remarks), first this process's id. Answers are EnvErrors, our own tuples, numbers, text,
+plain arrays and Gymnasium's spaces: the learner must load nothing of the environment's.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -83,7 +83,7 @@ class Session:
         self._running = not (result[2] or result[3])
         return result
 
-    def check(self, argument: None = None) -> list[tuple[str, str, list[str]]]:
+    def check(self, argument: None = None) -> list[env_checker.Check]:
         return env_checker.by_gymnasium(self._env)
 
     def close(self, argument: None = None) -> None:
@@ -132,26 +132,21 @@ def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
 
 
 def _place(error: BaseException) -> str:
-    """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'.
-
-    The innermost line that is neither ours nor a library's; if all are, that of the environment
-    itself, a package; '' if there is none.
-    """
+    """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'."""
     if isinstance(error, SyntaxError) and error.filename:
         return f'File "{error.filename}", line {error.lineno}'
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and not _within(frame.filename, _AROUND)
-    ]
-    own = [frame for frame in frames if not _within(frame.filename, _LIBRARIES)]
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [one for one in every if one.filename[:1] != "<" and not _within(one, _AROUND)]
+    # The innermost that is no library's; else the environment itself is one's.
+    own = [one for one in frames if not _within(one, _LIBRARIES)]
     for frame in own[-1:] or frames[:1]:
         return f'File "{frame.filename}", line {frame.lineno}, in {frame.name}'
     return ""
 
 
-def _within(file: str, folders: list[pathlib.Path]) -> bool:
-    return any(pathlib.Path(file).resolve().is_relative_to(folder) for folder in folders)
+def _within(frame: traceback.FrameSummary, folders: list[pathlib.Path]) -> bool:
+    file = pathlib.Path(frame.filename).resolve()
+    return any(file.is_relative_to(folder) for folder in folders)
 
 
 def main(arguments: list[str]) -> None:
@@ -159,10 +154,9 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     descriptor = int(arguments[1])
     os.set_inheritable(descriptor, False)  # what the environment starts shall not keep it open
-    try:
+    # The learner closes the connection, or dies: the usual ways to end.
+    with contextlib.suppress(EOFError, OSError):
         serve(Connection(descriptor))
-    except (EOFError, OSError):
-        return  # the learner has closed the connection, or has died: the usual way to end
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
 """Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+import scipy  # Its parts load when they are used: most workers turn nothing.
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from PIL import Image, ImageOps
 
-from clion_tf.envs import agent_images, step_checks
+from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Reset, Step
-from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
+from clion_tf.envs.observation_choice import channel_axis, plan, space_of, unseen
 
 GREY = 128  # The networks see it as 0.002, as nearly 0 as a byte can be.
+# What lies outside an image, as scipy's name for it: its edge repeated, or black.
+FILLS = {"edge": "nearest", "black": "grid-constant"}
 _NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest number, 3.4e38.
 
 
 class ActionRepeat(gymnasium.Wrapper):
-    """Hold each action for `amount` control steps, or until the episode ends.
+    """Hold each action for `amount` control steps, or until the episode ends; rewards are summed.
 
-    The reward is the sum. info is ours alone, whatever the environment's holds: 'steps', the number
-    of control steps done, and 'discount', 0.0 if terminated and else 1.0.
-    Raises PromiseError for what the environment must not return.
+    info is ours alone: 'steps', the control steps done, and 'discount', 0.0 if terminated, else
+    1.0. Raises PromiseError for what the environment must not return.
     """
 
     def __init__(self, env: gymnasium.Env, amount: int):
@@ -45,14 +45,11 @@ class ActionRepeat(gymnasium.Wrapper):
 
 
 class StandardActions(gymnasium.ActionWrapper):
-    """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1.
+    """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1; EnvError for other kinds.
 
     Of a Box, a dimension with two finite bounds gets them spread over its range. One without bounds
     gets them unchanged, and so does one with a single bound, moved by as much as that takes:
-    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none. A Box of several axes is filled in
-    its own order.
-
-    own_actions: the environment's space; raises EnvError for other kinds. task: for its message.
+    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none.
     """
 
     def __init__(self, env: gymnasium.Env, task: str):
@@ -98,14 +95,24 @@ def rendered(env: gymnasium.Env) -> np.ndarray:
     return np.asarray(array)
 
 
+def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, uint8 [H, W], [H, W, 1 or 3] or [1 or 3, H, W], stretched to uint8 [*size, 3].
+
+    With Pillow's bilinear filter, as in the original Dreamer's Atari, thin things stay.
+    """
+    axis: Any = channel_axis(picture.shape)
+    last = np.moveaxis(np.atleast_3d(picture), axis, -1)
+    colour = np.ascontiguousarray(np.broadcast_to(last, (*last.shape[:2], 3)))
+    return np.asarray(Image.fromarray(colour).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
 class SelectObservation(gymnasium.ObservationWrapper):
     """The observation is a dict of what `observation_choice.plan` says, and a picture if wanted.
 
-    'image': uint8 [*spec.size, 3], see `agent_images.fit`; rendered once per agent step.
-    'vector': float32 [n], the parts flattened and put one after the other, Discrete ones as
-    one-hot; numbers are not scaled. 'picture': uint8 [*spec.picture_size, 3], the scene fitted in
-    with black borders, or the image enlarged.
-    Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
+    'image': uint8 [*spec.size, 3], see `fit`; rendered once per agent step.
+    'vector': float32 [n], the parts one after the other, flat, Discrete ones as one-hot.
+    'picture': uint8 [*spec.picture_size, 3], the scene fitted in with black borders, or the image
+    enlarged. Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):
@@ -125,20 +132,9 @@ class SelectObservation(gymnasium.ObservationWrapper):
                 found["vector"] = Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
         if spec.picture_size is not None:
             found["picture"] = Box(0, 255, (*spec.picture_size, 3), np.uint8)
-            self._draw = self._picture_source()
+            if not ("image" in found or env.render_mode == "rgb_array"):
+                raise EnvError(f"{spec.task} cannot render, so there is no picture of it")
         self.observation_space = Dict(found)
-
-    def _picture_source(self) -> Callable[[], np.ndarray] | None:
-        """What draws the scene better than the image, where that is not rendered; or None."""
-        if self.env.has_wrapper_attr("render_picture"):
-            return self.env.get_wrapper_attr("render_picture")
-        if self.plan.rendered:  # A second call could change what the environment draws at random.
-            return lambda: self._scene
-        if self.env.render_mode == "rgb_array":
-            return functools.partial(rendered, self.env)
-        if self.plan.image is None:
-            raise EnvError(f"{self._spec.task} cannot render, so there is no picture of it")
-        return None
 
     def observation(self, observation: Any) -> Observation:
         result, leaf = {}, self.plan.image
@@ -147,28 +143,44 @@ class SelectObservation(gymnasium.ObservationWrapper):
         elif self.plan.rendered:
             self._scene = rendered(self.env)
         if leaf is not None or self.plan.rendered:
-            result["image"] = agent_images.fit(self._scene, self._spec.size)
-        if self.plan.vector:
-            flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
-            result["vector"] = np.concatenate(flat)
+            result["image"] = fit(self._scene, self._spec.size)
+        numbers = []
+        for part in self.plan.vector:
+            value, remark = step_checks.vector(part.of(observation), part.space, part.key)
+            numbers.append(value)
+            if remark:
+                self.remarks.setdefault(part.key, remark)
+        if numbers:
+            result["vector"] = np.concatenate(numbers)
         if self._spec.picture_size is not None:
             result["picture"] = self._picture(result.get("image"), self._spec.picture_size)
         return result
 
-    def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
-        found, remark = step_checks.vector(leaf.of(observation), leaf.space, leaf.key)
-        if remark:
-            self.remarks.setdefault(leaf.key, remark)
-        return found
-
     def _picture(self, image: Any, size: tuple[int, int]) -> np.ndarray:
-        scene = image if self._draw is None else self._draw()
-        if scene.shape[:2] == size:
-            return scene
+        """The best picture of the scene, fitted into a size."""
+        scene = image
+        if self.env.has_wrapper_attr("render_picture"):
+            scene = self.env.get_wrapper_attr("render_picture")()
+        elif self.plan.rendered:  # A second call could change what is drawn at random.
+            scene = self._scene
+        elif self.env.render_mode == "rgb_array":
+            scene = rendered(self.env)
         # An image's own pixels stay visible: they are all there is.
         enlarged = image is not None and scene.shape == image.shape
         method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.pad(Image.fromarray(scene), size[::-1], method))
+
+
+def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.ndarray:
+    """Rotate an image, uint8 [height, width, channels], about its centre (table 1) into a new one.
+
+    A positive angle turns it counter-clockwise as seen on the screen (row 0 on top): 90 is
+    `numpy.rot90`. Bilinear, rounded to the nearest integer; `fill`, of FILLS, comes from outside.
+    """
+    turned = scipy.ndimage.rotate(
+        image, degrees, (1, 0), reshape=False, output=np.float32, order=1, mode=FILLS[fill]
+    )
+    return np.rint(turned).astype(np.uint8)
 
 
 class Disturb(gymnasium.ObservationWrapper):
@@ -176,11 +188,8 @@ class Disturb(gymnasium.ObservationWrapper):
 
     With `spec.rotation_told` the image stays and the angle is added, 'rotation', float32 in
     degrees. With the probability `spec.blank_frames` a frame, an episode's first too, shows
-    nothing, so that the agent has to remember: 'image' and 'picture' are GREY and 'vector' is 0, as
-    what is observed beside the image would tell what it hides.
-
-    All follows from the seed given to `reset`; without one the present streams go on. A frame that
-    is blank at one probability is so at all higher ones.
+    nothing: 'image' and 'picture' are GREY and 'vector' is 0, as it would tell what they hide.
+    All follows from `reset`'s seed. A frame blank at one probability is so at all higher ones.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):
@@ -208,7 +217,7 @@ class Disturb(gymnasium.ObservationWrapper):
             if self._angle is None or spec.rotation_per == "frame":
                 self._angle = self._angles.uniform(-spec.rotation_degrees, spec.rotation_degrees)
             for key in seen.keys() & ({"picture"} if spec.rotation_told else {"image", "picture"}):
-                seen[key] = agent_images.rotate_image(seen[key], self._angle, spec.rotation_fill)
+                seen[key] = rotate_image(seen[key], self._angle, spec.rotation_fill)
             if spec.rotation_told:  # An array of no axes, as what a space calls its own.
                 seen["rotation"] = np.array(self._angle, np.float32)
         if self._draws.random() < spec.blank_frames:

@@ -9,7 +9,7 @@
     discount    1        γ        γ        0 where the episode terminated at this frame
 
 Every episode is one uncompressed `.npz`, so that a sequence is read straight from its offset in
-the file ("ours": the original keeps all episodes in memory). Nothing is ever unpickled.
+the file. Nothing is ever unpickled.
 """
 
 import math
@@ -25,7 +25,6 @@ from numpy.lib import format as npy
 
 from clion_tf.files import atomic_write
 from clion_tf.replay import observation_shapes
-from clion_tf.replay.observation_shapes import Shapes
 
 NUMBERS = ("action", "reward", "discount")
 DTYPES = {**observation_shapes.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
@@ -56,11 +55,6 @@ class EpisodeFile(NamedTuple):
     def frames(self) -> int:
         return self.arrays["reward"].shape[0]
 
-    @property
-    def shapes(self) -> Shapes:
-        """Shapes of one frame."""
-        return {key: array.shape[1:] for key, array in self.arrays.items()}
-
 
 def checked(arrays: Mapping[str, np.ndarray]) -> Episode:
     """The arrays that count. Raises ValueError, one line, if they are no episode."""
@@ -87,8 +81,7 @@ def stacked(frames: Sequence[Mapping[str, np.ndarray]]) -> Episode:
 def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
     """Writes an episode as `<index>-<frames>.npz`, whole or not at all, and returns its path.
 
-    Name and bytes depend on nothing but the episode. The original Dreamer counts steps from the
-    name's last number. Raises OSError if it cannot be written.
+    Name and bytes depend on nothing but the episode. Raises OSError if it cannot be written.
     """
     path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,23 +101,17 @@ def locate(path: Path) -> EpisodeFile:
 
 
 def check_file(path: Path) -> EpisodeFile:
-    """As `locate`, and checks all that can be read without the images of a file of ours.
-
-    Compressed arrays are all read, so that damage shows now and not in the middle of a run.
-    """
+    """As `locate`, and checks all arrays but uncompressed images, so that damage shows now."""
     entry = locate(path)
-    image = entry.arrays.get("image")
-    whole = image is None or image.offset is None
-    _check_finite(_read(entry, entry.arrays if whole else entry.arrays.keys() - {"image"}))
+    stored = entry.arrays.items()
+    _read(entry, [key for key, array in stored if key != "image" or array.offset is None])
     return entry
 
 
 def load_episode(path: Path) -> Episode:
     """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
     entry = locate(path)
-    episode = _read(entry, entry.arrays)
-    _check_finite(episode)
-    return episode
+    return _read(entry, entry.arrays)
 
 
 def read_frames(entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -> None:
@@ -177,6 +164,7 @@ def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
 def _read(entry: EpisodeFile, keys: Iterable[str]) -> Episode:
     arrays = {key: np.empty(entry.arrays[key].shape, DTYPES[key]) for key in keys}
     read_frames(entry, 0, arrays)
+    _check_finite(arrays)
     return arrays
 
 

@@ -1,7 +1,6 @@
-"""Sequences drawn from the episodes on disk; memory stays flat however long the run.
+"""Sequences drawn from the episodes on disk, a pure function of the update's number.
 
-The original keeps all episodes in memory; here every batch is read from the files, at offsets
-that an index holds ("ours": runs of days). Drawing is a pure function of the update's number.
+Every batch is read from the files, so that memory stays flat ("ours": the original keeps all).
 """
 
 import collections
@@ -11,6 +10,7 @@ import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,15 +44,12 @@ class Replay:
 
     def __post_init__(self) -> None:
         self._folder = Path(self.folder)
-        self._shapes: Shapes = {}
-        if self.shapes is not None:
-            self._shapes = {"action": (), "reward": (), "discount": (), **self.shapes}
+        self._shapes: Shapes = {**self.shapes, "reward": (), "discount": ()} if self.shapes else {}
         self._entries: list[EpisodeFile] = []
         self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
 
     def __len__(self) -> int:
-        """How many episodes are usable."""
         return len(self._entries)
 
     @property
@@ -71,9 +68,8 @@ class Replay:
         """Indexes the files of the folder and returns how many are usable.
 
         Foreign names (the original Dreamer's) come first, each kind in the order of names. With a
-        `count`, only the first so many are taken: others are an interrupted run's and will be
-        written again. What is no whole episode is renamed to `<name>.bad`, unless the folder is
-        another process's (not `tidy`).
+        `count`, only the first so many are taken: others are left of an interrupted run. What is no
+        whole episode is renamed to `<name>.bad`, unless the folder is another's (not `tidy`).
         """
         own, foreign = self._files()
         if count is not None:
@@ -84,7 +80,7 @@ class Replay:
         for path in (*foreign, *(path for *_, path in own)):
             try:
                 entry = known.get(path) or files.check_file(path)
-                self._require(entry.shapes)
+                self._require(entry.arrays)
             except files.DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
@@ -97,14 +93,14 @@ class Replay:
 
     def leave_out(self, newest: int) -> None:
         """No longer draws from the newest so many episodes; until `load`."""
-        self._entries = self._entries[: len(self._entries) - newest]
+        del self._entries[len(self._entries) - newest :]
         self._settle()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
         episode = files.checked(arrays)
-        self._require({key: array.shape[1:] for key, array in episode.items()})
+        self._require(episode)
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = files.save_episode(self._folder, index, episode)
@@ -144,10 +140,7 @@ class Replay:
         return self._gather(rows, starts - self.lead, self.batch_length)
 
     def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
-        """Sequences [rows, batch_length, ...] evenly spread over the newest episode but `before`.
-
-        They are shorter if it is shorter.
-        """
+        """At most [rows, batch_length, ...], evenly spread over the newest episode but `before`."""
         if not self._entries:
             raise ReplayError(f"no episode in {self._folder}")
         entry = self._entries[-1 - before]
@@ -178,9 +171,10 @@ class Replay:
         stored = np.cumsum([count - 1 for count in reversed(frames)])
         return len(frames) - max(1, int(np.sum(stored <= self.capacity)))
 
-    def _require(self, shapes: Shapes) -> None:
+    def _require(self, arrays: Mapping[str, Any]) -> None:
         """Refuses an episode of other shapes; what it has beyond ours does not matter."""
-        self._shapes = self._shapes or dict(shapes)
+        shapes = {key: array.shape[1:] for key, array in arrays.items()}
+        self._shapes = self._shapes or shapes
         for key, shape in self._shapes.items():
             if shapes.get(key) != shape:
                 raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
@@ -202,10 +196,7 @@ class Replay:
 def prefetch(
     draw: Callable[[int], Batch], numbers: Iterable[int], depth: int = 2
 ) -> Generator[tuple[int, Batch], None, None]:
-    """Yields (number, draw(number)) in order, drawing up to `depth` batches ahead in a thread.
-
-    The thread, whose errors are raised here, has ended when the generator has or is closed.
-    """
+    """Yields (number, draw(number)) in order, drawing up to `depth` ahead in its own thread."""
     ahead: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(1, "prefetch") as thread:
         try:

@@ -1,5 +1,7 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from loop_fakes import CountingEnv
@@ -367,10 +369,12 @@ def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
     assert counters.episodes == 3 and counters.steps == 60
 
 
-def test_failures_longer_ago_than_an_hour_are_forgiven():
-    times = iter([0, 10, 20, 3600 + 15, 3600 + 16])
+def test_failures_longer_ago_than_an_hour_are_forgiven(monkeypatch):
+    times = iter([0.0, 10.0, 20.0, 3600 + 15.0, 3600 + 16.0])
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr("clion_tf.envs.remote_env.time", clock)
     failing = CountingEnv(fails=[0] * 4)
-    env = SupervisedEnvs(lambda: failing, 3, clock=lambda: float(next(times)))
+    env = SupervisedEnvs(lambda: failing, 3, same_way=0)
 
     def task(envs):
         envs[0].reset(0)
