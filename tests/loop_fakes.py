@@ -43,23 +43,18 @@ class CountingEnv:
         self._step = 0
         return self._obs()
 
-    def send_reset(self, episode: int):
-        self._answer = lambda: self.reset(episode)
+    def send(self, command, argument):
+        self._answer = lambda: getattr(self, command)(argument)
 
-    def send_step(self, action):
-        self._answer = lambda: self.step(action)
-
-    def receive_reset(self):
+    def receive(self):
         return self._answer()
-
-    receive_step = receive_reset
 
     def step(self, action):
         if self._step == 3 and self.episodes[-1] in self._fails:
             self._fails.remove(self.episodes[-1])
-            raise WorkerError("the fake broke")
+            raise WorkerError("the fake broke", episode=self.episodes[-1])
         if self._step == 3 and self.episodes[-1] in self._broken:
-            raise WorkerError(f"always at 0x{id(self):x}")
+            raise WorkerError(f"always at 0x{id(self):x}", episode=self.episodes[-1])
         assert np.shape(action) == (2,) and np.abs(action).max() <= 1
         self._step += 1
         done = self._step == self._length

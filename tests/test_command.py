@@ -14,8 +14,8 @@ from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.config import Config, ConfigError, to_flagfile
-from clion_tf.distributed.replicated_agent import PeerLost
-from clion_tf.envs import EnvError, RenderingError, UnknownTaskError, WorkerError
+from clion_tf.distributed.tf_config import PeerLost
+from clion_tf.envs import EnvError, UnknownTaskError, WorkerError
 from clion_tf.files import PathError, user_path
 from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
@@ -52,7 +52,7 @@ def run(error):
     "kind, code",
     [
         (command.UsageError, 2), (ConfigError, 2), (LogdirError, 2), (CheckpointError, 2),
-        (UnknownTaskError, 2), (EnvError, 1), (RenderingError, 1), (WorkerError, 1),
+        (UnknownTaskError, 2), (EnvError, 1), (WorkerError, 1),
         (ReplayError, 1), (OSError, 1), (PathError, 2), (command.Failure, 1), (PeerLost, 1),
     ],
 )  # fmt: skip

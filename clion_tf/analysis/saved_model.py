@@ -75,7 +75,7 @@ def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = N
     """A tf.Module with `initial`, `act` and `to_environment`, compiled, and their variables.
 
     Of a `Learner`, with this amount of exploration noise; `taken` is the task's `action` of
-    `envs.task_description`, without which actions stay the agent's, or become an index.
+    `envs.make_env.describe`, without which actions stay the agent's, or become an index.
     """
     import tensorflow as tf
 
@@ -162,7 +162,7 @@ def _about(trained: TrainedAgent) -> dict:
         "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
         "action_size": sizes.action_size,
         "discrete": sizes.discrete,
-        "environment": RunFolder(config.logdir).task(),  # See `envs.task_description`.
+        "environment": RunFolder(config.logdir).task(),  # See `envs.make_env.describe`.
         "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }
 

@@ -79,8 +79,8 @@ def _together(spec: EnvSpec, workers: int, count: int) -> float:
             action = envs[0].action_space.sample()
             start = time.perf_counter()
             for env in envs:
-                env.send_step(action)
-            answers = [env.receive_step() for env in envs]
+                env.send("step", action)
+            answers = [env.receive() for env in envs]
             seconds.append(time.perf_counter() - start)
             ended = any(any(answer[2:4]) for answer in answers)
     return workers * spec.action_repeat * count / sum(seconds[WARM_UP:])

@@ -25,20 +25,15 @@ def load(spec: EnvSpec) -> gymnasium.Env:
     if word not in games:
         hint = did_you_mean(f"atari_{word}", [f"atari_{game}" for game in games.values()])
         raise UnknownTaskError(f"no Atari game for task {spec.task!r}{hint}")
+    # Where every frame is an agent's step, no two belong together.
     return Atari(games[word], flickers=spec.action_repeat > 1)
 
 
 class Atari(gymnasium.Env):
-    """One game, an episode a life; a step is a frame.
+    """One game, a step a frame; an episode is a new one, and terminates with it or with a life.
 
-    An episode is a new game that begins with 1 to NOOPS frames of doing nothing. It terminates
-    with the game or with the loss of a life. Observations are uint8 [210, 160, 3].
-
-    As danijar/dreamer's wrapper, except that all randomness comes from `reset`'s seed, and that
-    the last observation of an episode shows its last two frames (there: older ones).
-
-    flickers: observations are the larger value of the last two frames, but for an episode's first.
-      False where every frame is an agent's step: then no two belong together.
+    As danijar/dreamer's wrapper, but for what docs/environments.md says. flickers: observations,
+    uint8 [210, 160, 3], are the larger value of the last two frames, but for an episode's first.
     """
 
     render_mode = "rgb_array"
@@ -48,8 +43,7 @@ class Atari(gymnasium.Env):
 
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # Else it greets on stderr.
         self._env = ale_py.AtariEnv(game, frameskip=1, repeat_action_probability=_STICKY)
-        self._flickers = flickers
-        self.metadata = {"render_modes": ["rgb_array"]}
+        self._flickers, self.metadata = flickers, {"render_modes": ["rgb_array"]}
         self.action_space = self._env.action_space
         self.observation_space = self._env.observation_space
 

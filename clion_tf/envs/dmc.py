@@ -15,14 +15,9 @@ _UNLIMITED = 1e10
 
 
 def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Domain and task for a name such as 'walker_walk', 'dmc_walker_walk' or 'cup_catch'.
-
-    table: pairs of domain and task; a look-up, since both of them may have underscores.
-    Raises UnknownTaskError with the nearest names.
-    """
+    """Domain and task by a table, as both may have underscores; else UnknownTaskError."""
     names = {f"{domain}_{task}": (domain, task) for domain, task in table}
-    if ("ball_in_cup", "catch") in names.values():
-        names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
+    names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
     short = name.removeprefix("dmc_")
     if short not in names:
         hint = did_you_mean(short, names)
@@ -33,12 +28,9 @@ def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
 class DMControl(gymnasium.Env):
     """One task: `step` does physics only, and `render` makes the image when it is wanted.
 
-    Observations are the task's own, a dict of float64 arrays. Actions are float64 in the
-    actuators' ranges; unlimited ones have infinite bounds. An episode terminates where dm_control's
-    discount is 0.0, and is truncated where its limit of 1000 steps cuts; the suite has no others.
-
-    The spec's seed decides what is random in the model itself (lqr's springs), the same in every
-    episode. Raises UnknownTaskError, RenderingError.
+    Observations are the task's own, float64. Actions are float64 in the actuators' ranges,
+    unlimited ones without bounds. An episode terminates where dm_control's discount is 0.0, and is
+    truncated by its limit of 1000 steps. The spec's seed decides the model's lqr springs.
     """
 
     render_mode = "rgb_array"
@@ -67,7 +59,7 @@ class DMControl(gymnasium.Env):
 
     @property
     def renderer(self) -> str:
-        """Name of what draws; raises RenderingError if nothing can."""
+        """Name of what draws; raises EnvError if nothing can."""
         return opengl.renderer(self._env.physics)
 
     def reset(self, *, seed: int | None = None, options: dict | None = None) -> Reset:
@@ -77,21 +69,17 @@ class DMControl(gymnasium.Env):
         return _arrays(self._env.reset().observation), {}
 
     def step(self, action: np.ndarray) -> Step:
-        time_step = self._env.step(np.asarray(action, np.float64))
-        terminated = time_step.last() and time_step.discount == 0.0
-        truncated = time_step.last() and time_step.discount > 0.0
-        observation = _arrays(time_step.observation)
-        return observation, float(time_step.reward), terminated, truncated, {}
-
-    def render(self) -> np.ndarray:
-        """The present picture, uint8 [height, width, 3], as from `physics.render`."""
-        return self._render(self._size)
+        at = self._env.step(np.asarray(action, np.float64))
+        terminated, truncated = at.last() and at.discount == 0.0, at.last() and at.discount > 0.0
+        return _arrays(at.observation), float(at.reward), terminated, truncated, {}
 
     def render_picture(self) -> np.ndarray:
-        """The same scene at the spec's `picture_size`, uint8 [height, width, 3]."""
-        return self._render(self._picture_size)
+        """The present scene at the spec's `picture_size`, uint8 [height, width, 3]."""
+        return self.render(self._picture_size)
 
-    def _render(self, size: tuple[int, int]) -> np.ndarray:
+    def render(self, size: tuple[int, int] | None = None) -> np.ndarray:
+        """The same at the images' size, or another one, as from `physics.render`."""
+        size = size or self._size
         if size not in self._cameras:
             with opengl.rendering_errors():
                 from dm_control.mujoco import engine

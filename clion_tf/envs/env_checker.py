@@ -1,13 +1,10 @@
 """Whether an environment keeps its promises, and what an agent will see of it.
 
-Ours: an episode is a function of its number, and what training refuses (clion_tf.envs.step_checks).
-Then Gymnasium's own checker. All run in worker processes.
+An episode is a function of its number; what training refuses (step_checks); Gymnasium's checker.
 """
 
 import dataclasses
-import functools
 import itertools
-import math
 import re
 import time
 import warnings
@@ -20,17 +17,13 @@ import numpy as np
 from gymnasium.utils.env_checker import check_env
 
 from clion_tf.envs import step_checks
-from clion_tf.envs.env_spec import EnvError, EnvSpec, PromiseError, WorkerError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, WorkerError
 from clion_tf.envs.remote_env import Ready, RemoteEnv
 
 COMPARED = 50  # agent steps of an episode that are played again
 MOST_FRAMES = 64  # kept of an episode, evenly spread
 CHECKER_SECONDS = 300.0
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
-# Of Gymnasium's warnings what is so by intention: ours has wrappers, and states have no bounds.
-_EXPECTED = re.compile(
-    "different from the unwrapped version|value is -?infinity|low and high|symmetric"
-)
 
 
 class Check(NamedTuple):
@@ -59,73 +52,53 @@ class Played:
     reward: float = 0.0
     end: str = "broken off"
     seconds: float = 0.0
-    # Reward and observation of the first COMPARED agent steps.
-    start: list[tuple[float, dict[str, np.ndarray]]] = field(default_factory=list)
+    start: list[Observation] = field(default_factory=list)  # COMPARED agent steps; with rewards
     frames: list[Frame] = field(default_factory=list)
     stride: int = 1  # agent steps between two frames
-    # Smallest and largest number of each part.
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each part's numbers
     problems: dict[str, str] = field(default_factory=dict)  # by promise
 
-    def see(self, observation: dict[str, np.ndarray], reward: float, over: bool = False) -> None:
+    def see(self, observation: Observation, reward: float, over: bool = False) -> None:
         """Notes what is observed, at the end in any case."""
         if self.agent_steps <= COMPARED:
-            self.start.append((reward, observation))
+            self.start.append({"reward": np.array(reward), **observation})
         if "image" in observation and (over or self.agent_steps % self.stride == 0):
             self.frames.append(Frame(observation["image"], self.steps, reward))
             if len(self.frames) > MOST_FRAMES:
                 self.frames, self.stride = self.frames[::2], 2 * self.stride
         for key, value in observation.items():
-            low, high = self.ranges.get(key, (math.inf, -math.inf))
-            self.ranges[key] = (min(low, float(value.min())), max(high, float(value.max())))
+            every = [float(value.min()), float(value.max()), *self.ranges.get(key, ())]
+            self.ranges[key] = min(every), max(every)
+
+    def note(self, promise: str, text: str) -> None:
+        where = f"episode {self.number}, after environment step {self.steps}"
+        self.problems.setdefault(promise, f"{text} ({where})")
 
 
-@dataclass
-class Report:
+class Report(NamedTuple):
     """What is known of an environment; `episodes` may be cut short by a failed check."""
 
     spec: EnvSpec
     ready: Ready
-    episodes: list[Played] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def passed(self) -> bool:
-        return all(check.passed for check in self.checks)
+    episodes: list[Played]
+    checks: list[Check]
 
 
 def examine(spec: EnvSpec, episodes: int = 1) -> Report:
-    """Plays random episodes 0 ... episodes - 1 and checks everything.
+    """Plays random episodes 0 ... episodes - 1 and checks everything, in worker processes.
 
     Raises EnvError if the environment cannot even be made; what fails later is a failed check.
     """
+    other = dataclasses.replace(spec, index=spec.index + 1)  # As in a training.
     with RemoteEnv(spec) as env:
-        report = Report(spec, env.wait_ready())
+        report = Report(spec, env.wait_ready(), [], [])
         try:
-            for check in _checks(env, report, episodes):
+            for check in _checks(env, other, report, episodes):
                 report.checks.append(check)
         except EnvError as error:
             report.checks.append(Check("it runs", False, str(error)))
-    for name, failure, notes in _gymnasiums_checker(spec):
-        report.checks.append(Check(f"gymnasium's checker, {name}", not failure, failure))
-        report.notes += notes
+    report.checks.extend(_gymnasiums_checker(other))
     return report
-
-
-def _gymnasiums_checker(spec: EnvSpec) -> list[tuple[str, str, list[str]]]:
-    """See `by_gymnasium`."""
-    try:
-        with _another(spec) as env:
-            env.timeout, env.remark = CHECKER_SECONDS, lambda text: None
-            return env.ask("check")
-    except EnvError as error:
-        return [("the environment", str(error), [])]
-
-
-def _another(spec: EnvSpec) -> RemoteEnv:
-    """With a number of its own, as in a training."""
-    return RemoteEnv(dataclasses.replace(spec, index=spec.index + 1))
 
 
 def random_actions(space: gymnasium.Space, seed: int) -> Iterator[Any]:
@@ -138,26 +111,18 @@ def random_actions(space: gymnasium.Space, seed: int) -> Iterator[Any]:
             yield random.uniform(-1, 1, space.shape).astype(np.float32)
 
 
-def extreme_actions(space: gymnasium.Space) -> Iterator[Any]:
+def extreme_actions(space: Any) -> list[Any]:
     """Every discrete action; or all lowest, all highest, and each dimension's ends alone."""
     if isinstance(space, gymnasium.spaces.Discrete):
-        yield from range(int(space.n))
-    elif isinstance(space, gymnasium.spaces.Box):
-        for end in (space.low, space.high):
-            yield end
-            yield from np.diag(end)
+        return list(range(int(space.n)))
+    return [*space.low[None], *np.diag(space.low), *space.high[None], *np.diag(space.high)]
 
 
 def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
     """Plays the episode of a number until it or the actions end, or a promise is broken."""
     played = Played(number)
-
-    def note(promise: str, text: str) -> None:
-        where = f"episode {number}, after environment step {played.steps}"
-        played.problems.setdefault(promise, f"{text} ({where})")
-
     # All that a worker remarks on is what leaves its space, which training takes all the same.
-    env.remark = functools.partial(note, step_checks.SPACE)
+    env.remark = lambda text: played.note(step_checks.SPACE, text)
     try:
         played.see(env.reset(number), 0.0)
         for action in actions:
@@ -173,24 +138,24 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
                 played.end = f"{ended} (discount {info['discount']:g})"
                 break
     except PromiseError as error:
-        note(error.promise, str(error))
+        played.note(error.promise, str(error))
     return played
 
 
-def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
+def _checks(env: RemoteEnv, other: EnvSpec, report: Report, episodes: int) -> Iterator[Check]:
     """All but Gymnasium's; puts the episodes into the report."""
+    space, found = env.action_space, dict[str, str]()
     for number in range(episodes):
-        report.episodes.append(play(env, number, random_actions(env.action_space, number)))
-    found: dict[str, str] = {}
-    for played in report.episodes:
+        played = play(env, number, random_actions(space, number))
+        report.episodes.append(played)
         found = {**played.problems, **found}
     for name in step_checks.PROMISES:
         yield Check(name, name not in found, found.get(name, ""))
     # Episode 0 again, after others and in a worker that has seen nothing else.
-    with _another(report.spec) as fresh:
-        for name, other in (("the same worker", env), ("another worker", fresh)):
-            actions = itertools.islice(random_actions(env.action_space, 0), COMPARED)
-            difference = _difference(report.episodes[0], play(other, 0, actions))
+    with RemoteEnv(other) as fresh:
+        for name, worker in (("the same worker", env), ("another worker", fresh)):
+            actions = itertools.islice(random_actions(space, 0), COMPARED)
+            difference = _difference(report.episodes[0].start, play(worker, 0, actions).start)
             yield Check(f"episode 0 again, in {name}", not difference, difference)
     yield from _ends_of_actions(env, episodes, found)
     try:
@@ -200,58 +165,54 @@ def _checks(env: RemoteEnv, report: Report, episodes: int) -> Iterator[Check]:
         yield Check("it closes", False, str(error))
 
 
-def _difference(first: Played, again: Played) -> str:
+def _difference(first: list[Observation], again: list[Observation]) -> str:
     """Where two plays of an episode part; '' if nowhere."""
-    pairs = zip(first.start, again.start, strict=False)
-    for step, ((reward, seen), (other, now)) in enumerate(pairs):
-        if reward != other:
-            return f"agent step {step}: reward {other:g}, at first {reward:g}"
+    for step, (seen, now) in enumerate(zip(first, again, strict=False)):
         for key, value in seen.items():
             if not np.array_equal(value, now[key]):
                 return f"agent step {step}: another {key}"
-    if len(first.start) != len(again.start):
-        return f"it ended after {len(again.start) - 1} agent steps, not {len(first.start) - 1}"
+    if len(first) != len(again):
+        return f"it ended after {len(again) - 1} agent steps, not {len(first) - 1}"
     return ""
 
 
 def _ends_of_actions(env: RemoteEnv, number: int, known: dict[str, str]) -> Iterator[Check]:
     """Whether the ends of all actions are taken, in episodes from a number on."""
-    actions = list(extreme_actions(env.action_space))
-    done, problem = 0, ""
+    actions = extreme_actions(env.action_space)
+    left, problem = actions, ""
     try:
-        while done < len(actions) and not problem:
-            played = play(env, number, iter(actions[done:]))
+        while left and not problem:
+            played = play(env, number, iter(left))
             if played.problems.keys() & known.keys():
                 return  # That is said already, and keeps this from being found out.
             problem = next(iter(played.problems.values()), "")
-            done += played.agent_steps
-            number += 1
+            left, number = left[played.agent_steps :], number + 1
     except WorkerError as error:
         problem = str(error)
     yield Check("the ends of actions are taken", not problem, problem or f"{len(actions)} actions")
 
 
-def by_gymnasium(env: gymnasium.Env) -> list[tuple[str, str, list[str]]]:
-    """What Gymnasium's checker says of an environment as its author wrote it, and as we make it.
+def _gymnasiums_checker(spec: EnvSpec) -> list[Check]:
+    try:
+        with RemoteEnv(spec) as env:
+            env.timeout, env.remark = CHECKER_SECONDS, lambda text: None
+            return env.ask("check")
+    except EnvError as error:
+        return [Check("gymnasium's checker", False, str(error))]
 
-    Which of them it is, what failed or '', and warnings. Runs in a worker.
-    """
-    return [("bare", *_outcome(env.unwrapped)), ("as the agent sees it", *_outcome(env))]
 
-
-def _outcome(env: gymnasium.Env) -> tuple[str, list[str]]:
-    error = ""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def by_gymnasium(env: gymnasium.Env) -> list[Check]:
+    """What Gymnasium's checker says, in a worker, of an environment bare and as made."""
+    checks = []
+    for name, version in (("bare", env.unwrapped), ("as the agent sees it", env)):
+        error = ""
         try:
-            # Its checks of rendering and closing make the environment again, by its registered
-            # name and in each render mode, windows included.
-            check_env(env, skip_render_check=True, skip_close_check=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                # Its checks of rendering and closing make the environment again, by its registered
+                # name and in each render mode, windows included.
+                check_env(version, skip_render_check=True, skip_close_check=True)
         except Exception as failure:
-            error = _line(f"{type(failure).__name__}: {failure}")
-    notes = dict.fromkeys(_line(str(w.message)) for w in caught if w.category is UserWarning)
-    return error, [note for note in notes if not _EXPECTED.search(note)]
-
-
-def _line(text: str) -> str:
-    return " ".join(_COLOUR.sub("", text).replace("WARN:", "").split())
+            error = " ".join(_COLOUR.sub("", f"{type(failure).__name__}: {failure}").split())
+        checks.append(Check(f"gymnasium's checker, {name}", not error, error))
+    return checks

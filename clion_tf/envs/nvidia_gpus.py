@@ -1,7 +1,6 @@
 """The NVIDIA GPUs of this machine and their driver, without TensorFlow and without CUDA's runtime.
 
-NVIDIA's kernel module lists its GPUs, PCI lists them without it (so also in a container that got
-none of them), and Windows' Linux has one device for all.
+The kernel module lists GPUs, PCI does without it (in a container), Windows' Linux has one for all.
 """
 
 import ctypes
@@ -27,10 +26,8 @@ class Driver(NamedTuple):
 
 def count() -> int:
     """How many NVIDIA GPUs this machine has, whether or not this process may use them."""
-    if KERNEL_MODULE.is_dir() and (listed := len(list(KERNEL_MODULE.iterdir()))):
-        return listed
-    found = sum(_is_gpu(device) for device in PCI.iterdir()) if PCI.is_dir() else 0
-    return found or int(WINDOWS.exists())
+    listed = len(list(KERNEL_MODULE.glob("*")))
+    return listed or sum(map(_is_gpu, PCI.glob("*"))) or int(WINDOWS.exists())
 
 
 def _is_gpu(device: pathlib.Path) -> bool:

@@ -1,26 +1,35 @@
-"""An environment in a process of its own, seen from the learner."""
+"""Environments in processes of their own, seen from the learner, and started again if they fail."""
 
+import collections
+import contextlib
+import dataclasses
 import logging
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import gymnasium
 import numpy as np
 
-from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, Step, WorkerError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, EpisodeFailed, Observation, Step, WorkerError
 from clion_tf.files import python_path
 
-_log = logging.getLogger(__name__)
+T = TypeVar("T")
 
+_log = logging.getLogger(__name__)
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
+HOUR = 3600.0  # seconds
+LEAST_IN_A_ROW = 5
+_VARYING = re.compile(r"0x[0-9a-f]+|\d+")  # numbers and addresses
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
 
@@ -30,53 +39,51 @@ class Ready(NamedTuple):
     action_space: gymnasium.Space
     observation_space: gymnasium.spaces.Dict
     renderer: str  # such as 'llvmpipe …' (software); '' where the environment does not say
-    description: dict[str, Any]  # see `clion_tf.envs.task_description`
+    description: dict[str, Any]  # see `make_env.describe`
 
 
-class RemoteEnv:
-    """Starts a worker and asks it; several can work at once by way of `send_…` and `receive_…`.
+@dataclasses.dataclass(eq=False)
+class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
+    """Starts a worker and asks it; several can work at once by way of `send` and `receive`.
 
     The constructor returns at once; the first use, or `wait_ready`, waits. An episode is a pure
-    function of spec.seed, spec.stream and its number.
-
-    timeout: seconds for which an answer is awaited. remark: told, in a line, what is odd about the
-    environment and does no harm. Both may be changed at any time.
+    function of spec.seed, spec.stream and its number. With a worker end all processes of its
+    environment, on Linux also with the thread that constructed this.
 
     Every method may raise WorkerError (died, hung, or the environment raised something),
-    PromiseError (it returned what it must not), UnknownTaskError, RenderingError, or EnvError (a
-    call or an action that makes no sense). After a death or a hang the worker is gone; else the
-    next `reset` goes on. With a worker end all processes that its environment has started. On Linux
-    it also dies with the thread that constructed this object.
+    PromiseError, UnknownTaskError, or EnvError (a call or an action that makes no sense). After a
+    death or a hang the worker is gone; else the next `reset` goes on.
     """
 
-    def __init__(
-        self, spec: EnvSpec, timeout: float = 120.0, remark: Callable[[str], None] = _log.warning
-    ):
-        self.spec, self.timeout, self.remark = spec, timeout, remark
+    spec: EnvSpec
+    timeout: float = 120.0  # seconds for which an answer is awaited
+    remark: Callable[[str], None] = _log.warning  # told, in a line, what is odd and does no harm
+
+    action_space = property(lambda self: self.wait_ready().action_space)
+    observation_space = property(lambda self: self.wait_ready().observation_space)
+    renderer = property(lambda self: self.wait_ready().renderer)
+    description = property(lambda self: self.wait_ready().description)
+
+    def __post_init__(self) -> None:
         self.pid: int | None = None  # of the worker, once it has started
         self._ready: Ready | None = None
         self._awaited = ""  # the command whose answer is under way
+        self._episode: int | None = None  # that was last asked for
         here, there = socket.socketpair()
+        # A fresh interpreter, as multiprocessing's would import the main module, and between it
+        # and us its keeper, the process that we see.
+        descriptor = str(there.fileno())
+        keeper = [sys.executable, "-I", "-S", str(_KEEPER), descriptor]
         with there:
-            self._process = _start_worker(there.fileno())
+            self._process = subprocess.Popen(
+                [*keeper, sys.executable, "-m", "clion_tf.envs.worker", descriptor],
+                pass_fds=(there.fileno(),),
+                stdin=subprocess.PIPE,  # Its end is how the keeper learns of ours.
+                env={**os.environ, "PYTHONPATH": python_path()},
+                start_new_session=True,  # Out of reach of the terminal's Ctrl-C from the beginning.
+            )
         self._connection = Connection(here.detach())
-        self._write(spec)
-
-    @property
-    def action_space(self) -> gymnasium.Space:
-        return self.wait_ready().action_space
-
-    @property
-    def observation_space(self) -> gymnasium.spaces.Dict:
-        return self.wait_ready().observation_space
-
-    @property
-    def renderer(self) -> str:
-        return self.wait_ready().renderer
-
-    @property
-    def description(self) -> dict[str, Any]:
-        return self.wait_ready().description
+        self._write(self.spec)
 
     def wait_ready(self) -> Ready:
         """Wait until the environment is made."""
@@ -84,7 +91,7 @@ class RemoteEnv:
             try:
                 if self.pid is None:
                     self.pid = self._read("start", max(self.timeout, _START))
-                self._ready = Ready(*self._read("construction", self.timeout))
+                self._ready = self._read("construction", self.timeout)
             except EnvError:
                 self.close()  # there is no environment to go on with
                 raise
@@ -92,33 +99,34 @@ class RemoteEnv:
 
     def reset(self, episode: int) -> Observation:
         """Start the episode of that number; returns its first observation, see `make_env.make`."""
-        return self.ask("reset", int(episode))
+        return self.ask("reset", episode)
 
     def step(self, action: np.ndarray | int) -> Step:
         """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
 
-        Returns the observation as from `reset`, the reward, whether the task has terminated and
-        whether the episode was cut, and a dict of 'discount' (0.0 if terminated, else 1.0) and
-        'steps' (control steps). Nothing of the environment's own info comes here.
+        Returns observation, reward, whether the task has terminated, whether the episode was cut,
+        and a dict of 'discount' (0.0 if terminated, else 1.0) and 'steps' (control steps).
         """
         return self.ask("step", action)
 
     def ask(self, command: str, argument: Any = None) -> Any:
         """What the worker answers to a command, one of `worker.Session`'s."""
-        self._send(command, argument)
-        return self._receive(command)
+        self.send(command, argument)
+        return self.receive()
 
-    def send_reset(self, episode: int) -> None:
-        self._send("reset", int(episode))
+    def send(self, command: str, argument: Any = None) -> None:
+        """Ask and go on; `receive` gives the answer, before the next command."""
+        if command == "reset":
+            self._episode = argument
+        self.wait_ready()
+        if self._awaited:
+            raise EnvError(f"the answer to {self._awaited} has not been received yet")
+        self._write((command, argument))
+        self._awaited = command
 
-    def receive_reset(self) -> Observation:
-        return self._receive("reset")
-
-    def send_step(self, action: np.ndarray | int) -> None:
-        self._send("step", action)
-
-    def receive_step(self) -> Step:
-        return self._receive("step")
+    def receive(self) -> Any:
+        """The answer to what was sent."""
+        return self._read(self._awaited, self.timeout)
 
     def close(self) -> None:
         """End the worker and all that it started, by force if need be; may be called again."""
@@ -132,23 +140,8 @@ class RemoteEnv:
                 stop()
         self._process.communicate()  # Closes its stdin too.
 
-    def __enter__(self) -> "RemoteEnv":
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _send(self, command: str, argument: Any) -> None:
-        self.wait_ready()
-        if self._awaited:
-            raise EnvError(f"the answer to {self._awaited} has not been received yet")
-        self._write((command, argument))
-        self._awaited = command
-
-    def _receive(self, command: str) -> Any:
-        if self._awaited != command:
-            raise EnvError(f"no {command} was sent whose answer could be received")
-        return self._read(command, self.timeout)
 
     def _write(self, message: Any) -> None:
         try:
@@ -159,7 +152,10 @@ class RemoteEnv:
     def _read(self, command: str, timeout: float) -> Any:
         try:
             if not self._connection.poll(timeout):
-                raise self._hang(command, timeout)
+                self._process.terminate()  # the keeper; the worker would not listen to less
+                self.close()
+                text = f"hung: no answer to {command} for {timeout:g} s"
+                raise WorkerError(f"environment {self.spec.task} {text}", episode=self._episode)
             answer, remarks = self._connection.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
@@ -168,40 +164,95 @@ class RemoteEnv:
         self._awaited = ""
         for text in remarks:
             self.remark(text)
+        if isinstance(answer, WorkerError):
+            answer.episode = self._episode
         if isinstance(answer, EnvError):
             raise answer
         return answer
 
-    def _hang(self, command: str, timeout: float) -> WorkerError:
-        self._process.terminate()  # the keeper; the worker would not listen to anything milder
-        self.close()
-        return WorkerError(
-            f"environment {self.spec.task} hung: no answer to {command} for {timeout:g} s"
-        )
-
     def _death(self) -> WorkerError:
-        if self._connection.closed:
-            return WorkerError(f"the worker of environment {self.spec.task} is closed")
-        self.close()
-        code = self._process.returncode
-        number = -code if code < 0 else code - 128  # The keeper's own, or the worker's.
-        names = {one.value: one.name for one in signal.Signals}
-        how = f"signal {names[number]}" if number in names else f"exit code {code}"
-        return WorkerError(f"the worker of environment {self.spec.task} died with {how}")
+        how = "is closed"
+        if not self._connection.closed:
+            self.close()
+            code = self._process.returncode
+            number = -code if code < 0 else code - 128  # The keeper's own, or the worker's.
+            names = {one.value: f"signal {one.name}" for one in signal.Signals}
+            how = f"died with {names.get(number, f'exit code {code}')}"
+        text = f"the worker of environment {self.spec.task} {how}"
+        return WorkerError(text, episode=self._episode)
 
 
-def _start_worker(descriptor: int) -> subprocess.Popen:
-    """A fresh interpreter. multiprocessing's would import the main module, and TensorFlow.
+@dataclasses.dataclass(eq=False)
+class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
+    """Keeps `count` environments, that are used together, alive.
 
-    Between it and us is its keeper; of both, this is the process that we see.
+    Failures of an episode that is given up count no more towards `per_hour`; but more than
+    `per_hour` (at least LEAST_IN_A_ROW) such episodes in a row are too many.
     """
-    keeper = [sys.executable, "-I", "-S", str(_KEEPER), str(descriptor)]
-    return subprocess.Popen(
-        [*keeper, sys.executable, "-m", "clion_tf.envs.worker", str(descriptor)],
-        pass_fds=(descriptor,),
-        stdin=subprocess.PIPE,  # Its end is how the keeper learns of ours.
-        env={**os.environ, "PYTHONPATH": python_path()},
-        # Out of reach of the terminal's Ctrl-C from the first moment, before the worker can
-        # ignore it by itself.
-        start_new_session=True,
-    )
+
+    start: Callable[[], RemoteEnv]  # makes one; called for each in order, and again after a failure
+    per_hour: int  # failures within an hour that are forgiven
+    count: int = 1
+    same_way: int = 3  # failures of one episode in the same way that are an EpisodeFailed; 0: never
+
+    def __post_init__(self) -> None:
+        self._failures: list[tuple[float, int | None]] = []
+        self._in_a_row = 0  # episodes that failed, since the last that did not
+        self.envs = [self.start() for _ in range(self.count)]
+
+    def wait_ready(self) -> Ready:
+        """Waits until all are made; what one of them is."""
+        each = [env.wait_ready() for env in self.envs]
+        return each[0]
+
+    def attempt(self, task: Callable[[list[RemoteEnv]], T], on_failure: Callable[[], None]) -> T:
+        """The result of `task(envs)`, tried again from its beginning when an environment fails.
+
+        What a failed attempt did is the task's to drop. Calls `on_failure` at each failure.
+        Raises EpisodeFailed for an episode that fails in the same way each time (others may be
+        tried), WorkerError for the failure that was one too many, naming its cause.
+        """
+        ways: collections.Counter[tuple[int | None, str]] = collections.Counter()
+        while True:
+            try:
+                result = task(self.envs)
+                self._in_a_row = 0
+                return result
+            except WorkerError as error:
+                on_failure()
+                way = error.episode, _VARYING.sub("#", str(error))
+                ways[way] += 1
+                given_up = error.episode is not None and ways[way] == self.same_way
+                if too_many := self._too_many(error.episode, given_up):
+                    raise WorkerError(f"{too_many}, the last: {error}", error.details) from error
+                if not given_up:
+                    _log.warning("environment failed, starting it again: %s", error)
+                self.close()  # All, as others may be in the middle of a step.
+                self.envs = [self.start() for _ in self.envs]
+                if given_up:
+                    times = "once" if self.same_way == 1 else f"{self.same_way} times"
+                    text = f"episode {error.episode} failed {times}: {error}"
+                    raise EpisodeFailed(text, error.details, error.episode) from error
+
+    def _too_many(self, episode: int | None, given_up: bool) -> str:
+        """Notes a failure, or forgets those of an episode that is given up; '' to go on."""
+        if given_up:
+            self._in_a_row += 1
+            self._failures = [failure for failure in self._failures if failure[1] != episode]
+            if self._in_a_row > max(self.per_hour, LEAST_IN_A_ROW):
+                return f"{self._in_a_row} episodes in a row failed"
+        else:
+            now = time.monotonic()
+            recent = [failure for failure in self._failures if failure[0] > now - HOUR]
+            self._failures = [*recent, (now, episode)]
+            if len(self._failures) > self.per_hour:
+                return f"{len(self._failures)} failures within an hour"
+        return ""
+
+    def close(self) -> None:
+        """Ends the environments."""
+        for env in self.envs:
+            env.close()
+
+    def __exit__(self, *args: object) -> None:
+        self.close()

@@ -1,7 +1,7 @@
 """What `reset` and `step` of an environment must return, checked where it comes in.
 
 Whatever is wrong is a PromiseError whose text goes on after the method's name: "reset() observes 2
-numbers, its space has 3". Training and `tools/check_env.py` meet the same checks.
+numbers, its space has 3".
 """
 
 from typing import Any
@@ -20,41 +20,30 @@ RENDERS = "render gives a picture"
 PROMISES = (RETURNS, REWARDS, FINITE, SPACE, RENDERS)
 
 
-def reset_result(result: Any) -> Any:
-    """The observation in what `reset` returned."""
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise PromiseError(f"returns {described(result)}, not (observation, info)", RETURNS)
-    return result[0]
+def returned(result: Any, *names: str) -> tuple:
+    """What `reset` or `step` returned, a value for each name."""
+    if not isinstance(result, tuple) or len(result) != len(names):
+        raise PromiseError(f"returns {described(result)}, not ({', '.join(names)})", RETURNS)
+    return result
 
 
-def step_result(result: Any) -> tuple[Any, float, bool, bool]:
-    """Observation, reward, terminated and truncated in what `step` returned; info is nobody's."""
-    if not isinstance(result, tuple) or len(result) != 5:
-        wanted = "(observation, reward, terminated, truncated, info)"
-        raise PromiseError(f"returns {described(result)}, not {wanted}", RETURNS)
-    observation, reward, terminated, truncated, _ = result
-    flags = _flag(terminated, "terminated"), _flag(truncated, "truncated")
-    return observation, _reward(reward), *flags
-
-
-def check_reward(reward: float) -> None:
-    """Refuses a sum of rewards that is no finite float32."""
-    if problem := _not_finite(reward):
-        raise PromiseError(f"gives the reward {problem}", REWARDS)
-
-
-def _reward(value: Any) -> float:
+def reward(value: Any) -> float:
+    """A reward, or a sum of rewards, as a number that is a finite float32."""
     number = _scalar(value, "biufO")
     try:
-        return float(number)
+        found = float(number)
     except OverflowError:  # A whole number or a fraction beyond float64.
-        return float("inf") if number > 0 else float("-inf")
+        found = float("inf") if number > 0 else float("-inf")
     except (TypeError, ValueError) as error:
         text = f"gives the reward {described(value)}, not a number"
         raise PromiseError(text, REWARDS) from error
+    if problem := _not_finite(found):
+        raise PromiseError(f"gives the reward {problem}", REWARDS)
+    return found
 
 
-def _flag(value: Any, name: str) -> bool:
+def flag(value: Any, name: str) -> bool:
+    """`terminated` or `truncated`."""
     number = _scalar(value, "biu")
     if number not in (0, 1):
         raise PromiseError(f"returns {name} {described(value)}, not True or False", RETURNS)
@@ -80,30 +69,32 @@ def picture(value: Any, space: gymnasium.Space, name: str) -> np.ndarray:
     """An observed picture, as its space says: uint8 of the space's shape."""
     array = _array(value)
     if array.shape != space.shape or array.dtype != space.dtype:
+        named = f" as {name}" if name else ""
         wanted = f"{space.dtype} {space.shape}"
-        raise PromiseError(f"observes {described(value)}{_as(name)}, not {wanted}", SPACE)
+        raise PromiseError(f"observes {described(value)}{named}, not {wanted}", SPACE)
     return array
 
 
 def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, str]:
     """A part of an observation as float32 [n], and what of it lies outside its Box, '' if nothing.
 
-    space: a Box, or Discrete, MultiDiscrete or MultiBinary, which become one-hot. name: of the
-    part, '' for the whole observation. That a number leaves a Box does no harm to learning.
+    space: a Box, or another of numbers, which become one-hot. name: of the part, '' for the whole.
     """
-    array = _array(value)
-    if array.dtype.kind not in "biuf":
-        raise PromiseError(f"observes {described(value)}{_as(name)}, its space is {space}", SPACE)
-    if array.shape != (shape := space.shape or ()):
-        found, wanted = f"shape {array.shape}", f"{shape}"
+    array, shape = _array(value), space.shape or ()
+    found, wanted = described(value), f"is {space}"
+    good = array.dtype.kind in "biuf"
+    if good and array.shape != shape:
+        good, found, wanted = False, f"shape {array.shape}", f"has {shape}"
         if array.ndim == len(shape) == 1:
-            found, wanted = f"{len(array)} number{'s' * (len(array) != 1)}", f"{shape[0]}"
-        raise PromiseError(f"observes {found}{_as(name)}, its space has {wanted}", SPACE)
+            count = len(array)
+            found, wanted = f"{count} number{'s' * (count != 1)}", f"has {shape[0]}"
+    elif good and not isinstance(space, spaces.Box):
+        whole, found = array.astype(space.dtype), f"{array.tolist()}"
+        good = array.dtype.kind != "f" and (whole == array).all() and space.contains(whole[()])
+    if not good:
+        named = f" as {name}" if name else ""
+        raise PromiseError(f"observes {found}{named}, its space {wanted}", SPACE)
     if not isinstance(space, spaces.Box):
-        whole = array.astype(space.dtype)
-        if array.dtype.kind == "f" or (whole != array).any() or not space.contains(whole[()]):
-            text = f"observes {array.tolist()}{_as(name)}, its space is {space}"
-            raise PromiseError(text, SPACE)
         return np.asarray(spaces.flatten(space, whole), np.float32), ""
     with np.errstate(over="ignore"):
         numbers = array.astype(np.float32)
@@ -131,10 +122,6 @@ def _not_finite(number: float) -> str:
     # What rounds to the largest float32 is none too large.
     with np.errstate(over="ignore"):
         return "" if np.isfinite(np.float32(number)) else f"{number:g}, too large for float32"
-
-
-def _as(name: str) -> str:
-    return f" as {name}" if name else ""
 
 
 def described(value: Any) -> str:

@@ -1,12 +1,12 @@
 """The process in which an environment lives: `python -m clion_tf.envs.worker FD`.
 
-TensorFlow and Mesa's software renderer crash in one process, so an environment gets its own and
-nothing imported here may import TensorFlow. FD is an inherited socket for pickles: in come an
-EnvSpec and then pairs (command, argument); out goes (answer, remarks) for each of them, first of
-all for this process's id. An answer may be an EnvError. Only these, numbers, text, plain arrays and
-Gymnasium's spaces go out: the learner must load nothing of the environment's, beside TensorFlow.
+TensorFlow and Mesa's software renderer crash in one process, so nothing here imports TensorFlow. FD
+is an inherited socket for pickles: in come an EnvSpec and then pairs (command, argument); out go
+(answer, remarks), first this process's id. Answers are EnvErrors, our own tuples, numbers, text,
+plain arrays and Gymnasium's spaces: the learner must load nothing of the environment's.
 """
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -20,8 +20,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.envs import env_checker, make_env, step_checks, task_description
+from clion_tf.envs import env_checker, make_env, step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Step, WorkerError
+from clion_tf.envs.remote_env import Ready
 
 _PR_SET_PDEATHSIG = 1
 _LONGEST = 300  # characters of an environment's own error message
@@ -38,12 +39,11 @@ class Session:
     """An environment and its commands: reset, step, check and close."""
 
     def __init__(self, spec: EnvSpec):
-        self.closed = False
         self._spec, self._env = spec, make_env.make(spec)
-        self._running = False
+        self.closed = self._running = False
+        self._told = 0  # how many remarks
 
-    def ready(self) -> tuple[gymnasium.Space, gymnasium.Space, str, dict[str, Any]]:
-        """What `remote_env.Ready` holds."""
+    def ready(self) -> Ready:
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
         space: Any = self._env.observation_space
@@ -51,7 +51,7 @@ class Session:
         said = getattr(self._env.unwrapped, "renderer", "") if seen else ""
         # An environment may have something else of that name.
         renderer = " ".join(said.split()) if isinstance(said, str) else ""
-        return self._env.action_space, space, renderer, task_description.describe(self._env)
+        return Ready(self._env.action_space, space, renderer, make_env.describe(self._env))
 
     def answer(self, command: str, argument: Any = None) -> tuple[Any, list[str]]:
         """What a command returns, or its error, and what was odd and does no harm."""
@@ -59,10 +59,9 @@ class Session:
             result = getattr(self, command)(argument)
         except BaseException as error:  # `sys.exit` is no way for an environment to end.
             result = failure(error, self._spec, command)
-        remarks = self._env.get_wrapper_attr("remarks")
-        told = [_named(self._spec, command, remark) for remark in remarks]
-        remarks.clear()
-        return result, told
+        remarks = [*self._env.get_wrapper_attr("remarks").values()]
+        new, self._told = remarks[self._told :], len(remarks)
+        return result, [f"environment {self._spec.task}: {command}() {text}" for text in new]
 
     def reset(self, episode: int) -> Observation:
         self._running = False
@@ -84,7 +83,7 @@ class Session:
         self._running = not (result[2] or result[3])
         return result
 
-    def check(self, argument: None = None) -> list[tuple[str, str, list[str]]]:
+    def check(self, argument: None = None) -> list[env_checker.Check]:
         return env_checker.by_gymnasium(self._env)
 
     def close(self, argument: None = None) -> None:
@@ -115,8 +114,8 @@ def serve(connection: Connection) -> None:
 def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
     """The error as one of ours: the learner may lack its class, or be unable to unpickle it."""
     if isinstance(error, PromiseError):
-        method = "" if error.promise == step_checks.RENDERS else doing
-        return PromiseError(_named(spec, method, str(error)), error.promise)
+        method = "" if error.promise == step_checks.RENDERS else f"{doing}() "
+        return PromiseError(f"environment {spec.task}: {method}{error}", error.promise)
     if isinstance(error, EnvError):
         kinds = type(error).__mro__  # The first may be of the environment's own module.
         ours = next(kind for kind in kinds if kind.__module__ == EnvError.__module__)
@@ -126,37 +125,28 @@ def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
     except Exception:  # Whose text fails.
         cause = type(error).__name__
     cause = cause if len(cause) <= _LONGEST else f"{cause[:_LONGEST]}…"
-    if where := place(error):
+    if where := _place(error):
         cause = f"{cause} ({where})"
     message = f"environment {spec.task} failed in {doing}: {cause}"
     return WorkerError(message, "".join(traceback.format_exception(error)))
 
 
-def _named(spec: EnvSpec, method: str, text: str) -> str:
-    return f"environment {spec.task}: {f'{method}() ' if method else ''}{text}"
-
-
-def place(error: BaseException) -> str:
-    """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'.
-
-    The innermost line that is neither ours nor a library's; if all are, that of the environment
-    itself, a package; '' if there is none.
-    """
+def _place(error: BaseException) -> str:
+    """Where in the user's own code an error came from, such as 'File "a.py", line 3, in step'."""
     if isinstance(error, SyntaxError) and error.filename:
         return f'File "{error.filename}", line {error.lineno}'
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and not _within(frame.filename, _AROUND)
-    ]
-    own = [frame for frame in frames if not _within(frame.filename, _LIBRARIES)]
+    every = traceback.extract_tb(error.__traceback__)
+    frames = [one for one in every if one.filename[:1] != "<" and not _within(one, _AROUND)]
+    # The innermost that is no library's; else the environment itself is one's.
+    own = [one for one in frames if not _within(one, _LIBRARIES)]
     for frame in own[-1:] or frames[:1]:
         return f'File "{frame.filename}", line {frame.lineno}, in {frame.name}'
     return ""
 
 
-def _within(file: str, folders: list[pathlib.Path]) -> bool:
-    return any(pathlib.Path(file).resolve().is_relative_to(folder) for folder in folders)
+def _within(frame: traceback.FrameSummary, folders: list[pathlib.Path]) -> bool:
+    file = pathlib.Path(frame.filename).resolve()
+    return any(file.is_relative_to(folder) for folder in folders)
 
 
 def main(arguments: list[str]) -> None:
@@ -164,10 +154,9 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     descriptor = int(arguments[1])
     os.set_inheritable(descriptor, False)  # what the environment starts shall not keep it open
-    try:
+    # The learner closes the connection, or dies: the usual ways to end.
+    with contextlib.suppress(EOFError, OSError):
         serve(Connection(descriptor))
-    except (EOFError, OSError):
-        return  # the learner has closed the connection, or has died: the usual way to end
 
 
 if __name__ == "__main__":

@@ -37,10 +37,15 @@ def main(arguments: list[str]) -> None:
         # The thread that asked for the environment may end before its process does.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     threading.Thread(target=_wait_for_learner, args=(worker,), daemon=True).start()
-    pid, status = os.wait()
-    while pid != worker:  # Orphans of the worker's.
+    pid = 0
+    while pid != worker:  # Others are orphans of the worker's.
         pid, status = os.wait()
-    _end_others(worker)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(worker, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):  # None is left.
+        while True:
+            _kill_children()
+            os.wait()  # What the dead one leaves behind is now among the children.
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)
 
@@ -55,19 +60,13 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def _end_others(worker: int) -> None:
-    """Ends the worker's process group and, on Linux, all other descendants."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(worker, signal.SIGKILL)
-    with contextlib.suppress(ChildProcessError):  # None is left.
-        while True:
-            for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
-                with contextlib.suppress(OSError):  # It has ended meanwhile.
-                    # After the name, which may hold anything: state, parent.
-                    parent = stat.read_bytes().rpartition(b")")[2].split()[1]
-                    if int(parent) == os.getpid():
-                        _kill(int(stat.parent.name))
-            os.wait()  # What the dead one leaves behind is now among the children.
+def _kill_children() -> None:
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # It has ended meanwhile.
+            # After the name, which may hold anything: state, parent.
+            parent = stat.read_bytes().rpartition(b")")[2].split()[1]
+            if int(parent) == os.getpid():
+                _kill(int(stat.parent.name))
 
 
 if __name__ == "__main__":

@@ -1,28 +1,28 @@
 """Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
 
-import functools
-from collections.abc import Callable
 from typing import Any
 
 import gymnasium
 import numpy as np
+import scipy  # Its parts load when they are used: most workers turn nothing.
 from gymnasium.spaces import Box, Dict, Discrete, Tuple
 from PIL import Image, ImageOps
 
-from clion_tf.envs import agent_images, step_checks
+from clion_tf.envs import step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, Reset, Step
-from clion_tf.envs.observation_choice import Leaf, plan, space_of, unseen
+from clion_tf.envs.observation_choice import channel_axis, plan, space_of, unseen
 
 GREY = 128  # The networks see it as 0.002, as nearly 0 as a byte can be.
+# What lies outside an image, as scipy's name for it: its edge repeated, or black.
+FILLS = {"edge": "nearest", "black": "grid-constant"}
 _NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest number, 3.4e38.
 
 
 class ActionRepeat(gymnasium.Wrapper):
-    """Hold each action for `amount` control steps, or until the episode ends.
+    """Hold each action for `amount` control steps, or until the episode ends; rewards are summed.
 
-    The reward is the sum. info is ours alone, whatever the environment's holds: 'steps', the number
-    of control steps done, and 'discount', 0.0 if terminated and else 1.0.
-    Raises PromiseError for what the environment must not return.
+    info is ours alone: 'steps', the control steps done, and 'discount', 0.0 if terminated, else
+    1.0. Raises PromiseError for what the environment must not return.
     """
 
     def __init__(self, env: gymnasium.Env, amount: int):
@@ -30,29 +30,26 @@ class ActionRepeat(gymnasium.Wrapper):
         self._amount = amount
 
     def reset(self, **options: Any) -> Reset:
-        return step_checks.reset_result(self.env.reset(**options)), {}
+        return step_checks.returned(self.env.reset(**options), "observation", "info")[0], {}
 
     def step(self, action: Any) -> Step:
-        total, steps, over = 0.0, 0, False
-        while steps < self._amount and not over:
-            obs, reward, terminated, truncated = step_checks.step_result(self.env.step(action))
-            total += reward
+        total, steps, terminated, truncated = 0.0, 0, False, False
+        names = "observation", "reward", "terminated", "truncated", "info"
+        while steps < self._amount and not (terminated or truncated):
+            obs, reward, *flags, _ = step_checks.returned(self.env.step(action), *names)
+            terminated, truncated = map(step_checks.flag, flags, names[2:4])
+            total = step_checks.reward(total + step_checks.reward(reward))
             steps += 1
-            over = terminated or truncated
-        step_checks.check_reward(total)
         info = {"discount": 0.0 if terminated else 1.0, "steps": steps}
         return obs, total, terminated, truncated, info
 
 
 class StandardActions(gymnasium.ActionWrapper):
-    """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1.
+    """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1; EnvError for other kinds.
 
     Of a Box, a dimension with two finite bounds gets them spread over its range. One without bounds
     gets them unchanged, and so does one with a single bound, moved by as much as that takes:
-    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none. A Box of several axes is filled in
-    its own order.
-
-    own_actions: the environment's space; raises EnvError for other kinds. task: for its message.
+    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none.
     """
 
     def __init__(self, env: gymnasium.Env, task: str):
@@ -64,7 +61,13 @@ class StandardActions(gymnasium.ActionWrapper):
             self.action_space = Discrete(int(space.n))
         elif isinstance(space, Box) and space.dtype.kind == "f" and 0 not in space.shape:
             self.action_space = Box(-1.0, 1.0, (int(np.prod(space.shape)),), np.float32)
-            self._low, self._high = _ends(space)
+            # What the actions -1 and 1 become.
+            low, high = space.low.astype(np.float64), space.high.astype(np.float64)
+            no_low, no_high = low <= -_NO_BOUND, high >= _NO_BOUND
+            low = np.where(no_high, np.maximum(low, -1), low)
+            high = np.where(no_low, np.minimum(high, 1), high)
+            self._low = np.where(no_low, high - 2, low)
+            self._high = np.where(no_high, low + 2, high)
         else:
             kinds = "only Discrete and a Box of floats are taken"
             raise EnvError(f"{task} has actions {space}; {kinds}")
@@ -81,15 +84,6 @@ class StandardActions(gymnasium.ActionWrapper):
         return taken.astype(space.dtype).clip(space.low, space.high)
 
 
-def _ends(space: Box) -> tuple[np.ndarray, np.ndarray]:
-    """What the actions -1 and 1 become; float64."""
-    low, high = space.low.astype(np.float64), space.high.astype(np.float64)
-    no_low, no_high = low <= -_NO_BOUND, high >= _NO_BOUND
-    low = np.where(no_high, np.maximum(low, -1), low)
-    high = np.where(no_low, np.minimum(high, 1), high)
-    return np.where(no_low, high - 2, low), np.where(no_high, low + 2, high)
-
-
 def rendered(env: gymnasium.Env) -> np.ndarray:
     """The present scene, uint8 [any height, any width, 3]; raises PromiseError for others."""
     scene = env.render()
@@ -101,24 +95,31 @@ def rendered(env: gymnasium.Env) -> np.ndarray:
     return np.asarray(array)
 
 
+def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A picture, uint8 [H, W], [H, W, 1 or 3] or [1 or 3, H, W], stretched to uint8 [*size, 3].
+
+    With Pillow's bilinear filter, as in the original Dreamer's Atari, thin things stay.
+    """
+    axis: Any = channel_axis(picture.shape)
+    last = np.moveaxis(np.atleast_3d(picture), axis, -1)
+    colour = np.ascontiguousarray(np.broadcast_to(last, (*last.shape[:2], 3)))
+    return np.asarray(Image.fromarray(colour).resize(size[::-1], Image.Resampling.BILINEAR))
+
+
 class SelectObservation(gymnasium.ObservationWrapper):
     """The observation is a dict of what `observation_choice.plan` says, and a picture if wanted.
 
-    'image': uint8 [*spec.size, 3], see `agent_images.fit`; rendered once per agent step.
-    'vector': float32 [n], the parts flattened and put one after the other, Discrete ones as
-    one-hot; numbers are not scaled. 'picture': uint8 [*spec.picture_size, 3], the scene fitted in
-    with black borders, or the image enlarged.
-    Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
-
-    `remarks` collects what was odd and is taken all the same, once for each part.
+    'image': uint8 [*spec.size, 3], see `fit`; rendered once per agent step.
+    'vector': float32 [n], the parts one after the other, flat, Discrete ones as one-hot.
+    'picture': uint8 [*spec.picture_size, 3], the scene fitted in with black borders, or the image
+    enlarged. Raises EnvError; `reset` and `step` raise PromiseError for what cannot be taken.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):
         super().__init__(env)
         own = space_of(env, "observation_space", spec.task)
         self._spec, self.plan = spec, plan(own, spec.observe, spec.task)
-        self._odd: set[str] = set()
-        self.remarks: list[str] = []
+        self.remarks: dict[str, str] = {}  # what is odd and taken all the same, of a part each
         if self.plan.rendered and type(env.unwrapped).render is gymnasium.Env.render:
             raise EnvError(unseen(spec.task, own, "has no render()"))
         found: dict[str, gymnasium.Space] = {}
@@ -128,56 +129,58 @@ class SelectObservation(gymnasium.ObservationWrapper):
             parts = Tuple([leaf.space for leaf in self.plan.vector])
             flat: Any = gymnasium.spaces.flatten_space(parts)
             with np.errstate(over="ignore"):  # Bounds that float32 cannot hold are none.
-                low, high = flat.low.astype(np.float32), flat.high.astype(np.float32)
-            found["vector"] = Box(low, high)
+                found["vector"] = Box(flat.low.astype(np.float32), flat.high.astype(np.float32))
         if spec.picture_size is not None:
             found["picture"] = Box(0, 255, (*spec.picture_size, 3), np.uint8)
-            self._draw = self._picture_source()
+            if not ("image" in found or env.render_mode == "rgb_array"):
+                raise EnvError(f"{spec.task} cannot render, so there is no picture of it")
         self.observation_space = Dict(found)
 
-    def _picture_source(self) -> Callable[[], np.ndarray] | None:
-        """What draws the scene better than the image, where that is not rendered; or None."""
-        if self.env.has_wrapper_attr("render_picture"):
-            return self.env.get_wrapper_attr("render_picture")
-        if self.plan.rendered:  # A second call could change what the environment draws at random.
-            return lambda: self._scene
-        if self.env.render_mode == "rgb_array":
-            return functools.partial(rendered, self.env)
-        if self.plan.image is None:
-            raise EnvError(f"{self._spec.task} cannot render, so there is no picture of it")
-        return None
-
     def observation(self, observation: Any) -> Observation:
-        result = {}
-        if self.plan.image is not None:
-            leaf = self.plan.image
-            seen = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
-            result["image"] = agent_images.fit(seen, self._spec.size)
-        if self.plan.rendered:
+        result, leaf = {}, self.plan.image
+        if leaf is not None:
+            self._scene = step_checks.picture(leaf.of(observation), leaf.space, leaf.key)
+        elif self.plan.rendered:
             self._scene = rendered(self.env)
-            result["image"] = agent_images.fit(self._scene, self._spec.size)
-        if self.plan.vector:
-            flat = [self._numbers(leaf, observation) for leaf in self.plan.vector]
-            result["vector"] = np.concatenate(flat)
+        if leaf is not None or self.plan.rendered:
+            result["image"] = fit(self._scene, self._spec.size)
+        numbers = []
+        for part in self.plan.vector:
+            value, remark = step_checks.vector(part.of(observation), part.space, part.key)
+            numbers.append(value)
+            if remark:
+                self.remarks.setdefault(part.key, remark)
+        if numbers:
+            result["vector"] = np.concatenate(numbers)
         if self._spec.picture_size is not None:
             result["picture"] = self._picture(result.get("image"), self._spec.picture_size)
         return result
 
-    def _numbers(self, leaf: Leaf, observation: Any) -> np.ndarray:
-        found, remark = step_checks.vector(leaf.of(observation), leaf.space, leaf.key)
-        if remark and leaf.key not in self._odd:
-            self._odd.add(leaf.key)
-            self.remarks.append(remark)
-        return found
-
     def _picture(self, image: Any, size: tuple[int, int]) -> np.ndarray:
-        scene = image if self._draw is None else self._draw()
-        method = Image.Resampling.LANCZOS
-        if image is not None and scene.shape == image.shape:
-            method = Image.Resampling.NEAREST  # Its pixels stay visible: they are all there is.
-        if scene.shape[:2] == size:
-            return scene
+        """The best picture of the scene, fitted into a size."""
+        scene = image
+        if self.env.has_wrapper_attr("render_picture"):
+            scene = self.env.get_wrapper_attr("render_picture")()
+        elif self.plan.rendered:  # A second call could change what is drawn at random.
+            scene = self._scene
+        elif self.env.render_mode == "rgb_array":
+            scene = rendered(self.env)
+        # An image's own pixels stay visible: they are all there is.
+        enlarged = image is not None and scene.shape == image.shape
+        method = Image.Resampling.NEAREST if enlarged else Image.Resampling.LANCZOS
         return np.asarray(ImageOps.pad(Image.fromarray(scene), size[::-1], method))
+
+
+def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.ndarray:
+    """Rotate an image, uint8 [height, width, channels], about its centre (table 1) into a new one.
+
+    A positive angle turns it counter-clockwise as seen on the screen (row 0 on top): 90 is
+    `numpy.rot90`. Bilinear, rounded to the nearest integer; `fill`, of FILLS, comes from outside.
+    """
+    turned = scipy.ndimage.rotate(
+        image, degrees, (1, 0), reshape=False, output=np.float32, order=1, mode=FILLS[fill]
+    )
+    return np.rint(turned).astype(np.uint8)
 
 
 class Disturb(gymnasium.ObservationWrapper):
@@ -185,11 +188,8 @@ class Disturb(gymnasium.ObservationWrapper):
 
     With `spec.rotation_told` the image stays and the angle is added, 'rotation', float32 in
     degrees. With the probability `spec.blank_frames` a frame, an episode's first too, shows
-    nothing, so that the agent has to remember: 'image' and 'picture' are GREY and 'vector' is 0, as
-    what is observed beside the image would tell what it hides.
-
-    All follows from the seed given to `reset`; without one the present streams go on. A frame that
-    is blank at one probability is so at all higher ones.
+    nothing: 'image' and 'picture' are GREY and 'vector' is 0, as it would tell what they hide.
+    All follows from `reset`'s seed. A frame blank at one probability is so at all higher ones.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):
@@ -216,15 +216,11 @@ class Disturb(gymnasium.ObservationWrapper):
         if spec.rotation_degrees > 0 or spec.rotation_told:
             if self._angle is None or spec.rotation_per == "frame":
                 self._angle = self._angles.uniform(-spec.rotation_degrees, spec.rotation_degrees)
-            for key in {"picture"} if spec.rotation_told else {"image", "picture"}:
-                if key in seen:
-                    seen[key] = agent_images.rotate_image(
-                        seen[key], self._angle, spec.rotation_fill
-                    )
+            for key in seen.keys() & ({"picture"} if spec.rotation_told else {"image", "picture"}):
+                seen[key] = rotate_image(seen[key], self._angle, spec.rotation_fill)
             if spec.rotation_told:  # An array of no axes, as what a space calls its own.
                 seen["rotation"] = np.array(self._angle, np.float32)
         if self._draws.random() < spec.blank_frames:
-            for key, nothing in {"image": GREY, "picture": GREY, "vector": 0}.items():
-                if key in seen:
-                    seen[key] = np.full_like(seen[key], nothing)
+            for key in seen.keys() & {"image", "picture", "vector"}:
+                seen[key] = np.full_like(seen[key], 0 if key == "vector" else GREY)
         return seen

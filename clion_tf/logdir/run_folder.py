@@ -93,7 +93,7 @@ class RunFolder:
             raise LogdirError(f"{self.task_file}: cannot be read ({error})") from error
 
     def save_task(self, description: Mapping[str, Any]) -> None:
-        """`clion_tf.envs.task_description`, for those who act without the run."""
+        """`clion_tf.envs.make_env.describe`, for those who act without the run."""
         with atomic_write(self.task_file) as file:
             file.write(json.dumps(description, indent=1).encode() + b"\n")
 

@@ -1,10 +1,7 @@
-"""Episodes as files: what they hold, how they are written, checked and read in part.
-
-An episode is a dict of arrays with the original Dreamer's keys, T frames long:
+"""Episodes as files: dicts of arrays with the original Dreamer's keys, T frames long.
 
     image [T, 64, 64, 3] uint8; action [T, A], reward [T] and discount [T] float32
-
-With vector observations there is `vector` [T, n], float32, beside the image or instead of it.
+    vector [T, n] float32, beside the image or instead of it
 
     frame       0        1        2   ...   T-1
     action      0      a(0→1)   a(1→2)     the action that led to this frame
@@ -12,7 +9,7 @@ With vector observations there is `vector` [T, n], float32, beside the image or 
     discount    1        γ        γ        0 where the episode terminated at this frame
 
 Every episode is one uncompressed `.npz`, so that a sequence is read straight from its offset in
-the file ("ours": the original keeps all episodes in memory). Nothing is ever unpickled.
+the file. Nothing is ever unpickled.
 """
 
 import math
@@ -28,7 +25,6 @@ from numpy.lib import format as npy
 
 from clion_tf.files import atomic_write
 from clion_tf.replay import observation_shapes
-from clion_tf.replay.observation_shapes import Shapes
 
 NUMBERS = ("action", "reward", "discount")
 DTYPES = {**observation_shapes.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
@@ -37,62 +33,8 @@ DAMAGE: tuple[type[Exception], ...] = (
     ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
     NotImplementedError, RuntimeError, PermissionError, IsADirectoryError,
 )  # fmt: skip
-Episode = dict[str, np.ndarray]  # T frames by key,
-Frame = dict[str, np.ndarray]  # and one of them.
-READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
-
-
-def keys_of(arrays: Iterable[str]) -> tuple[str, ...]:
-    """The keys that count, in the order of files: what is observed, then NUMBERS."""
-    found = set(arrays)
-    return tuple(key for key in DTYPES if key in found or key in NUMBERS)
-
-
-def checked(arrays: Mapping[str, np.ndarray]) -> Episode:
-    """The arrays that count. Raises ValueError, one line, if they are no episode."""
-    keys = keys_of(arrays)
-    for key in keys:
-        if key not in arrays:
-            raise ValueError(f"an episode needs {key!r}")
-    _check_form({key: (arrays[key].shape, arrays[key].dtype) for key in keys})
-    _check_finite({key: arrays[key] for key in keys})
-    return {key: arrays[key] for key in keys}
-
-
-def frame(
-    obs: Mapping[str, np.ndarray], action: np.ndarray, reward: float, discount: float
-) -> Frame:
-    """A copy of what an action [A] led to; obs has `image` or `vector` or both."""
-    row = {**obs, "action": action, "reward": reward, "discount": discount}
-    # Rewards and actions are made float32 here; images keep their dtype to be checked.
-    return {
-        key: np.array(row[key], None if key == "image" else DTYPES[key]) for key in keys_of(row)
-    }
-
-
-def first_frame(obs: Mapping[str, np.ndarray], action_size: int) -> Frame:
-    """The frame of a reset."""
-    return frame(obs, np.zeros(action_size), 0.0, 1.0)
-
-
-def stacked(frames: Sequence[Frame]) -> Episode:
-    """The episode of these frames. Raises ValueError if it is none: numbers not finite."""
-    return checked({key: np.stack([one[key] for one in frames]) for key in frames[0]})
-
-
-def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
-    """Writes an episode as `<index>-<frames>.npz`, whole or not at all, and returns its path.
-
-    Name and bytes depend on nothing but the episode, so that a phase done again after an
-    interruption leaves the same folder. The original Dreamer counts steps from the name's last
-    number. Raises OSError if it cannot be written.
-    """
-    path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kept: dict[str, Any] = {key: np.ascontiguousarray(episode[key]) for key in keys_of(episode)}
-    with atomic_write(path) as file:
-        np.savez(file, **kept)
-    return path
+Episode = dict[str, np.ndarray]
+_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class Stored(NamedTuple):
@@ -111,82 +53,65 @@ class EpisodeFile(NamedTuple):
 
     @property
     def frames(self) -> int:
-        """T."""
         return self.arrays["reward"].shape[0]
 
-    @property
-    def shapes(self) -> Shapes:
-        """Shapes of one frame."""
-        return {key: array.shape[1:] for key, array in self.arrays.items()}
+
+def checked(arrays: Mapping[str, np.ndarray]) -> Episode:
+    """The arrays that count. Raises ValueError, one line, if they are no episode."""
+    episode = {key: arrays[key] for key in _keys(arrays)}
+    _check_form(episode)
+    _check_finite(episode)
+    return episode
 
 
-def _check_form(form: Mapping[str, tuple[tuple[int, ...], np.dtype]]) -> None:
-    rewards, axes = form["reward"][0], {"image": 4, "vector": 2, "action": 2}
-    if "image" not in form and "vector" not in form:
-        raise ValueError("an episode needs 'image' or 'vector'")
-    for key, (shape, dtype) in form.items():
-        if len(shape) != axes.get(key, 1) or shape[:1] != rewards or 0 in shape:
-            raise ValueError(f"{key!r} cannot have shape {shape} beside rewards of shape {rewards}")
-        if key == "image" and shape[-1] != 3:
-            raise ValueError(f"images have three channels, not shape {shape}")
-        # The original stores float16 at precision 16; every float is read as float32.
-        good = dtype == np.uint8 if key == "image" else dtype.kind == "f"
-        if not good:
-            raise ValueError(f"{key!r} cannot be {dtype}")
+def frame(
+    obs: Mapping[str, np.ndarray], action: np.ndarray, reward: float, discount: float
+) -> dict[str, np.ndarray]:
+    """A copy of what an action [A] led to; obs has `image` or `vector` or both."""
+    row = {**obs, "action": action, "reward": reward, "discount": discount}
+    # Rewards and actions are made float32 here; images keep their dtype to be checked.
+    return {key: np.array(row[key], None if key == "image" else DTYPES[key]) for key in _keys(row)}
 
 
-def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
-    for key, array in arrays.items():
-        if key != "image" and not np.isfinite(array).all():
-            raise ValueError(f"{key!r} has numbers that are not finite")
+def stacked(frames: Sequence[Mapping[str, np.ndarray]]) -> Episode:
+    """The episode of these frames. Raises ValueError if it is none: numbers not finite."""
+    return checked({key: np.stack([one[key] for one in frames]) for key in frames[0]})
+
+
+def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
+    """Writes an episode as `<index>-<frames>.npz`, whole or not at all, and returns its path.
+
+    Name and bytes depend on nothing but the episode. Raises OSError if it cannot be written.
+    """
+    path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept: dict[str, Any] = {key: np.ascontiguousarray(episode[key]) for key in _keys(episode)}
+    with atomic_write(path) as file:
+        np.savez(file, **kept)
+    return path
 
 
 def locate(path: Path) -> EpisodeFile:
     """Finds the arrays of a file; raises one of DAMAGE if its headers are of no episode."""
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        keys = keys_of(name.removesuffix(".npy") for name in archive.namelist())
+        keys = _keys(name.removesuffix(".npy") for name in archive.namelist())
         arrays = {key: _locate(archive, file, f"{key}.npy") for key in keys}
-    _check_form({key: (array.shape, array.dtype) for key, array in arrays.items()})
+    _check_form(arrays)
     return EpisodeFile(path, arrays)
 
 
 def check_file(path: Path) -> EpisodeFile:
-    """As `locate`, and checks all that can be read without the images of a file of ours.
-
-    Compressed arrays are all read, so that damage shows now and not in the middle of a run.
-    """
+    """As `locate`, and checks all arrays but uncompressed images, so that damage shows now."""
     entry = locate(path)
     stored = entry.arrays.items()
-    keys = [key for key, array in stored if key != "image" or array.offset is None]
-    _check_finite(_read_all(entry, keys))
+    _read(entry, [key for key, array in stored if key != "image" or array.offset is None])
     return entry
-
-
-def _locate(archive: zipfile.ZipFile, file: BinaryIO, name: str) -> Stored:
-    info = archive.getinfo(name)
-    with archive.open(info) as member:
-        shape, fortran, dtype = READ_HEADER[npy.read_magic(member)](member)
-        header = member.tell()
-    if info.file_size != header + math.prod(shape) * dtype.itemsize:
-        raise ValueError(f"{name} is not as long as its header says")
-    if info.compress_type != zipfile.ZIP_STORED or (fortran and len(shape) > 1):
-        return Stored(shape, dtype, None)
-    # The directory at the end gives the local header, whose two last lengths precede the data.
-    file.seek(info.header_offset + 26)
-    name_length, extra_length = struct.unpack("<HH", file.read(4))
-    return Stored(shape, dtype, info.header_offset + 30 + name_length + extra_length + header)
 
 
 def load_episode(path: Path) -> Episode:
     """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
     entry = locate(path)
-    return checked(_read_all(entry, entry.arrays))
-
-
-def _read_all(entry: EpisodeFile, keys: Iterable[str]) -> dict[str, np.ndarray]:
-    arrays = {key: np.empty(entry.arrays[key].shape, DTYPES[key]) for key in keys}
-    read_frames(entry, 0, arrays)
-    return arrays
+    return _read(entry, entry.arrays)
 
 
 def read_frames(entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -> None:
@@ -204,3 +129,55 @@ def read_frames(entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -
             if file.readinto(rows.reshape(-1).view(np.uint8).data) < rows.nbytes:
                 raise EOFError(f"{entry.path} has become shorter")
             target[:] = rows
+
+
+def _keys(arrays: Iterable[str]) -> list[str]:
+    """The keys that count, in the order of files: what is observed, then NUMBERS."""
+    found = set(arrays)
+    return [key for key in DTYPES if key in found]
+
+
+def _check_form(arrays: Mapping[str, np.ndarray | Stored]) -> None:
+    for key in NUMBERS:
+        if key not in arrays:
+            raise ValueError(f"an episode needs {key!r}")
+    if "image" not in arrays and "vector" not in arrays:
+        raise ValueError("an episode needs 'image' or 'vector'")
+    rewards, axes = arrays["reward"].shape, {"image": 4, "vector": 2, "action": 2}
+    for key, array in arrays.items():
+        shape, dtype = array.shape, array.dtype
+        if len(shape) != axes.get(key, 1) or shape[:1] != rewards or 0 in shape:
+            raise ValueError(f"{key!r} cannot have shape {shape} beside rewards of shape {rewards}")
+        if key == "image" and shape[-1] != 3:
+            raise ValueError(f"images have three channels, not shape {shape}")
+        # The original stores float16 at precision 16; every float is read as float32.
+        if dtype != np.uint8 if key == "image" else dtype.kind != "f":
+            raise ValueError(f"{key!r} cannot be {dtype}")
+
+
+def _check_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    for key, array in arrays.items():
+        if key != "image" and not np.isfinite(array).all():
+            raise ValueError(f"{key!r} has numbers that are not finite")
+
+
+def _read(entry: EpisodeFile, keys: Iterable[str]) -> Episode:
+    arrays = {key: np.empty(entry.arrays[key].shape, DTYPES[key]) for key in keys}
+    read_frames(entry, 0, arrays)
+    _check_finite(arrays)
+    return arrays
+
+
+def _locate(archive: zipfile.ZipFile, file: BinaryIO, name: str) -> Stored:
+    info = archive.getinfo(name)
+    with archive.open(info) as member:
+        shape, fortran, dtype = _READ_HEADER[npy.read_magic(member)](member)
+        header = member.tell()
+    if info.file_size != header + math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{name} is not as long as its header says")
+    if info.compress_type != zipfile.ZIP_STORED or (fortran and len(shape) > 1):
+        return Stored(shape, dtype, None)
+    # The directory at the end gives the local header, whose two last lengths precede the data.
+    file.seek(info.header_offset + 26)
+    name_length, extra_length = struct.unpack("<HH", file.read(4))
+    return Stored(shape, dtype, info.header_offset + 30 + name_length + extra_length + header)

@@ -1,6 +1,4 @@
-"""What an agent sees at a step: a picture, a vector of numbers, or both.
-
-    image uint8 [H, W, 3]    vector float32 [n]    rotation float32 [], see EnvSpec.rotation_told
+"""What an agent sees at a step: an image [H, W, 3], a vector [n], or both, and maybe a rotation [].
 
 A mapping {key: shape of one step} says which of them there are, always in this order.
 """

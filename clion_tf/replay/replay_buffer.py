@@ -1,15 +1,16 @@
-"""Sequences drawn from the episodes on disk; memory stays flat however long the run.
+"""Sequences drawn from the episodes on disk, a pure function of the update's number.
 
-The original keeps all episodes in memory; here every batch is read from the files, at offsets
-that an index holds ("ours": runs of days). Drawing is a pure function of the update's number.
+Every batch is read from the files, so that memory stays flat ("ours": the original keeps all).
 """
 
 import collections
 import concurrent.futures
+import dataclasses
 import logging
 import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,37 +30,26 @@ class ReplayError(UserError, ValueError):
     """No batch can be drawn; the message is one line."""
 
 
+@dataclasses.dataclass(eq=False)
 class Replay:
-    """An index of the episodes in a folder, from which batches of sequences are read.
+    """An index of the episodes in a folder, from which batches of sequences are read."""
 
-    `batch_length` is the frames L of a sequence; `balance` draws the ends of episodes more often
-    (Dreamer). `shapes` are those of a frame's observation and action, which every episode must
-    have; without them, the first episode's. `capacity` bounds the transitions that are drawn from;
-    the oldest episodes give way, and `prune` removes them. Sequences may begin up to `lead` frames
-    before an episode's first, which is repeated there.
-    """
+    folder: Path | str
+    batch_length: int  # frames L of a sequence
+    seed: int = 0
+    balance: bool = False  # draw the ends of episodes more often (Dreamer)
+    shapes: Shapes | None = None  # of a frame in every episode; else the first episode's
+    capacity: int | None = None  # transitions to draw from; the oldest episodes give way
+    lead: int = 0  # frames by which sequences may begin before an episode, whose first is repeated
 
-    def __init__(
-        self,
-        folder: Path | str,
-        batch_length: int,
-        seed: int = 0,
-        balance: bool = False,
-        shapes: Shapes | None = None,
-        capacity: int | None = None,
-        lead: int = 0,
-    ):
-        self._folder, self._length, self._seed = Path(folder), batch_length, seed
-        self._balance, self._capacity, self._lead = balance, capacity, lead
-        self._shapes: Shapes = {}
-        if shapes is not None:
-            self._shapes = {**shapes, **{key: shapes.get(key, ()) for key in files.NUMBERS}}
+    def __post_init__(self) -> None:
+        self._folder = Path(self.folder)
+        self._shapes: Shapes = {**self.shapes, "reward": (), "discount": ()} if self.shapes else {}
         self._entries: list[EpisodeFile] = []
         self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
 
     def __len__(self) -> int:
-        """Number of usable episodes."""
         return len(self._entries)
 
     @property
@@ -77,10 +67,9 @@ class Replay:
     def load(self, count: int | None = None, tidy: bool = True) -> int:
         """Indexes the files of the folder and returns how many are usable.
 
-        Files under foreign names (the original Dreamer's) come before our own, each in the order of
-        names. With a `count`, only the first so many are taken: others are left over from an
-        interrupted run and will be written again. What is no whole episode is renamed to
-        `<name>.bad`, unless the folder is another process's (not `tidy`).
+        Foreign names (the original Dreamer's) come first, each kind in the order of names. With a
+        `count`, only the first so many are taken: others are left of an interrupted run. What is no
+        whole episode is renamed to `<name>.bad`, unless the folder is another's (not `tidy`).
         """
         own, foreign = self._files()
         if count is not None:
@@ -90,10 +79,13 @@ class Replay:
         self._entries = []
         for path in (*foreign, *(path for *_, path in own)):
             try:
-                self._index(known.get(path) or files.check_file(path))
+                entry = known.get(path) or files.check_file(path)
+                self._require(entry.arrays)
             except files.DAMAGE as error:
                 if tidy:
                     _set_aside(path, error)
+            else:
+                self._entries.append(entry)
         self._settle()
         past = own[-1][0] + 1 if own else 0
         self._next_index = max(past, len(foreign) + len(own)) if count is None else count
@@ -101,61 +93,54 @@ class Replay:
 
     def leave_out(self, newest: int) -> None:
         """No longer draws from the newest so many episodes; until `load`."""
-        self._entries = self._entries[: len(self._entries) - newest]
+        del self._entries[len(self._entries) - newest :]
         self._settle()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
         """Saves the episode under the next index and makes it drawable; see save_episode."""
         index = self.next_index
         episode = files.checked(arrays)
-        self._require({key: array.shape[1:] for key, array in episode.items()})
+        self._require(episode)
         for stale in self._folder.glob(f"{index:06d}-*.npz"):
             stale.unlink()  # Left over from an interrupted run, maybe with other frames.
         path = files.save_episode(self._folder, index, episode)
-        self._index(files.locate(path))
+        self._entries.append(files.locate(path))
         self._settle()
         self._next_index = index + 1
         return path
 
     def prune(self, count: int) -> None:
-        """Removes the files of episodes that had given way at index `count`.
-
-        That is the oldest kept checkpoint's: a run that falls back to it must find the same ones.
-        """
+        """Removes the files of episodes that had given way at index `count`, a checkpoint's."""
         known = [file for file in self._files()[0] if file[0] < count]
         for *_, path in known[: self._given_way([frames for _, frames, _ in known])]:
             path.unlink()
 
     def sample(self, batch_size: int, update: int) -> Batch:
-        """A batch [B, L, ...] of sequences: the batch of this update, whenever it is drawn.
+        """A batch [B, L, ...]: a function of the seed, the update's number and the episodes.
 
-        It depends on nothing but the seed, the update's number and the indexed episodes. Each row
-        takes an episode uniformly among those with at least L frames (the lead counted in), then
-        one of its T - L + 1 starts uniformly (the original never draws an episode's last frame).
+        Each row takes an episode uniformly among those with at least L frames (the lead counted
+        in), then one of its T - L + 1 starts uniformly (the original never draws the last frame).
         """
         if not self._drawable:
             longest = max((entry.frames for entry in self._entries), default=0)
             raise ReplayError(
-                f"no episode in {self._folder} has the {self._length} frames of a sequence: "
+                f"no episode in {self._folder} has the {self.batch_length} frames of a sequence: "
                 f"{len(self)} episodes, the longest has {longest} frames; "
                 f"--batch_length={max(2, longest // 2)} would do"
             )
-        seeds = np.random.SeedSequence([self._seed, _SAMPLING, update])
+        seeds = np.random.SeedSequence([self.seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))
         rows = [self._drawable[row] for row in rng.integers(len(self._drawable), size=batch_size)]
-        frames = np.array([entry.frames + self._lead for entry in rows])
-        last = frames - self._length
-        if self._balance:  # Dreamer: starts that would overrun the end become the last one.
+        frames = np.array([entry.frames + self.lead for entry in rows])
+        last = frames - self.batch_length
+        if self.balance:  # Dreamer: starts that would overrun the end become the last one.
             starts = np.minimum(rng.integers(0, frames), last)
         else:
             starts = rng.integers(0, last, endpoint=True)
-        return self._gather(rows, starts - self._lead, self._length)
+        return self._gather(rows, starts - self.lead, self.batch_length)
 
     def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
-        """Sequences [rows, batch_length, ...] evenly spread over the newest episode.
-
-        Or over one that has `before` newer ones. They are shorter if it is shorter.
-        """
+        """At most [rows, batch_length, ...], evenly spread over the newest episode but `before`."""
         if not self._entries:
             raise ReplayError(f"no episode in {self._folder}")
         entry = self._entries[-1 - before]
@@ -173,26 +158,23 @@ class Replay:
                 foreign.append(path)
         return sorted(own), foreign
 
-    def _index(self, entry: EpisodeFile) -> None:
-        self._require(entry.shapes)
-        self._entries.append(entry)
-
     def _settle(self) -> None:
         """The oldest give way to the capacity; says which of the others can be drawn from."""
         del self._entries[: self._given_way([entry.frames for entry in self._entries])]
-        least = self._length - self._lead
+        least = self.batch_length - self.lead
         self._drawable = [entry for entry in self._entries if entry.frames >= least]
 
     def _given_way(self, frames: list[int]) -> int:
         """How many of the oldest episodes, of so many frames, are beyond the capacity."""
-        if self._capacity is None or not frames:
+        if self.capacity is None or not frames:
             return 0
         stored = np.cumsum([count - 1 for count in reversed(frames)])
-        return len(frames) - max(1, int(np.sum(stored <= self._capacity)))
+        return len(frames) - max(1, int(np.sum(stored <= self.capacity)))
 
-    def _require(self, shapes: Shapes) -> None:
+    def _require(self, arrays: Mapping[str, Any]) -> None:
         """Refuses an episode of other shapes; what it has beyond ours does not matter."""
-        self._shapes = self._shapes or dict(shapes)
+        shapes = {key: array.shape[1:] for key, array in arrays.items()}
+        self._shapes = self._shapes or shapes
         for key, shape in self._shapes.items():
             if shapes.get(key) != shape:
                 raise ValueError(f"{key!r} has shape {shapes.get(key)} a frame, not {shape}")
@@ -214,11 +196,7 @@ class Replay:
 def prefetch(
     draw: Callable[[int], Batch], numbers: Iterable[int], depth: int = 2
 ) -> Generator[tuple[int, Batch], None, None]:
-    """Yields (number, draw(number)) in order, drawing up to `depth` batches ahead in a thread.
-
-    The thread has ended when the generator has: at the end, after an error of either side (the
-    thread's is raised here), and when it is closed early, which a `for` loop that is left does.
-    """
+    """Yields (number, draw(number)) in order, drawing up to `depth` ahead in its own thread."""
     ahead: collections.deque = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(1, "prefetch") as thread:
         try:

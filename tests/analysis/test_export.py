@@ -24,8 +24,8 @@ from clion_tf.agents.clion import Agent
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.analysis import saved_model
 from clion_tf.config import Config, to_flagfile
-from clion_tf.envs import EnvSpec, task_description
-from clion_tf.envs.make_env import make
+from clion_tf.envs import EnvSpec
+from clion_tf.envs.make_env import describe, make
 from clion_tf.envs.wrappers import ActionRepeat
 from clion_tf.learning.noise import key
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
@@ -181,7 +181,7 @@ def test_actions_as_the_environment_takes_them(tmp_path, monkeypatch, task, size
     config = tiny_config(precision="32", logdir="x", task=f"env_fakes:{task}")
     agent = Agent(config, size, discrete, observed={"vector": (7,)})
     save_agent(tmp_path / "run", agent, config)
-    description = json.loads(json.dumps(task_description.describe(env)))
+    description = json.loads(json.dumps(describe(env)))
     model, _ = exported(tmp_path / "run", tmp_path / "policy", description)
     given = []
     monkeypatch.setattr(env.unwrapped, "step", lambda a: given.append(a) or ({}, 0, 0, 0, {}))

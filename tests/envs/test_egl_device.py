@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from clion_tf.envs import egl_device, nvidia_gpus
+from clion_tf.envs import nvidia_gpus, opengl
 
 MESA = None  # A device without a number of CUDA's.
 
@@ -29,15 +29,15 @@ MESA = None  # A device without a number of CUDA's.
     ],
 )
 def test_choice(numbers, visible, expected):
-    assert egl_device.choose(numbers, visible) == expected
+    assert opengl.choose(numbers, visible) == expected
 
 
 @pytest.fixture
 def driver(monkeypatch):
     """Two GPUs, of which CUDA's first is EGL's second."""
     monkeypatch.setattr(nvidia_gpus, "count", lambda: 2)
-    monkeypatch.setattr(egl_device, "cuda_numbers", lambda: [1, 0])
-    monkeypatch.setattr(egl_device, "starts", lambda index: True)
+    monkeypatch.setattr(opengl, "cuda_numbers", lambda: [1, 0])
+    monkeypatch.setattr(opengl, "starts", lambda index: True)
     monkeypatch.setenv("MUJOCO_GL", "egl")
     for name in ("MUJOCO_EGL_DEVICE_ID", "CUDA_VISIBLE_DEVICES", "PYOPENGL_PLATFORM"):
         monkeypatch.setenv(name, "")  # So that it is put back, whatever a test sets.
@@ -46,7 +46,7 @@ def driver(monkeypatch):
 
 
 def chosen():
-    egl_device.follow_cuda()
+    opengl.follow_cuda()
     return os.environ.get("MUJOCO_EGL_DEVICE_ID")
 
 
@@ -68,12 +68,12 @@ def test_other_backends_have_no_device(driver, variable):
 
 def test_one_gpu_leaves_no_choice(driver):
     driver.setattr(nvidia_gpus, "count", lambda: 1)
-    driver.setattr(egl_device, "cuda_numbers", lambda: pytest.fail("EGL was asked"))
+    driver.setattr(opengl, "cuda_numbers", lambda: pytest.fail("EGL was asked"))
     assert chosen() is None
 
 
 def test_a_device_that_does_not_start_is_not_insisted_on(driver):
-    driver.setattr(egl_device, "starts", lambda index: False)
+    driver.setattr(opengl, "starts", lambda index: False)
     assert chosen() is None
 
 
@@ -81,7 +81,7 @@ def test_a_library_that_fails_changes_nothing(driver):
     def fail():
         raise AttributeError("'NoneType' object has no attribute 'eglGetProcAddress'")
 
-    driver.setattr(egl_device, "cuda_numbers", fail)
+    driver.setattr(opengl, "cuda_numbers", fail)
     assert chosen() is None
 
 
@@ -89,16 +89,16 @@ def test_asking_the_real_egl_harms_no_rendering(run_python):
     """Where a machine has two GPUs but EGL tells no number of CUDA's."""
     code = """
 import os
-from clion_tf.envs import egl_device, nvidia_gpus, opengl
+from clion_tf.envs import nvidia_gpus, opengl
 nvidia_gpus.count = lambda: 2
-asked = egl_device.cuda_numbers
+asked = opengl.cuda_numbers
 def recorded():
     found.append(asked())
     return found[-1]
-found, egl_device.cuda_numbers = [], recorded
+found, opengl.cuda_numbers = [], recorded
 assert opengl.main() == 0
 assert len(found) == 1 and found[0] and all(n is None or n >= 0 for n in found[0]), found
-assert egl_device.starts(0)
+assert opengl.starts(0)
 import sys
 assert "tensorflow" not in sys.modules
 """

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError
-from clion_tf.envs.agent_images import fit
 from clion_tf.envs.make_env import make
+from clion_tf.envs.wrappers import fit
 
 ale_py = pytest.importorskip("ale_py")
 

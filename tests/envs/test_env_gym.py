@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, RenderingError, UnknownTaskError
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError
 from clion_tf.envs.make_env import make
 
 
@@ -87,9 +87,8 @@ def test_actions_of_a_box_are_spread():
         ("gym:", UnknownTaskError, "no environment ''"),
         ("gym:no_such_module:A-v0", UnknownTaskError, "no module 'no_such_module' for task"),
         ("gym:gym_fakes:Unsene-v0", UnknownTaskError, "did you mean Unseen-v0"),
-        ("gym:gym_fakes:Needy-v0", EnvError, "needs a_package_that_does_not_exist, which is not"),
-        ("gym:gym_fakes:Unseen-v0", RenderingError, r"render modes \(human\) lack rgb_array"),
-        ("gym:gym_fakes:Undrawn-v0", RenderingError, "cannot render .*painter is not installed"),
+        ("gym:gym_fakes:Unseen-v0", EnvError, r"render modes \(human\) lack rgb_array"),
+        ("gym:gym_fakes:Undrawn-v0", EnvError, "cannot render .*painter is not installed"),
         ("gym:gym_fakes:Unrendered-v0", EnvError, r"render\(\) must give uint8.*not None"),
     ],
 )
@@ -97,6 +96,13 @@ def test_what_cannot_be_had_is_said_in_one_line(task, error, message):
     with pytest.raises(error, match=message) as caught:
         make(EnvSpec(task))
     assert task in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_package_is_named():
+    with RemoteEnv(EnvSpec("gym:gym_fakes:Needy-v0")) as env:
+        message = "gym_fakes:Needy-v0 failed in construction: .*'a_package_that_does_not_exist'"
+        with pytest.raises(WorkerError, match=message):
+            env.wait_ready()
 
 
 @pytest.mark.parametrize("name", ["Unseen", "Undrawn", "Unrendered"])
@@ -112,11 +118,11 @@ def test_vectors_need_no_rendering(name):
 def test_pygames_driver(run_python, driver, error):
     code = """
 import sys
-from clion_tf.envs import EnvSpec, RenderingError
+from clion_tf.envs import EnvError, EnvSpec
 from clion_tf.envs.make_env import make
 try:
     make(EnvSpec("gym:CartPole-v1"))
-except RenderingError as error:
+except EnvError as error:
     sys.stderr.write(f"{error}\\n")
 """
     names = {"DISPLAY": "", "WAYLAND_DISPLAY": "", "XDG_RUNTIME_DIR": ""}

@@ -4,7 +4,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from clion_tf.envs.agent_images import channel_axis, fit, is_image, resembles
+from clion_tf.envs.observation_choice import channel_axis, is_image, resembles
+from clion_tf.envs.wrappers import fit
 
 
 def noise(*shape):

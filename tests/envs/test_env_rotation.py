@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from clion_tf.envs.agent_images import FILLS, rotate_image
+from clion_tf.envs.wrappers import FILLS, rotate_image
 
 
 def noise(height, width, channels=3, seed=0):

@@ -87,18 +87,14 @@ def test_episode_depends_on_seed_stream_and_number_only():
 def test_several_workers_at_once():
     with RemoteEnv(fake()) as first, RemoteEnv(fake()) as second:
         for env in (first, second):
-            env.send_reset(0)
+            env.send("reset", 0)
         for env in (second, first):
-            env.receive_reset()
-        first.send_step(ZERO)
-        second.send_step(ZERO)
+            env.receive()
+        first.send("step", ZERO)
+        second.send("step", ZERO)
         with pytest.raises(EnvError, match="answer to step has not been received"):
-            first.send_step(ZERO)
-        with pytest.raises(EnvError, match="no reset was sent"):
-            first.receive_reset()
-        assert second.receive_step()[1] == first.receive_step()[1] == 3
-        with pytest.raises(EnvError, match="no step was sent"):
-            first.receive_step()
+            first.send("step", ZERO)
+        assert second.receive()[1] == first.receive()[1] == 3
 
 
 def test_bad_action_never_reaches_the_environment():
@@ -184,7 +180,7 @@ def test_hang_ends_in_an_error():
 def test_close_ends_a_hanging_worker():
     env = RemoteEnv(fake("hanging"))
     env.reset(0)
-    env.send_step(ZERO)
+    env.send("step", ZERO)
     env.close()
     assert not is_running(env.pid)
 
@@ -205,7 +201,7 @@ import numpy as np
 from clion_tf.envs import EnvSpec, RemoteEnv
 env = RemoteEnv(EnvSpec("env_fakes:{name}", size=(8, 8)))
 env.reset(0)
-env.send_step(np.zeros(2, np.float32))
+env.send("step", np.zeros(2, np.float32))
 print(env.pid, flush=True)
 time.sleep(1000)
 """
@@ -399,7 +395,7 @@ def test_a_worker_ends_with_the_thread_that_started_it():
     with concurrent.futures.ThreadPoolExecutor(1) as threads:
         env = threads.submit(lambda: RemoteEnv(fake("hanging"))).result()
         env.reset(0)
-        env.send_step(ZERO)
+        env.send("step", ZERO)
         pid = env.pid
     assert ends_within(pid)
     env.close()

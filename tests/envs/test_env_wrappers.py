@@ -227,7 +227,7 @@ def test_angles_are_uniform_in_the_range(monkeypatch):
         angles.append(degrees)
         return image
 
-    monkeypatch.setattr("clion_tf.envs.agent_images.rotate_image", note)
+    monkeypatch.setattr("clion_tf.envs.wrappers.rotate_image", note)
     rotated_frames(5.0, seed=0, steps=2000)
     assert -5 <= min(angles) < -4.9 and 4.9 < max(angles) <= 5
     assert abs(np.mean(angles)) < 0.3 and abs(np.std(angles) - 10 / np.sqrt(12)) < 0.1

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clion_tf.replay.episode_files import first_frame, frame, save_episode, stacked
+from clion_tf.replay.episode_files import frame, save_episode, stacked
 from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay, prefetch
 
@@ -68,7 +68,7 @@ def assert_whole(batch):
 
 def test_frames_are_copies_and_make_an_episode():
     buffer = np.zeros((64, 64, 3), np.uint8)
-    frames = [first_frame({"image": buffer}, 2)]
+    frames = [frame({"image": buffer}, np.zeros(2), 0.0, 1.0)]
     buffer[:] = 9
     frames.append(frame({"image": buffer}, np.array([0.5, -1.0]), 2.0, 0.0))
     episode = stacked(frames)

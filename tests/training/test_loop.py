@@ -1,5 +1,7 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from loop_fakes import CountingEnv
@@ -334,7 +336,7 @@ def test_an_episode_that_fails_in_other_ways_is_not_skipped(tmp_path):
 
     def reset(episode):
         if episode == 2 and next(times, None) is not None:
-            raise WorkerError("no room")
+            raise WorkerError("no room", episode=episode)
         return real(episode)
 
     env.reset = reset
@@ -368,10 +370,12 @@ def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
     assert counters.episodes == 3 and counters.steps == 60
 
 
-def test_failures_longer_ago_than_an_hour_are_forgiven():
-    times = iter([0, 10, 20, 3600 + 15, 3600 + 16])
+def test_failures_longer_ago_than_an_hour_are_forgiven(monkeypatch):
+    times = iter([0.0, 10.0, 20.0, 3600 + 15.0, 3600 + 16.0])
+    clock = SimpleNamespace(monotonic=lambda: next(times))
+    monkeypatch.setattr("clion_tf.envs.remote_env.time", clock)
     failing = CountingEnv(fails=[0] * 4)
-    env = SupervisedEnvs(lambda: failing, 3, clock=lambda: float(next(times)))
+    env = SupervisedEnvs(lambda: failing, 3, same_way=0)
 
     def task(envs):
         envs[0].reset(0)
@@ -413,7 +417,7 @@ def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
 
 def test_capacity_bounds_the_files(tmp_path):
     run = start(tmp_path, replay_capacity=60, keep_checkpoints=1, steps=240)
-    run.replay._capacity = 30  # What assemble passes: transitions, not environment steps.
+    run.replay.capacity = 30  # What assemble passes: transitions, not environment steps.
     loop.train(run)
     names = sorted(p.name for p in (tmp_path / "episodes").glob("*.npz"))
     assert names == [f"{n:06d}-11.npz" for n in (9, 10, 11)]
@@ -422,7 +426,7 @@ def test_capacity_bounds_the_files(tmp_path):
 
 def test_an_older_checkpoint_finds_its_episodes(tmp_path):
     run = start(tmp_path, replay_capacity=60, keep_checkpoints=3, steps=240)
-    run.replay._capacity = 30
+    run.replay.capacity = 30
     loop.train(run)
     oldest = load_counters(run.checkpoints.paths()[-1])
     assert oldest.episodes == 10

@@ -7,7 +7,7 @@ from drq_agents import SIZE, tiny_batch
 from scipy import ndimage
 
 from clion_tf.agents.drq import frame_stacks
-from clion_tf.envs.agent_images import rotate_image
+from clion_tf.envs.wrappers import rotate_image
 
 
 def test_transition_is_frames_before_and_after_the_action():
