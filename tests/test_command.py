@@ -14,7 +14,7 @@ from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.config import Config, ConfigError, to_flagfile
-from clion_tf.distributed.tf_config import PeerLost
+from clion_tf.distributed.replicated_agent import PeerLost
 from clion_tf.envs import EnvError, UnknownTaskError, WorkerError
 from clion_tf.files import PathError, user_path
 from clion_tf.logdir.checkpoints import CheckpointError
