@@ -14,6 +14,7 @@ import tensorflow as tf
 from clion_tf.agents.base import Learner, Tensors
 from clion_tf.config import Config
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import preprocess
 
 
 class NoisyMemory(Learner):
@@ -27,14 +28,10 @@ class NoisyMemory(Learner):
     """
 
     def __init__(self, config: Config, agent, amount: float, relative: bool = True):
-        super().__init__(config, jit=False)
-        self.observed = agent.observed
+        super().__init__(config, agent.action_size, agent.discrete, agent.observed)
+        self.models, self.optimizers = agent.models, agent.optimizers
+        self.acting_networks = agent.acting_networks
         self._agent, self._amount, self._relative = agent, amount, relative
-        self.begin(agent.models, agent.optimizers)
-
-    def acting_networks(self):
-        """See Learner."""
-        return self._agent.acting_networks()
 
     def initial(self, batch: int) -> dict[str, Tensors]:
         """The agent's state; with a relative amount also the one without noise, and its spread."""
@@ -55,7 +52,7 @@ class NoisyMemory(Learner):
         """See Learner; `amount` is that of exploration noise."""
         agent = self._agent
         models = agent.models if models is None else models
-        embed = agent.embed(models, observation)
+        embed = models.encode(preprocess(observation))
         found = {"noisy": agent.perceive(models, embed, state["noisy"], noise)}
         scale, after = 1.0, {}
         if self._relative:

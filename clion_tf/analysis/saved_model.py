@@ -99,7 +99,7 @@ def policy_module(
     """
     import tensorflow as tf
 
-    size = agent.sizes.action_size
+    size = agent.action_size
     begun = agent.initial(1)
     before, state = {key: begun[key] for key in agent.remembered}, {}
     for key, value in before.items():
@@ -120,7 +120,7 @@ def policy_module(
     module.weights = [v.value for network in networks for v in network.trainable_variables]
     module.initial = _function(initial, [tf.TensorSpec([], tf.int32, "batch")])
     module.act = _function(_act(agent, before, state, amount), [*seen, seed, *state.values()])
-    module.to_environment = _function(_to_environment(agent.sizes, taken), [state["action"]])
+    module.to_environment = _function(_to_environment(agent.discrete, taken), [state["action"]])
     return module
 
 
@@ -156,11 +156,11 @@ def _act(agent: "Learner", before: Mapping, specs: Mapping, amount: float) -> Ca
     return act
 
 
-def _to_environment(sizes, taken: Mapping[str, Any] | None) -> Callable:
+def _to_environment(discrete: bool, taken: Mapping[str, Any] | None) -> Callable:
     """The agent's actions [B, A] -> the task's own, as `clion_tf.envs` makes them."""
     import tensorflow as tf
 
-    if sizes.discrete:
+    if discrete:
         start = taken["start"] if taken else 0
         return lambda action: tf.argmax(action, -1) + start
     if not taken:
@@ -178,7 +178,7 @@ def _to_environment(sizes, taken: Mapping[str, Any] | None) -> Callable:
 
 def describe(trained: "TrainedAgent") -> dict:
     """What is exported, for `policy.json`."""
-    config, sizes = trained.config, trained.agent.sizes
+    config, agent = trained.config, trained.agent
     return {
         "kind": KIND,
         "task": config.task,
@@ -187,9 +187,9 @@ def describe(trained: "TrainedAgent") -> dict:
         "policy": config.eval_action,
         "exploration_noise": config.eval_noise,
         "action_repeat": config.action_repeat,
-        "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
-        "action_size": sizes.action_size,
-        "discrete": sizes.discrete,
+        "observed": {key: list(shape) for key, shape in agent.observed.items()},
+        "action_size": agent.action_size,
+        "discrete": agent.discrete,
         "environment": RunFolder(config.logdir).task(),  # See `envs.task_description`.
         "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }

@@ -26,8 +26,9 @@ from clion_tf.dreamer.array_pickles import read_arrays
 from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
-from clion_tf.models import Models, Sizes
+from clion_tf.models import Models
 from clion_tf.replay.episode_files import DAMAGE, load_episode, save_episode
+from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.training import hardware
 
 PARTS = ("actor", "decoder", "rssm", "encoder", "reward", "pcont", "value")
@@ -83,7 +84,8 @@ def convert(config: Config, path: pathlib.Path, episodes: pathlib.Path | None = 
 def order(pcont: bool = False) -> list[str]:
     """Our names of the original's weights, in the order in which it saves them."""
     one = dict.fromkeys(("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth"), 1)
-    return sorted(Models(Sizes(1, pcont=pcont, **one)).named_weights(), key=_place)
+    config = Config(pcont=str(pcont), evaluator=False, **one)
+    return sorted(Models(config, 1, False, PIXELS).named_weights(), key=_place)
 
 
 def _place(name: str) -> tuple:

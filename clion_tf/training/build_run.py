@@ -9,7 +9,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from clion_tf.agents import make_agent
+from clion_tf.agents import KINDS
 from clion_tf.agents.base import Learner
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config, ConfigError
@@ -45,7 +45,7 @@ def assemble(
     agent: Learner
     if team is None:
         precision, jit, device = hardware.prepare(config)
-        agent = make_agent.make(config, size, discrete, precision, jit, observed)
+        agent = KINDS[config.agent](config, size, discrete, precision, jit, observed)
     else:
         agent, device = team.agent(size, discrete, observed), team.device
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
@@ -85,7 +85,7 @@ def assemble(
     if team is not None:
         run.announce = team.announce
     if config.log_images and isinstance(agent, Agent):
-        run.look = functools.partial(heldout_diagnostics.newest_episode, agent, replay, config)
+        run.look = functools.partial(heldout_diagnostics.newest_episode, agent, replay)
     return run
 
 

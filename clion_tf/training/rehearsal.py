@@ -52,7 +52,7 @@ def _try_out(agent: Learner, config: Config, each: int) -> Exception | None:
     """What the calls raise: those of whole phases, and of what is left over in them."""
     phases = [count for count in (config.pretrain, config.train_steps) if count]
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
-    shapes = {**agent.observed, "action": (agent.sizes.action_size,), "reward": (), "discount": ()}
+    shapes = {**agent.observed, "action": (agent.action_size,), "reward": (), "discount": ()}
     batch = {
         key: np.zeros((config.batch_size, agent.sequence, *shape), DTYPES[key])
         for key, shape in shapes.items()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.learning.imagination import imagine
+from clion_tf.learning.behaviour import imagine
 from clion_tf.models.heads import ActionHead
 from clion_tf.models.layers import ACTIVATIONS, watching
 from clion_tf.models.rssm import RSSM
@@ -15,7 +15,7 @@ FEAT = STOCH + DETER
 
 @pytest.fixture(autouse=True, params=[16, 0], ids=["written out", "loop"])
 def both_kinds_of_recurrence(request, monkeypatch):
-    monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", request.param)
+    monkeypatch.setattr("clion_tf.models.rssm.WRITTEN_OUT", request.param)
 
 
 def draw(*shape, seed=0):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.learning.returns import cumulative_discount, lambda_return
+from clion_tf.learning.behaviour import cumulative_discount, lambda_return
 
 REWARD = [1.0, 2.0, 3.0]
 VALUE = [10.0, 20.0, 30.0]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from clion_tf.envs.agent_images import rotate_image
-from clion_tf.learning.rotation import rotate
+from clion_tf.learning.constraints import rotate
 
 ANGLES = [0.0, 5.0, -5.0, 3.3, -0.7, 30.0, -90.0, 200.0]
 

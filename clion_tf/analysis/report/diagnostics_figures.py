@@ -1,6 +1,6 @@
 """Figures of what evaluations of a run have diagnosed: `diagnostics/<environment steps>.json`.
 
-What the numbers are: `learning.evaluator_diagnostics` has `weights` and `scores`; `decoding` is the
+What the numbers are: `learning.update_metrics` has `weights` and `scores`; `decoding` is the
 squared error of reconstructions, by `sigma` of noise on the memory h.
 """
 

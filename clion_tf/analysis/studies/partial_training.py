@@ -27,7 +27,7 @@ class PartialAgent(Agent):
     def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
         """As Agent's, with the metrics of parts that learn only.
 
-        TensorFlow leaves out what no metric and no step needs, but for loops (models/scan.py).
+        TensorFlow leaves out what no metric and no step needs, but for loops (models/rssm.py).
         """
         found = super().update(data, noise)
         return {name: value for name, value in found.items() if self._wanted(name)}

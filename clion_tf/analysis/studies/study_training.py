@@ -127,8 +127,8 @@ def study(
       ReplayError, EnvError: if no episode is long enough; if episodes to play fail.
     """
     precision, jit, _ = hardware.prepare(config)
-    size, discrete, observed = Agent.described(saved.config, saved.weights)
-    agent = PartialAgent(config, size, discrete, precision, jit, observed, learning=plan.learning)
+    options = {**Agent.described(saved.config, saved.weights), "precision": precision, "jit": jit}
+    agent = PartialAgent(config, **options, learning=plan.learning)
     anew = list(PARTS)
     if plan.start:
         anew = agent.go_on(plan.start, plan.anew, plan.anew_moments)
