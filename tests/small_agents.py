@@ -11,6 +11,9 @@ from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.learning.noise import GivenNoise, Noise, SeededNoise
 
+# TensorFlow's graph optimiser takes a sixth of the first call, and tiny updates gain nothing.
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
 TINY = {
     "batch_size": 2,
     "batch_length": 6,

@@ -133,13 +133,13 @@ def restored(one, two) -> bool:
     return True
 
 
-def main() -> int:
+def main(words: list[str]) -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     # Cases or runs: of two strategies in a process the second one's sums are not told apart.
-    groups = itertools.groupby(sys.argv[1:], lambda word: word == "run")
+    groups = itertools.groupby(words, lambda word: word == "run")
     runs = [list(words) for is_run, words in groups if not is_run]
-    if sys.argv[1] != "run":
+    if words[0] != "run":
         (names,), runs = runs, []
         strategy = tf.distribute.MirroredStrategy()
         assert strategy.num_replicas_in_sync == 2
@@ -154,7 +154,3 @@ def main() -> int:
 def tell(case: str, **found) -> None:
     sys.stdout.write(json.dumps({"case": case, **found}) + "\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,12 @@
 """A run of two processes through TF_CONFIG: equal to one of one process, also after a kill -9."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from forked import Process
 from places import PATHS, ROOT
 from small_agents import without_graphs
 
@@ -35,28 +33,14 @@ def free_ports(count):
     return ports
 
 
-def start(folder, words=((), ())):
+def start(folder, words=((), ()), eagerly=False):
     """Two processes of one run, the chief first; each may have words of its own."""
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     processes = []
     for index in range(2):
         who = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-        own = [
-            *WORDS,
-            "--strategy=multiworker",
-            f"--logdir={folder}",
-            *words[index],
-        ]
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-m", "clion_tf.run", *own],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": PATHS, "TF_CONFIG": json.dumps(who)},
-                stdin=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
+        own = [*WORDS, "--strategy=multiworker", f"--logdir={folder}", *words[index]]
+        processes.append(Process("clion_tf.run", own, eagerly, TF_CONFIG=json.dumps(who)))
     return processes
 
 
@@ -109,7 +93,7 @@ def same(one, other):
 
 def test_two_processes_that_die_and_go_on_are_one_that_does_not(alone, tmp_path):
     folder = tmp_path / "run"
-    chief, worker = start(folder)
+    chief, worker = start(folder, eagerly=True)  # The graph is the last two processes' affair.
     wait_for(chief, "[180] train return")
     worker.kill()
     lines, _ = finish([chief, worker], [1, -9])
@@ -117,7 +101,7 @@ def test_two_processes_that_die_and_go_on_are_one_that_does_not(alone, tmp_path)
     assert lines[-1].endswith("run the same commands again")
     assert not any("Traceback" in line for line in lines)
     # The other way round, while the worker waits for its chief.
-    chief, worker = start(folder)
+    chief, worker = start(folder, eagerly=True)
     wait_for(chief, "learner on CPU, precision 32, XLA off, 2 replicas")
     chief.kill()
     _, lines = finish([chief, worker], [-9, 1])

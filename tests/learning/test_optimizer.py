@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.learning.optimizer import LOSS_SCALE_RANGE, Optimizer, step_all
+from clion_tf.learning.optimizer import LOSS_SCALE_RANGE, FusedAdam, Optimizer, step_all
 
 RATE, BETA1 = 1e-3, 0.9
 # A gradient of norm 13: 3-4-12.
@@ -78,6 +78,26 @@ def test_steps_are_adams_with_epsilon_1e_7(scaled):
         x = x - rate * m / (np.sqrt(v) + 1e-7)
         moved = opt.variables[0].numpy() - [1.0, -2.0]
         np.testing.assert_allclose(moved, x - [1.0, -2.0], rtol=0.02, atol=2e-7)
+
+
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "graph"])
+def test_fused_adam_is_kerass(compiled):
+    random = np.random.default_rng(0)
+    gradients = [[random.normal(size=v.shape) for v in variables()] for _ in range(5)]
+    states = []
+    for kind in (FusedAdam, keras.optimizers.Adam):
+        owned, adam = variables(), kind(0.1, epsilon=1e-7, name="value")
+        adam.build(owned)
+        step = tf.function(adam.apply, autograph=False) if compiled else adam.apply
+        for each in gradients:
+            step([tf.constant(gradient, tf.float32) for gradient in each])
+        states.append({variable.path: variable.numpy() for variable in [*adam.variables, *owned]})
+    fused, expected = states
+    assert fused.keys() == expected.keys()
+    assert int(fused["value/iteration"]) == 5
+    for name, value in expected.items():
+        # 1 - 0.999 is 1.3e-5 off in float32, as the fused operation takes it and Keras does not.
+        np.testing.assert_allclose(fused[name], value, rtol=2e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -1,13 +1,11 @@
 """Two replicas make the updates that one makes, up to round-off."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from forked import Process
 from places import PATHS, ROOT
 from small_agents import seeded, without_graphs
 
@@ -17,22 +15,17 @@ from clion_tf.learning import replica_sums
 from clion_tf.logdir import checkpoints
 
 
-def two_devices(*words):
-    """tests/two_devices.py in a process of its own."""
-    return subprocess.run(
-        [sys.executable, ROOT / "tests" / "two_devices.py", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([PATHS, str(ROOT / "tests")])},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+def two_devices(*words, eagerly=False):
+    """(exit code, stdout, stderr) of tests/two_devices.py, in a process of its own."""
+    process = Process("two_devices", words, eagerly)
+    out, errors = process.communicate(timeout=900)
+    return process.returncode, out, errors
 
 
 def cases(result):
-    assert result.returncode == 0, result.stderr
-    return {line.pop("case"): line for line in map(json.loads, result.stdout.splitlines())}
+    code, out, errors = result
+    assert code == 0, errors
+    return {line.pop("case"): line for line in map(json.loads, out.splitlines())}
 
 
 WORDS = [
@@ -45,12 +38,12 @@ WORDS = [
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two runs in a process, which takes long to begin: (its end, their folder)."""
+    """Two runs in a process: (its end, their folder). Graphs are the next test's."""
     folder = tmp_path_factory.mktemp("replicas")
     words = [*WORDS, "--strategy=mirrored"]
     run = ["run", *words, f"--logdir={folder}/run", "--steps=120"]
     refused = ["run", *words, f"--logdir={folder}/new", "--steps=180", "--batch_size=5"]
-    return two_devices(*run, *refused), folder
+    return two_devices(*run, *refused, eagerly=True), folder
 
 
 def test_two_replicas_are_one():
@@ -74,8 +67,8 @@ def test_two_replicas_are_one_with_every_option():
 
 def test_a_run_of_two_replicas_is_continued_by_one(runs, monkeypatch, capfd):
     result, folder = runs
-    assert cases(result)[f"{folder}/run"] == {"code": 0}, result.stderr
-    assert "learner on CPU, precision 32, XLA off, 2 replicas" in result.stderr
+    assert cases(result)[f"{folder}/run"] == {"code": 0}, result[2]
+    assert "learner on CPU, precision 32, XLA off, 2 replicas" in result[2]
     monkeypatch.setenv("PYTHONPATH", PATHS)
     with without_graphs():
         assert run.main([*WORDS, f"--logdir={folder}/run", "--steps=180"]) == 0
@@ -88,7 +81,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_before_anything_is_made(runs):
     result, folder = runs
     assert cases(result)[f"{folder}/new"] == {"code": REFUSED}
     assert not (folder / "new").exists()
-    line = result.stderr.splitlines()[-1]
+    line = result[2].splitlines()[-1]
     assert line.endswith("--batch_size=5: not divisible by the 2 replicas (--strategy=mirrored)")
 
 
