@@ -15,28 +15,23 @@ class FusedAdam(keras.optimizers.Adam):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
         # Keras's sums gradients over replicas, which ours already are, by what no branch may do.
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            self.update_step(gradient, variable, learning_rate)
-
-    def update_step(self, gradient, variable, learning_rate) -> None:
-        """One variable's step, in place of Adam's."""
         step = tf.cast(self.iterations.value + 1, tf.float32)
         beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
-        index = self._get_variable_index(variable)
-        # Keras hands over either kind of variable.
-        variable = variable.value if isinstance(variable, keras.Variable) else variable
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(beta1, step),
-            beta2_power=tf.pow(beta2, step),
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=tf.constant(self.epsilon),
-            grad=gradient,
-        )
+        constants = {
+            "beta1_power": tf.pow(beta1, step),
+            "beta2_power": tf.pow(beta2, step),
+            "lr": tf.cast(learning_rate, tf.float32),
+            "beta1": beta1,
+            "beta2": beta2,
+            "epsilon": tf.constant(self.epsilon),
+        }
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            index = self._get_variable_index(variable)
+            # Keras hands over either kind of variable.
+            variable = variable.value if isinstance(variable, keras.Variable) else variable
+            m, v = (moments[index].value for moments in (self._momentums, self._velocities))
+            handles = {"var": variable.handle, "m": m.handle, "v": v.handle}
+            tf.raw_ops.ResourceApplyAdam(**handles, **constants, grad=gradient)
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):
