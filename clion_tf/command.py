@@ -67,7 +67,7 @@ def run(name: str, main: Main, arguments: Sequence[str] | None = None) -> int:
 def load_tensorflow() -> None:
     """For tools, whose stderr is theirs; `clion_tf.load` leaves the process's alone."""
     with console.quiet_import():
-        from clion_tf.agents import make_agent  # noqa: F401
+        from clion_tf import agents  # noqa: F401
 
 
 def progress(text: str) -> None:

@@ -1,7 +1,6 @@
 """An environment that counts and an agent that checks, for tests of the loop."""
 
 import hashlib
-import types
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -83,7 +82,7 @@ class CheckingAgent:
 
     world_model = True
     observed: ClassVar = {"image": (64, 64, 3)}
-    sizes = types.SimpleNamespace(action_size=2, discrete=False)
+    action_size, discrete = 2, False
     metric_names = ("model/model_loss", "behaviour/actor_loss", "model/skipped")
 
     def __init__(self, skips=lambda update: False):

@@ -11,7 +11,6 @@ import types
 import pytest
 
 from clion_tf import config as configuration
-from clion_tf.agents.drq import drq_networks
 from clion_tf.config import (
     MAY_BE_0,
     Config,
@@ -22,8 +21,6 @@ from clion_tf.config import (
     to_flagfile,
 )
 from clion_tf.envs import EnvSpec
-from clion_tf.learning.loss_settings import Settings
-from clion_tf.models import Sizes
 
 PACKAGE = pathlib.Path(configuration.__file__).parent
 FIELDS = {field.name: field for field in dataclasses.fields(Config)}
@@ -198,36 +195,19 @@ RUN = ("run", "agents", "distributed", "envs", "learning", "logdir", "models", "
 
 @functools.cache
 def readings():
-    """{attribute: {(first part of the module's name, the object's name)}} of what a run reads."""
+    """{attribute: {the object's name}} of what a run reads."""
     found = collections.defaultdict(set)
     for path in PACKAGE.rglob("*.py"):
         part = path.relative_to(PACKAGE).with_suffix("").parts[0]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if part in RUN else ():
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 holder = ast.unparse(node.value).split(".")[-1].lstrip("_")
-                found[node.attr].add((part, holder))
+                found[node.attr].add(holder)
     return found
 
 
-def names_of(kind):
-    return {field.name for field in dataclasses.fields(kind)}
-
-
-# The objects that agents fill with options, and where each is read.
-SMALLER = [
-    (Settings, "learning", "settings"),
-    (Sizes, "models", "sizes"),
-    (drq_networks.Sizes, "agents", "sizes"),
-]
-
-
-@pytest.mark.parametrize(("kind", "part", "holder"), SMALLER)
-def test_every_field_of_a_smaller_object_is_read_where_it_belongs(kind, part, holder):
-    assert [name for name in sorted(names_of(kind)) if (part, holder) not in readings()[name]] == []
-
-
 def test_every_option_is_read():
-    """As config.name, or it goes into a smaller object, to the field of its name."""
+    """As config.name."""
     derived = {
         "test_rotation_degrees": "test_rotation", "test_blank_frames": "test_blank",
         "overshoot": "overshoot_steps", "overshoot_from": "fakes_from",
@@ -238,13 +218,10 @@ def test_every_option_is_read():
     kinds = property | types.FunctionType
     own = {n for n, value in vars(Config).items() if isinstance(value, kinds) and n[0] != "_"}
     assert set(derived.values()) == own
-    filled = names_of(Settings) | names_of(EnvSpec) | names_of(Sizes) - {"pcont"}
-    idle = []
-    for name in FIELDS:
-        name = derived.get(name, name)
-        if name not in filled and not any(who == "config" for _, who in readings()[name]):
-            idle.append(name)
-    assert idle == []
+    names = {derived.get(name, name) for name in FIELDS}
+    of_tasks = {field.name for field in dataclasses.fields(EnvSpec)}  # Filled by name.
+    names -= of_tasks
+    assert [name for name in sorted(names) if "config" not in readings()[name]] == []
 
 
 def test_derived_options():

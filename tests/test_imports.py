@@ -56,8 +56,8 @@ LAYERS = [
 # Who has less to know than the layers allow.
 STRANGERS = {
     "envs": ["config", "logdir", "pictures"],
-    "models": ["config", "envs", "replay", "logdir", "pictures"],
-    "learning": ["config", "envs", "replay", "logdir"],
+    "models": ["envs", "replay", "logdir", "pictures"],
+    "learning": ["envs", "replay", "logdir"],
     "agents": ["envs", "logdir"],
     "training.loop": ["models", "learning"],
     "training.run_state": ["models", "learning"],

@@ -74,7 +74,7 @@ def first_kl(config) -> float:
     noise = noises.SeededNoise(noises.key(config.seed, "update", 0))
     batch = tensors(tiny_batch(config))
     agent = Agent(config, 2)
-    return float(world_model.loss(agent.models, agent.settings, batch, noise).kl)
+    return float(world_model.loss(agent.models, agent.config, batch, noise).kl)
 
 
 def relative(a, b) -> float:

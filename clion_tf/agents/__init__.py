@@ -1,1 +1,6 @@
-"""Who learns: what the loop sees of an agent, CLION's (with all off Dreamer's), and DrQ's."""
+"""Who learns: CLION's agent (with all off Dreamer's), or DrQ's."""
+
+from clion_tf.agents.clion import Agent
+from clion_tf.agents.drq.drq_agent import DrQ
+
+KINDS = {"clion": Agent, "drq": DrQ}  # By `--agent`.

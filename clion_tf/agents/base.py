@@ -1,10 +1,7 @@
-"""What the loop sees of an agent: updates by numbered batches, actions, a state by name.
-
-The same for every agent, which brings its networks, its update and its policy's step.
-"""
+"""What the loop sees of an agent: updates by numbered batches, actions, a state by name."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,38 +23,39 @@ class Learner:
 
     Args:
       config: the run's options; the seed names, with counters, all noise.
-      jit: whether the update is compiled by XLA.
+      action_size: action dimensions, or number of discrete actions.
+      discrete: whether actions are one-hot.
+      observed: shapes of what it looks at in one step.
       precision: `32`, `bf16` or `16` (resolved from `auto`).
+      jit: whether the update is compiled by XLA.
     """
 
-    sizes: Any  # Of its networks; among them `action_size` and whether actions are `discrete`.
-    observed: Shapes  # Of what it looks at in one step.
     sequence: int  # Frames of the sequences that its batches are made of.
     remembered: tuple[str, ...]  # Of the policy's state, what its next step reads.
     lead = 0  # How many frames before an episode's first, repeated, a sequence may begin.
     world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
+    acting_networks: Callable[[], Any]  # Makes others like its own.
 
-    def __init__(self, config: Config, jit: bool, precision: str = "32"):
+    def __init__(
+        self, config: Config, action_size: int, discrete: bool, observed: Shapes,
+        precision: str = "32", jit: bool = False,
+    ):  # fmt: skip
+        self.config, self._precision = config, precision
+        self.action_size, self.discrete, self.observed = action_size, discrete, dict(observed)
         self.metric_names: list[str] = []  # `group/name`, once an update was made.
-        self._config, self._precision = config, precision
         self.compile_update(jit)
-        self._earlier = None  # The networks that act, as they were.
-        self._act_as_earlier: dict = {}
+        self._act = tf.function(self._policy, autograph=False)
+        self._earlier: Any = None  # The networks that act, as they were.
 
-    def begin(self, models, optimizers: dict) -> None:
-        """Takes an agent's networks, and its optimisers by loss."""
-        self.models, self.optimizers = models, optimizers
-        self._act = self._policies(models)
-
-    def begin_new(self, kind: type, rates: Mapping[str, float], **options) -> None:
-        """`begin` with networks of a kind, learning rates by loss, other options of Optimizer."""
-        models = kind(self.sizes, self._config.seed, DTYPES[self._precision])
+    def begin(self, networks: Callable, rates: Mapping[str, float], **options) -> None:
+        """Makes the networks, of a compute type, and by loss an Optimizer of these options."""
+        self.acting_networks = functools.partial(networks, dtype=DTYPES[self._precision])
+        self.models = self.acting_networks()
+        self.optimizers = {}
         options["scaled"] = self._precision == "16"
-        optimizers = {}
-        for name, networks in models.trained_by().items():
-            variables = [v for network in networks for v in network.trainable_variables]
-            optimizers[name] = Optimizer(name, variables, rates[name], **options)
-        self.begin(models, optimizers)
+        for name, trained in self.models.trained_by().items():
+            variables = [v for network in trained for v in network.trainable_variables]
+            self.optimizers[name] = Optimizer(name, variables, rates[name], **options)
 
     # What an agent brings.
 
@@ -83,10 +81,6 @@ class Learner:
         """
         raise NotImplementedError
 
-    def acting_networks(self):
-        """New networks for `policy_step`, of the agent's sizes; they have `named_weights`."""
-        return type(self.models)(self.sizes, self._config.seed, DTYPES[self._precision])
-
     # Updates.
 
     def compile_update(self, jit: bool) -> None:
@@ -98,17 +92,16 @@ class Learner:
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """Update number `update` on a batch; the metrics, see `metric_names`, as one vector.
 
-        Raises:
-          MemoryError, DeviceError: if the device has too little memory, or fails.
+        Raises MemoryError or DeviceError if the device has too little memory, or fails.
         """
-        seed = noises.key(self._config.seed, "update", update)
+        seed = noises.key(self.config.seed, "update", update)
         data = self.numbered(data, update)
         with device_errors():
             return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
         """As K calls of `train`, in one call of the compiled function; [K, metrics]."""
-        seeds = np.stack([noises.key(self._config.seed, "update", update) for update in updates])
+        seeds = np.stack([noises.key(self.config.seed, "update", update) for update in updates])
         batches = [self.numbered(*one) for one in zip(batches, updates, strict=True)]
         with device_errors():
             data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
@@ -132,39 +125,27 @@ class Learner:
 
     def choose(self, policy, noise: Noise, rows: int | tf.Tensor, training: bool) -> tf.Tensor:
         """An action [rows, A] of a policy: in training a sample, else that of `--eval_action`."""
-        how = "sample" if training else self._config.eval_action
+        how = "sample" if training else self.config.eval_action
         if how == "mean":
             return policy.mean_action()
-        shape, discrete = [rows, self.sizes.action_size], self.sizes.discrete
+        shape = [rows, self.action_size]
         if how == "sample":
-            return policy.sample_from(noise.of_actions(discrete, "action", shape))
-        return policy.densest_from(noise.of_actions(discrete, "action", [100, *shape]))
-
-    def _policies(self, models) -> dict:
-        """Compiled policy steps of these networks, by whether they are for training."""
-        return {
-            mode: tf.function(functools.partial(self._policy, models, mode), autograph=False)
-            for mode in (True, False)
-        }
-
-    def _policy(self, models, training: bool, observation, state, seed, amount):
-        noise = noises.SeededNoise(seed)
-        return self.policy_step(observation, state, noise, training, amount, models)
+            return policy.sample_from(noise.of_actions(self.discrete, "action", shape))
+        return policy.densest_from(noise.of_actions(self.discrete, "action", [100, *shape]))
 
     def remember(self) -> None:
         """Keeps the networks as they are now for `policy(..., earlier=True)`."""
         if self._earlier is None:
             self._earlier = self.acting_networks()
-            self._act_as_earlier = self._policies(self._earlier)
-        now = self.models.named_weights()
-        for name, variable in self._earlier.named_weights().items():
-            variable.assign(now[name])
+        both = (models.trainable_variables for models in (self._earlier, self.models))
+        for earlier, now in zip(*both, strict=True):
+            earlier.assign(now)
 
     def policy(
         self, observation: dict[str, np.ndarray], state: Tensors, step: tuple[int, int],
         training: bool, amount: float, earlier: bool = False,
     ) -> tuple[np.ndarray, Tensors]:  # fmt: skip
-        """One action for each of N environments.
+        """Actions float32 [N, A], one for each of N environments, and the next state.
 
         Args:
           observation: of the shapes `observed`, [N, ...].
@@ -173,16 +154,17 @@ class Learner:
           training: sample the action; else take the evaluation policy (`--eval_action`).
           amount: of exploration noise.
           earlier: act as the networks were at the last `remember`.
-
-        Returns:
-          actions float32 [N, A] and the next state.
         """
-        seed = noises.key(self._config.seed, "train" if training else "test", *step)
-        act = self._act_as_earlier if earlier else self._act
+        seed = noises.key(self.config.seed, "train" if training else "test", *step)
         seen = {key: observation[key] for key in self.observed}
         with device_errors():
-            action, state = act[training](seen, state, seed, np.float32(amount))
+            amount = np.float32(amount)
+            action, state = self._act(seen, state, seed, amount, training, earlier)
             return action.numpy(), state
+
+    def _policy(self, observation, state, seed, amount, training: bool, earlier: bool):
+        noise, models = noises.SeededNoise(seed), self._earlier if earlier else self.models
+        return self.policy_step(observation, state, noise, training, amount, models)
 
     # State.
 
@@ -200,20 +182,17 @@ class Learner:
             # Of a width of its own, as Keras refuses terminals that are too narrow.
             self.models.summary(76, print_fn=found.append, expand_nested=True)
             return "\n".join(found).splitlines()
+
+        def product(shape: tuple) -> str:
+            return "x".join(map(str, shape[1:])) or "1"
+
         return [
-            f"{network.name:16}{_product(network.input_shape):>10} -> "
-            f"{_product(network.output_shape):10}{network.count_params():>12,} parameters"
+            f"{network.name:16}{product(network.input_shape):>10} -> "
+            f"{product(network.output_shape):10}{network.count_params():>12,} parameters"
             for network in self.models.layers
         ]
 
     def parameter_counts(self) -> dict[str, int]:
         """Trained parameters of each loss."""
-        return {
-            name: sum(int(np.prod(v.shape)) for v in optimizer.variables)
-            for name, optimizer in self.optimizers.items()
-        }
-
-
-def _product(shape: tuple) -> str:
-    """A shape without its batch's axis, as `64x64x3`; `1` for a number."""
-    return "x".join(map(str, shape[1:])) or "1"
+        trained = self.models.trained_by().items()
+        return {loss: sum(net.count_params() for net in nets) for loss, nets in trained}

@@ -1,7 +1,9 @@
 """The agent: networks, optimisers, one compiled update, one compiled policy step."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,20 +13,13 @@ from clion_tf.config import Config
 from clion_tf.learning import behaviour, evaluator, replica_sums, update_metrics, world_model
 from clion_tf.learning.behaviour import BehaviourLosses
 from clion_tf.learning.evaluator import EvaluatorLoss
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.optimizer import step_all
 from clion_tf.learning.preprocessing import preprocess
 from clion_tf.learning.world_model import WorldModelLoss
-from clion_tf.models import Models, Sizes
+from clion_tf.models import Models
 from clion_tf.models.layers import rows_of, watching
 from clion_tf.replay.observation_shapes import PIXELS, Shapes
-
-
-def _options(kind: type, config: Config, **others):
-    """A dataclass filled with the options of the same names."""
-    names = {field.name for field in dataclasses.fields(kind)} - set(others)
-    return kind(**{name: getattr(config, name) for name in names}, **others)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,14 +41,7 @@ class Losses:
 
 
 class Agent(Learner):
-    """CLION, or with its parts off, Dreamer.
-
-    Args:
-      action_size: action dimensions, or number of discrete actions.
-      discrete: whether actions are one-hot.
-      observed: shapes of one step's observation: images as `PIXELS`, a vector, or both.
-      config, precision, jit: see Learner.
-    """
+    """CLION, or with its parts off, Dreamer; it observes images as `PIXELS`, a vector, or both."""
 
     world_model = True
     remembered = ("stoch", "deter", "action")
@@ -62,30 +50,19 @@ class Agent(Learner):
         self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
         jit: bool = False, observed: Shapes = PIXELS,
     ):  # fmt: skip
-        super().__init__(config, jit, precision)
+        super().__init__(config, action_size, discrete, observed, precision, jit)
         self.sequence = config.batch_length
-        self.observed = dict(observed)
-        self.sizes = _options(
-            Sizes,
-            config,
-            action_size=action_size,
-            discrete=discrete,
-            image="image" in observed,
-            vector_size=observed.get("vector", (0,))[0],
-            pcont=config.predicts_discount,
-        )
-        self.settings = _options(Settings, config)
-        rates = {
-            "model": config.model_lr,
-            "actor": config.actor_lr,
-            "value": config.value_lr,
-            "evaluator": config.evaluator_lr,
-        }
-        self.begin_new(Models, rates, clip=config.grad_clip)
+        rates = {"model": config.model_lr, "actor": config.actor_lr, "value": config.value_lr}
+        rates["evaluator"] = config.evaluator_lr
+        networks = functools.partial(Models, config, action_size, discrete, self.observed)
+        self.begin(networks, rates, clip=config.grad_clip)
 
     @staticmethod
-    def described(config: Config, weights: Mapping[str, np.ndarray]) -> tuple[int, bool, Shapes]:
-        """(action_size, discrete, observed) of the agent that has these weights."""
+    def described(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """`action_size`, `discrete` and `observed` of the agent that has these weights.
+
+        Raises KeyError, IndexError or ValueError if they are not of these options.
+        """
         # The RSSM takes [s, a]; a box's actor gives a mean and a std.
         size = weights["rssm/img1/kernel"].shape[0] - config.stoch_size
         if size < 1:
@@ -93,21 +70,22 @@ class Agent(Learner):
         observed = dict(PIXELS) if "encoder/h1/kernel" in weights else {}
         if "vector_encoder/h0/kernel" in weights:
             observed["vector"] = weights["vector_encoder/h0/kernel"].shape[:1]
-        return size, weights["actor/hout/kernel"].shape[1] == size, observed
+        discrete = weights["actor/hout/kernel"].shape[1] == size
+        return {"action_size": size, "discrete": discrete, "observed": observed}
 
     # The update.
 
     def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
         """All losses of a BATCH, and by loss its gradients of its variables, before clipping."""
-        models, settings, nets = self.models, self.settings, self.models.trained_by()
+        models, config, nets = self.models, self.config, self.models.trained_by()
         with watching(nets["model"]) as model_tape:
-            world = world_model.loss(models, settings, data, noise)
+            world = world_model.loss(models, config, data, noise)
         with watching(nets["actor"]) as actor_tape, watching(nets["value"]) as value_tape:
-            imagined = behaviour.losses(models, settings, world.post, noise)
+            imagined = behaviour.losses(models, config, world.post, noise)
         judged, tapes = None, {"model": model_tape, "actor": actor_tape, "value": value_tape}
         if models.evaluator is not None:
             with watching(nets["evaluator"]) as tapes["evaluator"]:
-                judged = evaluator.loss(models, settings, world.post, data["action"], noise)
+                judged = evaluator.loss(models, config, world.post, data["action"], noise)
         found = Losses(world, imagined, judged)
         gradients = {
             name: self.optimizers[name].gradients(tapes[name], loss)
@@ -134,8 +112,7 @@ class Agent(Learner):
 
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: the latent state and the last action."""
-        action = tf.zeros([batch, self.sizes.action_size])
-        return {**self.models.rssm.initial(batch), "action": action}
+        return {**self.models.rssm.initial(batch), "action": tf.zeros([batch, self.action_size])}
 
     def policy_step(
         self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
@@ -143,14 +120,9 @@ class Agent(Learner):
     ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
         """See Learner; of the latent state, `stoch` and `deter` are read."""
         models = self.models if models is None else models
-        latent = self.perceive(models, self.embed(models, observation), state, noise)
+        latent = self.perceive(models, models.encode(preprocess(observation)), state, noise)
         action = self.decide(models, latent, noise, training, amount)
         return action, {**latent, "action": action}
-
-    @staticmethod
-    def embed(models: Models, observation: Tensors) -> tf.Tensor:
-        """e_t [N, E] of what `policy_step` takes."""
-        return models.encode(preprocess(observation))
 
     @staticmethod
     def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:
@@ -168,13 +140,13 @@ class Agent(Learner):
 
     def _explore(self, action, amount, noise: Noise, rows) -> tf.Tensor:
         """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
-        how = self._config.expl
+        how = self.config.expl
         if how == "auto":
-            how = "epsilon_greedy" if self.sizes.discrete else "additive_gaussian"
-        shape = [rows, self.sizes.action_size]
+            how = "epsilon_greedy" if self.discrete else "additive_gaussian"
+        shape = [rows, self.action_size]
         if how == "additive_gaussian":
             return tf.clip_by_value(action + amount * noise.normal("expl", shape), -1, 1)
-        if how == "completely_random" and not self.sizes.discrete:
+        if how == "completely_random" and not self.discrete:
             return tf.where(amount > 0, noise.uniform("expl", shape), action)
         other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.

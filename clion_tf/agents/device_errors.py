@@ -9,13 +9,12 @@ import tensorflow as tf
 from clion_tf.console import UserError
 
 # Those of a device; others (InvalidArgumentError, what XLA has no kernel for) are mistakes of the
-# program. The texts are TensorFlow 2.21's; no room for a tensor is a ResourceExhaustedError.
+# program. The texts are TensorFlow 2.21's.
 _FAILED = (
     tf.errors.AbortedError,
     tf.errors.FailedPreconditionError,  # "DNN library initialization failed. …": no cuDNN.
     tf.errors.InternalError,  # "libdevice not found …" (xla/service/gpu/…/nvptx_backend.cc).
-    # "No PTX compilation provider …": no ptxas, nvlink (assemble_compilation_provider.cc).
-    tf.errors.UnavailableError,
+    tf.errors.UnavailableError,  # "No PTX compilation provider …": no ptxas, nvlink.
     tf.errors.UnknownError,
 )
 # An InternalError too: no room for the compiled program (tensorflow/tensorflow issue 60607).
@@ -42,13 +41,9 @@ def device_errors() -> Iterator[None]:
 
 def cause(error: Exception) -> str:
     """What a TensorFlow error is about, in one line, without where in the graph it came up."""
+    around = ("  ", "\t", "Graph execution error:", "Detected at node", "<stack traces")
     lines = getattr(error, "message", str(error)).splitlines()
-    text = next(filter(None, map(_told, lines)), "no reason given")
+    told = (line.strip() for line in lines if not line.startswith(around))
+    text = next(filter(None, told), "no reason given")
     text = re.sub(r" ?\[Op:\w+\]$|\[_Xla[^]]*\]", "", text)  # Of no use to a user.
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _told(line: str) -> str:
-    """The line, '' if it is a heading or of the stack where the graph was made."""
-    around = ("  ", "\t", "Graph execution error:", "Detected at node", "<stack traces")
-    return "" if line.startswith(around) else line.strip()

@@ -15,6 +15,7 @@ from tensorflow_probability import experimental as tfe
 
 from clion_tf.agents.base import Learner, Tensors
 from clion_tf.config import Config
+from clion_tf.learning.preprocessing import preprocess
 
 
 class NoisyMemory(Learner):
@@ -24,10 +25,10 @@ class NoisyMemory(Learner):
     """
 
     def __init__(self, config: Config, agent, amount: float, relative: bool = True):
-        super().__init__(config, jit=False)
-        self.observed, self.acting_networks = agent.observed, agent.acting_networks
+        super().__init__(config, agent.action_size, agent.discrete, agent.observed)
+        self.models, self.optimizers = agent.models, agent.optimizers
+        self.acting_networks = agent.acting_networks
         self._agent, self._amount, self._relative = agent, amount, relative
-        self.begin(agent.models, agent.optimizers)
 
     def initial(self, batch: int) -> Tensors:
         """The agent's state; with a relative amount also the one without noise, and its spread."""
@@ -41,7 +42,7 @@ class NoisyMemory(Learner):
         """See Learner; `amount` is that of exploration noise."""
         agent = self._agent
         models = agent.models if models is None else models
-        embed = agent.embed(models, observation)
+        embed = models.encode(preprocess(observation))
         found = {"noisy": agent.perceive(models, embed, state["noisy"], noise)}
         scale, after = 1.0, {}
         if self._relative:

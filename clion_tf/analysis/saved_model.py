@@ -81,7 +81,7 @@ def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = N
 
     from clion_tf.learning.noise import SeededNoise
 
-    begun, size = agent.initial(1), agent.sizes.action_size
+    begun, size = agent.initial(1), agent.action_size
     before = {key: begun[key] for key in agent.remembered}
     state = {}
     for key, value in before.items():
@@ -104,7 +104,7 @@ def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = N
         return stored({**past, "action": action})
 
     def to_environment(given: Mapping) -> tf.Tensor:
-        return _native(given["action"], agent.sizes.discrete, taken)
+        return _native(given["action"], agent.discrete, taken)
 
     module = tf.Module()
     # A tf.Module sees no variable of Keras 3, only what is inside of it.
@@ -150,7 +150,7 @@ def _native(action, discrete: bool, taken: Mapping[str, Any] | None):
 
 def _about(trained: TrainedAgent) -> dict:
     """What is exported, for `policy.json`."""
-    config, sizes = trained.config, trained.agent.sizes
+    config, agent = trained.config, trained.agent
     return {
         "kind": KIND,
         "task": config.task,
@@ -159,9 +159,9 @@ def _about(trained: TrainedAgent) -> dict:
         "policy": config.eval_action,
         "exploration_noise": config.eval_noise,
         "action_repeat": config.action_repeat,
-        "observed": {key: list(shape) for key, shape in trained.agent.observed.items()},
-        "action_size": sizes.action_size,
-        "discrete": sizes.discrete,
+        "observed": {key: list(shape) for key, shape in agent.observed.items()},
+        "action_size": agent.action_size,
+        "discrete": agent.discrete,
         "environment": RunFolder(config.logdir).task(),  # See `envs.make_env.describe`.
         "noise": [config.seed, zlib.crc32(b"test")],  # Begins the words of each step's seed.
     }

@@ -111,12 +111,14 @@ def build(
     others = {"device": device, "eval_action": eval_action, "seed": seed}
     others = {name: value for name, value in others.items() if value is not None}
     config = dataclasses.replace(saved.config, **others)
-    from clion_tf.agents import make_agent
+    from clion_tf import agents
     from clion_tf.training import hardware
 
     precision, jit, _ = hardware.prepare(config, alone=False)
     try:
-        agent = make_agent.of_weights(config, saved.weights, precision, jit)
+        kind = agents.KINDS[config.agent]
+        options = {**kind.described(config, saved.weights), "precision": precision, "jit": jit}
+        agent = kind(config, **options)
         restore(agent.models.named_weights(), saved.weights)
     except (CheckpointError, KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{saved.path}: not of this run's sizes ({error})") from error

@@ -65,7 +65,7 @@ class ReplicatedAgent(Agent):
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """One update on the whole batch; errors as in `collective`."""
-        seed = tf.constant(noises.key(self._config.seed, "update", update))
+        seed = tf.constant(noises.key(self.config.seed, "update", update))
 
         def rows(context: tf.distribute.ReplicaContext) -> Tensors:
             parts, mine = self._strategy.num_replicas_in_sync, context.replica_id_in_sync_group
@@ -91,7 +91,7 @@ class ReplicatedAgent(Agent):
     def _replica_step(self, data: Tensors, seed: tf.Tensor) -> tf.Tensor:
         """What each replica does; the metrics are the whole batch's."""
         agent = self._replicas[replica_sums.rank() % len(self._replicas)]
-        noise = replica_sums.ReplicaNoise(noises.SeededNoise(seed), self.settings.augmentations)
+        noise = replica_sums.ReplicaNoise(noises.SeededNoise(seed), self.config.augmentations)
         scalars = agent.update(data, noise)
         self.metric_names = list(scalars)
         return replica_sums.average(tf.stack(list(scalars.values())))

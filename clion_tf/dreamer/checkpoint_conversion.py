@@ -25,8 +25,9 @@ from clion_tf.config import Config
 from clion_tf.files import user_path
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
-from clion_tf.models import Models, Sizes
+from clion_tf.models import Models
 from clion_tf.replay.episode_files import DAMAGE, load_episode, save_episode
+from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.training import hardware
 
 PARTS = ("actor", "decoder", "rssm", "encoder", "reward", "pcont", "value")
@@ -78,7 +79,8 @@ def order(pcont: bool = False) -> list[str]:
         return PARTS.index(part), layer != "gru", layer, WEIGHTS.index(weight)
 
     one = dict.fromkeys(("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth"), 1)
-    return sorted(Models(Sizes(1, pcont=pcont, **one)).named_weights(), key=place)
+    config = Config(pcont=str(pcont), evaluator=False, **one)
+    return sorted(Models(config, 1, False, PIXELS).named_weights(), key=place)
 
 
 def _agent_state(config: Config, arrays: Sequence[np.ndarray]) -> tuple[int, dict, int]:

@@ -152,7 +152,7 @@ def outputs(losses: Losses) -> Tensors:
 def _actor_outputs(agent: Agent, feat: tf.Tensor) -> Tensors:
     """The action model on the posterior's features, [B, L, ...]."""
     policy = agent.models.actor(tf.reshape(feat, [-1, feat.shape[-1]]))
-    if agent.sizes.discrete:
+    if agent.discrete:
         outputs = {"actor_probs": policy.probs_parameter()}
     else:
         mean = policy.distribution.mean()  # Before tanh.

@@ -18,14 +18,10 @@ def augment(
     start: State, copies: int, deter_noise: tf.Tensor, stoch_noise: tf.Tensor,
     sigma1: float, sigma2: float, units: str = "absolute",
 ) -> State:  # fmt: skip
-    """M start points followed by `copies` augmented ones of each (eq. 3).
+    """(1 + copies) * M states: M start points, augmented copy 1 of each, copy 2, ... (eq. 3).
 
-    Args:
-      deter_noise [copies, M, D], stoch_noise [copies, M, S].
-      sigma1: in `units` of h, see `memory_unit`; sigma2: see `noised`.
-
-    Returns:
-      (1 + copies) * M states: originals, then copy 1, copy 2, ...
+    Of noise [copies, M, D] and [copies, M, S]. sigma1 is in `units` of h, see `memory_unit`; for
+    sigma2 see `noised`.
     """
     if copies == 0:
         return start

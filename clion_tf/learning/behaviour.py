@@ -14,9 +14,9 @@ import dataclasses
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from clion_tf.config import Config
 from clion_tf.learning import augmentation, weighting
 from clion_tf.learning.imagination import imagine
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.learning.returns import cumulative_discount, lambda_return
@@ -28,8 +28,8 @@ from clion_tf.models.rssm import State
 class BehaviourLosses:
     """N imagined trajectories of H steps, and what actor and critic learn from them.
 
-    N = (1 + A) * B * L, with the discount head (1 + A) * B * (L - 1). All are float32, but for
-    `feat` and h of `start`, which are of the compute type.
+    N = (1 + A) * B * L, with the discount head (1 + A) * B * (L - 1). Float32, but for `feat` and
+    h of `start`, which are of the compute type.
     """
 
     actor_loss: tf.Tensor  # A scalar, minimised.
@@ -42,34 +42,31 @@ class BehaviourLosses:
     reward: tf.Tensor  # [K + 1, N]
     value: tf.Tensor  # [K + 1, N]
     returns: tf.Tensor  # [K, N]
-    discount: tf.Tensor  # [K, N], cumulative, see `returns`.
+    discount: tf.Tensor  # [K, N], see `cumulative_discount`.
     weight: tf.Tensor  # [K, N]
     logit: tf.Tensor | None  # [K, N], the evaluator's; None without one.
 
 
-def losses(models: Models, settings: Settings, post: State, noise: Noise) -> BehaviourLosses:
-    """Imagination from original and augmented starts, weights, actor and critic.
-
-    No gradient flows back into the posterior states [B, L, ...].
-    """
+def losses(models: Models, config: Config, post: State, noise: Noise) -> BehaviourLosses:
+    """Imagination from posterior states [B, L, ...], which get no gradient, and augmented ones."""
     rssm, actor = models.rssm, models.actor
-    start, originals = start_points(models, settings, post, noise)
-    shape = [settings.horizon, start["deter"].shape[0]]
+    start, originals = start_points(models, config, post, noise)
+    shape = [config.horizon, start["deter"].shape[0]]
     action_noise = noise.of_actions(actor.discrete, "imagined_action", [*shape, actor.size])
     state_noise = noise.normal("imagined_state", [*shape, rssm.stoch])
     feat, action, entropy = imagine(rssm, actor, start, action_noise, state_noise)
     led = action[1:]  # The actions between the features.
-    if settings.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
+    if config.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
         feat, led = tf.concat([rssm.get_feat(start)[None], feat], 0), action
     reward, value_dist = models.reward(feat).mode(), models.value(feat)
     value = value_dist.mode()
     if models.pcont is not None:
         pcont = models.pcont(feat).mean()
     else:
-        pcont = settings.discount * tf.ones_like(reward)
-    returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], settings.disclam)
+        pcont = config.discount * tf.ones_like(reward)
+    returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], config.disclam)
     discount = cumulative_discount(pcont)
-    weight, logit = weighting.weights(models, settings, feat, led)
+    weight, logit = weighting.weights(models, config, feat, led)
     expect(
         "imagination",
         {"returns": returns, "discount": discount, "weight": weight, "action": led},
@@ -83,9 +80,7 @@ def losses(models: Models, settings: Settings, post: State, noise: Noise) -> Beh
     )  # fmt: skip
 
 
-def start_points(
-    models: Models, settings: Settings, post: State, noise: Noise
-) -> tuple[State, int]:
+def start_points(models: Models, config: Config, post: State, noise: Noise) -> tuple[State, int]:
     """Posterior states and augmented copies of them [N, ...] (eq. 3); how many are posteriors."""
     expect("posterior", post, POSTERIOR)
     # The world model is trained by its own loss only.
@@ -93,10 +88,10 @@ def start_points(
     if models.pcont is not None:  # The last state could be terminal.
         post = {key: value[:, :-1] for key, value in post.items()}
     start = augmentation.flatten(post)
-    copies, count = settings.augmentations, start["deter"].shape[0]
+    copies, count = config.augmentations, start["deter"].shape[0]
     deter_noise = noise.normal("augment_deter", [copies, count, models.rssm.deter])
     stoch_noise = noise.normal("augment_stoch", [copies, count, models.rssm.stoch])
-    scales = (settings.sigma1, settings.sigma2, settings.sigma_units)
+    scales = (config.sigma1, config.sigma2, config.sigma_units)
     return augmentation.augment(start, copies, deter_noise, stoch_noise, *scales), count
 
 
@@ -109,6 +104,5 @@ def value_loss(
     value: tfd.Distribution, returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor
 ) -> tf.Tensor:
     """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [K, N]."""
-    target = tf.stop_gradient(returns)  # Regression onto a fixed target, as usual in TD.
-    log_prob = value.log_prob(target)
+    log_prob = value.log_prob(tf.stop_gradient(returns))  # A fixed target, as usual in TD.
     return -tf.reduce_mean(tf.stop_gradient(weight) * discount * log_prob)

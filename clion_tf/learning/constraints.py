@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from clion_tf.config import Config
 from clion_tf.learning.augmentation import memory_unit, noisy_memory
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import Tensors, preprocess_image
 from clion_tf.learning.rotation import rotate
 from clion_tf.models import Models
-from clion_tf.models.distributions import UnitNormal, squared_distance
+from clion_tf.models.decoder import UnitNormal, squared_distance
 from clion_tf.models.rssm import State
 
 
@@ -26,7 +26,7 @@ class Constraint:
 
 
 def embedding_constraint(
-    models: Models, settings: Settings, data: Tensors, embed: tf.Tensor, noise: Noise
+    models: Models, config: Config, data: Tensors, embed: tf.Tensor, noise: Noise
 ) -> Constraint:
     """[|e' - e|^2 - delta1^2]_+, e' the encoding of the image rotated at random.
 
@@ -34,35 +34,35 @@ def embedding_constraint(
     """
     transformed = data.get("image_transformed")
     if transformed is None:
-        frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
-        degrees = settings.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
-        rotated = rotate(frames, degrees, settings.rotation_fill)
-        transformed = tf.reshape(rotated, data["image"].shape)
+        image = data["image"]
+        frames = tf.reshape(image, [-1, *image.shape[2:]])
+        degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
+        transformed = tf.reshape(rotate(frames, degrees, config.rotation_fill), image.shape)
     augmented = models.encoder(preprocess_image(transformed))
     embed = embed[..., : models.encoder.size]
-    if settings.embedding_gradient == "rotated":
+    if config.embedding_gradient == "rotated":
         embed = tf.stop_gradient(embed)  # An option: only e' moves towards e.
     distance = squared_distance(augmented, embed, 1)
-    loss = hinge(distance, settings.delta1, settings.constraint_norm)
+    loss = hinge(distance, config.delta1, config.constraint_norm)
     return Constraint(augmented, distance, loss)
 
 
 def decoding_constraint(
-    models: Models, settings: Settings, post: State,
+    models: Models, config: Config, post: State,
     target: Mapping[str, UnitNormal | tf.Tensor], noise: Noise,
 ) -> Constraint:  # fmt: skip
     """[|o^' - o^|^2 - delta2^2]_+, o^' decoded from noisy memory (h', s) [B, L, ...].
 
-    The target o^, by `image` and `vector`, is what is decoded from the memory as it is: the margins
-    lie "between the augmented branch's output and the non-augmented branch's output", so the
-    gradient goes into both. The other reading compares with what was observed.
+    The target o^, by `image` and `vector`, is what the memory as it is decodes to, "the
+    non-augmented branch's output", so the gradient goes into both. The other reading compares with
+    what was observed.
     """
     deter_noise = noise.normal("decoding", post["deter"].shape)
-    sigma = settings.sigma_h * memory_unit(post["deter"], settings.sigma_units)
+    sigma = config.sigma_h * memory_unit(post["deter"], config.sigma_units)
     noisy = noisy_memory(post, deter_noise, sigma)
     augmented = models.decode(models.rssm.get_feat(noisy))
     distance = sum(dist.squared_distance(target[key]) for key, dist in augmented.items())
-    loss = hinge(distance, settings.delta2, settings.constraint_norm)
+    loss = hinge(distance, config.delta2, config.constraint_norm)
     return Constraint(augmented, distance, loss)
 
 

@@ -8,13 +8,12 @@ import dataclasses
 
 import tensorflow as tf
 
+from clion_tf.config import Config
 from clion_tf.learning.augmentation import memory_unit, noised
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.models import Models
-from clion_tf.models.rssm import RSSM, State, time_major
-from clion_tf.models.scan import scan
+from clion_tf.models.rssm import RSSM, State, scan, time_major
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class EvaluatorLoss:
 
 
 def loss(
-    models: Models, settings: Settings, post: State, action: tf.Tensor, noise: Noise
+    models: Models, config: Config, post: State, action: tf.Tensor, noise: Noise
 ) -> EvaluatorLoss:
     """Real transitions against open-loop predictions of the same steps.
 
@@ -43,12 +42,12 @@ def loss(
     real_logit = models.evaluator(tf.stop_gradient(real)).logits
     fake = [
         transitions(before, action[:, 1:], after)
-        for before, after in fakes(models.rssm, settings, post, action, noise)
+        for before, after in fakes(models.rssm, config, post, action, noise)
     ]
     fake_logit = models.evaluator(tf.stop_gradient(tf.concat(fake, 0))).logits
     difference = evaluator_difference(real_logit, fake_logit)
     bce = evaluator_bce(real_logit, fake_logit)
-    chosen = bce if settings.evaluator_objective == "bce" else difference
+    chosen = bce if config.evaluator_objective == "bce" else difference
     return EvaluatorLoss(chosen, difference, bce, real_logit, fake_logit)
 
 
@@ -68,66 +67,54 @@ def transitions(feat: tf.Tensor, action: tf.Tensor, next_feat: tf.Tensor) -> tf.
 
 
 def fakes(
-    rssm: RSSM, settings: Settings, post: State, action: tf.Tensor, noise: Noise
+    rssm: RSSM, config: Config, post: State, action: tf.Tensor, noise: Noise
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Features [B, L-1, F] before and after each fake transition, for each kind of start.
 
-    Rolls begin at posterior states, or at these moved as augmented starts are (`fakes_from`);
-    with both kinds, the transitions' noise is the same.
+    Rolls of K steps begin at the posterior states at 0, K, 2K, ... of [B, L, ...], or at these
+    moved as augmented starts are (`fakes_from`); with both, the transitions' noise is the same.
     """
-    steps = min(settings.overshoot_steps, action.shape[1] - 1)
-    start = roll_starts(post, steps)
+    steps = min(config.overshoot_steps, action.shape[1] - 1)
+    start = {key: value[:, :-1:steps] for key, value in post.items()}
     shape, starts = [*start["deter"].shape[:2]], []
-    if settings.fakes_from != "augmented":
+    if config.fakes_from != "augmented":
         starts.append(start)
-    if settings.fakes_from != "posterior":
+    if config.fakes_from != "posterior":
         deter_noise = noise.normal("overshoot_start_deter", [*shape, rssm.deter])
         stoch_noise = noise.normal("overshoot_start_stoch", [*shape, rssm.stoch])
-        sigma1 = settings.sigma1 * memory_unit(post["deter"], settings.sigma_units)
-        starts.append(noised(start, deter_noise, stoch_noise, sigma1, settings.sigma2))
+        sigma1 = config.sigma1 * memory_unit(post["deter"], config.sigma_units)
+        starts.append(noised(start, deter_noise, stoch_noise, sigma1, config.sigma2))
     eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
-    return [overshoot(rssm, one, action, eps, steps) for one in starts]
-
-
-def roll_starts(post: State, steps: int) -> State:
-    """The posterior states [B, ceil((L-1)/K), ...] at 0, K, 2K, ... of [B, L, ...]."""
-    return {key: value[:, :-1:steps] for key, value in post.items()}
+    return [overshoot(rssm, one, action, eps) for one in starts]
 
 
 def overshoot(
-    rssm: RSSM, start: State, action: tf.Tensor, noise: tf.Tensor, steps: int
+    rssm: RSSM, start: State, action: tf.Tensor, noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Features of the fakes: what the model predicts when it is left alone for `steps`.
+    """Features of the fakes: what the model predicts when it is left alone for K steps.
 
         posterior   z_0 --a_1--> z_1 --a_2--> z_2 --a_3--> z_3 --a_4--> z_4
-        steps = 2   z_0 --a_1--> ^z_1 -a_2--> ^z_2
+        K = 2       z_0 --a_1--> ^z_1 -a_2--> ^z_2
                                               z_2 --a_3--> ^z_3 -a_4--> ^z_4
 
-    Rolls start from the states of `roll_starts`, with noise or without, and see only recorded
-    actions: the same drift as imagination has.
-
-    Args:
-      action [B, L, A]; noise [K, B, ceil((L-1)/K), S]; steps K.
-
-    Returns:
-      features before and after each transition, [B, L-1, F].
+    Rolls see only recorded actions [B, L, A]: the same drift as imagination has. From states
+    [B, ceil((L-1)/K), ...] and noise [K, B, ceil((L-1)/K), S] to features before and after each
+    transition, [B, L-1, F].
     """
-    batch, length = action.shape[:2]
-    rolls = -(-(length - 1) // steps)
-    padding = rolls * steps - (length - 1)
+    (batch, length), (steps, _, rolls, stoch) = action.shape[:2], noise.shape
+    count, padding = batch * rolls, rolls * steps - (length - 1)
     actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])
-    actions = tf.reshape(actions, [batch * rolls, steps, action.shape[-1]])
-    state = {key: tf.reshape(x, [batch * rolls, x.shape[-1]]) for key, x in start.items()}
+    actions = tf.reshape(actions, [count, steps, action.shape[-1]])
+    state = {key: tf.reshape(x, [count, x.shape[-1]]) for key, x in start.items()}
 
     def step(state, action_t, eps_t):
         state = rssm.img_step(state, action_t, eps_t)
         return state, {"feat": rssm.get_feat(state)}
 
-    count = batch * rolls
-    inputs = [time_major(actions), tf.reshape(noise, [steps, count, rssm.stoch])]
-    spec = {"feat": (state["deter"].dtype, [count, rssm.feat_size])}
-    after = scan(step, state, inputs, spec)["feat"]
-    before = tf.concat([rssm.get_feat(state)[None], after[:-1]], 0)
+    first = rssm.get_feat(state)
+    inputs = [time_major(actions), tf.reshape(noise, [steps, count, stoch])]
+    after = scan(step, state, inputs, {"feat": first})["feat"]
+    before = tf.concat([first[None], after[:-1]], 0)
 
     def in_time(feat: tf.Tensor) -> tf.Tensor:
         rows = tf.reshape(time_major(feat), [batch, rolls * steps, rssm.feat_size])

@@ -1,27 +1,20 @@
-"""Imagined trajectories: the actor acting inside the world model (eq. 3, Dreamer)."""
+"""Imagination: the actor acts in the world model's latent space (Dreamer)."""
 
 import tensorflow as tf
 
 from clion_tf.models.heads import ActionHead
 from clion_tf.models.layers import frozen
-from clion_tf.models.rssm import RSSM, State
-from clion_tf.models.scan import scan
+from clion_tf.models.rssm import RSSM, State, scan
 
 
 def imagine(
     rssm: RSSM, actor: ActionHead, start: State, action_noise: tf.Tensor, state_noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """H steps from every start; the world model's weights are constants to gradients.
+    """H steps from N states; the world model's weights are constants to gradients (Dreamer).
 
-        z_0 --a_0--> z_1 --a_1--> z_2 ... --a_{H-1}--> z_H      z_0 = start
-
-    Of N states z_0, and of noise for the actions [H, N, A] and states [H, N, S].
-
-    Returns:
-      features [H, N, F] of z_1 ... z_H; actions [H, N, A] a_0 ... a_{H-1}; the entropy [N] of
-      the actor in z_0, in nats.
+    From noise for the actions [H, N, A] and states [H, N, S] to features [H, N, F] of z_1 ... z_H,
+    actions [H, N, A] a_0 ... a_{H-1}, and the entropy [N] of the actor in z_0, in nats.
     """
-    _, count, size = action_noise.shape
 
     def step(state, action_eps, state_eps):
         # The features without gradient, as in Dreamer: the actor learns through what its actions
@@ -32,10 +25,11 @@ def imagine(
             state = rssm.img_step(state, action, state_eps)
         return state, {"raw": raw, "action": action, "feat": rssm.get_feat(state)}
 
+    count = action_noise.shape[1]
     outputs = {
-        "raw": (tf.float32, [count, actor.raw_size]),
-        "action": (tf.float32, [count, size]),
-        "feat": (start["deter"].dtype, [count, rssm.feat_size]),
+        "raw": tf.TensorSpec([count, actor.raw_size]),
+        "action": tf.TensorSpec([count, actor.size]),
+        "feat": tf.TensorSpec([count, rssm.feat_size], start["deter"].dtype),
     }
     out = scan(step, start, [action_noise, state_noise], outputs)
     entropy = actor.distribution(out["raw"][0]).entropy_from(action_noise[0])

@@ -1,8 +1,7 @@
 """The learner's only source of randomness: noise by purpose.
 
-In a run, `SeededNoise` derives every tensor from (run seed, counter, purpose) by stateless
-generators, so an update is a pure function of the weights, the batch and its number. Tests and
-the parity tool use `GivenNoise`: given tensors, zeros elsewhere.
+In a run, `SeededNoise` derives every tensor from (run seed, counter, purpose), so an update is a
+pure function of the weights, the batch and its number. Tests and parity use `GivenNoise`.
 """
 
 import zlib
@@ -19,7 +18,7 @@ def key(seed: int, stream: str, *counters: int) -> np.ndarray:
 
 
 class Noise:
-    """Float32 tensors by purpose; how they come about, a subclass says in `draw`."""
+    """Float32 tensors by purpose; how they come about, a subclass says."""
 
     def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         """Noise of one of the kinds below."""
@@ -66,7 +65,7 @@ class GivenNoise(Noise):
     """
 
     def __init__(self, tensors: Mapping[str, tf.Tensor] | None = None):
-        self._tensors = dict({} if tensors is None else tensors)
+        self._tensors = tensors or {}
 
     def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         if purpose not in self._tensors:

@@ -15,28 +15,23 @@ class FusedAdam(keras.optimizers.Adam):
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
         # Keras's sums gradients over replicas, which ours already are, by what no branch may do.
-        for gradient, variable in zip(grads, trainable_variables, strict=True):
-            self.update_step(gradient, variable, learning_rate)
-
-    def update_step(self, gradient, variable, learning_rate) -> None:
-        """One variable's step, in place of Adam's."""
         step = tf.cast(self.iterations.value + 1, tf.float32)
         beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
-        index = self._get_variable_index(variable)
-        # Keras hands over either kind of variable.
-        variable = variable.value if isinstance(variable, keras.Variable) else variable
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(beta1, step),
-            beta2_power=tf.pow(beta2, step),
-            lr=tf.cast(learning_rate, tf.float32),
-            beta1=beta1,
-            beta2=beta2,
-            epsilon=tf.constant(self.epsilon),
-            grad=gradient,
-        )
+        constants = {
+            "beta1_power": tf.pow(beta1, step),
+            "beta2_power": tf.pow(beta2, step),
+            "lr": tf.cast(learning_rate, tf.float32),
+            "beta1": beta1,
+            "beta2": beta2,
+            "epsilon": tf.constant(self.epsilon),
+        }
+        for gradient, variable in zip(grads, trainable_variables, strict=True):
+            index = self._get_variable_index(variable)
+            # Keras hands over either kind of variable.
+            variable = variable.value if isinstance(variable, keras.Variable) else variable
+            m, v = (moments[index].value for moments in (self._momentums, self._velocities))
+            handles = {"var": variable.handle, "m": m.handle, "v": v.handle}
+            tf.raw_ops.ResourceApplyAdam(**handles, **constants, grad=gradient)
 
 
 class LossScale(keras.optimizers.LossScaleOptimizer):
@@ -47,34 +42,21 @@ class LossScale(keras.optimizers.LossScaleOptimizer):
 
 
 class Optimizer:
-    """One loss's optimiser.
+    """One loss's optimiser, of the variables that it trains.
 
-    Args:
-      variables: what it trains.
-      clip: the largest global norm of the gradient, None for any.
-      scaled: whether the loss is scaled against float16's underflow. The scale is kept within
-        LOSS_SCALE_RANGE: Keras's has neither floor nor ceiling.
-      learning_rate, epsilon: Adam's; Dreamer's epsilon is TF 2.2's default, 1e-7.
+    `clip` is the largest global norm of the gradient, None for any. With `scaled` the loss is
+    scaled against float16's underflow; the scale is kept within LOSS_SCALE_RANGE, as Keras's has
+    neither floor nor ceiling. Dreamer's epsilon is TF 2.2's default, 1e-7.
     """
 
     def __init__(
-        self,
-        name: str,
-        variables: Sequence[keras.Variable],
-        learning_rate: float,
-        clip: float | None,
-        scaled: bool = False,
-        epsilon: float = 1e-7,
-    ):
-        if not variables:
-            raise ValueError(f"optimizer {name}: no variables to train")
-        self.name, self._clip = name, clip
-        self.variables = list(variables)
-        self._adam = FusedAdam(learning_rate, epsilon=epsilon, name=name)
-        self._optimizer = self._adam
+        self, name: str, variables: Sequence[keras.Variable], learning_rate: float,
+        clip: float | None, scaled: bool = False, epsilon: float = 1e-7,
+    ):  # fmt: skip
+        self.variables, self._clip, self._scaled = list(variables), clip, scaled
+        self._optimizer = FusedAdam(learning_rate, epsilon=epsilon, name=name)
         if scaled:
-            self._optimizer = LossScale(self._adam, name=f"{name}_scale")
-        self._scaled = scaled
+            self._optimizer = LossScale(self._optimizer, name=f"{name}_scale")
         self._optimizer.build(self.variables)
 
     @property
@@ -95,36 +77,35 @@ class Optimizer:
 
         A variable that the loss does not reach has a gradient of zeros.
         """
-        sources = [variable.value for variable in self.variables]
         factor = tf.stop_gradient(self.scale)
-        seed = tf.cast(factor, loss.dtype)
         found = tape.gradient(
-            loss, sources, output_gradients=seed, unconnected_gradients=tf.UnconnectedGradients.ZERO
+            loss,
+            [variable.value for variable in self.variables],
+            output_gradients=tf.cast(factor, loss.dtype),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return [gradient / factor for gradient in found] if self._scaled else found
 
     def apply(self, gradients: Sequence[tf.Tensor], norm: tf.Tensor) -> None:
         """One step by unscaled, finite gradients of this global norm before clipping."""
-        clipped = gradients
         if self._clip is not None:
-            clipped, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
+            gradients, _ = tf.clip_by_global_norm(gradients, self._clip, norm)
         if not self._scaled:
-            self._optimizer.apply(clipped)
+            self._optimizer.apply(gradients)
             return
         scale = self.scale
-        self._optimizer.apply([gradient * scale for gradient in clipped])  # Keras unscales.
+        self._optimizer.apply([gradient * scale for gradient in gradients])  # Keras unscales.
         self._set_scale(self.scale)
 
     def skip(self, norm: tf.Tensor) -> None:
         """Instead of a step: halves the loss scale if it was this gradient that overflowed."""
         if self._scaled:
-            finite = tf.math.is_finite(norm)
-            self._optimizer.step_counter.assign(tf.where(finite, self._optimizer.step_counter, 0))
+            finite, counter = tf.math.is_finite(norm), self._optimizer.step_counter
+            counter.assign(tf.where(finite, counter, 0))
             self._set_scale(tf.where(finite, self.scale, 0.5 * self.scale))
 
     def _set_scale(self, scale: tf.Tensor) -> None:
-        low, high = LOSS_SCALE_RANGE
-        self._optimizer.dynamic_scale.assign(tf.clip_by_value(scale, low, high))
+        self._optimizer.dynamic_scale.assign(tf.clip_by_value(scale, *LOSS_SCALE_RANGE))
 
 
 def step_all(
@@ -134,10 +115,8 @@ def step_all(
 ) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
     """Every optimiser steps, or none does if any loss or gradient is not finite.
 
-    All are by optimiser; gradients are unscaled and before clipping.
-
-    Returns:
-      the gradients' global norms, and whether the steps were taken (bool).
+    All are by optimiser; gradients are unscaled and before clipping. Returns the gradients' global
+    norms, and whether the steps were taken (bool).
     """
     norms = {name: tf.linalg.global_norm(values) for name, values in gradients.items()}
     finite = tf.reduce_all(tf.math.is_finite(tf.stack([*norms.values(), *losses.values()])))

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 Tensors = dict[str, tf.Tensor]
 
-# action[t] led to image[t]. The image is uint8, all else float32. `discount` is for the discount
-# head; `image_transformed`, uint8, gives eq. 2's o' instead of a rotation.
+# action[t] led to image[t]. Images are uint8, all else float32. `discount` is for the discount
+# head; `image_transformed` gives eq. 2's o' instead of a rotation.
 BATCH = {
     "action": "B L A",
     "reward": "B L",
@@ -19,19 +19,10 @@ BATCH = {
 POSTERIOR = {"mean": "B L S", "std": "B L S", "stoch": "B L S", "deter": "B L D"}
 
 
-def check_batch(data: Mapping[str, tf.Tensor]) -> None:
-    """Raises ValueError unless the tensors are of the shapes of a BATCH, which has one length."""
-    required = ("action", "reward")
-    expect("batch", data, {k: BATCH[k] for k in BATCH if k in data or k in required})
-
-
 def expect(where: str, tensors: Mapping[str, tf.Tensor], shapes: Mapping[str, str]) -> None:
-    """Checks that tensors are there and of these shapes, such as `B L 64 64 3`.
+    """Raises ValueError unless tensors are there and of these shapes, such as `B L 64 64 3`.
 
     A letter stands for one size wherever it occurs; `where` is what they are, for the message.
-
-    Raises:
-      ValueError: naming the tensor, its shape, and what was expected.
     """
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():
@@ -52,12 +43,8 @@ def preprocess(data: Mapping[str, tf.Tensor]) -> Tensors:
 
     Images go from uint8 to [-0.5, 0.5] (Dreamer); vectors stay as they are.
     """
-    found = {}
-    if "image" in data:
-        found["image"] = preprocess_image(data["image"])
-    if "vector" in data:
-        found["vector"] = tf.cast(data["vector"], tf.float32)
-    return found
+    how = {"image": preprocess_image, "vector": lambda vector: tf.cast(vector, tf.float32)}
+    return {key: how[key](data[key]) for key in how if key in data}
 
 
 def preprocess_image(image: tf.Tensor) -> tf.Tensor:

@@ -30,8 +30,7 @@ def posterior(models: Models, data: Data, noise: Noise) -> State:
     """The states [B, L, ...] after each observation."""
     data = {key: tf.convert_to_tensor(value) for key, value in data.items()}
     eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
-    embed = models.encode(preprocess(data))
-    return models.rssm.observe(embed, data["action"], eps)[0]
+    return models.rssm.observe(models.encode(preprocess(data)), data["action"], eps)[0]
 
 
 def augmented_memory(
@@ -51,13 +50,10 @@ def decode(models: Models, state: State) -> tf.Tensor:
     return models.decoder(models.rssm.get_feat(state)).mode()
 
 
-def images(
-    models: Models, data: Data, noise: Noise, sigma: float, resample: bool = False,
-    sigma2: float = -1.0,
-) -> np.ndarray:  # fmt: skip
-    """Reconstructions from augmented memory; see `augmented_memory`."""
+def images(models: Models, data: Data, noise: Noise, *memory) -> np.ndarray:
+    """Reconstructions from memory with noise; `memory` as of `augmented_memory`, from sigma on."""
     post = posterior(models, data, noise)
-    return decode(models, augmented_memory(post, noise, sigma, resample, sigma2)).numpy()
+    return decode(models, augmented_memory(post, noise, *memory)).numpy()
 
 
 def errors(
@@ -66,27 +62,25 @@ def errors(
 ) -> np.ndarray:  # fmt: skip
     """How far reconstructions from augmented memory are from the images, float64 [len(sigmas)].
 
-    Squared error summed over an image's pixels and channels (values in [-0.5, 0.5]), mean over all
-    images: what the decoding constraint bounds (eq. 2). The same standard noise serves every
-    sigma, so that they differ by its scale only. `post` are the posterior states, where known.
+    Squared error summed over an image's pixels and channels, mean over all images: what the
+    decoding constraint bounds (eq. 2). The same standard noise serves every sigma, so that they
+    differ by its scale only. `post` are the posterior states, where known.
     """
     post = posterior(models, data, noise) if post is None else post
     target, found = observed(data), []
     for sigma in sigmas:
         memory = augmented_memory(post, noise, sigma, resample, sigma2)
         decoded = models.decoder(models.rssm.get_feat(memory))
-        found.append(tf.reduce_mean(decoded.squared_distance(target)))
-    return np.array([value.numpy() for value in found], np.float64)
+        found.append(float(tf.reduce_mean(decoded.squared_distance(target))))
+    return np.array(found)
 
 
-def open_loop(
-    models: Models, post: State, action: tf.Tensor, noise: Noise, context: int = CONTEXT
-) -> tf.Tensor:
+def open_loop(models: Models, post: State, action: tf.Tensor, noise: Noise) -> tf.Tensor:
     """Reconstructions of the first frames, then predictions from the actions [B, L, A] alone.
 
-    Of the states [B, K, ...] after the first images, `context` are seen, and at most L - 1.
+    Of the states [B, K, ...] after the first images, CONTEXT are seen, and at most L - 1.
     """
-    context = min(context, action.shape[1] - 1)
+    context = min(CONTEXT, action.shape[1] - 1)
     seen = {key: value[:, :context] for key, value in post.items()}
     prior = left_alone(models, seen, action[:, context:], noise)
     return decode(models, {key: tf.concat([seen[key], prior[key]], 1) for key in seen})

@@ -1,10 +1,8 @@
-"""Sums over replicas, for what is not linear in the rows of a batch.
+"""Sums over replicas (tf.distribute's), for what is not linear in the rows of a batch.
 
-Each replica has its rows of the batch and the same number of them, so a mean over the whole batch
-is the mean of the replicas' means, and so is its gradient. What is done to a mean afterwards must
-see the whole one. Outside of a strategy all of this is the identity and adds no operation.
-
-The collectives are tf.distribute's; whose turn it is, is its own ambient context.
+Each replica has as many rows of the batch, so a mean over the whole batch is the mean of the
+replicas' means, and so is its gradient. What is done to a mean afterwards must see the whole one.
+Outside of a strategy all of this is the identity and adds no operation.
 """
 
 from collections.abc import Sequence
@@ -15,19 +13,10 @@ from clion_tf.learning.noise import Noise
 
 # Which axis of each noise of an update holds the batch's rows. Where copies are laid out one after
 # the other along it, as (1 + A) blocks of rows, it is in BLOCKS.
-AXES = {
-    "posterior": 0,
-    "rotation": 0,
-    "decoding": 0,
-    "augment_deter": 1,
-    "augment_stoch": 1,
-    "imagined_action": 1,
-    "imagined_state": 1,
-    "overshoot": 1,
-    "overshoot_start_deter": 0,
-    "overshoot_start_stoch": 0,
-}
 BLOCKS = ("imagined_action", "imagined_state")
+AXES = dict.fromkeys(("augment_deter", "augment_stoch", "overshoot", *BLOCKS), 1)
+AXES |= dict.fromkeys(("posterior", "rotation", "decoding"), 0)
+AXES |= dict.fromkeys(("overshoot_start_deter", "overshoot_start_stoch"), 0)
 
 
 def count() -> int:
@@ -52,24 +41,16 @@ def average(structure):
     """The mean over replicas of every tensor in a structure, in one go. No gradient."""
     if count() == 1:
         return structure
-    leaves = [tf.identity(x) for x in tf.nest.flatten(structure)]
-    leaves = tf.distribute.get_replica_context().all_reduce("MEAN", leaves)
-    return tf.nest.pack_sequence_as(structure, leaves)
+    structure = tf.nest.map_structure(tf.identity, structure)
+    return tf.distribute.get_replica_context().all_reduce("MEAN", structure)
 
 
 def mean(x: tf.Tensor) -> tf.Tensor:
-    """The mean over replicas of a mean over rows.
+    """The mean over replicas of a mean over rows; its gradient is this replica's part.
 
-    Its gradient is this replica's part, so that the mean of the replicas' gradients, which the
-    optimisers see, is that of the whole mean.
+    So the mean of the replicas' gradients, which the optimisers see, is that of the whole mean.
     """
-    return x if count() == 1 else _with_value(x, average(tf.stop_gradient(x)))
-
-
-@tf.custom_gradient
-def _with_value(x: tf.Tensor, value: tf.Tensor):
-    del x  # Takes the gradient.
-    return tf.identity(value), lambda upstream: (upstream, None)
+    return x if count() == 1 else x + tf.stop_gradient(average(x) - x)
 
 
 def gather(x: tf.Tensor) -> tf.Tensor:

@@ -1,8 +1,8 @@
-"""Lambda-returns over imagined steps (eqs. 6 and 7)."""
+"""Returns of imagined trajectories (eqs. 6 and 7) and how much each step counts."""
 
 import tensorflow as tf
 
-from clion_tf.models.scan import scan
+from clion_tf.models.rssm import scan
 
 
 def lambda_return(
@@ -12,9 +12,8 @@ def lambda_return(
 
         V[k] = r[k] + pcont[k] * ((1 - lambda) * v[k+1] + lambda * V[k+1]),  V[last+1] = bootstrap
 
-    The exponentially weighted mixture of the k-step returns that eq. 7 cuts off at the horizon is
-    the same number (tested). All are [K, N], but for the bootstrap [N], the value after the last
-    step; pcont is the discount of each step.
+    Eq. 7's mixture of the k-step returns cut off at the horizon is the same number (tested). All
+    are [K, N], but for the bootstrap [N], the value after the last step; pcont discounts a step.
     """
     next_value = tf.concat([value[1:], bootstrap[None]], 0)
     inputs = reward + pcont * next_value * (1.0 - lambda_)
@@ -24,12 +23,11 @@ def lambda_return(
         return result, {"return": result}
 
     backwards = [tf.reverse(x, [0]) for x in (inputs, pcont)]
-    returns = scan(step, bootstrap, backwards, {"return": (bootstrap.dtype, bootstrap.shape)})
-    return tf.reverse(returns["return"], [0])
+    return tf.reverse(scan(step, bootstrap, backwards, {"return": bootstrap})["return"], [0])
 
 
 def cumulative_discount(pcont: tf.Tensor) -> tf.Tensor:
-    """How much each imagined step counts (Dreamer), [H, N] -> [H-1, N]: 1, p1, p1 p2, ...
+    """How much each imagined step counts (Dreamer), [K + 1, N] -> [K, N]: 1, p1, p1 p2, ...
 
     No gradient: a policy must not gain by ending what it imagines.
     """

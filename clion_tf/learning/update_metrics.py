@@ -1,7 +1,11 @@
-"""What an update reports, as `group/name`; names that Dreamer has too are Dreamer's."""
+"""What an update reports, as `group/name`; names that Dreamer has too are Dreamer's.
+
+And how the evaluator and its weights behave on held-out data, as plain numbers to be drawn.
+"""
 
 from collections.abc import Mapping
 
+import numpy as np
 import tensorflow as tf
 
 from clion_tf.learning import replica_sums
@@ -13,6 +17,9 @@ from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models.rssm import RSSM
 
 Tensors = dict[str, tf.Tensor]
+
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+BINS = 20  # Of scores between 0 and 1.
 
 
 def model(world: WorldModelLoss) -> Tensors:
@@ -75,14 +82,64 @@ def scores(judged: EvaluatorLoss) -> Tensors:
 
 
 def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor) -> Tensors:
-    """What the optimisers did, from `step_all`.
-
-    `..._clipped` is 1 where the gradient was clipped, so that a mean over updates is their share.
-    """
+    """What the optimisers did, from `step_all`; `..._clipped` is 1 where a gradient was clipped."""
     result = {"model/skipped": 1.0 - tf.cast(taken, tf.float32)}
     for name, norm in norms.items():
         group = name if name in ("model", "evaluator") else "behaviour"
         result[f"{group}/{name}_grad_norm"] = norm
         result[f"{group}/{name}_clipped"] = tf.cast(optimizers[name].clips(norm), tf.float32)
         result[f"{group}/{name}_loss_scale"] = optimizers[name].scale
+    return result
+
+
+def weights_by_step(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> dict:
+    """Reliability weights [K, N] over the imagined steps, and of which trajectories they are.
+
+    The arguments are as in `BehaviourLosses`; `first` is row 0's step: 0 with `from_start`, else 1.
+    Returns `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by
+    its name, and `score` [K], the evaluator's mean; `first_step`; `effective_sample_size`,
+    `largest`; the augmented ones' `augmented_share`, and `augmented_share_by_step` [K].
+    """
+    array, score = weight.numpy().astype(np.float64), _score(logit)
+    result = {
+        "first_step": first,
+        "original": _over_steps(array[:, :originals], score[:, :originals]),
+        "effective_sample_size": float(effective_sample_size(weight)),
+        "largest": float(array.max()),
+        "augmented_share": float(share(weight, originals)),
+        "augmented_share_by_step": (array[:, originals:].sum(1) / array.sum(1)).tolist(),
+    }
+    if originals < array.shape[1]:
+        result["augmented"] = _over_steps(array[:, originals:], score[:, originals:])
+    return result
+
+
+def _score(logit: tf.Tensor) -> np.ndarray:
+    return tf.sigmoid(tf.cast(logit, tf.float32)).numpy().astype(np.float64)
+
+
+def _over_steps(weight: np.ndarray, score: np.ndarray) -> dict:
+    rows = np.quantile(weight, QUANTILES, axis=1).tolist()
+    quantiles = {str(q): row for q, row in zip(QUANTILES, rows, strict=True)}
+    return {
+        "mean": weight.mean(1).tolist(), "quantiles": quantiles, "score": score.mean(1).tolist()
+    }  # fmt: skip
+
+
+def scores_by_age(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
+    """The evaluator's scores of real and of predicted transitions, as `EvaluatorLoss` has them.
+
+    Returns `bins`, the BINS + 1 edges; for `real` and `fake` the share of scores in each bin, and
+    `by_age` [min(K, L-1)], the mean score of transitions as old as that in their roll of K steps,
+    from 1 on (a real one counts with the fake beside it).
+    """
+    edges = np.linspace(0.0, 1.0, BINS + 1)
+    result: dict = {"bins": edges.tolist()}
+    for name, logit in (("real", real_logit), ("fake", fake_logit)):
+        score = _score(logit)
+        result[name] = {
+            "mean": float(score.mean()),
+            "share": (np.histogram(score, edges)[0] / score.size).tolist(),
+            "by_age": [float(score[:, a::steps].mean()) for a in range(min(steps, score.shape[1]))],
+        }
     return result

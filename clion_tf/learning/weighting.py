@@ -2,37 +2,32 @@
 
 import tensorflow as tf
 
+from clion_tf.config import Config
 from clion_tf.learning import replica_sums
 from clion_tf.learning.evaluator import transitions
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.models import Models
 
 
 def weights(
-    models: Models, settings: Settings, feat: tf.Tensor, action: tf.Tensor
+    models: Models, config: Config, feat: tf.Tensor, action: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of K transitions of N imagined trajectories.
 
-    Args:
-      feat: z [K + 1, N, F]; action: a [K, N, A].
-
-    Returns:
-      weights [K, N] of mean 1, and the evaluator's logits [K, N]; both float32. Without an
-      evaluator ones and None.
+    Of z [K + 1, N, F] and a [K, N, A]. Returns weights [K, N] of mean 1 and the evaluator's logits
+    [K, N], both float32; without an evaluator ones and None.
     """
     if models.evaluator is None:
         return tf.ones(action.shape[:2]), None
     rows = transitions(feat[:-1], action, feat[1:])
-    if not settings.weight_gradient:
+    if not config.weight_gradient:
         rows = tf.stop_gradient(rows)  # The actor is not to please the evaluator.
     logit = models.evaluator(rows).logits
-    return reliability_weights(logit, settings.weighting == "ratio"), logit
+    return reliability_weights(logit, config.weighting == "ratio"), logit
 
 
 def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
     """w of eq. 5 times the number of weights, so that their mean is 1; any shape, float32.
 
-    Over all replicas' weights, where the batch is split.
     W = sigmoid(logit), or with `ratio` D / (1 - D) = exp(logit), the density ratio of eqs. 11 and
     16. As a softmax of logarithms, so that an evaluator that doubts everything does not divide 0
     by 0.

@@ -5,13 +5,13 @@ import dataclasses
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from clion_tf.config import Config
 from clion_tf.learning import replica_sums
 from clion_tf.learning.constraints import Constraint, decoding_constraint, embedding_constraint
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import Noise
-from clion_tf.learning.preprocessing import Tensors, check_batch, preprocess
+from clion_tf.learning.preprocessing import BATCH, Tensors, expect, preprocess
 from clion_tf.models import Models
-from clion_tf.models.distributions import UnitNormal
+from clion_tf.models.decoder import UnitNormal
 from clion_tf.models.rssm import State
 
 
@@ -19,9 +19,9 @@ from clion_tf.models.rssm import State
 class WorldModelLoss:
     """The world model on a batch [B, L]; scalars are float32, log-probabilities in nats.
 
-    `terms` are scalars as they stand in the loss, scales included: of what is decoded the negative
-    log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding` and
-    `decoding`. Only those that there are.
+    `terms` are scalars as they stand in the loss, scales included, of those that there are: the
+    negative log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding`
+    and `decoding`.
     """
 
     loss: tf.Tensor  # A scalar, minimised: the sum of `terms`.
@@ -39,7 +39,7 @@ class WorldModelLoss:
     decoding: Constraint | None
 
 
-def loss(models: Models, settings: Settings, data: Tensors, noise: Noise) -> WorldModelLoss:
+def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldModelLoss:
     """-(log q(o | h, s) + log q(r | s, h)) + max(KL[p || q], free nats) + constraints (eq. 2).
 
         o_0      o_1      o_2
@@ -47,11 +47,10 @@ def loss(models: Models, settings: Settings, data: Tensors, noise: Noise) -> Wor
         z_0 -a1- z_1 -a2- z_2
 
     All are means over batch and time. The KL is clipped after its mean, as Dreamer's code does.
-
-    Args:
-      data: see `preprocessing.BATCH`; an image, a vector or both.
+    `data` is a `preprocessing.BATCH` with an image, a vector or both.
     """
-    check_batch(data)
+    there = {"action", "reward", *data}
+    expect("batch", data, {key: shape for key, shape in BATCH.items() if key in there})
     observed = preprocess(data)
     embed = models.encode(observed)
     eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
@@ -64,19 +63,19 @@ def loss(models: Models, settings: Settings, data: Tensors, noise: Noise) -> Wor
     pcont = embedding = decoding = None
     if models.pcont is not None:
         pcont = models.pcont(feat)
-        target = settings.discount * data["discount"]
-        terms["pcont"] = -settings.pcont_scale * tf.reduce_mean(pcont.log_prob(target))
+        target = config.discount * data["discount"]
+        terms["pcont"] = -config.pcont_scale * tf.reduce_mean(pcont.log_prob(target))
     kl = tfd.kl_divergence(models.rssm.get_dist(post), models.rssm.get_dist(prior))
     kl = replica_sums.mean(tf.reduce_mean(kl))
-    clipped_kl = tf.maximum(kl, settings.free_nats)
-    terms["kl"] = settings.kl_scale * clipped_kl
-    if settings.beta1 > 0 and "image" in observed:  # It is about rotated images.
-        embedding = embedding_constraint(models, settings, data, embed, noise)
-        terms["embedding"] = settings.beta1 * embedding.loss
-    if settings.beta2 > 0:
-        target = decoded if settings.decoding_target == "reconstruction" else observed
-        decoding = decoding_constraint(models, settings, post, target, noise)
-        terms["decoding"] = settings.beta2 * decoding.loss
+    clipped_kl = tf.maximum(kl, config.free_nats)
+    terms["kl"] = config.kl_scale * clipped_kl
+    if config.beta1 > 0 and "image" in observed:  # It is about rotated images.
+        embedding = embedding_constraint(models, config, data, embed, noise)
+        terms["embedding"] = config.beta1 * embedding.loss
+    if config.beta2 > 0:
+        target = decoded if config.decoding_target == "reconstruction" else observed
+        decoding = decoding_constraint(models, config, post, target, noise)
+        terms["decoding"] = config.beta2 * decoding.loss
     return WorldModelLoss(
         loss=tf.add_n(list(terms.values())), terms=terms, kl=kl, clipped_kl=clipped_kl,
         embed=embed, post=post, prior=prior, feat=feat, decoded=decoded, reward=reward,

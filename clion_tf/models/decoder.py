@@ -1,13 +1,48 @@
-"""The observation model q(o | h, s) of eq. 1: Dreamer's ConvDecoder, dense layers for vectors."""
+"""Decoders q(o | h, s) of eq. 1: Dreamer's for images, ours for vectors."""
 
+import math
 from collections.abc import Callable
 
 import keras
 import tensorflow as tf
+from tensorflow_probability import distributions as tfd
 
-from clion_tf.models.distributions import UnitNormal, squared_distance
+from clion_tf.models.encoder import CHANNELS, pack, unpack
 from clion_tf.models.layers import Network, OwnBias, in_rows, through
-from clion_tf.models.packing import pack, pack_transposed_kernel, unpack
+
+
+class UnitNormal(tfd.Independent):
+    """A unit-variance Gaussian over observations of `event_dims` axes (Dreamer).
+
+    Its log-probability is in closed form (ours: TensorFlow Probability's writes each step and its
+    gradient out in the size of the images; docs/performance.md).
+    """
+
+    def __init__(self, mean: tf.Tensor, event_dims: int):
+        super().__init__(tfd.Normal(mean, 1.0), event_dims)
+
+    def squared_distance(self, other: "tf.Tensor | UnitNormal") -> tf.Tensor:
+        """|o - mean|^2 of observations or another's means, [...] differentiable in both."""
+        other = other.distribution.loc if isinstance(other, UnitNormal) else other
+        return squared_distance(other, self.distribution.loc, self.event_shape.rank)
+
+    def _log_prob(self, observation: tf.Tensor) -> tf.Tensor:
+        constant = math.log(2 * math.pi) * math.prod(self.event_shape)
+        return -0.5 * (self.squared_distance(observation) + constant)
+
+
+def squared_distance(a: tf.Tensor, b: tf.Tensor, event_dims: int) -> tf.Tensor:
+    """|a - b|^2 in float32, summed over the last `event_dims` axes (at least one)."""
+    difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
+    lead = difference.shape[: difference.shape.rank - event_dims]
+    size = math.prod(difference.shape[lead.rank :])
+    return _squared_norm(tf.reshape(difference, [*lead, size]))
+
+
+@tf.custom_gradient
+def _squared_norm(x: tf.Tensor) -> tf.Tensor:
+    # TensorFlow's own gradient first writes the sum's gradient out in the size of x.
+    return tf.reduce_sum(tf.square(x), -1), lambda upstream: 2.0 * upstream[..., None] * x
 
 
 class Deconvolution(OwnBias, keras.layers.Conv2DTranspose):
@@ -35,9 +70,16 @@ class LastDeconvolution(Deconvolution):
         return (batch, height // 2, width // 2, 4 * channels)
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        # Kernel [2K, 2K, 3, C] -> [K, K, C, 12]. With a border of K - 1 zeros, position i of the
+        # packed output collects inputs i - a through the kernel's rows 2a and 2a + 1, so the
+        # kernel's blocks are turned round.
+        size, inputs = kernel.shape[0] // 2, kernel.shape[-1]
+        blocks = tf.reverse(tf.reshape(kernel, [size, 2, size, 2, 3, inputs]), [0, 2])
+        blocks = tf.transpose(blocks, [0, 2, 5, 1, 3, 4])
+        packed = tf.reshape(blocks, [size, size, inputs, CHANNELS])
         # Not by conv2d's own padding, which takes a path many times slower.
         x = tf.pad(x, [[0, 0], [2, 2], [2, 2], [0, 0]])
-        return tf.nn.conv2d(x, pack_transposed_kernel(kernel), 1, "VALID")
+        return tf.nn.conv2d(x, packed, 1, "VALID")
 
 
 class ImageNormal(UnitNormal):

@@ -1,17 +1,11 @@
-"""The networks' distributions: TensorFlow Probability's; everything is float32.
+"""Distributions over actions, TensorFlow Probability's.
 
-Sampling takes standard noise as an argument, so that a run's randomness has one owner
-(`clion_tf.learning.noise`) and tests can fix it.
+Samples are made of given standard noise, so that randomness has one owner (`learning.noise`).
 """
-
-import math
-from typing import Union
 
 import tensorflow as tf
 from tensorflow_probability import bijectors as tfb
 from tensorflow_probability import distributions as tfd
-
-# The action model's.
 
 
 class Tanh(tfb.Tanh):
@@ -30,8 +24,8 @@ class TanhNormal(tfd.TransformedDistribution):
 
     def sample_from(self, noise: tf.Tensor) -> tf.Tensor:
         """Reparameterised sample from standard normal noise [..., N, A]."""
-        # A tensor of its own: the bijector remembers what it made its outputs of, and the density
-        # of a saturated sample would be another than that of the same action from elsewhere.
+        # A tensor of its own: the bijector remembers what it made its outputs of, and a saturated
+        # sample would have another density than the same action from elsewhere.
         return tf.identity(self.bijector.forward(self._before_tanh(noise)))
 
     def entropy_from(self, noise: tf.Tensor) -> tf.Tensor:
@@ -45,13 +39,11 @@ class TanhNormal(tfd.TransformedDistribution):
     def densest_from(self, noise: tf.Tensor) -> tf.Tensor:
         """Per row the sample of highest density: noise [K, N, A] -> action [N, A].
 
-        Dreamer's evaluation policy; its code takes one row's choice for all rows. As there,
-        saturated samples have the density of `log_prob`.
+        Dreamer's evaluation policy; its code takes one row's choice for all rows.
         """
         action = self.sample_from(noise)
-        best = tf.argmax(self.log_prob(action), 0, tf.int32)
-        rows = tf.range(tf.shape(best)[0])
-        return tf.gather_nd(action, tf.stack([best, rows], -1))
+        best = tf.argmax(self.log_prob(action), 0)
+        return tf.gather(tf.transpose(action, [1, 0, 2]), best, batch_dims=1)
 
     def mean_action(self) -> tf.Tensor:
         """tanh of the Gaussian's mean, [N, A]."""
@@ -76,53 +68,13 @@ class OneHot(tfd.OneHotCategorical):
 
     def entropy_from(self, noise: tf.Tensor) -> tf.Tensor:
         """Exact entropy [N] in nats; the noise is not needed."""
-        del noise
         return self.entropy()
 
-    def mean_action(self) -> tf.Tensor:
-        """The most probable action, [N, A]."""
+    def mean_action(self, noise: tf.Tensor | None = None) -> tf.Tensor:
+        """The most probable action, [N, A], and the densest of many samples."""
         return self.mode()
 
-    def densest_from(self, noise: tf.Tensor) -> tf.Tensor:
-        """The same, as it is the densest of many samples too."""
-        del noise
-        return self.mode()
+    densest_from = mean_action
 
 
 Policy = TanhNormal | OneHot
-
-# The observation model's.
-
-
-class UnitNormal(tfd.Independent):
-    """A unit-variance Gaussian over observations of `event_dims` axes (Dreamer).
-
-    Its log-probability is in closed form (ours: TensorFlow Probability's writes each step and its
-    gradient out in the size of the images; docs/performance.md).
-    """
-
-    def __init__(self, mean: tf.Tensor, event_dims: int):
-        super().__init__(tfd.Normal(mean, 1.0), event_dims)
-
-    def squared_distance(self, other: Union[tf.Tensor, "UnitNormal"]) -> tf.Tensor:
-        """|o - mean|^2 of observations or another's means, [...] differentiable in both."""
-        other = other.distribution.loc if isinstance(other, UnitNormal) else other
-        return squared_distance(other, self.distribution.loc, self.event_shape.rank)
-
-    def _log_prob(self, observation: tf.Tensor) -> tf.Tensor:
-        constant = math.log(2 * math.pi) * math.prod(self.event_shape)
-        return -0.5 * (self.squared_distance(observation) + constant)
-
-
-def squared_distance(a: tf.Tensor, b: tf.Tensor, event_dims: int) -> tf.Tensor:
-    """|a - b|^2 in float32, summed over the last `event_dims` axes (at least one)."""
-    difference = tf.cast(a, tf.float32) - tf.cast(b, tf.float32)
-    lead = difference.shape[: difference.shape.rank - event_dims]
-    size = math.prod(difference.shape[lead.rank :])
-    return _squared_norm(tf.reshape(difference, [*lead, size]))
-
-
-@tf.custom_gradient
-def _squared_norm(x: tf.Tensor) -> tf.Tensor:
-    # TensorFlow's own gradient first writes the sum's gradient out in the size of x.
-    return tf.reduce_sum(tf.square(x), -1), lambda upstream: 2.0 * upstream[..., None] * x

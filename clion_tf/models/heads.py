@@ -7,14 +7,14 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.distributions import OneHot, Policy, TanhNormal
-from clion_tf.models.layers import Network, in_rows
+from clion_tf.models.layers import Network, in_rows, through
 
 
 class DenseHead(Network):
     """Dense layers that end in one number and its distribution (Dreamer's DenseDecoder, shape ()).
 
-    With `dist` `normal` the number is the mean of a unit-variance Gaussian (reward, value), with
-    `binary` the logit of a Bernoulli distribution (discount, evaluator).
+    With `dist` `normal` it is the mean of a unit-variance Gaussian (reward, value), with `binary`
+    the logit of a Bernoulli distribution (discount, evaluator).
     """
 
     def __init__(
@@ -60,9 +60,7 @@ class ActionHead(Network):
 
     def raw(self, features: tf.Tensor) -> tf.Tensor:
         """features [N, F] -> the last layer [N, raw_size], float32."""
-        for layer in (*self.hidden, self.hout):
-            features = layer(features)
-        return tf.cast(features, tf.float32)
+        return tf.cast(through([*self.hidden, self.hout], features), tf.float32)
 
     def distribution(self, raw: tf.Tensor) -> Policy:
         """The last layer [N, raw_size] -> a distribution over actions [N, size]."""

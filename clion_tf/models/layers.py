@@ -1,4 +1,4 @@
-"""The building blocks that every network shares: seeded Keras layers, named as in Dreamer."""
+"""What every network is built of: seeded Keras layers, named as in Dreamer."""
 
 import contextlib
 import zlib
@@ -7,11 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import keras
 import tensorflow as tf
 
-ACTIVATIONS: dict[str, Callable] = {
-    "elu": tf.nn.elu,
-    "relu": tf.nn.relu,
-    "leaky_relu": tf.nn.leaky_relu,
-}
+ACTIVATIONS = {"elu": tf.nn.elu, "relu": tf.nn.relu, "leaky_relu": tf.nn.leaky_relu}
 
 
 def layer_seed(seed: int, *names: str) -> int:
@@ -29,11 +25,6 @@ def rows_of(x: tf.Tensor) -> int | tf.Tensor:
     return tf.shape(x)[0] if x.shape[0] is None else x.shape[0]
 
 
-def in_rows(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
-    """x [..., F] as rows through the layers: [N, G]."""
-    return through(layers, tf.reshape(x, [-1, x.shape[-1]]))
-
-
 def through(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
     """x through the layers, one after the other."""
     for layer in layers:
@@ -41,26 +32,27 @@ def through(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
     return x
 
 
+def in_rows(layers: Iterable[Callable], x: tf.Tensor) -> tf.Tensor:
+    """x [..., F] as rows through the layers: [N, G]."""
+    return through(layers, tf.reshape(x, [-1, x.shape[-1]]))
+
+
 def by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
     """{path: variable}; two of one name would lose one, so that is an error."""
     variables = list(variables)
     named = {variable.path: variable for variable in variables}
-    if len(named) != len(variables):
-        raise AssertionError(f"variables of one name among {sorted(v.path for v in variables)}")
+    assert len(named) == len(variables)
     return named
 
 
-def add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    """x [..., C] + bias [C].
-
-    In 16 bits with a gradient of its own (ours): TensorFlow's sums thousands of rows in the type
-    of x, on CPUs, and a sum in bfloat16 stops growing at 256 times what is added to it.
-    """
-    return tf.nn.bias_add(x, bias) if x.dtype == tf.float32 else _add_bias(x, bias)
-
-
 @tf.custom_gradient
-def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+def add_bias_16(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """x [..., C] + bias [C] in 16 bits, with a gradient of its own (ours).
+
+    TensorFlow's sums thousands of rows in the type of x, on CPUs, and a sum in bfloat16 stops
+    growing at 256 times what is added to it.
+    """
+
     def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         rows = tf.reshape(upstream, [-1, upstream.shape[-1]])
         if rows.dtype == tf.bfloat16:
@@ -74,18 +66,19 @@ def _add_bias(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 class OwnBias:
-    """Before a layer of Keras, whose weights it keeps: `add_bias` instead of Keras's sum."""
+    """Before a layer of Keras, whose weights it keeps: `add_bias_16` instead of Keras's sum.
 
-    def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """The output before bias and activation; both inputs are of the compute type."""
-        raise NotImplementedError
+    A subclass has `product(x, kernel)`, the output before bias and activation; both inputs are of
+    the compute type.
+    """
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         y = self.product(x, tf.convert_to_tensor(self.kernel))
         bias = tf.convert_to_tensor(self.bias)
         if y.shape[-1] != bias.shape[0]:  # A packed image: four pixels side by side.
             bias = tf.tile(bias, [y.shape[-1] // bias.shape[0]])
-        return self.activation(add_bias(y, bias))
+        add = tf.nn.bias_add if y.dtype == tf.float32 else add_bias_16
+        return self.activation(add(y, bias))
 
 
 class Dense(OwnBias, keras.layers.Dense):
@@ -109,6 +102,8 @@ class Network(keras.Model):
     weights, `dtype` a Keras dtype policy.
     """
 
+    initializer: Callable = keras.initializers.GlorotUniform  # Of kernels, by a seed.
+
     def __init__(self, name: str, seed: int = 0, dtype: str = "float32"):
         super().__init__(name=name, dtype=dtype)
         self._seed = seed
@@ -120,10 +115,6 @@ class Network(keras.Model):
         """Ends a constructor; shapes of one input and one output (or event), for summaries."""
         self.input_shape, self.output_shape = (None, *inputs), (None, *outputs)
         self.build(self.input_shape)
-
-    def initializer(self, name: str) -> keras.initializers.Initializer:
-        """The first weights of our layer of that name: Keras's default, Glorot uniform."""
-        return keras.initializers.GlorotUniform(seed=layer_seed(self._seed, self.name, name))
 
     def dense(
         self, name: str, inputs: int, units: int, activation: Callable | None = None, dtype=None
@@ -141,18 +132,17 @@ class Network(keras.Model):
     def convolutions(self, shape: tuple, kinds: Mapping[str, tuple]) -> tuple[list, tuple]:
         """Built layers, one after the other, from inputs of this shape; the output's shape.
 
-        Args:
-          kinds: by layer's name, its class, filters, kernel size, stride and activation.
+        Of each layer by its name: class, filters, kernel size, stride and activation.
         """
         layers = []
-        for name, (kind, filters, size, stride, act) in kinds.items():
-            layer = self._made(kind, name, shape, filters, size, strides=stride, activation=act)
-            layers.append(layer)
-            shape = layer.compute_output_shape(shape)
+        for name, (kind, *sizes, act) in kinds.items():
+            layers.append(self._made(kind, name, shape, *sizes, activation=act))
+            shape = layers[-1].compute_output_shape(shape)
         return layers, shape
 
     def _made(self, kind: type, name: str, shape: tuple, *sizes: int, dtype=None, **options):
-        own = {"kernel_initializer": self.initializer(name), "dtype": dtype or self.dtype_policy}
+        first = self.initializer(seed=layer_seed(self._seed, self.name, name))
+        own = {"kernel_initializer": first, "dtype": dtype or self.dtype_policy}
         return self.with_weights(kind(*sizes, name=name, **own, **options), shape)
 
     def with_weights(self, layer: keras.Layer, shape: tuple) -> keras.Layer:
@@ -162,14 +152,15 @@ class Network(keras.Model):
         return layer
 
 
-def frozen(*networks: Network) -> keras.StatelessScope:
+def frozen(network: Network) -> keras.StatelessScope:
     """`with frozen(network):` its weights are constants to gradients.
 
     A tape that does not watch them is not enough inside a loop, whose gradient is taken of all
     that the loop reads.
     """
-    variables = [variable for network in networks for variable in network.trainable_variables]
-    return keras.StatelessScope([(v, tf.stop_gradient(v.value)) for v in variables])
+    return keras.StatelessScope(
+        [(v, tf.stop_gradient(v.value)) for v in network.trainable_variables]
+    )
 
 
 @contextlib.contextmanager

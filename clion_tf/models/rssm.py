@@ -1,54 +1,36 @@
 """Recurrent state-space model: transition q(s|...), representation p(s|..., o) of eq. 1.
 
 A state is a dict of `mean`, `std`, `stoch` (s) [..., S], float32, and `deter` (h) [..., D] in the
-compute type. Its features are [s, h]. Data is [B, T, ...]: action[t] led to image[t], so state t
-comes from state t-1, action[t] and embedding[t].
+compute type. Data is [B, T, ...]: state t comes from state t-1, action[t] and embedding[t].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.layers import Network, known, layer_seed
-from clion_tf.models.scan import Spec, scan
 
 State = dict[str, tf.Tensor]
 
 
-class GRU(keras.Layer):
-    """A step of Keras's GRU with `reset_after`, weights and gates (z, r, h) laid out as there.
+class GRU(keras.layers.GRUCell):
+    """Keras's with `reset_after`; its weights, with gates (z, r, h), and its equations.
 
-    Written out (ours): fewer operations than Keras's cell. Biases are added after
-    the split: TensorFlow fuses them into the product otherwise, which in bfloat16 takes twice the
-    time.
+    The step is written out (ours): in fewer operations. Biases are added after the split:
+    TensorFlow fuses them into the product otherwise, which in bfloat16 takes twice the time.
     """
 
-    def __init__(self, units: int, seed: int, name: str, dtype):
-        super().__init__(name=name, dtype=dtype)
-        self._units, self._seed = units, seed
-
-    def build(self, shape: tuple) -> None:
-        """Makes the weights for an input [N, inputs]."""
-        glorot = keras.initializers.GlorotUniform(seed=layer_seed(self._seed, "gru", "kernel"))
-        orthogonal = keras.initializers.Orthogonal(seed=layer_seed(self._seed, "gru", "recurrent"))
-        units = self._units
-        self.kernel = self.add_weight((shape[-1], 3 * units), glorot, name="kernel")
-        self.recurrent_kernel = self.add_weight(
-            (units, 3 * units), orthogonal, name="recurrent_kernel"
-        )
-        self.bias = self.add_weight((2, 3 * units), "zeros", name="bias")
-
-    def compute_output_shape(self, shape: tuple) -> tuple:
-        return (*shape[:-1], self._units)
+    def compute_output_shape(self, input_shape: tuple) -> tuple:
+        return (*input_shape[:-1], self.units)
 
     def call(self, x: tf.Tensor, h: tf.Tensor) -> tf.Tensor:
         """Input [N, inputs] and memory [N, units] -> next memory [N, units]."""
-        sizes = [2 * self._units, self._units]
-        x_bias, h_bias = (
-            tf.split(bias, sizes) for bias in tf.unstack(tf.convert_to_tensor(self.bias))
-        )
+        sizes = [2 * self.units, self.units]
+        biases = tf.unstack(tf.convert_to_tensor(self.bias))
+        x_bias, h_bias = (tf.split(bias, sizes) for bias in biases)
         x_gates, x_new = tf.split(tf.matmul(x, self.kernel), sizes, -1)
         h_gates, h_new = tf.split(tf.matmul(h, self.recurrent_kernel), sizes, -1)
         gates = tf.sigmoid(x_gates + h_gates + (x_bias[0] + h_bias[0]))
@@ -60,8 +42,7 @@ class GRU(keras.Layer):
 class RSSM(Network):
     """GRU memory with a Gaussian state before (prior) and after (posterior) the image.
 
-    Sizes are those of a_t, of the encoder's e_t, of s, of h and of the dense layers; `min_std` is
-    the smallest standard deviation of s.
+    Sizes are those of a_t, of e_t, of s, of h and of the dense layers; `min_std` is s's smallest.
     """
 
     def __init__(
@@ -72,7 +53,12 @@ class RSSM(Network):
         self.stoch, self.deter, self._min_std, self._act = stoch, deter, min_std, act
         self.feat_size = stoch + deter
         self.img1 = self.dense("img1", stoch + action_size, hidden, act)
-        gru = GRU(deter, self._seed, "gru", self.dtype_policy)
+        seeds = [layer_seed(self._seed, "gru", weight) for weight in ("kernel", "recurrent")]
+        first = {
+            "kernel_initializer": keras.initializers.GlorotUniform(seeds[0]),
+            "recurrent_initializer": keras.initializers.Orthogonal(seed=seeds[1]),
+        }
+        gru = GRU(deter, **first, seed=0, name="gru", dtype=self.dtype_policy)
         self.gru = self.with_weights(gru, (None, hidden))
         self.img2 = self.dense("img2", deter, hidden, act)
         self.img3 = self.dense("img3", hidden, 2 * stoch)
@@ -114,11 +100,9 @@ class RSSM(Network):
     ) -> tuple[State, State]:
         """Posterior and prior [B, T, ...] of sequences: `obs_step` over time.
 
+        Of embed [B, T, E], action [B, T, A], noise [B, T, S], and the state before step 0 (zeros).
         What does not depend on the step before (the embedding's product, the prior's mean and
         standard deviation) is computed for all steps at once.
-
-        Args:
-          embed [B, T, E], action [B, T, A], noise [B, T, S]; state: before step 0 (zeros).
         """
         state = self.initial(action.shape[0]) if state is None else state
         kernel, embed_part = self._embed_part(embed)
@@ -128,7 +112,7 @@ class RSSM(Network):
             return state, state
 
         inputs = [time_major(x) for x in (action, embed_part, noise)]
-        post = scan(step, state, inputs, _spec(state))
+        post = scan(step, state, inputs, state)
         post = {key: time_major(value) for key, value in post.items()}
         mean, std = self._prior(post["deter"])
         return post, {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
@@ -141,7 +125,7 @@ class RSSM(Network):
             return state, state
 
         inputs = [time_major(action), time_major(noise)]
-        states = scan(step, state, inputs, _spec(state))
+        states = scan(step, state, inputs, state)
         return {key: time_major(value) for key, value in states.items()}
 
     def _memory(self, prev: State, prev_action: tf.Tensor) -> tf.Tensor:
@@ -180,10 +164,49 @@ class RSSM(Network):
         return {"mean": mean, "std": std, "stoch": mean + std * noise, "deter": deter}
 
 
-def _spec(state: State) -> dict[str, Spec]:
-    return {key: (value.dtype, value.shape) for key, value in state.items()}
-
-
 def time_major(x: tf.Tensor) -> tf.Tensor:
     """[B, T, ...] -> [T, B, ...], and back."""
     return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
+
+
+# Up to so many steps are written out, which is faster for small networks on a CPU; more become a
+# loop, as every operation that is written out takes time to build.
+WRITTEN_OUT = 16
+
+
+def scan(
+    step: Callable[..., tuple[Any, dict[str, tf.Tensor]]],
+    state: Any,
+    inputs: Sequence[tf.Tensor],
+    outputs: Mapping[str, tf.TensorSpec | tf.Tensor],
+) -> dict[str, tf.Tensor]:
+    """Applies `step`: (state, *inputs at t) -> (state, outputs at t), and stacks what it gives out.
+
+    Args:
+      state: before the first step, any nest of tensors.
+      inputs: tensors [T, ...], at least one; T is static.
+      outputs: what a step gives out by name, of which {name: [T, ...]} is returned; for its type
+        and shape.
+    """
+    length = inputs[0].shape[0]
+    if length <= WRITTEN_OUT:
+        found = []
+        for row in zip(*map(tf.unstack, inputs), strict=True):
+            state, out = step(state, *row)
+            found.append(out)
+        return {name: tf.stack([out[name] for out in found]) for name in outputs}
+
+    def array(dtype: tf.DType, shape: Sequence[int], **options) -> tf.TensorArray:
+        return tf.TensorArray(dtype, length, element_shape=shape, **options)
+
+    arrays = [array(x.dtype, x.shape[1:], clear_after_read=False).unstack(x) for x in inputs]
+    written = {name: array(one.dtype, one.shape) for name, one in outputs.items()}
+
+    def body(t, state, written):
+        state, found = step(state, *(each.read(t) for each in arrays))
+        return t + 1, state, {name: written[name].write(t, found[name]) for name in written}
+
+    start = (tf.constant(0), state, written)
+    end = tf.while_loop(lambda t, *_: t < length, body, start, maximum_iterations=length)
+    shapes = {name: [length, *one.shape] for name, one in outputs.items()}
+    return {name: tf.ensure_shape(each.stack(), shapes[name]) for name, each in end[2].items()}

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import gymnasium
 import numpy as np
 
-from clion_tf.agents import make_agent
+from clion_tf.agents import KINDS
 from clion_tf.agents.base import Learner
 from clion_tf.config import Config, ConfigError
 from clion_tf.envs import SupervisedEnvs, nvidia_gpus
@@ -32,7 +32,7 @@ def assemble(
     agent: Learner
     if team is None:
         precision, jit, device = hardware.prepare(config)
-        agent = make_agent.make(config, size, discrete, precision, jit, observed)
+        agent = KINDS[config.agent](config, size, discrete, precision, jit, observed)
     else:
         agent, device = team.agent(size, discrete, observed), team.device
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)

@@ -166,7 +166,7 @@ def _first_failure(agent: Learner, config: Config, each: int) -> Exception | Non
     """What the calls raise: those of whole phases, and of what is left over in them."""
     phases = [count for count in (config.pretrain, config.train_steps) if count]
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
-    shapes = {**agent.observed, "action": (agent.sizes.action_size,), "reward": (), "discount": ()}
+    shapes = {**agent.observed, "action": (agent.action_size,), "reward": (), "discount": ()}
     rows = config.batch_size, agent.sequence
     batch = {key: np.zeros((*rows, *shape), DTYPES[key]) for key, shape in shapes.items()}
     try:

@@ -5,12 +5,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
     behaviour,
     evaluator,
-    evaluator_diagnostics,
     reconstruction,
     update_metrics,
     world_model,
@@ -24,7 +22,7 @@ SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
 
 
 def newest_episode(
-    agent: Any, replay: Replay, config: Config, update: int
+    agent: Any, replay: Replay, update: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:
     """An agent's world model and evaluator on SEQUENCES sequences of the newest episode.
 
@@ -32,27 +30,27 @@ def newest_episode(
     for JSON. Pictures are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with rows truth, model,
     error: `model/openloop` is predicted after CONTEXT frames, `model/memory` decoded from noisy
     memory (h', s), fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
-    `sigma`; of an evaluator `weights` and `scores`, see `learning.evaluator_diagnostics`.
+    `sigma`; of an evaluator `weights` and `scores`, see `learning.update_metrics`.
     """
+    models, config = agent.models, agent.config
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
-    models, settings = agent.models, agent.settings
-    world = world_model.loss(models, settings, data, noise)
+    world = world_model.loss(models, config, data, noise)
     post, losses_of = world.post, (*agent.observed, "reward")
     scalars = {"model": {f"heldout_{key}_loss": float(world.terms[key]) for key in losses_of}}
     diagnosed: dict = {}
     if models.evaluator is not None:
-        judged = evaluator.loss(models, settings, post, data["action"], noise)
+        judged = evaluator.loss(models, config, post, data["action"], noise)
         found = update_metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
-        imagined = behaviour.losses(models, settings, post, noise)
-        first = 0 if settings.from_start else 1
-        diagnosed["weights"] = evaluator_diagnostics.weights(
+        imagined = behaviour.losses(models, config, post, noise)
+        first = 0 if config.from_start else 1
+        diagnosed["weights"] = update_metrics.weights_by_step(
             imagined.weight, imagined.logit, imagined.originals, first
         )
-        diagnosed["scores"] = evaluator_diagnostics.scores(
-            judged.real_logit, judged.fake_logit, settings.overshoot_steps
+        diagnosed["scores"] = update_metrics.scores_by_age(
+            judged.real_logit, judged.fake_logit, config.overshoot_steps
         )
     if "image" not in agent.observed:
         return scalars, {}, diagnosed
@@ -60,7 +58,7 @@ def newest_episode(
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
-    sigma = settings.sigma_h * augmentation.memory_unit(post["deter"], settings.sigma_units)
+    sigma = config.sigma_h * augmentation.memory_unit(post["deter"], config.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
         "model/openloop": _strip(truth, predicted),

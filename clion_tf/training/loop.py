@@ -51,7 +51,7 @@ def _iteration(run: Run, beside: concurrent.futures.Executor) -> None:
     config, counters, agent = run.config, run.counters, run.agent
     # Seed episodes come first, also for an agent that was trained elsewhere (clion_tf.dreamer).
     if run.seeding:
-        _collect(run, RandomPolicy(agent.sizes.action_size, agent.sizes.discrete, config.seed))
+        _collect(run, RandomPolicy(agent.action_size, agent.discrete, config.seed))
     else:
         evaluate_if_due(run)
         amount = config.exploration(counters.steps)

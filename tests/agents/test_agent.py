@@ -190,9 +190,9 @@ def test_copies_without_noise_count_as_the_originals():
 def test_weights_carry_a_gradient_to_the_actor_only_when_asked(asked):
     agent = tiny_agent(weight_gradient=asked)
     data = tensors(tiny_batch(tiny_config()))
-    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
+    post = world_model.loss(agent.models, agent.config, data, seeded()).post
     with watching([agent.models.actor]) as tape:
-        weight = behaviour.losses(agent.models, agent.settings, post, seeded()).weight
+        weight = behaviour.losses(agent.models, agent.config, post, seeded()).weight
         squared = tf.reduce_sum(tf.square(weight))  # Their sum is always the same.
     gradients = tape.gradient(squared, [v.value for v in agent.models.actor.trainable_variables])
     assert all((gradient is not None and np.any(gradient != 0)) == asked for gradient in gradients)
@@ -223,7 +223,7 @@ def test_what_is_discounted_is_what_the_head_says():
     before = np.concatenate([np.ones_like(head[:1]), head[:-1]])[:-1]
     np.testing.assert_allclose(found.discount, np.cumprod(before, 0), rtol=1e-5)
     # Backwards: V = r + p ((1 - lambda) v' + lambda V').
-    later, lam = found.value[-1].numpy(), agent.settings.disclam
+    later, lam = found.value[-1].numpy(), agent.config.disclam
     for step in reversed(range(len(found.returns))):
         mixed = (1 - lam) * found.value[step + 1] + lam * later
         later = found.reward[step] + head[step] * mixed.numpy()
@@ -437,7 +437,7 @@ class TestPolicy:
         state = agent.initial(3)
         for step in range(3):
             _, state = agent.policy({"image": self.IMAGES}, state, (0, step), True, 0.1 * step)
-        assert agent._act[True].experimental_get_tracing_count() == 1
+        assert agent._act.experimental_get_tracing_count() == 1
 
 
 def test_preprocess_spans_minus_half_to_half():

@@ -7,6 +7,7 @@ from small_agents import tiny_agent, tiny_config
 
 from clion_tf.analysis.memory_noise import NoisyMemory
 from clion_tf.learning.noise import GivenNoise
+from clion_tf.learning.preprocessing import preprocess
 
 IMAGES = np.random.default_rng(3).integers(0, 256, (5, 2, 64, 64, 3), np.uint8)  # [T, N, ...].
 DETER = 6
@@ -46,7 +47,7 @@ def test_absolute_noise_by_hand():
     actions, states = given(noisy(0.5, False, agent, eval_action="mean"))
     models, state = agent.models, agent.initial(2)
     for step, image in enumerate(IMAGES):
-        embed = agent.embed(models, {"image": tf.constant(image)})
+        embed = models.encode(preprocess({"image": tf.constant(image)}))
         eps = tf.zeros([2, 3])
         latent, _ = models.rssm.obs_step(state, state["action"], embed, eps)
         latent = {**latent, "deter": latent["deter"] + 0.5 * EPS[step]}
@@ -117,4 +118,4 @@ def test_in_sixteen_bits(eagerly):
 def test_traces_once():
     agent = noisy(0.5)
     play(agent)
-    assert agent._act[False].experimental_get_tracing_count() == 1
+    assert agent._act.experimental_get_tracing_count() == 1

@@ -40,7 +40,7 @@ def data():
 
 
 def test_error_without_noise_is_that_of_the_image_loss(agent, data):
-    out = world_model.loss(agent.models, agent.settings, tensors(data), seeded())
+    out = world_model.loss(agent.models, agent.config, tensors(data), seeded())
     constant = 64 * 64 * 3 * np.log(2 * np.pi)
     expected = 2 * float(out.terms["image"]) - constant
     found = reconstruction.errors(agent.models, data, seeded(), [0.0])
@@ -48,7 +48,7 @@ def test_error_without_noise_is_that_of_the_image_loss(agent, data):
 
 
 def test_error_is_what_the_decoding_constraint_bounds(agent, data):
-    out = world_model.loss(agent.models, agent.settings, tensors(data), seeded())
+    out = world_model.loss(agent.models, agent.config, tensors(data), seeded())
     found = reconstruction.errors(agent.models, data, seeded(), [0.0, SIGMA])
     assert found.shape == (2,) and found.dtype == np.float64
     np.testing.assert_allclose(found[1], out.decoding.loss, rtol=1e-5)
@@ -76,10 +76,11 @@ def test_resampled_memory_is_that_of_the_augmentation(agent, data, sigma2):
     np.testing.assert_array_equal(kept["deter"], found["deter"])
 
 
-def test_open_loop_sees_the_context_and_then_actions_only(agent, data):
+def test_open_loop_sees_the_context_and_then_actions_only(agent, data, monkeypatch):
+    monkeypatch.setattr(reconstruction, "CONTEXT", 2)
     models, action = agent.models, tf.constant(data["action"])
     post = reconstruction.posterior(models, data, GivenNoise())
-    found = reconstruction.open_loop(models, post, action, GivenNoise(), context=2)
+    found = reconstruction.open_loop(models, post, action, GivenNoise())
     seen = reconstruction.decode(models, post)
     np.testing.assert_allclose(found[:, :2], seen[:, :2], atol=1e-5)
     state = {key: value[:, 1] for key, value in post.items()}
@@ -104,9 +105,7 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
             assert (length, rows) == (6, heldout_diagnostics.SEQUENCES)
             return data
 
-    scalars, found, diagnosed = heldout_diagnostics.newest_episode(
-        agent, Replay(), tiny_config(), 3
-    )
+    scalars, found, diagnosed = heldout_diagnostics.newest_episode(agent, Replay(), 3)
     assert set(found) == {"model/openloop", "model/memory"}
     assert np.isfinite(scalars["model"]["heldout_image_loss"])
     for strip in found.values():

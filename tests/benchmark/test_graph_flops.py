@@ -31,11 +31,11 @@ CLION = {"augmentations": 2, "horizon": 5}
     ids=["pcont", "clion", "later start, more fakes", "dreamer, in loops"],
 )
 def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):
-    monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", written_out)
+    monkeypatch.setattr("clion_tf.models.rssm.WRITTEN_OUT", written_out)
     config = tiny_config(**{**SIZES, **options})
     agent = tiny_agent(**{**SIZES, **options})
     batch = tensors(tiny_batch(config))
-    counted = sum(flops_by_hand.update_flops(config, agent.sizes.action_size).values())
+    counted = sum(flops_by_hand.update_flops(config, agent.action_size).values())
     assert update_flops(agent, batch).total() == pytest.approx(counted + zeros(config), rel=0.03)
 
 

@@ -6,24 +6,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from clion_tf.config import Config
 from clion_tf.learning.augmentation import memory_unit, noisy_memory
 from clion_tf.learning.constraints import decoding_constraint, embedding_constraint, hinge
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import GivenNoise
-from clion_tf.models.decoder import ImageNormal
-from clion_tf.models.distributions import UnitNormal, squared_distance
-from clion_tf.models.packing import pack
+from clion_tf.models.decoder import ImageNormal, UnitNormal, squared_distance
+from clion_tf.models.encoder import pack
 
 # Two frames of one sequence: 3^2 + 4^2 = 25 and 0.5^2 = 0.25 apart, a sum over features.
 EMBED = tf.constant([[[1.0, 2.0], [0.0, 0.0]]])
 ROTATED = tf.constant([[[4.0, -2.0], [0.5, 0.0]]])
 
 
-def embedding(embed, rotated, **settings):
+def embedding(embed, rotated, **options):
     """The constraint, where the rotated frames' encoding is `rotated`."""
     models = types.SimpleNamespace(encoder=Fixed(rotated))
     data = {"image_transformed": tf.zeros([*embed.shape[:2], 64, 64, 3], tf.uint8)}
-    return embedding_constraint(models, Settings(**settings), data, embed, GivenNoise())
+    return embedding_constraint(models, Config(**options), data, embed, GivenNoise())
 
 
 class Fixed:
@@ -82,8 +81,8 @@ def test_frames_are_rotated_by_the_noise_times_the_degrees():
     encoder.size = 3
     models = types.SimpleNamespace(encoder=encoder)
     noise = GivenNoise({"rotation": tf.constant([0.0, 1.0])})
-    settings = Settings(constraint_degrees=180.0)
-    embedding_constraint(models, settings, {"image": image}, tf.zeros([1, 2, 3]), noise)
+    config = Config(constraint_degrees=180.0)
+    embedding_constraint(models, config, {"image": image}, tf.zeros([1, 2, 3]), noise)
     seen = tf.cast(image, tf.float32) / 255 - 0.5
     np.testing.assert_allclose(shown[0][0, 0], seen[0, 0], atol=1e-6)
     np.testing.assert_allclose(shown[0][0, 1], seen[0, 1, ::-1, ::-1], atol=1e-3)
@@ -113,8 +112,8 @@ def test_decoding_constraint_by_hand(of):
     noise = GivenNoise({"decoding": tf.constant([[[1.0], [-2.0]]])})
     targets = {"image": target if of == "observed" else distribution(target)}
     targets["vector"] = tf.zeros([1, 2, 1])
-    settings = Settings(sigma_h=0.5, delta2=2.0)
-    found = decoding_constraint(models, settings, post, targets, noise)
+    config = Config(sigma_h=0.5, delta2=2.0)
+    found = decoding_constraint(models, config, post, targets, noise)
     # The vector is the memory itself, moved by 0.5 and -1.
     np.testing.assert_array_equal(found.distance, [[3.25, 5.0]])
     assert float(found.loss) == 0.5  # [3.25 - 4]_+ = 0 and 1.
@@ -127,8 +126,8 @@ def test_noise_of_the_decoding_constraint_in_units_of_the_memory():
     )
     post = {"deter": tf.constant([[[3.0], [-3.0]]])}  # Of standard deviation 3.
     noise = GivenNoise({"decoding": tf.constant([[[1.0], [-2.0]]])})
-    settings = Settings(sigma_h=0.5, sigma_units="relative")
-    found = decoding_constraint(models, settings, post, {"vector": post["deter"]}, noise)
+    config = Config(sigma_h=0.5, sigma_units="relative")
+    found = decoding_constraint(models, config, post, {"vector": post["deter"]}, noise)
     # Moved by 0.5 * 3 and by -2 times that.
     np.testing.assert_allclose(found.distance, [[2.25, 9.0]], rtol=1e-6)
 

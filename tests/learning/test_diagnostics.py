@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from clion_tf.learning import evaluator_diagnostics
+from clion_tf.learning import update_metrics
 
 
 def test_weights_by_step_and_by_origin():
@@ -12,7 +12,7 @@ def test_weights_by_step_and_by_origin():
     weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
     three = float(np.log(3.0))  # A score of 3/4.
     logit = tf.constant([[0.0, three, -three], [three, three, 0.0]])
-    found = evaluator_diagnostics.weights(weight, logit, originals=2, first=0)
+    found = update_metrics.weights_by_step(weight, logit, originals=2, first=0)
     assert found["original"]["mean"] == [2.0, 0.5]
     assert found["augmented"]["mean"] == [0.5, 0.5]
     assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
@@ -27,7 +27,7 @@ def test_weights_by_step_and_by_origin():
 
 
 def test_weights_without_augmentation():
-    found = evaluator_diagnostics.weights(tf.ones([3, 2]), tf.zeros([3, 2]), originals=2, first=1)
+    found = update_metrics.weights_by_step(tf.ones([3, 2]), tf.zeros([3, 2]), originals=2, first=1)
     assert "augmented" not in found
     assert found["augmented_share"] == 0.0
     assert found["effective_sample_size"] == pytest.approx(1.0)
@@ -38,8 +38,8 @@ def test_scores_by_bin_and_by_age():
     large = 50.0
     real = tf.constant([[large, 0.0, large, 0.0]])
     fake = tf.constant([[0.0, -large, 0.0, -large], [0.0, large, 0.0, large]])
-    found = evaluator_diagnostics.scores(real, fake, steps=2)
-    assert len(found["bins"]) == evaluator_diagnostics.BINS + 1
+    found = update_metrics.scores_by_age(real, fake, steps=2)
+    assert len(found["bins"]) == update_metrics.BINS + 1
     assert found["real"]["by_age"] == pytest.approx([1.0, 0.5])
     assert found["fake"]["by_age"] == pytest.approx([0.5, 0.5])
     assert found["real"]["mean"] == pytest.approx(0.75)
@@ -50,11 +50,11 @@ def test_scores_by_bin_and_by_age():
 
 
 def test_scores_of_rolls_longer_than_the_sequence():
-    found = evaluator_diagnostics.scores(tf.zeros([1, 3]), tf.zeros([1, 3]), steps=15)
+    found = update_metrics.scores_by_age(tf.zeros([1, 3]), tf.zeros([1, 3]), steps=15)
     assert found["real"]["by_age"] == [0.5, 0.5, 0.5]
 
 
 def test_scores_in_half_precision():
     logit = tf.constant([[-60000.0, 60000.0]], tf.float16)
-    found = evaluator_diagnostics.scores(logit, logit, steps=15)
+    found = update_metrics.scores_by_age(logit, logit, steps=15)
     assert found["real"]["by_age"] == [0.0, 1.0]

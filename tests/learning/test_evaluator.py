@@ -8,8 +8,8 @@ import pytest
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
+from clion_tf.config import Config
 from clion_tf.learning import evaluator
-from clion_tf.learning.loss_settings import Settings
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.models.rssm import RSSM
 
@@ -74,6 +74,11 @@ def test_cross_entropy_of_extreme_logits_is_finite():
 # Transitions.
 
 
+def roll_starts(post, steps):
+    """The states at 0, K, 2K, ..., but for the last."""
+    return {key: value[:, :-1:steps] for key, value in post.items()}
+
+
 def test_transitions_are_state_action_state():
     s, h, a, next_s, next_h = (tf.fill([2, 3, n], float(n)) for n in (1, 2, 3, 4, 5))
     rows = evaluator.transitions(tf.concat([s, h], -1), a, tf.concat([next_s, next_h], -1))
@@ -90,8 +95,8 @@ def test_overshoot_is_rolls_from_every_kth_posterior(rssm, length, steps):
     batch = 3
     post, _, action = sequence(rssm, batch, length)
     noise = normal(steps, batch, math.ceil((length - 1) / steps), STOCH, seed=4)
-    start = evaluator.roll_starts(post, steps)
-    before, after = evaluator.overshoot(rssm, start, action, noise, steps)
+    start = roll_starts(post, steps)
+    before, after = evaluator.overshoot(rssm, start, action, noise)
     expected_before, expected_after = one_by_one(rssm, post, action, noise, steps)
     assert before.shape == after.shape == (batch, length - 1, FEAT)
     np.testing.assert_allclose(before, expected_before, atol=1e-5)
@@ -102,8 +107,8 @@ def test_overshoot_of_one_step_gives_the_priors(rssm):
     batch, length = 2, 4
     post, prior, action = sequence(rssm, batch, length)
     noise = tf.zeros([1, batch, length - 1, STOCH])
-    start = evaluator.roll_starts(post, 1)
-    before, after = evaluator.overshoot(rssm, start, action, noise, 1)
+    start = roll_starts(post, 1)
+    before, after = evaluator.overshoot(rssm, start, action, noise)
     np.testing.assert_allclose(before, rssm.get_feat(post)[:, :-1], atol=1e-6)
     np.testing.assert_allclose(after, rssm.get_feat(prior)[:, 1:], atol=1e-5)
 
@@ -116,13 +121,12 @@ def test_overshoot_sees_no_image_within_a_roll(rssm):
     blind = {k: tf.where([[[True], [False], [True], [False], [False]]], v, 0.0)
              for k, v in post.items()}  # fmt: skip
     found, other = (
-        evaluator.overshoot(rssm, evaluator.roll_starts(x, steps), action, noise, steps)
-        for x in (post, blind)
+        evaluator.overshoot(rssm, roll_starts(x, steps), action, noise) for x in (post, blind)
     )
     np.testing.assert_array_equal(found, other)
 
 
-def judged(rssm, length, objective="difference", overshoot_steps=2, **others):
+def judged(rssm, length, objective="difference", overshoot=2, start="posterior", **others):
     """What an evaluator is shown by `evaluator.loss`: its inputs, and what went in."""
     shown = []
 
@@ -132,8 +136,8 @@ def judged(rssm, length, objective="difference", overshoot_steps=2, **others):
 
     batch = 3
     post, _, action = sequence(rssm, batch, length)
-    settings = Settings(evaluator_objective=objective, overshoot_steps=overshoot_steps, **others)
-    steps = min(overshoot_steps, length - 1)
+    options = {"evaluator_objective": objective, "overshoot": overshoot, "overshoot_from": start}
+    steps = min(overshoot, length - 1)
     rolls = math.ceil((length - 1) / steps)
     noise = normal(steps, batch, rolls, STOCH, seed=4)
     models = types.SimpleNamespace(rssm=rssm, evaluator=judge)
@@ -142,13 +146,13 @@ def judged(rssm, length, objective="difference", overshoot_steps=2, **others):
         "overshoot_start_stoch": normal(batch, rolls, STOCH, seed=6),
     }
     given = GivenNoise({"overshoot": noise, **moved})
-    out = evaluator.loss(models, settings, post, action, given)
+    out = evaluator.loss(models, Config(**options, **others), post, action, given)
     return shown, out, (post, action, noise, steps, moved)
 
 
 @pytest.mark.parametrize(("length", "steps"), [(5, 2), (4, 15)])
 def test_a_fake_stands_beside_the_real_transition_of_the_same_action(rssm, length, steps):
-    (real, fake), _, (post, action, noise, steps, _) = judged(rssm, length, overshoot_steps=steps)
+    (real, fake), _, (post, action, noise, steps, _) = judged(rssm, length, overshoot=steps)
     feat = rssm.get_feat(post)
     before, after = one_by_one(rssm, post, action, noise, steps)
     # The recorded action[t + 1] leads from z_t to z_{t+1}.
@@ -165,7 +169,7 @@ def test_a_fake_stands_beside_the_real_transition_of_the_same_action(rssm, lengt
 def test_fakes_start_at_noised_posteriors(rssm, units, sigma2):
     options = {"sigma1": 0.5, "sigma2": sigma2, "sigma_units": units}
     (real, fake), _, (post, action, noise, steps, moved) = judged(
-        rssm, 6, overshoot_steps=3, fakes_from="augmented", **options
+        rssm, 6, overshoot=3, start="augmented", **options
     )
     np.testing.assert_array_equal(real[..., :FEAT], rssm.get_feat(post)[:, :-1])
     deter = post["deter"].numpy()
@@ -186,7 +190,7 @@ def test_fakes_start_at_noised_posteriors(rssm, units, sigma2):
 def test_both_kinds_of_fakes_stand_side_by_side_in_the_mean(rssm, objective):
     options = {"sigma1": 0.5}
     each = {
-        kind: judged(rssm, 6, objective, 3, fakes_from=kind, **options)
+        kind: judged(rssm, 6, objective, 3, start=kind, **options)
         for kind in ("posterior", "augmented", "both")
     }
     shown = {kind: rows for kind, (rows, _, _) in each.items()}

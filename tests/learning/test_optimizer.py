@@ -18,8 +18,8 @@ def variables():
     return [first, keras.Variable([[0.5]], name="second")]
 
 
-def optimizer(clip=100.0, scaled=False, owned=None):
-    return Optimizer("value", variables() if owned is None else owned, RATE, clip, scaled)
+def optimizer(clip=100.0, scaled=False):
+    return Optimizer("value", variables(), RATE, clip, scaled)
 
 
 def state(opt):
@@ -213,11 +213,6 @@ def test_without_scaling_the_factor_is_1_for_ever():
 
 
 # What is trained.
-
-
-def test_no_variables_is_an_error():
-    with pytest.raises(ValueError, match="value"):
-        optimizer(owned=[])
 
 
 @pytest.mark.parametrize("scaled", [False, True])

@@ -52,13 +52,13 @@ def test_a_batch_of_other_shapes_is_refused(agent, key, change):
     data[key] = change(data[key])
     data = {name: value for name, value in data.items() if value is not None}
     with pytest.raises(ValueError, match=f"batch: {key} is to be"):
-        world_model.loss(agent.models, agent.settings, data, seeded())
+        world_model.loss(agent.models, agent.config, data, seeded())
 
 
 def test_a_posterior_of_other_shapes_is_refused(agent):
     state = agent.models.rssm.initial(2)  # One step, not a sequence.
     with pytest.raises(ValueError, match=r"posterior: .* is to be \[B, L, S\], not \(2, 3\)"):
-        behaviour.losses(agent.models, agent.settings, state, seeded())
+        behaviour.losses(agent.models, agent.config, state, seeded())
     post = {key: value[:, None] for key, value in state.items()}
     with pytest.raises(ValueError, match=r"posterior: action is to be .* L = 1, not \(2, 6, 2\)"):
-        evaluator.loss(agent.models, agent.settings, post, tf.zeros([2, 6, 2]), seeded())
+        evaluator.loss(agent.models, agent.config, post, tf.zeros([2, 6, 2]), seeded())

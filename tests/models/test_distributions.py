@@ -11,10 +11,16 @@ import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.learning.noise import SeededNoise
-from clion_tf.models.decoder import Decoder, ImageNormal, VectorDecoder
-from clion_tf.models.distributions import OneHot, TanhNormal, UnitNormal, squared_distance
+from clion_tf.models.decoder import (
+    Decoder,
+    ImageNormal,
+    UnitNormal,
+    VectorDecoder,
+    squared_distance,
+)
+from clion_tf.models.distributions import OneHot, TanhNormal
+from clion_tf.models.encoder import pack
 from clion_tf.models.heads import ActionHead, DenseHead
-from clion_tf.models.packing import pack
 from clion_tf.models.rssm import RSSM
 
 

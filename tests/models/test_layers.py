@@ -9,7 +9,7 @@ from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import DenseHead
 from clion_tf.models.layers import Network, frozen
-from clion_tf.models.scan import scan
+from clion_tf.models.rssm import scan
 
 
 def draw(*shape, seed=0):
@@ -67,7 +67,7 @@ def test_weights_frozen_within_a_loop_have_no_gradient():
                 state = water(ice(state + x_t))
             return state, {"y": state}
 
-        return scan(step, tf.zeros([2, 3]), [x], {"y": (tf.float32, [2, 3])})["y"]
+        return scan(step, tf.zeros([2, 3]), [x], {"y": tf.TensorSpec([2, 3])})["y"]
 
     compiled = tf.function(lambda x: gradients([ice, water], loop, x), autograph=False)
     of_x, *of_ice, kernel, bias = compiled(draw(4, 2, 3))

@@ -10,20 +10,23 @@ from tensorflow_probability import distributions as tfd
 from clion_tf.agents.drq import drq_networks as drq
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import Config
-from clion_tf.models import Models, Sizes
+from clion_tf.models import Models
 from clion_tf.models.decoder import Deconvolution
 from clion_tf.models.layers import Conv2D, Dense
+from clion_tf.replay.observation_shapes import PIXELS
 
 SMALL = {"deter_size": 8, "stoch_size": 4, "hidden_size": 8, "num_units": 8, "cnn_depth": 2}
-PARTS = {"vector_size": 5, "pcont": True, "evaluator": True, "evaluator_units": 8}
+PARTS = {"pcont": "True", "evaluator_units": 8}
+DRQ = {"drq_image_size": 19, "drq_filters": 4, "drq_feature_dim": 6, "drq_units": 8}
 
 
-def clion(seed=0, **sizes):
-    return Models(Sizes(2, **SMALL, **{**PARTS, **sizes}), seed)
+def clion(seed=0, vector=5):
+    observed = {**PIXELS, "vector": (vector,)}
+    return Models(Config(seed=seed, **SMALL, **PARTS), 2, False, observed)
 
 
 def of_drq(seed=0):
-    return drq.Models(drq.Sizes(2, image_size=19, filters=4, feature_dim=6, units=8), seed)
+    return drq.Models(Config(seed=seed, **DRQ), 2)
 
 
 MAKE = {"clion": clion, "drq": of_drq}
@@ -84,7 +87,7 @@ def test_weights_to_a_file_and_back(agent, tmp_path):
 def test_weights_of_other_sizes_are_refused(tmp_path):
     clion().save_weights(tmp_path / "x.weights.h5")
     with pytest.raises(ValueError, match="could not be loaded"):
-        clion(vector_size=6).load_weights(tmp_path / "x.weights.h5")
+        clion(vector=6).load_weights(tmp_path / "x.weights.h5")
 
 
 @pytest.mark.parametrize("agent", MAKE)
@@ -109,7 +112,7 @@ def test_summary_has_every_layer_with_its_shape_and_parameters(agent):
 
 def test_parameters_of_the_papers_sizes():
     """The original Dreamer's; encoder, RSSM, decoder and reward are its model."""
-    models = Models(Sizes(6))
+    models = Models(Config(evaluator=False), 6, False, PIXELS)
     counts = {network.name: network.count_params() for network in models.layers}
     assert counts.pop("actor") == 578_412 and counts.pop("value") == 413_601
     assert counts.keys() == {"encoder", "rssm", "decoder", "reward"}
@@ -151,7 +154,7 @@ def test_shapes_of_drqs_networks():
 def test_each_layer_gives_the_shape_that_its_summary_says():
     models = clion()
     for layers, x in (
-        (models.encoder.convs, tf.zeros([3, 32, 32, 12])),
+        (models.encoder.convs, tf.zeros([3, 64, 64, 3])),
         (models.decoder.deconvs, tf.zeros([3, 1, 1, 64])),
         ([*models.value.hidden, models.value.hout], tf.zeros([3, 12])),
     ):

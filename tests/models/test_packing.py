@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 from clion_tf.models.decoder import ImageNormal, LastDeconvolution
-from clion_tf.models.encoder import FirstConvolution, LastConvolution
-from clion_tf.models.packing import pack, unpack
+from clion_tf.models.encoder import FirstConvolution, LastConvolution, pack, unpack
 
 
 def draw(*shape, seed=0):
@@ -45,7 +44,7 @@ LAYERS = {
     "first convolution": (
         FirstConvolution(5, 4, 2, activation=tf.nn.elu),
         keras.layers.Conv2D(5, 4, 2, activation="elu"),
-        (pack, same),
+        (same, same),
         ((64, 64, 3), (31, 31, 5)),
     ),
     "last convolution": (

@@ -8,14 +8,15 @@ import tensorflow as tf
 
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
-from clion_tf.models import Models, Sizes
+from clion_tf.models import Models
 from clion_tf.models.decoder import FirstDeconvolution
 from clion_tf.models.rssm import RSSM
+from clion_tf.replay.observation_shapes import PIXELS
 
 ACTIONS, EMBED, STOCH, DETER, HIDDEN, MIN_STD = 2, 4, 3, 5, 6, 0.25
 BATCH, LENGTH = 2, 4
 PARTS = {"mean": STOCH, "std": STOCH, "stoch": STOCH, "deter": DETER}
-SMALL = Sizes(2, deter_size=8, stoch_size=4, hidden_size=8, num_units=8, cnn_depth=2)
+SMALL = {"deter_size": 8, "stoch_size": 4, "hidden_size": 8, "num_units": 8, "cnn_depth": 2}
 
 
 def draw(*shape, seed=0):
@@ -186,8 +187,14 @@ def test_parameter_counts_are_the_original_dreamers():
     assert counts == {"model": 5_296_820, "actor": 578_412, "value": 413_601}
 
 
+def small(dtype="float32", **options):
+    """Networks of all kinds."""
+    config = Config(**{**SMALL, "pcont": "True", **options})
+    return Models(config, 2, False, PIXELS, dtype)
+
+
 def test_networks_keep_batch_and_time():
-    models = Models(SMALL)
+    models = small()
     embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
     assert embed.shape == (2, 3, models.encoder.size)
     feat = tf.zeros([2, 3, models.rssm.feat_size])
@@ -195,9 +202,8 @@ def test_networks_keep_batch_and_time():
     assert models.reward(feat).mode().shape == (2, 3)
 
 
-def first_weights(seed=0, **sizes):
-    options = {**vars(SMALL), "evaluator": True, "pcont": True, **sizes}
-    weights = Models(Sizes(**options), seed).named_weights()
+def first_weights(seed=0, **options):
+    weights = small(seed=seed, **options).named_weights()
     return {name: variable.numpy() for name, variable in weights.items()}
 
 
@@ -213,14 +219,14 @@ def test_first_weights_depend_on_the_seed_only():
 
 
 def test_first_weights_differ_between_seeds():
-    first, other = first_weights(0), first_weights(1)
+    first, other = first_weights(), first_weights(seed=1)
     for name, value in first.items():
         assert np.array_equal(value, other[name]) == name.endswith("bias"), name
 
 
 def test_first_weights_do_not_depend_on_the_other_networks():
     full = first_weights()
-    bare = first_weights(evaluator=False, pcont=False)
+    bare = first_weights(evaluator=False, pcont="False")
     assert {name.split("/")[0] for name in full.keys() - bare.keys()} == {"evaluator", "pcont"}
     for name, value in bare.items():
         np.testing.assert_array_equal(value, full[name], err_msg=name)
@@ -237,7 +243,7 @@ def test_layers_of_one_shape_have_their_own_first_weights():
 
 
 def test_mixed_bfloat16_keeps_float32_weights_and_outputs():
-    models = Models(Sizes(**{**vars(SMALL), "evaluator": True, "pcont": True}), 0, "mixed_bfloat16")
+    models = small("mixed_bfloat16")
     assert all(v.numpy().dtype == np.float32 for v in models.named_weights().values())
     embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
     post, prior = models.rssm.observe(embed, tf.zeros([2, 3, 2]), tf.zeros([2, 3, 4]))

@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 from small_agents import tiny_agent, tiny_batch, tiny_config
 
-from clion_tf.models.scan import scan
+from clion_tf.models.rssm import scan
 
 BATCH, UNITS = 2, 3
 OUTPUTS = {
-    "memory": (tf.float32, [BATCH, UNITS]),
-    "sum": (tf.float32, [BATCH]),
-    "steps": (tf.int32, []),
+    "memory": tf.TensorSpec([BATCH, UNITS]),
+    "sum": tf.TensorSpec([BATCH]),
+    "steps": tf.TensorSpec([], tf.int32),
 }
 
 

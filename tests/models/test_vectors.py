@@ -53,7 +53,7 @@ def test_parts_that_there_are():
 
 def test_density_of_a_vector_is_a_unit_gaussians():
     one, data = agent(VECTOR, beta2=0.0), tensors(batch(VECTOR))
-    out = world_model.loss(one.models, one.settings, data, seeded())
+    out = world_model.loss(one.models, one.config, data, seeded())
     mean = out.decoded["vector"].mode().numpy()
     expected = stats.norm.logpdf(data["vector"].numpy(), mean).sum(-1).mean()
     np.testing.assert_allclose(out.terms["vector"], -expected, rtol=1e-5)
@@ -64,7 +64,7 @@ def test_density_of_a_vector_is_a_unit_gaussians():
 def test_decoding_constraint_covers_all_that_is_observed():
     one = agent(BOTH, beta1=0.0, decoding_target="observation")
     data = tensors(batch(BOTH))
-    out = world_model.loss(one.models, one.settings, data, seeded())
+    out = world_model.loss(one.models, one.config, data, seeded())
     noise = seeded().normal("decoding", out.post["deter"].shape)
     state = {"stoch": out.post["stoch"], "deter": out.post["deter"] + 0.1 * noise}
     found = one.models.decode(one.models.rssm.get_feat(state))
@@ -82,12 +82,12 @@ def test_embedding_constraint_is_of_the_images_only():
         data = batch(BOTH)
         data["vector"] += change
         one = agent(BOTH)
-        out[name] = world_model.loss(one.models, one.settings, tensors(data), seeded())
+        out[name] = world_model.loss(one.models, one.config, tensors(data), seeded())
     distances = (one.embedding.distance for one in out.values())
     np.testing.assert_allclose(*distances, rtol=1e-6)
     assert not np.allclose(out["plain"].embed, out["moved"].embed)
     blind = agent(VECTOR)
-    found = world_model.loss(blind.models, blind.settings, tensors(batch(VECTOR)), seeded())
+    found = world_model.loss(blind.models, blind.config, tensors(batch(VECTOR)), seeded())
     assert found.embedding is None and found.decoding is not None
 
 
@@ -157,9 +157,7 @@ def test_heldout_needs_no_pictures():
             return batch(VECTOR)
 
     one = agent(VECTOR)
-    scalars, pictures, diagnosed = heldout_diagnostics.newest_episode(
-        one, Episodes(), tiny_config(), 3
-    )
+    scalars, pictures, diagnosed = heldout_diagnostics.newest_episode(one, Episodes(), 3)
     assert pictures == {} and "decoding" not in diagnosed
     assert np.isfinite(scalars["model"]["heldout_vector_loss"])
     assert "weights" in diagnosed

@@ -1,8 +1,5 @@
 """A learner of one number, whose update compiles in no time and fails as it is told."""
 
-import types
-from typing import ClassVar
-
 import tensorflow as tf
 
 from clion_tf.agents.base import Learner
@@ -15,15 +12,14 @@ ACTIONS = 2
 class SmallLearner(Learner):
     """`fails(jit)` is called while an update is traced; what it returns is added to the loss."""
 
-    observed: ClassVar = {"image": (4, 4, 3), "vector": (5,)}
-    sizes = types.SimpleNamespace(action_size=ACTIONS, discrete=False)
     remembered = ()
     sequence = 3
 
     def __init__(self, config: Config, jit: bool, fails=lambda jit: 0.0):
         self.weight = tf.Variable(1.5)
         self.fails, self.calls = fails, []
-        super().__init__(config, jit)
+        observed = {"image": (4, 4, 3), "vector": (5,)}
+        super().__init__(config, ACTIONS, False, observed, jit=jit)
 
     def named_state(self):
         return {"weights/weight": self.weight}

@@ -9,7 +9,7 @@ from loop_fakes import CountingEnv
 from small_learner import SmallLearner
 
 from clion_tf import run
-from clion_tf.agents import make_agent
+from clion_tf.agents import KINDS
 from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
 from clion_tf.console import FAILED
@@ -106,7 +106,7 @@ def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, 
     env = CountingEnv()
     env.renderer = "llvmpipe (LLVM 15.0.6, 256 bits)"
     envs = SupervisedEnvs(lambda: env, 0)
-    monkeypatch.setattr(make_agent, "make", make)
+    monkeypatch.setitem(KINDS, "clion", make)
     monkeypatch.setattr(nvidia_gpus, "count", lambda: 1)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     config = Config(batch_size=2, train_steps=1, pretrain=0, updates_per_call=1)

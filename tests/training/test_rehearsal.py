@@ -44,7 +44,7 @@ def raising(error, also_plain=False):
 
 def rehearse(agent, config=None, each=1):
     lines = []
-    hardware.rehearse(agent, config or agent._config, each, lines.append)
+    hardware.rehearse(agent, config or agent.config, each, lines.append)
     assert not any("\n" in line for line in lines)
     return lines
 

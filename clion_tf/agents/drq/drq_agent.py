@@ -1,14 +1,18 @@
-"""DrQ's agent: its update, in the reference's order, and its policy."""
+"""DrQ's agent: its update, in the reference's order, and its policy.
 
+[N, S, S, 9] is a stack of three frames, oldest first; data is [B, 4, ...], two stacks of one
+transition.
+"""
+
+import functools
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from clion_tf.agents.base import Learner, Tensors
 from clion_tf.agents.drq import frame_stacks, soft_actor_critic
-from clion_tf.agents.drq.drq_networks import Models, Sizes
+from clion_tf.agents.drq.drq_networks import Models
 from clion_tf.agents.drq.frame_stacks import views
 from clion_tf.config import Config, ConfigError
 from clion_tf.learning.noise import Noise
@@ -22,27 +26,11 @@ ADAM_EPSILON = 1e-8  # PyTorch's default, which the reference leaves.
 OF_THE_ACTOR = ("actor_loss", "temperature_loss", "actor_grad_norm", "skipped")
 
 
-class CriticLoss(NamedTuple):
-    """What the critics say of a batch, and what they are to say; float32."""
-
-    loss: tf.Tensor  # A scalar.
-    q1: tf.Tensor  # What the first one says, [M, B].
-    target: tf.Tensor  # y [B]
-    log_prob: tf.Tensor  # [K * B], of the policy's actions in the next observations.
-    alpha: tf.Tensor  # The temperature.
-
-
 class DrQ(Learner):
     """Data-regularised Q-learning.
 
-    Args:
-      action_size: action dimensions.
-      discrete: must be False.
-      observed: shapes of one step's observation, as the environment gives it; None: as needed.
-      config, precision, jit: see Learner.
-
-    Raises:
-      ConfigError: for discrete actions, or observations other than those needed.
+    Raises ConfigError for discrete actions, or where what it needs is not among what is observed
+    (None: as needed).
     """
 
     sequence = frame_stacks.SEQUENCE
@@ -55,47 +43,30 @@ class DrQ(Learner):
     ):  # fmt: skip
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")
-        super().__init__(config, jit, precision)
         self._turned = config.rotation_fill if config.stack_rotation == "same" else None
-        self.observed = self._required(observed)
-        self.sizes = Sizes(
-            action_size,
-            image_size=config.drq_image_size,
-            filters=config.drq_filters,
-            feature_dim=config.drq_feature_dim,
-            units=config.drq_units,
-            init_temperature=config.drq_init_temperature,
-        )
-        rates = dict.fromkeys(("critic", "actor", "temperature"), config.drq_lr)
-        self.begin_new(Models, rates, clip=None, epsilon=ADAM_EPSILON)
-
-    @staticmethod
-    def described(
-        config: Config, weights: Mapping[str, np.ndarray]
-    ) -> tuple[int, bool, Shapes | None]:
-        """(action_size, discrete, observed) of the agent that has these weights."""
-        return weights["actor/hout/kernel"].shape[1] // 2, False, None
-
-    def _required(self, given: Shapes | None) -> Shapes:
-        """The shapes of what the agent looks at, which must be among those given."""
-        size = self._config.drq_image_size
-        shapes = {"image": (size, size, 3)} | ({"rotation": ()} if self._turned else {})
-        for key, shape in shapes.items():
-            found = shape if given is None else given.get(key)
+        size = config.drq_image_size
+        needed: Shapes = {"image": (size, size, 3)} | ({"rotation": ()} if self._turned else {})
+        for key, shape in needed.items():
+            found = shape if observed is None else observed.get(key)
             if found != shape:
                 raise ConfigError(f"--agent=drq: needs {key} {shape} at each step, not {found}")
-        return shapes
+        super().__init__(config, action_size, False, needed, precision, jit)
+        rates = dict.fromkeys(("critic", "actor", "temperature"), config.drq_lr)
+        networks = functools.partial(Models, config, action_size)
+        self.begin(networks, rates, clip=None, epsilon=ADAM_EPSILON)
+
+    @staticmethod
+    def described(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """See `Agent.described`; what it observes follows from the options."""
+        return {"action_size": weights["actor/hout/kernel"].shape[1] // 2}
 
     # The update.
 
     def numbered(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
         """The batch, and whether actor and targets step after it: `actor_due`, `target_due`."""
-        config = self._config
-        return {
-            **data,
-            "actor_due": np.array(update % config.drq_actor_every == 0),
-            "target_due": np.array(update % config.drq_target_every == 0),
-        }
+        actor = np.array(update % self.config.drq_actor_every == 0)
+        target = np.array(update % self.config.drq_target_every == 0)
+        return {**data, "actor_due": actor, "target_due": target}
 
     def update(self, data: Tensors, noise: Noise) -> Tensors:
         """One update: the critic and the encoder; then, if due, the actor, and the targets.
@@ -103,22 +74,18 @@ class DrQ(Learner):
         Each step sees the weights that the one before it left, as in the reference. None is taken
         after a critic's loss or gradient that is not finite.
 
-        Args:
-          data: image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
-            `--stack_rotation=same` rotation [B, 4] in degrees; actor_due and target_due, bool.
-
-        Returns:
-          scalars by `group/name`, float32. What only the actor's step knows counts once for each
-          update between two of them, and as 0 in updates without one: the mean over many updates,
-          which is what is logged, is then that over the actor's steps.
+        Of image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
+        `--stack_rotation=same` rotation [B, 4] in degrees; actor_due and target_due, bool. Metrics
+        that only the actor's step knows are 0 in updates without one, and weigh more in those with
+        one: their mean over updates is that over the actor's steps.
         """
         expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", "reward": "B 4"})
-        config = self._config
+        config = self.config
         obs, next_obs = frame_stacks.transition(data, self._turned)
         obs = views(obs, config.drq_online, config.drq_pad, noise, "shift")
         next_obs = views(next_obs, config.drq_targets, config.drq_pad, noise, "next_shift")
         gradients, critic = self.critic_gradients(data, obs, next_obs, noise)
-        norms, taken = step_all(self.optimizers, {"critic": gradients}, {"critic": critic.loss})
+        norms, taken = step_all(self.optimizers, {"critic": gradients}, {"critic": critic["loss"]})
         # As in the reference the actor learns from the first of the augmentations.
         first = obs[: data["reward"].shape[0]]
         actor = tf.cond(
@@ -129,48 +96,46 @@ class DrQ(Learner):
         tf.cond(taken & data["target_due"], self._target_step, lambda: tf.constant(False))
         skipped = tf.maximum(1.0 - tf.cast(taken, tf.float32), actor.pop("skipped"))
         return {
-            "behaviour/critic_loss": critic.loss,
+            "behaviour/critic_loss": critic["loss"],
             "behaviour/critic_grad_norm": norms["critic"],
             **{f"behaviour/{n}": config.drq_actor_every * value for n, value in actor.items()},
-            "behaviour/value": tf.reduce_mean(critic.q1),
-            "behaviour/target_value": tf.reduce_mean(critic.target),
-            "behaviour/action_ent": -tf.reduce_mean(critic.log_prob),
-            "behaviour/temperature": critic.alpha,
+            "behaviour/value": tf.reduce_mean(critic["q1"]),
+            "behaviour/target_value": tf.reduce_mean(critic["target"]),
+            "behaviour/action_ent": -tf.reduce_mean(critic["log_prob"]),
+            "behaviour/temperature": critic["alpha"],
             "model/skipped": skipped,
         }
 
     def critic_gradients(
         self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
-    ) -> tuple[list[tf.Tensor], CriticLoss]:
-        """Those of the critic's loss, which moves the encoder too, and that loss.
+    ) -> tuple[list[tf.Tensor], Tensors]:
+        """Those of the critic's `loss`, which moves the encoder too, and what it is made of.
 
         From the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9], and action, reward
-        and discount of the last frame, which are the transition's.
+        and discount of the last frame, which are the transition's: what the first critic says, `q1`
+        [M, B], and is to say, `target` [B]; `log_prob` [K * B] of the policy's actions in the next
+        observations; the temperature `alpha`.
         """
-        models, config = self.models, self._config
+        models, config = self.models, self.config
         # Nothing is trained through the target.
         action, log_prob = _drawn(models.actor(models.encoder(next_obs)), noise, "next_action")
         q1, q2 = models.target_critic(models.target_encoder(next_obs), action)
         alpha = models.temperature.alpha
         value = soft_actor_critic.soft_value(q1, q2, log_prob, alpha)
-        target = soft_actor_critic.target(
-            data["reward"][:, -1],
-            config.discount * data["discount"][:, -1],
-            tf.reshape(value, [config.drq_targets, -1]),
-        )
+        value = tf.reshape(value, [config.drq_targets, -1])
+        reward, discount = (data[key][:, -1] for key in ("reward", "discount"))
+        target = soft_actor_critic.target(reward, config.discount * discount, value)
         copies = config.drq_online
         with watching(models.trained_by()["critic"]) as tape:
             both = models.critic(models.encoder(obs), tf.tile(data["action"][:, -1], [copies, 1]))
             q1, q2 = (tf.reshape(q, [copies, -1]) for q in both)
             loss = soft_actor_critic.critic_loss(q1, q2, target)
         gradients = self.optimizers["critic"].gradients(tape, loss)
-        return gradients, CriticLoss(loss, q1, target, log_prob, alpha)
+        found = {"loss": loss, "q1": q1, "target": target, "log_prob": log_prob, "alpha": alpha}
+        return gradients, found
 
     def actor_gradients(self, obs: tf.Tensor, noise: Noise) -> tuple[dict[str, list], Tensors]:
-        """Of `actor` and `temperature`, and the losses, for a target entropy of -A.
-
-        The stacks are uint8 [B, S, S, 9].
-        """
+        """Of `actor` and `temperature`, and the losses, from stacks uint8 [B, S, S, 9]."""
         models, owners = self.models, self.models.trained_by()
         with watching(owners["actor"]) as tape, watching(owners["temperature"]) as alpha_tape:
             # The encoder is the critic's to train. Both share it, so one pass serves both.
@@ -178,18 +143,13 @@ class DrQ(Learner):
             alpha = models.temperature.alpha
             action, log_prob = _drawn(models.actor(features), noise, "action")
             q1, q2 = models.critic(features, action)
-            losses = {
-                "actor": soft_actor_critic.actor_loss(q1, q2, log_prob, alpha),
-                "temperature": soft_actor_critic.temperature_loss(
-                    alpha, log_prob, -self.sizes.action_size
-                ),
-            }
-        tapes = {"actor": tape, "temperature": alpha_tape}
+            actor = soft_actor_critic.actor_loss(q1, q2, log_prob, alpha)
+            temperature = soft_actor_critic.temperature_loss(alpha, log_prob, -self.action_size)
         gradients = {
-            name: self.optimizers[name].gradients(tapes[name], loss)
-            for name, loss in losses.items()
+            "actor": self.optimizers["actor"].gradients(tape, actor),
+            "temperature": self.optimizers["temperature"].gradients(alpha_tape, temperature),
         }
-        return gradients, losses
+        return gradients, {"actor": actor, "temperature": temperature}
 
     def _actor_step(self, obs: tf.Tensor, noise: Noise) -> Tensors:
         gradients, losses = self.actor_gradients(obs, noise)
@@ -199,14 +159,14 @@ class DrQ(Learner):
         return dict(zip(OF_THE_ACTOR, values, strict=True))
 
     def _target_step(self) -> tf.Tensor:
-        self.models.follow(self._config.drq_tau)
+        self.models.follow(self.config.drq_tau)
         return tf.constant(True)
 
     # The policy.
 
     def initial(self, batch: int) -> Tensors:
         """The policy's state before an episode: no frames yet."""
-        return frame_stacks.begin(batch, self.sizes.image_size)
+        return frame_stacks.begin(batch, self.config.drq_image_size)
 
     def policy_step(
         self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
@@ -222,7 +182,7 @@ class DrQ(Learner):
             seen = frame_stacks.turn(seen, observation["rotation"], self._turned)
         rows = rows_of(seen)
         action = self.choose(models.actor(models.encoder(seen)), noise, rows, training)
-        action += amount * noise.normal("expl", [rows, self.sizes.action_size])
+        action += amount * noise.normal("expl", [rows, self.action_size])
         return tf.clip_by_value(action, -1.0, 1.0), state
 
 

@@ -4,34 +4,21 @@ Every weight matrix starts orthogonal and every bias at zero, as the reference's
 convolutions are orthogonal as matrices [3 * 3 * inputs, filters], with the gain of a relu.
 """
 
-import dataclasses
 import math
 
 import keras
 import tensorflow as tf
 
 from clion_tf.agents.drq.frame_stacks import CHANNELS
+from clion_tf.config import Config
 from clion_tf.models.distributions import TanhNormal
-from clion_tf.models.layers import Conv2D, Dense, Network, by_path, layer_seed, through
+from clion_tf.models.layers import Conv2D, Dense, Network, by_path, through
 
 STRIDES = (2, 1, 1, 1)
 KERNEL = 3
 HIDDEN = 2  # Hidden layers of the actor and of each critic.
 LOG_STD = (-10.0, 2.0)
 NORM_EPSILON = 1e-5
-
-
-@dataclasses.dataclass(frozen=True)
-class Sizes:
-    """What the networks' shapes and first weights depend on."""
-
-    action_size: int
-    discrete: bool = False  # Always: the actor is a Gaussian.
-    image_size: int = 84  # At least 15, which leave one pixel.
-    filters: int = 32
-    feature_dim: int = 50
-    units: int = 1024
-    init_temperature: float = 0.1
 
 
 class LayerNorm(keras.Layer):
@@ -51,32 +38,17 @@ class LayerNorm(keras.Layer):
         return (x - mean) * tf.math.rsqrt(variance + NORM_EPSILON) * gain + bias
 
 
-class OrthogonalNetwork(Network):
-    """A network whose kernels start orthogonal, those of convolutions with the gain of a relu."""
-
-    gain = 1.0
-
-    def initializer(self, name: str) -> keras.initializers.Initializer:
-        seed = layer_seed(self._seed, self.name, name)
-        return keras.initializers.Orthogonal(self.gain, seed=seed)
-
-    def mlp(self, name: str, inputs: int, units: int, outputs: int) -> list[Dense]:
-        """HIDDEN layers with relu and a linear one, whose output is float32 in any precision."""
-        hidden = self.hidden_layers(inputs, units, HIDDEN, tf.nn.relu, name)
-        return [*hidden, self.dense(f"{name}out", units, outputs, dtype="float32")]
-
-
-class Encoder(OrthogonalNetwork):
+class Encoder(Network):
     """Four convolutions, of a stack of frames [size, size, channels]."""
 
-    gain = math.sqrt(2.0)
+    @staticmethod
+    def initializer(seed: int) -> keras.initializers.Initializer:
+        return keras.initializers.Orthogonal(math.sqrt(2.0), seed)
 
     def __init__(self, size: int, channels: int, filters: int, name="encoder", **kwargs):
         super().__init__(name, **kwargs)
-        layers = {
-            f"h{i}": (Conv2D, filters, KERNEL, stride, tf.nn.relu)
-            for i, stride in enumerate(STRIDES, 1)
-        }
+        each = [(Conv2D, filters, KERNEL, stride, tf.nn.relu) for stride in STRIDES]
+        layers = {f"h{i}": layer for i, layer in enumerate(each, 1)}
         self.convs, shape = self.convolutions((None, size, size, channels), layers)
         self.size = math.prod(shape[1:])
         self.complete((size, size, channels), (self.size,))
@@ -87,8 +59,10 @@ class Encoder(OrthogonalNetwork):
         return tf.reshape(x, [-1, self.size])
 
 
-class Projected(OrthogonalNetwork):
+class Projected(Network):
     """What begins with its own projection of the shared features: linear, layer norm, tanh."""
+
+    initializer = keras.initializers.Orthogonal
 
     def __init__(self, features: int, projected: int, name: str, **kwargs):
         super().__init__(name, **kwargs)
@@ -99,6 +73,11 @@ class Projected(OrthogonalNetwork):
     def project(self, features: tf.Tensor) -> tf.Tensor:
         """features [N, F] -> [N, projected], of the compute type, in (-1, 1)."""
         return tf.cast(tf.tanh(self.norm(self.projection(features))), self.compute_dtype)
+
+    def mlp(self, name: str, inputs: int, units: int, outputs: int) -> list[Dense]:
+        """HIDDEN layers with relu and a linear one, whose output is float32 in any precision."""
+        hidden = self.hidden_layers(inputs, units, HIDDEN, tf.nn.relu, name)
+        return [*hidden, self.dense(f"{name}out", units, outputs, dtype="float32")]
 
 
 class Critic(Projected):
@@ -157,15 +136,15 @@ def bounded_log_std(raw: tf.Tensor) -> tf.Tensor:
 class Models(keras.Model):
     """All networks, by the names that checkpoints use; the targets start as copies."""
 
-    def __init__(self, sizes: Sizes, seed: int = 0, dtype: str = "float32"):
+    def __init__(self, config: Config, action_size: int, dtype: str = "float32"):
         super().__init__(name="drq")
-        kwargs = {"seed": seed, "dtype": dtype}
-        seen = (sizes.image_size, CHANNELS, sizes.filters)
+        kwargs = {"seed": config.seed, "dtype": dtype}
+        seen = (config.drq_image_size, CHANNELS, config.drq_filters)
         self.encoder = Encoder(*seen, **kwargs)
-        shape = (self.encoder.size, sizes.feature_dim, sizes.action_size, sizes.units)
+        shape = (self.encoder.size, config.drq_feature_dim, action_size, config.drq_units)
         self.critic = Critic(*shape, **kwargs)
         self.actor = Actor(*shape, **kwargs)
-        self.temperature = Temperature(sizes.init_temperature)
+        self.temperature = Temperature(config.drq_init_temperature)
         self.target_encoder = Encoder(*seen, "target_encoder", **kwargs)
         self.target_critic = Critic(*shape, "target_critic", **kwargs)
         self.built = True  # All weights are there.
@@ -176,10 +155,7 @@ class Models(keras.Model):
         return by_path(self.trainable_variables)
 
     def trained_by(self) -> dict[str, tuple[Network, ...]]:
-        """Who trains whom: each loss and the networks that it moves, and no others.
-
-        The encoder learns from the critic's loss alone. No loss moves the targets.
-        """
+        """Who trains whom: each loss and the networks that it moves, and no others."""
         return {
             "critic": (self.encoder, self.critic),
             "actor": (self.actor,),
@@ -188,10 +164,7 @@ class Models(keras.Model):
 
     def follow(self, tau: float) -> None:
         """The targets' step: target <- tau * online + (1 - tau) * target (Polyak averaging)."""
-        for online, target in (
-            (self.encoder, self.target_encoder),
-            (self.critic, self.target_critic),
-        ):
-            pairs = zip(online.trainable_variables, target.trainable_variables, strict=True)
-            for source, variable in pairs:
-                variable.assign(tau * source.value + (1.0 - tau) * variable.value)
+        online = self.encoder.trainable_variables + self.critic.trainable_variables
+        targets = self.target_encoder.trainable_variables + self.target_critic.trainable_variables
+        for source, variable in zip(online, targets, strict=True):
+            variable.assign(tau * source.value + (1.0 - tau) * variable.value)

@@ -41,9 +41,8 @@ def turn(stacks: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor
     """Fig. 6's first kind of uncertainty: all frames of a stack rotated by the same angle.
 
     A frame is seen in three stacks, each with an angle of its own, so frames are kept as they are,
-    and turned whenever their stack is seen: to act, and in every update. The angle is an
-    observation of the newest frame, so that a stack looks the same to the policy and in the replay.
-    uint8 [N, S, S, 9], rounded as the environment's; degrees [N].
+    and turned whenever their stack is seen: to act, and in every update. uint8 [N, S, S, 9],
+    rounded as the environment's; degrees [N], observed with the newest frame.
     """
     turned = tf.round(rotate(stacks, degrees, fill))
     # Interpolation in float32 may leave the range by a rounding error.
@@ -65,11 +64,8 @@ def push(state: Tensors, image: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
     return stack(frames), {"frames": frames[:, 1:], "begun": tf.ones_like(state["begun"])}
 
 
-# Random shifts: images padded by repeating their edge, cropped at random (DrQ, section 3.1).
-
-
 def shift(image: tf.Tensor, offsets: tf.Tensor, pad: int) -> tf.Tensor:
-    """Images [N, H, W, C] padded by `pad` pixels that repeat the edge, and cropped again.
+    """Images [N, H, W, C] padded by `pad` pixels that repeat the edge, and cropped (DrQ, 3.1).
 
     Offsets, int32 [N, 2], are the crops' first rows and columns, in 0 ... 2 * pad.
     """

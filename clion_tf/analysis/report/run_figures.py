@@ -1,6 +1,6 @@
 """Figures of what a run has logged and its evaluations have diagnosed: what is drawn together.
 
-Evaluations write `diagnostics/<environment steps>.json`: `learning.evaluator_diagnostics`, and as
+Evaluations write `diagnostics/<environment steps>.json`: `learning.update_metrics`, and as
 `decoding` the squared error of reconstructions by `sigma` of noise on the memory h.
 """
 

@@ -43,7 +43,7 @@ def judge(agent: Agent, config: Config, sequences: dict[str, np.ndarray]) -> dic
     """All of them for sequences [N, L, ...]; noise from the run's seed."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "judge", 0)))
-    world = world_model.loss(agent.models, agent.settings, data, noise)
+    world = world_model.loss(agent.models, agent.config, data, noise)
     post = world.post
     found = _losses(world, data)
     found["memory_std"] = float(augmentation.memory_unit(post["deter"], "relative"))
@@ -68,7 +68,7 @@ def gradient_shares(agent: Agent, data: Data, noise: Noise) -> dict[str, float]:
     observed: 1 if both ask for the same change.
     """
     with watching(agent.models.trained_by()["model"], persistent=True) as tape:
-        terms = world_model.loss(agent.models, agent.settings, data, noise).terms
+        terms = world_model.loss(agent.models, agent.config, data, noise).terms
     gradients = {}
     for name, loss in terms.items():
         if name != "pcont":
@@ -93,7 +93,7 @@ def _rotated(agent: Agent, config: Config, data: Data, post: Data, noise: Noise)
     degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
     turned = tf.cast(tf.round(rotate(frames, degrees, config.rotation_fill)), tf.uint8)
     turned = {**data, "image": tf.reshape(turned, data["image"].shape)}
-    world = world_model.loss(agent.models, agent.settings, turned, noise)
+    world = world_model.loss(agent.models, agent.config, turned, noise)
     shift = (world.post["mean"] - post["mean"]) / post["std"]
     named = {f"rotated_{key}": value for key, value in _losses(world, data).items()}
     return {**named, "rotation_shift": _rms(shift)}
@@ -118,25 +118,25 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     value = tf.transpose(models.value(models.rssm.get_feat(post)).mode())
     reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
     # Of lambda 1: nothing but rewards until the last frame.
-    discount = agent.settings.discount * discount
+    discount = agent.config.discount * discount
     returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 1.0)[steps]
     returns = tf.reshape(tf.transpose(returns), [-1])
     start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
     standard = [noise.normal(f"value_{key}", start[key].shape) for key in ("deter", "stoch")]
     found = {"return_std": float(tf.math.reduce_std(returns))}
     for sigma in VALUE_SIGMAS:
-        there = augmentation.noised(start, *standard, sigma, agent.settings.sigma2)
+        there = augmentation.noised(start, *standard, sigma, agent.config.sigma2)
         predicted = models.value(models.rssm.get_feat(there)).mode()
         found[f"value_error_{sigma:g}"] = _rms(predicted - returns)
     return found
 
 
 def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
-    models, settings = agent.models, agent.settings
-    judged = evaluator.loss(models, settings, post, data["action"], noise)
+    models, config = agent.models, agent.config
+    judged = evaluator.loss(models, config, post, data["action"], noise)
     real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
     wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
-    told = update_metrics.evaluator(judged, behaviour.losses(models, settings, post, noise))
+    told = update_metrics.evaluator(judged, behaviour.losses(models, config, post, noise))
     return {
         "auc": float(wins),
         "rank_correlation": _ranks(agent, data, post, noise, fake),
@@ -148,7 +148,7 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
 def _ranks(agent: Agent, data: Data, post: Data, noise: Noise, score: np.ndarray) -> float:
     """Do better scores go to what drifted less? Distance of features after the transition."""
     rssm = agent.models.rssm
-    found = evaluator.fakes(rssm, agent.settings, post, data["action"], noise)
+    found = evaluator.fakes(rssm, agent.config, post, data["action"], noise)
     drift = [_drift(rssm, post, after).ravel() for _, after in found]
     return float(stats.spearmanr(score, -np.concatenate(drift)).statistic)
 
@@ -162,14 +162,15 @@ def _drift(rssm, post: Data, after: tf.Tensor) -> np.ndarray:
 def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
     """Ranks of scores among transitions of one age that began at augmented starts."""
     models, action = agent.models, data["action"]
-    settings = dataclasses.replace(agent.settings, fakes_from="augmented")
-    [(before, after)] = evaluator.fakes(models.rssm, settings, post, action, noise)
+    # Also of an agent without augmented copies.
+    config = dataclasses.replace(agent.config, overshoot_from="augmented", augmentations=1)
+    [(before, after)] = evaluator.fakes(models.rssm, config, post, action, noise)
     score = models.evaluator(evaluator.transitions(before, action[:, 1:], after)).logits.numpy()
     errors = {"augmented_rank": _drift(models.rssm, post, after)}
     if "image" in data:
         distance = models.decoder(after).squared_distance(reconstruction.observed(data)[:, 1:])
         errors["augmented_image_rank"] = distance.numpy()
-    age = np.arange(score.shape[1]) % min(settings.overshoot_steps, score.shape[1])
+    age = np.arange(score.shape[1]) % min(config.overshoot_steps, score.shape[1])
 
     def rank(error: np.ndarray) -> float:
         same = [age == a for a in np.unique(age)]

@@ -147,8 +147,8 @@ def study(
       not made because of numbers that are not finite; `anew`, the parts that began anew.
     """
     precision, jit, _ = hardware.prepare(config)
-    size, discrete, observed = Agent.described(saved.config, saved.weights)
-    agent = PartialAgent(config, size, discrete, precision, jit, observed, learning=learning)
+    options = {**Agent.described(saved.config, saved.weights), "precision": precision, "jit": jit}
+    agent = PartialAgent(config, **options, learning=learning)
     fresh = agent.go_on(start, anew, anew_moments) if start else list(PARTS)
     rows = []
     for number in tqdm(range(updates), title, unit="update", leave=False, disable=None):

@@ -103,7 +103,7 @@ def estimate(agent: Agent, seed: int, files: dict[int, pathlib.Path]) -> Estimat
     newest = max(files)
     if newest not in found or len(found) < 2:
         raise UsageError(f"{files[newest].parent}: the newest episode or all others are damaged")
-    ratio = agent.settings.weighting == "ratio"
+    ratio = agent.config.weighting == "ratio"
     each = {number: errors(one, ratio) for number, one in found.items()}
     older = [number for number in found if number != newest]
     counts = [found[number].kl.size for number in older]  # The mean is over transitions.
@@ -164,7 +164,7 @@ def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise)
     Equally dense ones by lot; so it is uniform on [0, 1] for actions of the policy itself.
     """
     policy = agent.models.actor(feat)
-    standard = noise.of_actions(agent.sizes.discrete, "own", [ACTIONS, *action.shape])
+    standard = noise.of_actions(agent.discrete, "own", [ACTIONS, *action.shape])
     own = _float64(policy.log_prob(policy.sample_from(standard)))
     recorded = _float64(policy.log_prob(action))
     lot = (_float64(noise.uniform("lot", recorded.shape)) + 1) / 2

@@ -12,9 +12,9 @@ from clion_tf.agents.drq.drq_networks import (
     Encoder,
     LayerNorm,
     Models,
-    Sizes,
     bounded_log_std,
 )
+from clion_tf.config import Config
 from clion_tf.models.distributions import TanhNormal
 
 
@@ -94,7 +94,7 @@ def test_the_squashed_density_integrates_to_one(mean, std):
 
 
 def test_parameters_of_the_papers_sizes():
-    models = Models(Sizes(action_size=6))
+    models = Models(Config(), 6)
     count = {n: sum(int(np.prod(v.shape)) for part in p for v in part.trainable_variables)
              for n, p in models.trained_by().items()}  # fmt: skip
     convolutions = 9 * 32 * (9 + 3 * 32) + 4 * 32

@@ -12,7 +12,7 @@ from tool_modules import tool
 
 import clion_tf
 from clion_tf import command
-from clion_tf.agents import make_agent
+from clion_tf.agents import KINDS
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import to_flagfile
 from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs
@@ -201,4 +201,4 @@ def test_sequences_begin_before_the_first_frame(tmp_path):
 def test_agents_by_name():
     config = tiny_config(task="env_fakes:pictured")
     shapes = {"image": (SIZE, SIZE, 3)}
-    assert isinstance(make_agent.make(config, 2, False, "32", False, shapes), DrQ)
+    assert isinstance(KINDS["drq"](config, 2, False, "32", False, shapes), DrQ)

@@ -55,10 +55,10 @@ def test_without_augmentation_the_losses_are_sacs(sac):
     obs, next_obs = frame_stacks.transition(tensors(sac, batch), turned=False)
     _, out = sac.critic_gradients(tensors(sac, batch), obs, next_obs, GivenNoise(noise))
     y = drq_numpy.target(w, batch, drq_numpy.stacked(batch["image"], 1), noise["next_action"])
-    np.testing.assert_allclose(out.target, y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(out["target"], y, rtol=1e-4, atol=1e-5)
     first = drq_numpy.stacked(batch["image"], 0)
     expected = drq_numpy.critic_loss(w, batch, first, y)
-    assert float(out.loss) == pytest.approx(expected, rel=1e-4)
+    assert float(out["loss"]) == pytest.approx(expected, rel=1e-4)
     _, out = sac.actor_gradients(obs, GivenNoise(noise))
     actor, temperature = drq_numpy.actor_losses(w, first, noise["action"])
     assert float(out["actor"]) == pytest.approx(actor, rel=1e-4)
@@ -84,7 +84,7 @@ def test_gradient_of_the_critic(sac, name):
     data = tensors(sac, batch)
     grads, out = sac.critic_gradients(data, *frame_stacks.transition(data, turned=False), noise)
     found = dict(zip((v.path for v in sac.optimizers["critic"].variables), grads, strict=True))
-    gradient, y = found[name].numpy(), out.target.numpy().astype(np.float64)
+    gradient, y = found[name].numpy(), out["target"].numpy().astype(np.float64)
     index = np.unravel_index(np.abs(gradient).argmax(), gradient.shape)
     first = drq_numpy.stacked(batch["image"], 0)
     expected = slope(lambda v: drq_numpy.critic_loss(v, batch, first, y), w, name, index)
@@ -117,9 +117,9 @@ def test_augmentations_are_averaged():
     _, out = agent.critic_gradients(data, obs, next_obs, GivenNoise({"next_action": eps}))
     parts = (slice(0, BATCH), slice(BATCH, 2 * BATCH), slice(2 * BATCH, 3 * BATCH))
     y = np.mean([drq_numpy.target(w, batch, next_obs[p], eps[p]) for p in parts[:2]], 0)
-    np.testing.assert_allclose(out.target, y, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(out["target"], y, rtol=1e-4, atol=1e-5)
     expected = np.mean([drq_numpy.critic_loss(w, batch, obs[p], y) for p in parts])
-    assert float(out.loss) == pytest.approx(expected, rel=1e-4)
+    assert float(out["loss"]) == pytest.approx(expected, rel=1e-4)
 
 
 def test_an_update_uses_the_shifts_that_its_noise_gives():
@@ -131,10 +131,10 @@ def test_an_update_uses_the_shifts_that_its_noise_gives():
     next_obs = views(next_obs, 2, 2, noise, "next_shift")
     _, out = agent.critic_gradients(data, obs, next_obs, noise)
     assert float(plain.update(data, noise)["behaviour/critic_loss"]) == pytest.approx(
-        float(out.loss), rel=1e-5
+        float(out["loss"]), rel=1e-5
     )
     assert float(shifted.update(data, noise)["behaviour/critic_loss"]) != pytest.approx(
-        float(out.loss), rel=1e-3
+        float(out["loss"]), rel=1e-3
     )
 
 
@@ -144,7 +144,7 @@ def test_discount_ends_the_future():
     batch["discount"][:] = 0
     data = tensors(agent, batch)
     _, out = agent.critic_gradients(data, *frame_stacks.transition(data, turned=False), seeded())
-    np.testing.assert_array_equal(out.target, batch["reward"][:, 3])
+    np.testing.assert_array_equal(out["target"], batch["reward"][:, 3])
 
 
 def test_each_loss_moves_exactly_its_own_networks():

@@ -34,7 +34,7 @@ def test_norms_are_of_the_terms_as_they_stand_in_the_loss():
 
 def test_terms_add_up_to_the_loss():
     agent, data = tiny_agent(beta1=0.3), tensors(tiny_batch(tiny_config()))
-    out = world_model.loss(agent.models, agent.settings, data, seeded())
+    out = world_model.loss(agent.models, agent.config, data, seeded())
     assert set(out.terms) == {"image", "reward", "kl", "embedding", "decoding"}
     assert float(sum(out.terms.values())) == pytest.approx(float(out.loss), rel=1e-6)
     # What is off is no term.

@@ -390,7 +390,7 @@ def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
 
 def test_rank_correlation_of_scores_that_are_the_drift():
     agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
+    post = world_model.loss(agent.models, agent.config, data, seeded()).post
     random = np.random.default_rng(0).normal(size=10)
     assert abs(judging._ranks(agent, data, post, seeded(), random)) < 0.9
     # A score that falls as the drift grows is in the best order; its negative in the worst.
@@ -415,7 +415,7 @@ def test_rank_correlation_of_scores_that_are_the_drift():
 def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, sign):
     """It scores what it is shown by how near the prediction is to the posterior, age by age."""
     agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    post = world_model.loss(agent.models, agent.settings, data, seeded()).post
+    post = world_model.loss(agent.models, agent.config, data, seeded()).post
     feat = agent.models.rssm.get_feat(post)[:, 1:]
     age = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0]])  # Overshoot is 2; L - 1 is 5.
 

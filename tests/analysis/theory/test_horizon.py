@@ -88,8 +88,8 @@ def test_transitions_are_those_of_the_losses(agent):
     """Without noise every sample is a mean, and fakes are the priors after one step."""
     data = episode(0, frames=6)
     batch = tensors({key: value[None] for key, value in data.items()})
-    out = world_model.loss(agent.models, agent.settings, batch, GivenNoise())
-    judged = evaluator.loss(agent.models, agent.settings, out.post, batch["action"], GivenNoise())
+    out = world_model.loss(agent.models, agent.config, batch, GivenNoise())
+    judged = evaluator.loss(agent.models, agent.config, out.post, batch["action"], GivenNoise())
     mean, std, prior_mean, prior_std = (
         state[key][0, 1:].numpy() for state in (out.post, out.prior) for key in ("mean", "std")
     )
