@@ -327,8 +327,8 @@ def usage(full: bool = False) -> str:
     groups = dict.fromkeys(field.metadata["group"] for field in FIELDS.values())
     values = _defined()
     lines = [values.module_help(group) for group in (groups if full else (_MOST,))]
-    lines += ["  --flagfile: Options from a file, or from one of these presets:"]
-    lines += [f"    {name}" for name in preset_names()]
+    presets = f"--flagfile: Options from a file, or from a preset: {', '.join(preset_names())}."
+    lines.append(flags.text_wrap(presets, indent="    ", firstline_indent="  "))
     sources = "[CLION]: the default is the paper's; [Dreamer], [DrQ]: of the original code; [ours]."
     return "\n".join([*lines, "", sources, ""])
 

@@ -152,8 +152,8 @@ def evaluate(run: Run) -> None:
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps
     test = {"return": counters.test_return, "length": float(np.mean(lengths))}
-    groups = {"test": test, "": {"episodes": counters.episodes}, **_heldout(run)}
-    run.logger.scalars(counters.steps, groups)
+    groups: dict[str, dict[str, float]] = {"test": test, "": {"episodes": counters.episodes}}
+    run.logger.scalars(counters.steps, groups | _heldout(run))
     run.progress.show(counters.steps, test=counters.test_return)
     run.progress.message(f"[{counters.steps}] test return {counters.test_return:.1f}")
 
