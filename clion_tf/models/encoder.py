@@ -3,8 +3,7 @@
 Here and in the decoder an image is packed: each 2x2 block of pixels is one position with 12
 channels. That makes of the first convolution and of the last transposed one, both of stride 2 on 3
 channels, convolutions of stride 1 on 12 (ours: the last takes 0.6 of its time, the first too in
-bfloat16; the
-numbers are the same up to rounding). Weights keep the original's shapes.
+bfloat16; the numbers are the same up to rounding). Weights keep the original's shapes.
 """
 
 from collections.abc import Callable
