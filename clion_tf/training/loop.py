@@ -166,7 +166,7 @@ def _heldout(run: Run) -> dict[str, dict[str, float]]:
 
     steps, updates = run.counters.steps, run.counters.updates
     scalars, pictures, diagnostics = heldout_diagnostics.newest_episode(
-        run.agent, run.replay, run.config, updates
+        run.agent, run.replay, updates
     )
     for tag, frames in pictures.items():
         run.logger.video(steps, tag, frames, FPS)
