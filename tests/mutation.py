@@ -47,13 +47,7 @@ SEEN_BY = {
     "clion_tf/learning/noise.py": [AGENT],
     "clion_tf/learning/update_metrics.py": ["tests/learning/test_diagnostics.py", AGENT],
     "clion_tf/learning/world_model.py": [*NUMBERS, AGENT, "tests/models/test_vectors.py"],
-    "clion_tf/learning/behaviour.py": [
-        "tests/learning/test_imagination.py",
-        "tests/learning/test_returns.py",
-        *NUMBERS,
-        AGENT,
-    ],
-    "clion_tf/learning/constraints.py": ["tests/learning/test_rotation.py", *NUMBERS],
+    "clion_tf/learning/behaviour.py": [*NUMBERS, AGENT],
     "clion_tf/learning/evaluator.py": [*NUMBERS, AGENT],
     "clion_tf/learning/*.py": [*NUMBERS, "tests/learning/test_shapes.py"],
     "clion_tf/agents/drq/*.py": ["tests/agents/drq"],
@@ -145,7 +139,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=18.0, help="no change is tried later")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=2, help="changes at a time")
-    parser.add_argument("--only", help="modules, such as 'clion_tf/learning/weighting.py'")
+    parser.add_argument("--only", help="modules, such as 'clion_tf/learning/returns.py'")
     args = parser.parse_args()
     FORKS.set_forkserver_preload(LOADED)
     until, every = time.monotonic() + 60 * args.minutes, changes(args.seed, args.only)

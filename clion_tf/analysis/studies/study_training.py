@@ -38,7 +38,7 @@ class PartialAgent(Agent):
     def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
         """As Agent's, with the metrics of parts that learn only, and of the world model.
 
-        TensorFlow leaves out what no metric and no step needs, but for loops (models/scan.py).
+        TensorFlow leaves out what no metric and no step needs, but for loops (models/rssm.py).
         """
         kept, found = {"model", *self._learning}, super().update(data, noise)
         return {name: found[name] for name in found if name.partition("/")[0] in kept}
