@@ -13,7 +13,7 @@ from clion_tf.agents import KINDS
 from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
 from clion_tf.console import FAILED
-from clion_tf.envs import SupervisedEnvs, nvidia_gpus
+from clion_tf.envs import SupervisedEnvs, WorkerError, nvidia_gpus
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.replay.episode_player import RandomPolicy
 from clion_tf.training import build_run, training_process
@@ -60,12 +60,19 @@ def made(monkeypatch):
     return specs
 
 
+def fail_with(error):
+    if error:
+        raise error
+
+
 def test_each_environment_of_a_run_has_its_own_number_and_keeps_it(made):
     config = Config(envs=3)
     train_spec, test_spec = specs(config)
     group, other = supervised(train_spec, config, 3), supervised(test_spec, config)
-    group._restart()
-    other._restart()
+    for envs in (group, other):
+        failures = iter([WorkerError("once")])
+        # All are made again when one has failed.
+        envs.attempt(lambda _, failures=failures: fail_with(next(failures, None)), lambda: None)
     assert [spec.index for spec in made] == [0, 1, 2, 3, 0, 1, 2, 3]
     # And nothing else: what an episode is depends on its number alone.
     alike = {dataclasses.replace(spec, index=0) for spec in made}
