@@ -1,13 +1,13 @@
 """tools/compare_dreamer.py speed: the measurement, on a small stand-in for the original."""
 
 import json
-import multiprocessing.resource_tracker
 import os
 import pathlib
 import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import forkserver, resource_tracker
 
 import pytest
 from places import ROOT
@@ -118,10 +118,11 @@ def refused(capsys):
 
 
 def children():
-    """Process ids of this process's children, but for multiprocessing's own, which stays."""
+    """Process ids of this process's children, but for multiprocessing's own, which stay."""
     tasks = pathlib.Path("/proc/self/task").glob("*/children")
     found = {pid for task in tasks for pid in task.read_text().split()}
-    return found - {str(multiprocessing.resource_tracker._resource_tracker._pid)}
+    tracker, forks = resource_tracker._resource_tracker, forkserver._forkserver
+    return found - {str(tracker._pid), str(forks._forkserver_pid)}
 
 
 def alive(group):
