@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 STOPPED = "-stopped"
 NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
+# What NumPy raises for files that are no archives of arrays.
+DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
 # Variables that only float16 needs, see learning.optimizer: a run may change its precision.
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 
@@ -132,7 +134,7 @@ def load(path: pathlib.Path, arrays: bool = True) -> tuple[dict[str, np.ndarray]
             return {name: file[name] for name in names}, counters
     except TypeError as error:  # Counters that this version does not know.
         raise CheckpointError(f"{path}: of another version of clion_tf ({error})") from error
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile, OSError) as error:
+    except (*DAMAGE, OSError) as error:
         # EINVAL: a directory of the archive that points nowhere.
         if isinstance(error, OSError) and error.errno != errno.EINVAL:
             raise
@@ -141,15 +143,17 @@ def load(path: pathlib.Path, arrays: bool = True) -> tuple[dict[str, np.ndarray]
 
 def restore(variables: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Assigns every array to the variable of its name; CheckpointError before if one differs."""
-    ours = {name: tuple(variable.shape) for name, variable in variables.items()}
-    theirs = {name: array.shape for name, array in arrays.items()}
-    for name in sorted(ours.keys() | theirs.keys()):
-        here, there = ours.get(name, "missing"), theirs.get(name, "missing")
-        optional = LOSS_SCALE.match(name) and "missing" in (here, there)
-        if here != there and not optional:
-            raise CheckpointError(f"checkpoint does not fit: {name} is {there}, agent's {here}")
-    for name in ours.keys() & theirs.keys():
-        variables[name].assign(arrays[name])
+    differing = variables.keys() ^ arrays.keys()
+    if odd := sorted(name for name in differing if not LOSS_SCALE.match(name)):
+        where = "the checkpoint" if odd[0] in arrays else "the agent"
+        raise CheckpointError(f"checkpoint does not fit: only {where} has {odd[0]}")
+    common = {name: variable for name, variable in variables.items() if name in arrays}
+    for name, variable in common.items():
+        ours, theirs = tuple(variable.shape), arrays[name].shape
+        if ours != theirs:
+            raise CheckpointError(f"checkpoint does not fit: {name} is {theirs}, agent's {ours}")
+    for name, variable in common.items():
+        variable.assign(arrays[name])
 
 
 def digest(arrays: Mapping[str, np.ndarray]) -> str:
