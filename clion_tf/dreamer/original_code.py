@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import pathlib
+import select
 import signal
 import sys
 import time
@@ -103,6 +104,10 @@ def own_stdout():
     """What was stdout; all other output goes to stderr now. The process ends with its parent."""
     # By SIGKILL, as nothing else ends an update in its middle (Linux).
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    stdin = select.poll()
+    stdin.register(0, 0)
+    if stdin.poll(0):  # It ended before, and with it the pipe.
+        sys.exit("its parent is gone")
     out = os.fdopen(os.dup(1), "w", 1)  # Line by line.
     os.dup2(2, 1)
     return out

@@ -40,7 +40,8 @@ class Sweep:
         self.process = subprocess.Popen(
             list(map(str, command)),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": PATHS},
+            # Ray would have its workers wait for all other work.
+            env={**os.environ, "PYTHONPATH": PATHS, "RAY_worker_niceness": "0"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -146,6 +147,7 @@ def two_machines(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("RAY_worker_niceness", "0")
     monkeypatch.setenv("RAY_health_check_period_ms", "500")  # The fifth that fails tells.
     memory = {"object_store_memory": 80 * 2**20, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **memory})
