@@ -13,14 +13,15 @@ for kind in ("INTRAOP", "INTEROP"):
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
-# Half a minute and more each. They come first, so that two workers are both busy to the end.
+# A quarter of a minute and more each. They come first, so that two workers are busy to the end.
 LONGEST = [
-    "test_multiworker.py", "test_sweep_ray.py", "test_tutorial.py", "test_resume.py",
-    "test_end_to_end.py", "test_offline.py", "test_replicas.py", "test_benchmark.py",
-    "test_agent.py", "test_agent_calls.py", "test_speed_versus_original.py", "test_loop.py",
-    "test_export.py", "test_env_worker.py", "test_env_rendering.py", "test_graph_flops.py",
-    "test_install.py", "test_parity.py", "test_check_env.py", "test_scan.py", "test_drq_update.py",
-    "test_imagination.py", "test_evaluate_tool.py", "test_report_page.py", "test_evaluation.py",
+    "test_sweep_ray.py", "test_multiworker.py", "test_resume.py", "test_offline.py",
+    "test_agent.py", "test_replicas.py", "test_end_to_end.py", "test_benchmark.py",
+    "test_tutorial.py", "test_drq_update.py", "test_env_rendering.py", "test_export.py",
+    "test_agent_calls.py", "test_install.py", "test_report_page.py", "test_env_worker.py",
+    "test_cli.py", "test_conversion.py", "test_loop.py", "test_export_video.py", "test_drq_run.py",
+    "test_graph_flops.py", "test_speed_versus_original.py", "test_vectors.py", "test_check_env.py",
+    "test_parity.py", "test_horizon.py", "test_scan.py", "test_reconstruct.py",
 ]  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,12 @@ from clion_tf.envs import SupervisedEnvs, WorkerError
 from clion_tf.logdir.checkpoints import load_counters
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import loop, run_state, update_phase
+
+
+@pytest.fixture(autouse=True)
+def no_waiting_for_the_disk(monkeypatch):
+    """What it is for is tested where files are written."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
 
 
 def test_schedule(tmp_path):
