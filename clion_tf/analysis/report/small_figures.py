@@ -90,6 +90,8 @@ def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
             compare(place[0], label=place[1], **LEVEL)
     if panel.limits:
         ax.set_ylim(*panel.limits)
+        if panel.limits[1] is None:  # Room above a flat line.
+            ax.set_ylim(top=1.1 * ax.get_ylim()[1])
     if panel.xlabel == STEPS:
         ax.set_xlim(left=0)
         ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
