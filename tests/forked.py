@@ -19,15 +19,16 @@ SERVER.set_forkserver_preload(["clion_tf.training.loop", "clion_tf.distributed.p
 class Process:
     """`main(words)` of a module, in a session of its own; the names are `subprocess.Popen`'s.
 
-    `stderr` is to read lines from. With `eagerly` there are no graphs, which take long to build.
+    `stderr` is to read lines from. With `eagerly` there are no graphs, which take long to build;
+    without `optimised` graphs round as those of small_agents.py.
     """
 
-    def __init__(self, module, words, eagerly=False, **environ):
+    def __init__(self, module, words, eagerly=False, optimised=True, **environ):
         environ = {**os.environ, "PYTHONPATH": PATHS, **environ}
         self._folder = tempfile.TemporaryDirectory()
         self._stdout, pipe = (os.path.join(self._folder.name, name) for name in ("out", "err"))
         os.mkfifo(pipe)
-        given = (module, list(map(str, words)), eagerly, environ, self._stdout, pipe)
+        given = (module, list(map(str, words)), eagerly, optimised, environ, self._stdout, pipe)
         self._process = SERVER.Process(target=_main, args=given, daemon=True)
         self._process.start()
         self.pid, self.stderr = self._process.pid, open(pipe)
@@ -56,7 +57,7 @@ class Process:
             return file.read(), errors
 
 
-def _main(module, words, eagerly, environ, stdout, pipe):
+def _main(module, words, eagerly, optimised, environ, stdout, pipe):
     os.setsid()
     os.chdir(ROOT)
     os.environ.clear()
@@ -69,6 +70,7 @@ def _main(module, words, eagerly, environ, stdout, pipe):
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(eagerly)
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": not optimised})
     code = importlib.import_module(module).main(words)
     sys.stdout.flush()
     sys.exit(code)

@@ -13,8 +13,8 @@
 
 Options of training (`--flagfile=...`, `--batch_size=...`) say what is measured. Figures are in
 seconds (of `policy` and an `agent_step` of `env` in milliseconds), floating-point operations a
-second, environment steps a second and bytes. Exit code 0; 1 if what is measured fails, 2 for
-options that cannot work.
+second, environment steps a second and GiB (in JSON bytes). Exit code 0; 1 if what is measured
+fails, 2 for options that cannot work.
 """
 
 import argparse

@@ -40,7 +40,7 @@ def train_step(config: Config, count: int) -> dict:
 
     `update` in seconds, `rate` and `matrix_rate` in FLOP/s, `share` (median of the pairs' ratios),
     `flops` by kind, `first_update` in seconds since the process was started, `memory` (peak
-    resident bytes), `xla_memory` of a compiled update, see `update_memory.of_each_precision`.
+    resident bytes), of a compiled update `xla_memory`, see `update_memory.of_each_precision`.
     """
     timed = prepared(config)
     timed.update()
@@ -55,7 +55,7 @@ def train_step(config: Config, count: int) -> dict:
         "rate": total / update["median"], "matrix_rate": spread(rates),
         "share": float(np.median(total / (np.array(seconds) * rates))),
         "first_update": first, "memory": peak,
-        "xla_memory": update_memory.of_each_precision(config) if timed.agent.jit else {},
+        **({"xla_memory": update_memory.of_each_precision(config)} if timed.agent.jit else {}),
     }  # fmt: skip
 
 

@@ -61,26 +61,29 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def table(figures: dict[str, Any], indent: str = "") -> list[str]:
-    """Nested figures as lines; numbers of one kind are on one."""
+def table(figures: dict[str, Any], indent: str = "", of_memory: bool = False) -> list[str]:
+    """Nested figures as lines; numbers of one kind are on one. Bytes of memory are in GiB."""
     lines = []
     for name, value in figures.items():
-        label = f"{indent}{name.replace('_', ' ')}"
+        label, in_bytes = f"{indent}{name.replace('_', ' ')}", of_memory or "memory" in name
         rows = {str(i): one for i, one in enumerate(value, 1)} if type(value) is list else value
         if isinstance(rows, dict) and any(isinstance(one, dict | tuple) for one in rows.values()):
-            lines += [label, *table(rows, f"{indent}  ")]
+            lines += [label, *table(rows, f"{indent}  ", in_bytes)]
         else:
-            lines.append(f"{label:20} {_text(value)}")
+            lines.append(f"{label:20} {_text(value, in_bytes)}")
     return lines
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, in_bytes: bool = False) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_text(one)}" for name, one in value.items())
+        named = (f"{k} {_text(one, in_bytes or k == 'memory')}" for k, one in value.items())
+        return ", ".join(named) or "not known"
     if isinstance(value, list | tuple):
         return ", ".join(map(_text, value))
     if not isinstance(value, int | float):
         return str(value)
+    if in_bytes and isinstance(value, int):  # Exponents of memory are no bytes.
+        return f"{value / 2**30:.3g} GiB"
     size, prefix = next((pair for pair in PREFIXES if abs(value) >= pair[0]), (1, ""))
     return f"{value / size:.4g}{prefix}"
 

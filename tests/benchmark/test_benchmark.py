@@ -55,6 +55,8 @@ def test_table():
         "one_update": {"median": 1.23456, "max": 2e12}, "batch": [50, 50],
         "largest": [("a:b", 0.5)],
         "kinds": {"convolutions": {"rate": 3e9}},
+        "memory": 3 * 2**29,
+        "xla_memory": {"32": {"arguments": 2**29, "all": 7 * 2**29}, "bf16": {}},
     }  # fmt: skip
     assert measuring.table(figures) == [
         "one update           median 1.235, max 2 T",
@@ -63,6 +65,10 @@ def test_table():
         "  1                  a:b, 0.5",
         "kinds",
         "  convolutions       rate 3 G",
+        "memory               1.5 GiB",
+        "xla memory",
+        "  32                 arguments 0.5 GiB, all 3.5 GiB",
+        "  bf16               not known",
     ]
 
 
@@ -104,11 +110,11 @@ def test_profile(tmp_path):
 def test_env(tmp_path):
     """Over the ends of episodes."""
     path = tmp_path / "figures.json"
-    words = ["env", "--count=20", "--workers=1", "--task=cartpole_balance", f"--json={path}"]
+    words = ["env", "--count=20", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
     done = alone([*words, "--time_limit=24", "--batch_length=4", "--prefill=24"])
     assert done.returncode == 0, done.stderr
     found = json.loads(path.read_text())
-    assert set(found["workers"]) == {"1"}
+    assert set(found["workers"]) == {"1", "2"}
     assert all(rate > 0 for rate in found["workers"].values())
     assert found["agent_step"]["rendering"] > found["agent_step"]["physics"] > 0
     assert set(found["agent_step"]) == {"physics", "rendering", "transfer"}

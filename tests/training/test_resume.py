@@ -1,7 +1,6 @@
 """Runs that are killed and continued end exactly as one that never was.
 
-What is killed is a process of its own; what ends by itself runs in this one. None builds a graph,
-which takes longer than its updates; test_agent.py has that graphs repeat themselves bit for bit.
+What is killed is a process of its own; what ends by itself runs in this one.
 """
 
 import contextlib
@@ -13,9 +12,9 @@ import signal
 import time
 
 import pytest
+import small_agents  # noqa: F401 - its graphs.
 from forked import Process
 from places import PATHS, ROOT
-from small_agents import without_graphs
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints
@@ -24,21 +23,21 @@ from clion_tf.replay.stopwatch import PARTS
 TIMING = {"fps", "updates_per_second", "loop_seconds", *(f"{part}_seconds" for part in PARTS)}
 WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
-    "--prefill=120", "--steps=480", "--train_every=60", "--train_steps=1", "--pretrain=2",
+    "--prefill=120", "--steps=480", "--train_every=60", "--train_steps=2", "--pretrain=2",
     "--eval_every=240", "--log_every=120", "--video=none", "--nolog_images", "--batch_length=3",
     "--horizon=2", "--seed=5", "--save_every=100",  # Two episodes.
     "--rotation_degrees=5", "--rotation_per=episode", "--blank_frames=0.3",
-    "--beta1=0", "--beta2=0", "--augmentations=0",  # Less to compute; these have no state.
+    "--beta1=0", "--beta2=0",  # Smaller graphs; these have no state.
 ]  # fmt: skip
 
 
 def start(folder, *words):
-    return Process("clion_tf.run", [*WORDS, f"--logdir={folder}", *words], eagerly=True)
+    return Process("clion_tf.run", [*WORDS, f"--logdir={folder}", *words], optimised=False)
 
 
 def finish(folder, *words):
     """The same to its end, in this process; the exit code."""
-    with pytest.MonkeyPatch.context() as patch, without_graphs():
+    with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", PATHS)
         return run.main([*WORDS, f"--logdir={folder}", *words])
 
