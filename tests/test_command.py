@@ -1,6 +1,8 @@
 """Exit codes and errors of the tools' command lines."""
 
 import ast
+import importlib
+import json
 import os
 import pathlib
 import signal
@@ -12,7 +14,7 @@ import pytest
 from places import ROOT
 from tool_modules import tool as module
 
-from clion_tf import command
+from clion_tf import command, console
 from clion_tf.config import Config, ConfigError, to_flagfile
 from clion_tf.distributed.replicated_agent import PeerLost
 from clion_tf.envs import EnvError, UnknownTaskError, WorkerError
@@ -203,6 +205,15 @@ def test_a_closed_descriptor_is_given_to_no_file(tmp_path):
         words, env={**os.environ, **BUFFERED}, stdout=subprocess.PIPE, **closing(2)
     )
     assert done.stdout == b"[(2, 'stderr')]\n" and (tmp_path / "precious").read_text() == ""
+
+
+def test_modules_that_are_hidden_are_missing_meanwhile(monkeypatch):
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with console.without_modules("colorsys", "json"):
+        with pytest.raises(ImportError):
+            importlib.import_module("colorsys")
+        assert importlib.import_module("json") is json  # It was there before.
+    assert importlib.import_module("colorsys").rgb_to_hsv(1, 0, 0) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(

@@ -38,11 +38,18 @@ def total(x: tf.Tensor) -> tf.Tensor:
 
 
 def average(structure):
-    """The mean over replicas of every tensor in a structure, in one go. No gradient."""
+    """The mean over replicas of every float32 tensor in a structure. No gradient.
+
+    They are sent as one: a sum of its own for each costs thirty operations and a turn of messages.
+    """
     if count() == 1:
         return structure
-    structure = tf.nest.map_structure(tf.identity, structure)
-    return tf.distribute.get_replica_context().all_reduce("MEAN", structure)
+    tensors = tf.nest.flatten(structure)
+    joined = tf.concat([tf.reshape(x, [-1]) for x in tensors], 0)
+    joined = tf.distribute.get_replica_context().all_reduce("MEAN", joined)
+    parts = tf.split(joined, [x.shape.num_elements() for x in tensors])
+    means = [tf.reshape(part, x.shape) for part, x in zip(parts, tensors, strict=True)]
+    return tf.nest.pack_sequence_as(structure, means)
 
 
 def mean(x: tf.Tensor) -> tf.Tensor:

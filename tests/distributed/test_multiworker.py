@@ -40,7 +40,7 @@ def start(folder, words=((), ()), eagerly=False):
     for index in range(2):
         who = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         own = [*WORDS, "--strategy=multiworker", f"--logdir={folder}", *words[index]]
-        processes.append(Process("clion_tf.run", own, eagerly, TF_CONFIG=json.dumps(who)))
+        processes.append(Process("clion_tf.run", own, eagerly, False, TF_CONFIG=json.dumps(who)))
     return processes
 
 

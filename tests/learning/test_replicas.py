@@ -17,7 +17,7 @@ from clion_tf.logdir import checkpoints
 
 def two_devices(*words, eagerly=False):
     """(exit code, stdout, stderr) of tests/two_devices.py, in a process of its own."""
-    process = Process("two_devices", words, eagerly)
+    process = Process("two_devices", words, eagerly, optimised=False)
     out, errors = process.communicate(timeout=900)
     return process.returncode, out, errors
 

@@ -5,8 +5,6 @@ import math
 import os
 import re
 import signal
-import subprocess
-import sys
 
 import imageio_ffmpeg
 import numpy as np
@@ -41,25 +39,17 @@ def finish(*words):
 
 def interrupt(*words, after):
     """Presses Ctrl-C once a line begins with `after`; returns exit code and lines of stderr."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "clion_tf.run", *words],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # A process group of its own, as a terminal gives it.
-    )
+    process = Process("clion_tf.run", words)
     lines = []
     try:
         for line in process.stderr:
             lines.append(line.rstrip("\n"))
             if line.startswith(after):
+                # It has a process group of its own, as a terminal gives it.
                 os.killpg(process.pid, signal.SIGINT)
         return process.wait(60), lines
     finally:
         process.kill()
-        process.stderr.close()
-        process.wait()
 
 
 def metrics(folder):
