@@ -117,7 +117,7 @@ def policy(config: Config, count: int) -> dict:
         act = functools.partial(agent.policy, *how, config.expl_amount)
         seconds = [seconds_of(act) for _ in range(10 + count)]
         found = np.percentile(1e3 * np.array(seconds[10:]), [50, 95, 99]).tolist()
-        figures[name] = dict(zip(("50", "95", "99"), found, strict=True))
+        figures[name] = dict(zip(("median", "p95", "p99"), found, strict=True))
     return figures
 
 

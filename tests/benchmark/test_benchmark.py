@@ -132,7 +132,7 @@ def test_replay(tool, tmp_path):
 def test_policy(tool, tmp_path):
     found = run(tool, tmp_path, "policy", "--count=5", *TINY)
     for mode in ("training", "evaluation"):
-        assert 0 < found[mode]["50"] <= found[mode]["95"] <= found[mode]["99"]
+        assert 0 < found[mode]["median"] <= found[mode]["p95"] <= found[mode]["p99"]
 
 
 def test_growth(tool, tmp_path, capsys, monkeypatch):
