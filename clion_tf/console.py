@@ -101,9 +101,8 @@ def _to_nothing(descriptor: int) -> None:
 def quiet_import() -> Iterator[None]:
     """Holds back what TensorFlow writes to stderr while it loads, unless loading fails.
 
-    Its banner comes before its log level is read, so no setting silences it. What its Keras, old
-    and new, would load for functions that nothing here calls stays unloaded: a seventh of the time,
-    and 55 MB.
+    Its banner comes before its log level is read, so no setting silences it. What Keras would load
+    for functions that nothing here calls stays unloaded: a seventh of the time, and 55 MB.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryFile() as held:

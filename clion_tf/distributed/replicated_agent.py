@@ -47,17 +47,18 @@ class ReplicatedAgent(Agent):
         self._strategy = strategy
         self.broken = False  # Whether an update failed, so that the replicas are out of step.
         self._update_all = tf.function(self._step_all, autograph=False)
-        self._share_all = tf.function(self._of_the_first, autograph=False)
+        of_first = lambda x: self._first(strategy.run(replica_sums.first, (x,)))  # noqa: E731
+        self._of_the_first = tf.function(of_first, autograph=False)
 
     def share_state(self) -> None:
         """Gives all replicas the state of the very first, which is another process's for most."""
         states = [agent.named_state().values() for agent in self._replicas]
         for dtype in sorted({variable.dtype for variable in states[0]}):
             alike = [[v for v in state if v.dtype == dtype] for state in states]
+            own = [variable.numpy() for variable in alike[0]]
             with collective():  # All as one: each by itself costs many operations.
-                values = np.concatenate([variable.numpy().ravel() for variable in alike[0]])
-                values = self._share_all(tf.constant(values)).numpy()
-            ends = np.cumsum([v.shape.num_elements() for v in alike[0]])
+                values = self._of_the_first(np.concatenate([*map(np.ravel, own)])).numpy()
+            ends = np.cumsum([array.size for array in own])
             for *copies, value in zip(*alike, np.split(values, ends[:-1]), strict=True):
                 for variable in copies:
                     variable.assign(value.reshape(variable.shape))
@@ -83,13 +84,6 @@ class ReplicatedAgent(Agent):
 
     def _first(self, each: Any) -> tf.Tensor:
         return self._strategy.experimental_local_results(each)[0]
-
-    def _of_the_first(self, values: tf.Tensor) -> tf.Tensor:
-        def one(values: tf.Tensor) -> tf.Tensor:
-            mine = values if replica_sums.rank() == 0 else tf.zeros_like(values)
-            return replica_sums.total(mine)
-
-        return self._first(self._strategy.run(one, (values,)))
 
     def _step_all(self, data: Any, seed: tf.Tensor) -> tf.Tensor:
         return self._first(self._strategy.run(self._replica_step, (data, seed)))

@@ -36,8 +36,7 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
 def episode_seed(spec: EnvSpec, episode: int) -> int:
     """The seed for `reset` at an episode, counted from 0; 32 bits, as much as any takes."""
-    sequence = np.random.SeedSequence([spec.seed, spec.stream, episode])
-    return int(sequence.generate_state(1)[0])
+    return int(np.random.SeedSequence([spec.seed, spec.stream, episode]).generate_state(1)[0])
 
 
 def describe(env: gymnasium.Env) -> dict[str, Any]:

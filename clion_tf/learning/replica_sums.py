@@ -37,19 +37,22 @@ def total(x: tf.Tensor) -> tf.Tensor:
     return tf.distribute.get_replica_context().all_reduce("SUM", tf.identity(x))
 
 
-def average(structure):
-    """The mean over replicas of every float32 tensor in a structure. No gradient.
+def first(x: tf.Tensor) -> tf.Tensor:
+    """The first replica's x, for all."""
+    return total(x if rank() == 0 else tf.zeros_like(x))
 
-    They are sent as one: a sum of its own for each costs thirty operations and a turn of messages.
-    """
+
+def average(structure):
+    """The mean over replicas of every float32 tensor in a structure. No gradient."""
     if count() == 1:
         return structure
+    # Sent as one: a sum of its own for each costs thirty operations and a turn of messages.
     tensors = tf.nest.flatten(structure)
     joined = tf.concat([tf.reshape(x, [-1]) for x in tensors], 0)
     joined = tf.distribute.get_replica_context().all_reduce("MEAN", joined)
     parts = tf.split(joined, [x.shape.num_elements() for x in tensors])
-    means = [tf.reshape(part, x.shape) for part, x in zip(parts, tensors, strict=True)]
-    return tf.nest.pack_sequence_as(structure, means)
+    means = map(tf.reshape, parts, [x.shape for x in tensors])
+    return tf.nest.pack_sequence_as(structure, list(means))
 
 
 def mean(x: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -94,7 +94,7 @@ def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
 def locate(path: Path) -> EpisodeFile:
     """Finds the arrays of a file; raises one of DAMAGE if its headers are of no episode."""
     with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        keys = _keys(name.removesuffix(".npy") for name in archive.namelist())
+        keys = _keys({name.removesuffix(".npy") for name in archive.namelist()})
         arrays = {key: _locate(archive, file, f"{key}.npy") for key in keys}
     _check_form(arrays)
     return EpisodeFile(path, arrays)
@@ -131,10 +131,9 @@ def read_frames(entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -
             target[:] = rows
 
 
-def _keys(arrays: Iterable[str]) -> list[str]:
+def _keys(arrays: Container[str]) -> list[str]:
     """The keys that count, in the order of files: what is observed, then NUMBERS."""
-    found = set(arrays)
-    return [key for key in DTYPES if key in found]
+    return [key for key in DTYPES if key in arrays]
 
 
 def _check_form(arrays: Mapping[str, np.ndarray | Stored]) -> None:
