@@ -50,6 +50,7 @@ def interrupt(*words, after):
         return process.wait(60), lines
     finally:
         process.kill()
+        process.stderr.close()
 
 
 def metrics(folder):
