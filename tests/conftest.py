@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from clion_tf.console import quiet_import
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 # Tests run side by side, and their tensors are small: TensorFlow's threads would wait by spinning.
 for kind in ("INTRAOP", "INTEROP"):
@@ -28,6 +30,9 @@ LONGEST = [
 def pytest_configure():
     """Ctrl-C as on a terminal: a shell's background jobs begin with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "PYTEST_XDIST_WORKER" in os.environ:  # Of all its tests some need TensorFlow.
+        with quiet_import():
+            pass
 
 
 def pytest_collection_modifyitems(items):

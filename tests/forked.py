@@ -13,7 +13,7 @@ import tempfile
 from places import PATHS, ROOT
 
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["clion_tf.training.loop", "clion_tf.distributed.processes"])
+SERVER.set_forkserver_preload(["forked_imports"])
 
 
 class Process:

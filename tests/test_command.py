@@ -1,6 +1,7 @@
 """Exit codes and errors of the tools' command lines."""
 
 import ast
+import gc
 import importlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 from places import ROOT
@@ -214,6 +216,33 @@ def test_modules_that_are_hidden_are_missing_meanwhile(monkeypatch):
             importlib.import_module("colorsys")
         assert importlib.import_module("json") is json  # It was there before.
     assert importlib.import_module("colorsys").rgb_to_hsv(1, 0, 0) == (0, 1, 1)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_tensorflow_loads_quietly_and_with_nothing_besides(fails, monkeypatch, capfd):
+    class Loads:
+        """A part of TensorFlow Probability, loaded by being looked into."""
+
+        def __dir__(self):
+            os.write(2, b"banner")
+            seen.append((gc.isenabled(), sys.modules["scipy"]))
+            if fails:
+                raise ImportError("no TensorFlow")
+            return []
+
+    seen, parts = [], {"distributions": Loads(), "bijectors": Loads()}
+    fake = types.SimpleNamespace(**parts)
+    monkeypatch.setitem(sys.modules, "tensorflow_probability", fake)
+    monkeypatch.delitem(sys.modules, "scipy", raising=False)
+    try:
+        with console.quiet_import():
+            assert "scipy" not in sys.modules  # What is ours may load it.
+    except ImportError:
+        assert fails
+    assert seen == [(False, None)] * (1 if fails else 2)
+    assert capfd.readouterr().err == ("banner" if fails else "")
+    assert gc.isenabled() and gc.get_freeze_count() > 1000
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,13 @@ def state_difference(one, two) -> float:
 
 
 def agree(agent) -> None:
-    """The replicas' copies are the same, bit for bit, or they would drift apart."""
+    """The replicas' copies are the same, bit for bit, or they would drift apart.
+
+    Each is on a device of its own, moments included.
+    """
+    states = [one.named_state().values() for one in agent._replicas]
+    places = [{variable.value.device for variable in state} for state in states]
+    assert all(len(place) == 1 for place in places) and places[0] != places[1], places
     for other in agent._replicas[1:]:
         for name, variable in other.named_state().items():
             assert np.array_equal(variable.numpy(), agent.named_state()[name].numpy()), name

@@ -48,14 +48,9 @@ class _SideBySide:
 
 
 def play(
-    make_policy: Callable[[], Policy],
-    config: Config,
-    spec: EnvSpec,
-    count: int,
-    workers: int,
-    on_ready: Callable[[Ready], None] = lambda ready: None,
-    **how: Any,
-) -> Iterator[tuple[int, Episode]]:
+    make_policy: Callable[[], Policy], config: Config, spec: EnvSpec, count: int, workers: int,
+    on_ready: Callable[[Ready], None] = lambda ready: None, **how: Any,
+) -> Iterator[tuple[int, Episode]]:  # fmt: skip
     """Plays episodes 0 ... count - 1, in so many environments side by side; (number, episode) each.
 
     Episodes do not depend on `workers`, each of which has a policy of its own, if what that does
@@ -84,11 +79,9 @@ class Conditions(NamedTuple):
 
 
 def grid(
-    rotations: Sequence[float],
-    noises: Sequence[float],
-    blanks: Sequence[float],
+    rotations: Sequence[float], noises: Sequence[float], blanks: Sequence[float],
     one_at_a_time: bool = False,
-) -> list[Conditions]:
+) -> list[Conditions]:  # fmt: skip
     """All combinations, or those in which at most one thing differs from the first of its list."""
     every = dict.fromkeys(map(Conditions._make, itertools.product(rotations, noises, blanks)))
     first = next(iter(every))
@@ -107,12 +100,9 @@ class Scores(NamedTuple):
 
 
 def evaluate(
-    make_policy: Callable[[], Policy],
-    config: Config,
-    conditions: Conditions,
-    episodes: int,
-    workers: int,
-) -> Scores:
+    make_policy: Callable[[], Policy], config: Config, conditions: Conditions,
+    episodes: int, workers: int,
+) -> Scores:  # fmt: skip
     """`play`s a run's task, with its seed; a bar on a terminal counts the episodes.
 
     Any noise on memory is the policy's own doing.

@@ -73,12 +73,9 @@ class TrainedAgent:
 
 
 def load(
-    logdir: str | pathlib.Path,
-    checkpoint: int | str | pathlib.Path | None = None,
-    device: str = "auto",
-    eval_action: str | None = None,
-    seed: int | None = None,
-) -> TrainedAgent:
+    logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None,
+    device: str = "auto", eval_action: str | None = None, seed: int | None = None,
+) -> TrainedAgent:  # fmt: skip
     """The agent of a run. Changes nothing in its folder, so the run may be going on.
 
     `checkpoint` is the environment steps of one that the run keeps, or a file, by default the

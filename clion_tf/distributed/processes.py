@@ -93,6 +93,7 @@ def follow(team: "Team", stopping: Callable[[], bool]) -> int:
     while True:
         message, stop = team.exchange(vote=stopping())
         if "end" in message:
+            team.heard()
             log.info("the chief ended the run with code %d", message["end"])
             return message["end"]
         if "agent" in message:
@@ -154,6 +155,12 @@ class Team:
         if self._agent is None or not self._agent.broken:
             with contextlib.suppress(PeerLost):
                 self.exchange({"end": code})
+                self.heard()
+
+    def heard(self) -> None:
+        """Waits until all have the last message; who ends sooner takes it away from others."""
+        with contextlib.suppress(PeerLost):  # Another has waited, and ended.
+            self.exchange({})
 
     def exchange(self, message: dict | None = None, vote: bool = False) -> tuple[dict, bool]:
         """(the chief's message, whether any process voted); all call it together."""
@@ -185,6 +192,8 @@ class Team:
         pairs = different(theirs, ours).items()
         odd |= {name: pair for name, pair in pairs if name in ("replay_capacity", "precision")}
         _, any_odd = self.exchange({} if self.chief else None, vote=bool(odd))
+        if any_odd:
+            self.heard()
         if odd:
             text = ", ".join(f"--{n}={new} (the chief: {old})" for n, (old, new) in odd.items())
             raise ConfigError(f"other options than the chief's: {text}")

@@ -1,5 +1,6 @@
 """Adam with gradient clipping, and loss scaling for float16."""
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import keras
@@ -54,10 +55,16 @@ class Optimizer:
         clip: float | None, scaled: bool = False, epsilon: float = 1e-7,
     ):  # fmt: skip
         self.variables, self._clip, self._scaled = list(variables), clip, scaled
-        self._optimizer = FusedAdam(learning_rate, epsilon=epsilon, name=name)
-        if scaled:
-            self._optimizer = LossScale(self._optimizer, name=f"{name}_scale")
-        self._optimizer.build(self.variables)
+        self._name, self._options = name, {"learning_rate": learning_rate, "epsilon": epsilon}
+
+    @functools.cached_property
+    def _optimizer(self) -> keras.optimizers.Optimizer:
+        """Made at its first use: an agent that only acts has no moments, twice its weights."""
+        with tf.init_scope():
+            made = FusedAdam(**self._options, name=self._name)
+            made = LossScale(made, name=f"{self._name}_scale") if self._scaled else made
+            made.build(self.variables)
+        return made
 
     @property
     def scale(self) -> tf.Tensor:

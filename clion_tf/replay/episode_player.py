@@ -69,12 +69,10 @@ class AgentPolicy:
 
 
 def run_episodes(
-    envs: Sequence[RemoteEnv],
-    policy: Policy,
-    numbers: Sequence[int],
+    envs: Sequence[RemoteEnv], policy: Policy, numbers: Sequence[int],
     on_step: OnStep = lambda done: None,
     watch: Callable[[Observation, int], None] = lambda observed, steps: None,
-) -> list[Episode]:
+) -> list[Episode]:  # fmt: skip
     """Episodes of these numbers, each from its own seed, one in each environment, side by side.
 
     What has ended waits for the others; the policy is asked for all, so that its batch keeps its

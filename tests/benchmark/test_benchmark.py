@@ -1,5 +1,7 @@
 """tools/benchmark.py: the form of what it prints, not the times."""
 
+import contextlib
+import io
 import json
 import math
 import subprocess
@@ -35,8 +37,9 @@ def alone(words):
 def in_this_process(command, **_):
     """Of the training command, what `subprocess.run` gives of it; without a graph."""
     assert command[1:3] == ["-m", "clion_tf.run"]
-    with without_graphs():
-        return types.SimpleNamespace(returncode=training.main(command[3:]), stderr="")
+    with without_graphs(), contextlib.redirect_stderr(io.StringIO()) as errors:
+        code = training.main(command[3:])
+    return types.SimpleNamespace(returncode=code, stderr=errors.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +180,8 @@ def test_run(tool, tmp_path, monkeypatch):
         (["replay", "--json=/no/such/folder/x.json"], 2, "no such folder"),
     ],
 )
-def test_refusals_are_one_line(tool, capsys, words, code, text):
+def test_refusals_are_one_line(tool, capsys, monkeypatch, words, code, text):
+    monkeypatch.setattr(loop_speed, "subprocess", types.SimpleNamespace(run=in_this_process))
     assert tool(words) == code
     error = capsys.readouterr().err
     assert text in error and len(error.splitlines()) == 1

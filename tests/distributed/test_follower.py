@@ -1,10 +1,11 @@
-"""The batches that the processes beside the chief draw, from what it tells them."""
+"""What the processes beside the chief do as it tells them: batches, and the end."""
 
 import numpy as np
 import pytest
 
 from clion_tf.config import Config
-from clion_tf.distributed.processes import Source
+from clion_tf.distributed.processes import Source, Team, follow
+from clion_tf.distributed.replicated_agent import PeerLost
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
 SHAPES = {"vector": (3,), "action": (2,)}
@@ -73,3 +74,27 @@ def test_episodes_that_cannot_be_seen(source, chief, monkeypatch):
     message["holds"] = [3, 33]
     with pytest.raises(ReplayError, match="holds 2 episodes of 22 transitions here, for the chief"):
         source.batches(message)
+
+
+class Wire(Team):
+    """A team whose messages are listed; it is cut after so many."""
+
+    def __init__(self, last):
+        self._agent, self._last, self.messages = None, last, []
+
+    def exchange(self, message=None, vote=False):
+        if len(self.messages) == self._last:
+            raise PeerLost("cut")
+        self.messages.append(message)
+        return message or {"end": 3}, vote
+
+
+@pytest.mark.parametrize("last", [1, 2])
+def test_nobody_ends_before_all_have_heard_of_the_end(last):
+    """Only who has the first message sends the second; of that nobody needs an answer."""
+    chief = Wire(last)
+    chief.end(3)
+    assert chief.messages == [{"end": 3}, {}][:last]
+    worker = Wire(last)
+    assert follow(worker, lambda: False) == 3
+    assert len(worker.messages) == last

@@ -100,12 +100,6 @@ def test_two_processes_that_die_and_go_on_are_one_that_does_not(alone, tmp_path)
     assert lines[-1].startswith("clion_tf: error: a replica is lost"), lines
     assert lines[-1].endswith("run the same commands again")
     assert not any("Traceback" in line for line in lines)
-    # The other way round, while the worker waits for its chief.
-    chief, worker = start(folder, eagerly=True)
-    wait_for(chief, "learner on CPU, precision 32, XLA off, 2 replicas")
-    chief.kill()
-    _, lines = finish([chief, worker], [-9, 1])
-    assert lines[-1].startswith("clion_tf: error: a replica is lost"), lines
     lines, others = finish(start(folder), [0, 0])
     assert lines[1].endswith("going on at 180 environment steps"), lines
     assert others[-1] == "the chief ended the run with code 0"
@@ -117,6 +111,15 @@ def test_processes_of_other_options_refuse_each_other(tmp_path):
     assert lines[1][-1].endswith("--free_nats=1.0 (the chief: 3.0)")
     assert lines[0][-1].startswith("clion_tf: error: another process was started with other")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_whose_chief_dies_says_so(tmp_path):
+    chief, worker = start(tmp_path / "run", eagerly=True)
+    wait_for(chief, "learner on CPU, precision 32, XLA off, 2 replicas")
+    chief.kill()
+    _, lines = finish([chief, worker], [-9, 1])
+    assert lines[-1].startswith("clion_tf: error: a replica is lost"), lines
 
 
 @pytest.mark.slow

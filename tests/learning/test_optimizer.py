@@ -136,6 +136,24 @@ def test_a_step_is_skipped_in_a_graph_too():
     np.testing.assert_allclose(opt.variables[0].numpy(), [1.0 - RATE, -2.0 - RATE], rtol=1e-5)
 
 
+@pytest.mark.parametrize("scaled", [False, True])
+def test_moments_are_made_when_they_are_needed_also_within_a_graph(scaled):
+    made = []
+    monitor = lambda make, **how: made.append(make(**how)) or made[-1]  # noqa: E731
+    owned = variables()
+    with tf.variable_creator_scope(monitor):
+        opt = Optimizer("value", owned, RATE, 100.0, scaled)
+        assert not made
+        compiled = tf.function(lambda gradients: step(opt, gradients), autograph=False)
+        for _ in range(2):
+            compiled([tf.constant(gradient) for gradient in GRADIENTS])
+    assert len(made) == len(opt.named_state())
+    eager = optimizer(scaled=scaled)
+    for _ in range(2):
+        apply(eager, GRADIENTS)
+    np.testing.assert_equal(state(opt), state(eager))
+
+
 @pytest.mark.parametrize("where", ["gradient", "loss"])
 def test_one_bad_number_stops_all_optimisers(where):
     """The loss scale of those whose gradients were good stays as it is."""

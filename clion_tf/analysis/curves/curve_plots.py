@@ -63,13 +63,9 @@ STYLE = {
 
 
 def learning_curves(
-    curves: Sequence[Curve],
-    layout: str = "tasks",
-    metric: str = "test",
-    steps: int | None = None,
-    smooth: int = 0,
-    spread: str = "std",
-) -> Figure:
+    curves: Sequence[Curve], layout: str = "tasks", metric: str = "test",
+    steps: int | None = None, smooth: int = 0, spread: str = "std",
+) -> Figure:  # fmt: skip
     """Mean and spread of returns over runs against environment steps, by task and rotation.
 
     Runs of one series are interpolated as in `Series.grid`; where some have ended the mean of the
@@ -134,14 +130,9 @@ def save(figure: Figure, path: str | pathlib.Path, **how) -> None:
 
 
 def _draw(
-    found: Sequence[Series],
-    places: Mapping[tuple[int, int], Panel],
-    ylabel: str,
-    spread: str,
-    unit: str,
-    caption: Sequence[str],
-    end: float | None = None,
-) -> Figure:
+    found: Sequence[Series], places: Mapping[tuple[int, int], Panel], ylabel: str, spread: str,
+    unit: str, caption: Sequence[str], end: float | None = None,
+) -> Figure:  # fmt: skip
     """Panels by (row, column), up to the step `end` if over steps; a `unit` is one curve."""
     rows, columns = (1 + max(ends) for ends in zip(*places, strict=True))
     colors, parts, thin = colors_of(found), [], False

@@ -62,11 +62,9 @@ class Table(NamedTuple):
 
 
 def rows(
-    curves: Iterable[Curve],
-    layout: str = "plain",
-    steps: Sequence[int] | None = None,
+    curves: Iterable[Curve], layout: str = "plain", steps: Sequence[int] | None = None,
     score: Score | None = None,
-) -> Table:
+) -> Table:  # fmt: skip
     """A table of the curves.
 
     `table1` and `table2` have a row a task, the paper's methods and numbers in its order, at its

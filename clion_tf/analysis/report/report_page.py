@@ -53,12 +53,9 @@ def find(patterns: Iterable[str], labels: Labels, evaluations: Patterns = ()) ->
 
 
 def build(
-    found: Sources,
-    title: str,
-    metric: str = "test",
-    media: str = "all",
+    found: Sources, title: str, metric: str = "test", media: str = "all",
     progress: Callable[[str], None] = lambda line: None,
-) -> str:
+) -> str:  # fmt: skip
     """The page as one HTML text that needs no other file and no JavaScript.
 
     `metric` is the table's and the first figure's. Media are those of `all` runs, of `one` of each
