@@ -3,17 +3,28 @@
 They are forked from one that has imported TensorFlow and done nothing with it.
 """
 
+import functools
 import importlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
 import subprocess
 import sys
 import tempfile
 
+import pytest
 from places import PATHS, ROOT
 
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["forked_imports"])
+
+@functools.cache
+def server():
+    """The context that makes these processes."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["forked_imports"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.path.dirname(__file__))  # It does not take over `sys.path`.
+        multiprocessing.forkserver.ensure_running()
+    return context
 
 
 class Process:
@@ -29,7 +40,7 @@ class Process:
         self._stdout, pipe = (os.path.join(self._folder.name, name) for name in ("out", "err"))
         os.mkfifo(pipe)
         given = (module, list(map(str, words)), eagerly, optimised, environ, self._stdout, pipe)
-        self._process = SERVER.Process(target=_main, args=given, daemon=True)
+        self._process = server().Process(target=_main, args=given, daemon=True)
         self._process.start()
         self.pid, self.stderr = self._process.pid, open(pipe)
 

@@ -86,8 +86,15 @@ class Learner:
     def compile_update(self, jit: bool) -> None:
         """Makes the update anew, by XLA or as a plain graph; it is compiled at its first call."""
         self.jit = jit
-        self._train = tf.function(self._train_step, jit_compile=jit, autograph=False)
-        self._train_several = tf.function(self._train_steps, jit_compile=jit, autograph=False)
+        for name in ("_train", "_train_several"):
+            vars(self).pop(name, None)
+
+    _train = functools.cached_property(lambda self: self._compiled(self._train_step))
+    _train_several = functools.cached_property(lambda self: self._compiled(self._train_steps))
+
+    def _compiled(self, step: Callable) -> Any:
+        self.named_state()  # Makes the optimisers', or the step would be traced twice.
+        return tf.function(step, jit_compile=self.jit, autograph=False)
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """Update number `update` on a batch; the metrics, see `metric_names`, as one vector.

@@ -136,13 +136,8 @@ class Team:
     def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
         """Tells the others of these updates, of a phase that ends with `last`; or Interrupted."""
         state, replay = run.counters.rollbacks, run.replay
-        message = {
-            "updates": [*numbers],
-            "last": last,
-            "episodes": replay.next_index,
-            "holds": [len(replay), replay.transitions],
-            "state": self._told_state != state,
-        }
+        message = {"updates": [*numbers], "last": last, "state": self._told_state != state}
+        message |= {"episodes": replay.next_index, "holds": [len(replay), replay.transitions]}
         _, stop = self.exchange(message)
         if stop:
             raise Interrupted

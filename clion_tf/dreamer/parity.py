@@ -103,11 +103,11 @@ def _compute(agent: Agent, arrays: Arrays) -> Arrays:
         out = {**outputs(losses), **_actor_outputs(agent, losses.world.feat)}
         norms = {name: tf.linalg.global_norm(values) for name, values in grads.items()}
         out |= {f"{name}_grad_norm": norm for name, norm in norms.items()}
-        agent.optimizers["model"].apply(grads["model"], norms["model"])
         return grads, out
 
     inputs = (_part(arrays, kind) for kind in ("input", "noise"))
     grads, out = run(*({name: tf.constant(a) for name, a in given.items()} for given in inputs))
+    agent.optimizers["model"].apply(grads["model"], out["model_grad_norm"])
     variables = agent.models.named_weights()
     names = {id(variable): f"grad/{name}" for name, variable in variables.items()}
     found = {f"output/{name}": value for name, value in out.items()}

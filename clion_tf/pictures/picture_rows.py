@@ -37,15 +37,9 @@ def table(cells: np.ndarray, size: int) -> Image.Image:
 def write(picture: Image.Image, text: str, left: int, top: int, size: int) -> None:
     """Draws text, readable on light and on dark, into a cell of `size` pixels at (left, top)."""
     height = max(10, size // 16)  # Smaller letters cannot be read.
-    ImageDraw.Draw(picture).multiline_text(
-        (left + size // 40 + 1, top + size // 64 + 1),
-        text,
-        fill="white",
-        font=_font(height),
-        stroke_width=1 if height < 20 else 2,
-        stroke_fill="black",
-        spacing=height // 4,
-    )
+    place, draw = (left + size // 40 + 1, top + size // 64 + 1), ImageDraw.Draw(picture)
+    style = {"fill": "white", "stroke_fill": "black", "stroke_width": 1 if height < 20 else 2}
+    draw.multiline_text(place, text, font=_font(height), spacing=height // 4, **style)
 
 
 def contact_sheet(frames: Sequence[Any]) -> Image.Image:

@@ -149,7 +149,7 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(agent_speed, "_alone", alone)
     monkeypatch.setattr(agent_speed, "AXES", {"augmentations": (0.5, 1)})
-    monkeypatch.setattr(agent_speed.multiprocessing, "get_context", lambda _: forked.SERVER)
+    monkeypatch.setattr(agent_speed.multiprocessing, "get_context", lambda _: forked.server())
     found = run(tool, tmp_path, "growth", "--count=1", *TINY, *PLAIN[:-1])  # One copy.
     points = found["axes"]["augmentations"]["points"]
     assert [(p["value"], p["size"]) for p in points] == [(0, 1), (1, 2)]
