@@ -113,8 +113,8 @@ def test_profile(tmp_path):
 def test_env(tmp_path):
     """Over the ends of episodes."""
     path = tmp_path / "figures.json"
-    words = ["env", "--count=20", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
-    done = alone([*words, "--time_limit=24", "--batch_length=4", "--prefill=24"])
+    words = ["env", "--count=6", "--workers=2", "--task=cartpole_balance", f"--json={path}"]
+    done = alone([*words, "--time_limit=8", "--batch_length=4", "--prefill=8"])
     assert done.returncode == 0, done.stderr
     found = json.loads(path.read_text())
     assert set(found["workers"]) == {"1", "2"}
@@ -164,6 +164,7 @@ def test_run(tool, tmp_path, monkeypatch):
     monkeypatch.setattr(loop_speed, "subprocess", types.SimpleNamespace(run=in_this_process))
     words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--nolog_images"]
     words += ["--prefill=200", "--time_limit=100", "--train_every=100", "--train_steps=1", *TINY]
+    words += ["--action_repeat=20"]  # The policy has no graph either, and takes long.
     found = run(tool, tmp_path, "run", "--count=200", *words, *PLAIN)
     assert found["env_steps"] == 200
     assert found["fps"] == pytest.approx(200 / found["seconds"])

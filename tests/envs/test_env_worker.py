@@ -10,6 +10,7 @@ import time
 import gymnasium
 import numpy as np
 import pytest
+from other_processes import ends_within, is_running
 from places import ROOT
 
 from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, UnknownTaskError, WorkerError, remote_env
@@ -20,22 +21,6 @@ ZERO = np.zeros(2, np.float32)
 
 def fake(name="counting", **options):
     return EnvSpec(f"env_fakes:{name}", **{"size": (8, 8), **options})
-
-
-def is_running(pid):
-    """Whether a process lives; one that is dead but not yet reaped does not."""
-    try:
-        status = pathlib.Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-def ends_within(pid, seconds=20.0):
-    deadline = time.monotonic() + seconds
-    while is_running(pid) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return not is_running(pid)
 
 
 def test_an_episode():

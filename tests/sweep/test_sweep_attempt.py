@@ -10,6 +10,7 @@ import threading
 import time
 
 import pytest
+from other_processes import ends_within, is_running
 
 from clion_tf.config import Config
 from clion_tf.files import python_path
@@ -101,7 +102,7 @@ def test_one_that_ignores_sigterm_is_killed(interrupted, monkeypatch):
     script = "import os, signal, time\nsignal.signal(15, signal.SIG_IGN)\n"
     script += "print(os.getpid(), 'ready', flush=True)\ntime.sleep(60)"
     pid = interrupted(script).splitlines()[-1].split()[0]
-    assert not _alive(int(pid))
+    assert not is_running(int(pid))
 
 
 def test_environment(run, monkeypatch):
@@ -151,16 +152,6 @@ def test_a_run_dies_with_its_parent(tmp_path):
         assert b"clion_tf.run" in open(f"/proc/{pid}/cmdline", "rb").read()
         parent.kill()
         parent.wait()
-        until = time.monotonic() + 10
-        while _alive(pid) and time.monotonic() < until:
-            time.sleep(0.05)
-        assert not _alive(pid)
+        assert ends_within(pid)
     # And one whose parent is gone already does not begin.
     assert module.main(["1" if os.getppid() != 1 else "2", "--help"]) is None
-
-
-def _alive(pid):
-    try:
-        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

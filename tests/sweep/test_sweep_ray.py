@@ -157,6 +157,7 @@ def two_machines(monkeypatch):
     cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_two_machines_one_dies_then_ctrl_c(tmp_path, sweep, two_machines):
     """Seed episodes without end, as building a graph takes longest."""
     cluster, second = two_machines

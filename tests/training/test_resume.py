@@ -14,6 +14,7 @@ import time
 import pytest
 import small_agents  # noqa: F401 - its graphs.
 from forked import Process
+from other_processes import ends_within
 from places import PATHS, ROOT
 
 from clion_tf import run
@@ -44,14 +45,6 @@ def finish(folder, *words):
 
 def children(pid):
     return [int(p) for p in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid):
-    try:
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
 
 
 def outcome(folder):
@@ -94,10 +87,7 @@ def test_killed_at_random_moments_and_continued(whole, tmp_path):
         expected = -9 if how == signal.SIGKILL else 128 + signal.SIGTERM
         assert process.returncode == expected, errors
         assert len(workers) == 2
-        deadline = time.monotonic() + 10
-        while any(alive(pid) for pid in workers) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert not any(alive(pid) for pid in workers)
+        assert all(map(ends_within, workers))
     assert finish(tmp_path / "run") == 0
     digest, counters, episodes, rows = outcome(tmp_path / "run")
     assert rows == whole[3]

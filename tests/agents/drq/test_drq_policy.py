@@ -120,6 +120,7 @@ def bandit(random, rows=32):
     }
 
 
+@pytest.mark.slow
 def test_learns_what_to_do_in_light_and_dark():
     agent = tiny_agent(
         drq_units=32, drq_filters=4, drq_feature_dim=8, drq_lr=3e-3, drq_init_temperature=0.01

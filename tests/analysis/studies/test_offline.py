@@ -41,7 +41,7 @@ def fill(folder, count=4, seed=0):
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("offline") / "run"
-    save_tiny_run(folder, horizon=2, augmentations=1)
+    save_tiny_run(folder, horizon=2, augmentations=1, time_limit=16)
     fill(folder / "episodes")
     return folder
 
