@@ -182,7 +182,7 @@ def test_every_command_is_there_with_the_help_and_the_errors_of_its_script(
 def test_an_installed_copy_trains_and_is_used(installed):
     # As short as can be: an update, an evaluation, a checkpoint.
     less = (
-        "--time_limit=100", "--prefill=100", "--steps=200", "--train_every=100", "--train_steps=1",
+        "--time_limit=40", "--prefill=40", "--steps=80", "--train_every=40", "--train_steps=1",
         "--pretrain=1", "--batch_length=3", "--horizon=2", "--nolog_images",
     )  # fmt: skip
     presets = ("--flagfile=debug", "--flagfile=dreamer")

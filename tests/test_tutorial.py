@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SMALL = {
     "steps": 120, "time_limit": 40, "prefill": 40, "eval_every": 80, "train_every": 40,
-    "train_steps": 1, "pretrain": 1, "batch_length": 5, "horizon": 2, "batch_size": 4,
+    "train_steps": 1, "pretrain": 1, "batch_length": 3, "horizon": 2, "batch_size": 4,
 }  # fmt: skip
 TEST = "tests/learning/test_weighting.py"
 

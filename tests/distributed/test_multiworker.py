@@ -17,7 +17,7 @@ WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--time_limit=60",
     "--prefill=120", "--steps=300", "--train_every=30", "--train_steps=1", "--pretrain=2",
     "--eval_every=1000", "--log_every=60", "--video=none", "--nolog_images", "--batch_length=3",
-    "--horizon=2", "--seed=5", "--save_every=1",
+    "--horizon=2", "--seed=5", "--save_every=1", "--action_repeat=10",
     # Each process builds a graph; CLION's sums over replicas are test_replicas.py's.
     f"--flagfile={ROOT}/flags/dreamer.flags",
 ]  # fmt: skip

@@ -32,7 +32,7 @@ WORDS = [
     f"--flagfile={ROOT}/flags/debug.flags", f"--flagfile={ROOT}/flags/dreamer.flags",
     "--task=env_fakes:counting", "--time_limit=60", "--prefill=60", "--train_every=60",
     "--train_steps=2", "--pretrain=2", "--batch_length=3", "--horizon=2", "--batch_size=4",
-    "--eval_every=9999", "--video=none", "--nolog_images", "--log_every=60",
+    "--eval_every=9999", "--video=none", "--nolog_images", "--log_every=60", "--action_repeat=10",
 ]  # fmt: skip
 
 
