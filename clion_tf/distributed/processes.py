@@ -153,8 +153,8 @@ class Team:
                 self.heard()
 
     def heard(self) -> None:
-        """Waits until all have the last message; who ends sooner takes it away from others."""
-        with contextlib.suppress(PeerLost):  # Another has waited, and ended.
+        """Waits until all have the last message: a process that ends cuts off what is on its way."""
+        with contextlib.suppress(PeerLost):  # Another has waited already, and ended.
             self.exchange({})
 
     def exchange(self, message: dict | None = None, vote: bool = False) -> tuple[dict, bool]:
