@@ -153,7 +153,7 @@ class Team:
                 self.heard()
 
     def heard(self) -> None:
-        """Waits until all have the last message: a process that ends cuts off what is on its way."""
+        """Waits until all have the last message: one that ends cuts off what is on its way."""
         with contextlib.suppress(PeerLost):  # Another has waited already, and ended.
             self.exchange({})
 
