@@ -230,7 +230,7 @@ def programs(tmp_path, monkeypatch):
     monkeypatch.setenv("PROGRAMS", str(file))
 
     def wait():
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while len(found := [int(line) for line in file.read_text().split()]) < 4:
             assert time.monotonic() < deadline
             time.sleep(0.02)
