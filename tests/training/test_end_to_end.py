@@ -18,7 +18,7 @@ from clion_tf.logdir.run_folder import RunFolder
 
 # Longer repeats than the preset's: fewer frames, as rendering takes long; and a smaller graph.
 DEBUG = (
-    f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=20", "--batch_length=3",
+    f"--flagfile={ROOT}/flags/debug.flags", "--action_repeat=20", "--batch_length=5",
     "--horizon=3",
 )  # fmt: skip
 FRAMES = 26  # Of an episode of 500 environment steps.
