@@ -92,10 +92,9 @@ lint: $(INSTALLED)
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m mypy
 
-# On the CPU: the reference numbers are float32, which GPUs round more coarsely by default. With
-# bytecode written, or each of several hundred processes would compile the same modules.
+# On the CPU: the reference numbers are float32, which GPUs round more coarsely by default.
 test: $(INSTALLED) opengl browser
-	env -u PYTHONDONTWRITEBYTECODE CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile --no-loadscope-reorder $(ARGS)
+	CUDA_VISIBLE_DEVICES=-1 CLION_TF_BROWSER=required $(VENV)/bin/python -m pytest --timeout=300 -n 2 --dist=loadfile --no-loadscope-reorder $(ARGS)
 
 test-slow: $(INSTALLED)
 	CUDA_VISIBLE_DEVICES=-1 $(VENV)/bin/python -m pytest -m slow $(ARGS)
