@@ -33,7 +33,7 @@ CASES = {
     "bf16": {},
     "16": {},
 }
-UPDATES = 3
+UPDATES = 2
 
 
 def compare(name: str, strategy) -> dict:

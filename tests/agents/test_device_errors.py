@@ -25,6 +25,7 @@ def test_the_cause_is_neither_heading_nor_stack():
     assert len(cause(tf.errors.InternalError(None, None, "x" * 1000))) == 301
 
 
+@pytest.mark.slow  # TensorFlow waits ten seconds for memory.
 def test_too_little_memory_for_a_compiled_function():
     @tf.function(jit_compile=True, autograph=False)
     def function(x):

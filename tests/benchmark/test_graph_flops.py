@@ -39,7 +39,7 @@ def test_the_count_is_that_of_dreamers_graph(dreamers):
     ("options", "written_out"),
     [
         (CLION, 16),
-        ({"from_start": False, "overshoot_from": "both"}, 16),
+        pytest.param({"from_start": False, "overshoot_from": "both"}, 16, marks=pytest.mark.slow),
         # Graphs of loops take twice as long to build.
         (DREAMER, 0),
     ],

@@ -86,6 +86,7 @@ def test_the_graph_does_not_grow_with_time():
     assert nodes(loop, arguments(17)) == nodes(loop, arguments(50)) < nodes(python, arguments(50))
 
 
+@pytest.mark.slow
 def test_the_updates_graph_does_not_grow_with_length_and_horizon():
     def update_nodes(length, horizon):
         # So large a batch since zeros of less than 1000 numbers take fewer nodes.
