@@ -138,6 +138,7 @@ def test_an_environment_is_checked_and_trained_on(reader):
     assert "| my_env:make |" in training.stdout
 
 
+@pytest.mark.slow
 def test_a_changed_equation_fails_its_test_until_that_is_changed(reader):
     before, after = reader.follow(5, 1, 0)
     assert "1 failed" in before.stdout and "test_weights_by_hand" in before.stdout

@@ -291,6 +291,7 @@ def test_compiled_and_several_in_a_call_are_the_same():
         np.testing.assert_allclose(weights(several)[name], value, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_compiled_by_xla_is_the_same_with_the_same_noise():
     """XLA's random numbers are others."""
     plain, compiled = (tiny_agent(**SAC, stack_rotation="same") for _ in range(2))
