@@ -1,4 +1,4 @@
-"""Processes that begin where their imports end, which take six seconds.
+"""Processes that begin where their imports end, which take seconds.
 
 They are forked from one that has imported TensorFlow and done nothing with it.
 """
