@@ -92,15 +92,16 @@ def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor)
     return result
 
 
-def weights_by_step(weight: tf.Tensor, logit: tf.Tensor, originals: int, first: int) -> dict:
+def weights_by_step(imagined: BehaviourLosses, first: int) -> dict:
     """Reliability weights [K, N] over the imagined steps, and of which trajectories they are.
 
-    The arguments are as in `BehaviourLosses`; `first` is row 0's step: 0 with `from_start`, else 1.
+    `first` is row 0's step: 0 with `from_start`, else 1.
     Returns `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by
     its name, and `score` [K], the evaluator's mean; `first_step`; `effective_sample_size`,
     `largest`; the augmented ones' `augmented_share`, and `augmented_share_by_step` [K].
     """
-    array, score = weight.numpy().astype(np.float64), _score(logit)
+    weight, originals = imagined.weight, imagined.originals
+    array, score = weight.numpy().astype(np.float64), _score(imagined.logit)
     result = {
         "first_step": first,
         "original": _over_steps(array[:, :originals], score[:, :originals]),
@@ -121,13 +122,12 @@ def _score(logit: tf.Tensor) -> np.ndarray:
 def _over_steps(weight: np.ndarray, score: np.ndarray) -> dict:
     rows = np.quantile(weight, QUANTILES, axis=1).tolist()
     quantiles = {str(q): row for q, row in zip(QUANTILES, rows, strict=True)}
-    return {
-        "mean": weight.mean(1).tolist(), "quantiles": quantiles, "score": score.mean(1).tolist()
-    }  # fmt: skip
+    mean, score_mean = weight.mean(1).tolist(), score.mean(1).tolist()
+    return {"mean": mean, "quantiles": quantiles, "score": score_mean}
 
 
-def scores_by_age(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> dict:
-    """The evaluator's scores of real and of predicted transitions, as `EvaluatorLoss` has them.
+def scores_by_age(judged: EvaluatorLoss, steps: int) -> dict:
+    """The evaluator's scores of real and of predicted transitions.
 
     Returns `bins`, the BINS + 1 edges; for `real` and `fake` the share of scores in each bin, and
     `by_age` [min(K, L-1)], the mean score of transitions as old as that in their roll of K steps,
@@ -135,7 +135,7 @@ def scores_by_age(real_logit: tf.Tensor, fake_logit: tf.Tensor, steps: int) -> d
     """
     edges = np.linspace(0.0, 1.0, BINS + 1)
     result: dict = {"bins": edges.tolist()}
-    for name, logit in (("real", real_logit), ("fake", fake_logit)):
+    for name, logit in (("real", judged.real_logit), ("fake", judged.fake_logit)):
         score = _score(logit)
         result[name] = {
             "mean": float(score.mean()),

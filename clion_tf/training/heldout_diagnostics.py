@@ -18,7 +18,6 @@ from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
 
 SEQUENCES = 6  # As in Dreamer's pictures.
-SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
 
 
 def newest_episode(
@@ -46,16 +45,12 @@ def newest_episode(
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
         imagined = behaviour.losses(models, config, post, noise)
         first = 0 if config.from_start else 1
-        diagnosed["weights"] = update_metrics.weights_by_step(
-            imagined.weight, imagined.logit, imagined.originals, first
-        )
-        diagnosed["scores"] = update_metrics.scores_by_age(
-            judged.real_logit, judged.fake_logit, config.overshoot_steps
-        )
+        diagnosed["weights"] = update_metrics.weights_by_step(imagined, first)
+        diagnosed["scores"] = update_metrics.scores_by_age(judged, config.overshoot_steps)
     if "image" not in agent.observed:
         return scalars, {}, diagnosed
-    errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
-    diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
+    errors = reconstruction.errors(models, data, noise, reconstruction.SIGMAS, post=post)
+    diagnosed["decoding"] = {"sigma": list(reconstruction.SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
     sigma = config.sigma_h * augmentation.memory_unit(post["deter"], config.sigma_units)

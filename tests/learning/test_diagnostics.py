@@ -1,5 +1,7 @@
 """Numbers about weights and scores, computed by hand."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,12 +9,22 @@ import tensorflow as tf
 from clion_tf.learning import update_metrics
 
 
+def imagined(weight, logit):
+    """Of `BehaviourLosses` what is read, with two original trajectories."""
+    return types.SimpleNamespace(weight=weight, logit=logit, originals=2)
+
+
+def judged(real, fake):
+    """Of `EvaluatorLoss` what is read."""
+    return types.SimpleNamespace(real_logit=real, fake_logit=fake)
+
+
 def test_weights_by_step_and_by_origin():
     """Two steps, two original trajectories, one augmented."""
     weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
     three = float(np.log(3.0))  # A score of 3/4.
     logit = tf.constant([[0.0, three, -three], [three, three, 0.0]])
-    found = update_metrics.weights_by_step(weight, logit, originals=2, first=0)
+    found = update_metrics.weights_by_step(imagined(weight, logit), first=0)
     assert found["original"]["mean"] == [2.0, 0.5]
     assert found["augmented"]["mean"] == [0.5, 0.5]
     assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
@@ -27,7 +39,7 @@ def test_weights_by_step_and_by_origin():
 
 
 def test_weights_without_augmentation():
-    found = update_metrics.weights_by_step(tf.ones([3, 2]), tf.zeros([3, 2]), originals=2, first=1)
+    found = update_metrics.weights_by_step(imagined(tf.ones([3, 2]), tf.zeros([3, 2])), first=1)
     assert "augmented" not in found
     assert found["augmented_share"] == 0.0
     assert found["effective_sample_size"] == pytest.approx(1.0)
@@ -38,7 +50,7 @@ def test_scores_by_bin_and_by_age():
     large = 50.0
     real = tf.constant([[large, 0.0, large, 0.0]])
     fake = tf.constant([[0.0, -large, 0.0, -large], [0.0, large, 0.0, large]])
-    found = update_metrics.scores_by_age(real, fake, steps=2)
+    found = update_metrics.scores_by_age(judged(real, fake), steps=2)
     assert len(found["bins"]) == update_metrics.BINS + 1
     assert found["real"]["by_age"] == pytest.approx([1.0, 0.5])
     assert found["fake"]["by_age"] == pytest.approx([0.5, 0.5])
@@ -50,11 +62,11 @@ def test_scores_by_bin_and_by_age():
 
 
 def test_scores_of_rolls_longer_than_the_sequence():
-    found = update_metrics.scores_by_age(tf.zeros([1, 3]), tf.zeros([1, 3]), steps=15)
+    found = update_metrics.scores_by_age(judged(tf.zeros([1, 3]), tf.zeros([1, 3])), steps=15)
     assert found["real"]["by_age"] == [0.5, 0.5, 0.5]
 
 
 def test_scores_in_half_precision():
     logit = tf.constant([[-60000.0, 60000.0]], tf.float16)
-    found = update_metrics.scores_by_age(logit, logit, steps=15)
+    found = update_metrics.scores_by_age(judged(logit, logit), steps=15)
     assert found["real"]["by_age"] == [0.0, 1.0]

@@ -174,6 +174,31 @@ def test_tensorflow_that_runs_already(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "gpus, environment, how, alone, expected",
+    [
+        (0, None, {}, True, [1]),
+        (0, "4", {}, True, []),  # Asked for by the user.
+        (0, None, {}, False, []),
+        (0, None, {"strategy": "mirrored"}, True, []),
+        (0, None, {"batch_size": 16, "batch_length": 32, "cnn_depth": 16}, True, []),
+        (0, None, {"agent": "drq"}, True, []),
+        (1, None, {}, True, []),
+    ],
+)
+def test_operations_of_large_updates_follow_one_another_on_a_cpu(
+    monkeypatch, gpus, environment, how, alone, expected
+):
+    Machine(monkeypatch, gpus)
+    found = []
+    monkeypatch.setattr(tf.config.threading, "set_inter_op_parallelism_threads", found.append)
+    monkeypatch.delenv("TF_NUM_INTEROP_THREADS", raising=False)
+    if environment:
+        monkeypatch.setenv("TF_NUM_INTEROP_THREADS", environment)
+    hardware.prepare(Config(**how), alone=alone)
+    assert found == expected
+
+
+@pytest.mark.parametrize(
     "visible, needed, driver, told",
     [
         (None, None, DRIVER, "this TensorFlow is built without CUDA: pip install '.[gpu]'"),

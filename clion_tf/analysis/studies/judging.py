@@ -23,18 +23,10 @@ from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models.layers import watching
 
-SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)
 VALUE_SIGMAS = (0.0, 0.1, 0.4)
 AHEAD = 15  # Steps, as far as imagination goes by default.
 CONTEXT = reconstruction.CONTEXT  # Frames that are seen before.
-# Ours, and by which name an update reports the same.
-OF_UPDATES = {
-    "accuracy": "evaluator_accuracy",
-    "ess": "weight_ess",
-    "weight_max": "weight_max",
-    "augmented_share": "weight_augmented",
-    "augmented_share_first": "weight_augmented_first",
-}
+STEPS = (1, 5, 15)  # Of imagination, whose scores and weights are told apart.
 
 Data = dict[str, tf.Tensor]
 
@@ -50,8 +42,9 @@ def judge(agent: Agent, config: Config, sequences: dict[str, np.ndarray]) -> dic
     batch = {key: value[: config.batch_size] for key, value in data.items()}
     found |= gradient_shares(agent, batch, noise)
     if "image" in data:
-        errors = reconstruction.errors(agent.models, data, noise, SIGMAS, post=post)
-        found |= {f"decoding_{s:g}": float(e) for s, e in zip(SIGMAS, errors, strict=True)}
+        sigmas = reconstruction.SIGMAS
+        errors = reconstruction.errors(agent.models, data, noise, sigmas, post=post)
+        found |= {f"decoding_{s:g}": float(e) for s, e in zip(sigmas, errors, strict=True)}
         found |= _rotated(agent, config, data, post, noise)
         found |= _open_loop(agent, data, post, noise)
     found |= _critic(agent, data, post, noise)
@@ -136,12 +129,20 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     judged = evaluator.loss(models, config, post, data["action"], noise)
     real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
     wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
-    told = update_metrics.evaluator(judged, behaviour.losses(models, config, post, noise))
+    imagined = behaviour.losses(models, config, post, noise)
+    weights = update_metrics.weights_by_step(imagined, first=0)
+    scores = update_metrics.scores_by_age(judged, config.overshoot_steps)
+    by_step = {f"{kind}_score": scores[kind]["by_age"] for kind in ("real", "fake")}
+    by_step["augmented_share"] = weights["augmented_share_by_step"]
     return {
         "auc": float(wins),
         "rank_correlation": _ranks(agent, data, post, noise, fake),
         **_augmented_ranks(agent, data, post, noise),
-        **{name: float(told[f"evaluator/{key}"]) for name, key in OF_UPDATES.items()},
+        "accuracy": float(update_metrics.scores(judged)["evaluator_accuracy"]),
+        "ess": weights["effective_sample_size"],
+        "weight_max": weights["largest"],
+        "augmented_share": weights["augmented_share"],
+        **{f"{k}_{n}": row[n - 1] for k, row in by_step.items() for n in STEPS if n <= len(row)},
     }
 
 

@@ -376,16 +376,36 @@ def test_variant_takes_values_as_the_command_line_does():
     assert found == tiny_config(evaluator_objective="bce", weighting="ratio")
 
 
-@pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
-def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
-    zero, real, fake = tf.constant(0.0), tf.constant([1.0, 2.0]), tf.constant([-1.0, 0.0])
-    answers = evaluator.EvaluatorLoss(zero, zero, zero, sign * real, sign * fake)
-    monkeypatch.setattr(evaluator, "loss", lambda *_: answers)
+def without_ranks(monkeypatch):
+    """They are not defined for evaluators that say the same everywhere."""
     for ranks, none in (("_ranks", 0.0), ("_augmented_ranks", {})):
         monkeypatch.setattr(judging, ranks, lambda *_, none=none: none)
+
+
+@pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
+def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
+    zero, real, fake = tf.constant(0.0), tf.constant([[1.0, 2.0]]), tf.constant([[-1.0, 0.0]])
+    answers = evaluator.EvaluatorLoss(zero, zero, zero, sign * real, sign * fake)
+    monkeypatch.setattr(evaluator, "loss", lambda *_: answers)
+    without_ranks(monkeypatch)
     agent, config = tiny_agent(), tiny_config()
     found = judging.judge(agent, config, tiny_batch(config))
     assert found["auc"] == auc and 0 < found["ess"] <= 1
+    # Only of steps that there are: the rolls have two, the first transition counts as 1.
+    scores = {key: value for key, value in found.items() if "_score_" in key}
+    expected = {"real_score_1": real[0, 0], "fake_score_1": fake[0, 0]}
+    assert scores == pytest.approx({k: float(tf.sigmoid(sign * x)) for k, x in expected.items()})
+
+
+def test_augmented_share_by_step(monkeypatch):
+    """An evaluator that says 1/2 everywhere leaves each trajectory its share at every step."""
+    without_ranks(monkeypatch)
+    agent, config = tiny_agent(augmentations=1), tiny_config(augmentations=1)
+    monkeypatch.setattr(agent.models, "evaluator", knowing(0.0, tfd.Bernoulli))
+    found = judging.judge(agent, config, tiny_batch(config))
+    assert config.horizon < 5
+    assert found["augmented_share_1"] == found["augmented_share"] == pytest.approx(0.5)
+    assert "augmented_share_5" not in found
 
 
 def test_rank_correlation_of_scores_that_are_the_drift():
@@ -449,9 +469,9 @@ def test_vectors_are_judged_without_images():
     assert "auc" in found and "vector_loss" in found and "decoding_0" not in found
 
 
-def knowing(value):
-    """A critic that says this everywhere."""
-    return lambda feat: tfd.Normal(tf.fill(feat.shape[:-1], value), 1.0)
+def knowing(value, kind=lambda mean: tfd.Normal(mean, 1.0)):
+    """A critic, or another network, that says this everywhere."""
+    return lambda feat: kind(tf.fill(feat.shape[:-1], value))
 
 
 def test_value_error_of_a_critic_that_knows(monkeypatch):
