@@ -153,20 +153,20 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> 
     if len(steps) > 2 or first >= last:
         raise UsageError("--layout=periods: --steps says where they end, or begin and end")
     periods = list(itertools.pairwise([*range(first, last, score.window), last]))
-    header = ("task", "method", *(f"{short(a)} to {short(b)}" for a, b in periods))
-    lines, cells = [], []
+    spans, lines, cells = [f"{short(a)} to {short(b)}" for a, b in periods], [], []
     for one in all_series(curves):
         scores = [(end, Score(end - begin, True, True)) for begin, end in (*periods, (first, last))]
         row = [_cell_of(one, *at) for at in scores]
         means = [f"{cell.mean:.0f}" if cell.runs else MISSING for cell in row[:-1]]
-        lines.append((one.panel.title, one.label, *means, _counted(row[-1])))
+        lines.append((one.panel.title, one.label, *means, _counted(row[-1]), _texts(row[-1])[1]))
         cells += row
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
         "All: ± sample standard deviation over seeds, number of seeds in brackets.",
         *repeated_seeds(curves),
     )
-    return Table("Mean returns", (*header, "all, mean ± std"), tuple(lines), notes, tuple(cells))
+    header = ("task", "method", *spans, "all, mean ± std", "95 % interval of the mean")
+    return Table("Mean returns", header, tuple(lines), notes, tuple(cells))
 
 
 def _where(series: Series) -> tuple[str, float, float]:

@@ -188,13 +188,15 @@ def seeds(tmp_path):
 def test_periods(seeds, tmp_path):
     found = learning_curves.find([seeds], "train")
     result = score_tables.rows(found, "periods", [2000, 10_000], Score(window=3000))
-    assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", "all, mean ± std")
+    ends = ("all, mean ± std", "95 % interval of the mean")
+    assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", *ends)
     # Of seed 0: 30, 40, 50; 60, 70, 80; 90, 100. Of seed 1: 31, 41, 51; 61, and there it ends.
-    expected = ("walker_walk", "CLION", "40", "70", "95", "65.0 (1)")
+    expected = ("walker_walk", "CLION", "40", "70", "95", "65.0 (1)", "–")
     assert result.rows == (expected,)
     whole = score_tables.rows(found, "periods", [6000], Score(window=10_000))
-    assert whole.header[2:] == ("0 to 6K", "all, mean ± std")
-    assert whole.rows[0][2:] == ("36", "35.5 ± 0.7 (2)")
+    assert whole.header[2:] == ("0 to 6K", *ends)
+    # Student's t of one degree of freedom, 12.706, times 0.5.
+    assert whole.rows[0][2:] == ("36", "35.5 ± 0.7 (2)", "[29.1, 41.9]")
     assert score_tables.rows(found, "periods", None, Score(window=5000)).header[2:4] == (
         "0 to 5K", "5K to 10K",
     )  # fmt: skip
