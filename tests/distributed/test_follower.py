@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from clion_tf.config import Config
+from clion_tf.config import Config, ConfigError, to_flagfile
 from clion_tf.distributed.processes import Source, Team, follow
 from clion_tf.distributed.replicated_agent import PeerLost
 from clion_tf.replay.replay_buffer import Replay, ReplayError
@@ -98,3 +98,27 @@ def test_nobody_ends_before_all_have_heard_of_the_end(last):
     worker = Wire(last)
     assert follow(worker, lambda: False) == 3
     assert len(worker.messages) == last
+
+
+class Odd(Wire):
+    """Two processes, of which the worker has another horizon than the chief."""
+
+    def __init__(self, chief, last):
+        super().__init__(last)
+        self.chief, self.precision = chief, "32"
+        self.chiefs = Config(precision="32", horizon=9)
+        self.config = self.chiefs if chief else Config(horizon=10)
+
+    def exchange(self, message=None, vote=False):
+        super().exchange(message, vote)
+        first = len(self.messages) == 1
+        return {"options": to_flagfile(self.chiefs)} if first else {}, not first
+
+
+@pytest.mark.parametrize("last", [2, 3])
+@pytest.mark.parametrize("chief, text", [(True, "another process"), (False, "--horizon=10")])
+def test_nobody_refuses_before_all_have_heard_that_one_does(chief, text, last):
+    process = Odd(chief, last)
+    with pytest.raises(ConfigError, match=text):
+        process._compare_options()
+    assert len(process.messages) == last
