@@ -132,10 +132,8 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
         facts = {"task": config.task, "seed": str(config.seed)}
         facts["method"], facts["setup"] = describe(config)
         facts["rotation"], facts["test_rotation"] = config.rotation_degrees, config.test_rotation
-        facts["options"], facts["version"] = (
-            dataclasses.asdict(config),
-            code_versions.of_run(folder),
-        )
+        facts["options"] = dataclasses.asdict(config)
+        facts["version"] = code_versions.of_run(folder)
         del facts["options"]["logdir"]  # A place on this machine, no property of the run.
     facts |= label
     facts["task"] = plain_task(facts["task"])
