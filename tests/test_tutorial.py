@@ -121,7 +121,7 @@ def test_train_look_and_switch_off(reader):
     for name in ("debug.mp4", "model.mp4", "report.html"):
         assert (logdir / name).stat().st_size > 1000
     agent, difference = (r.stdout for r in results if r.args[0] == "python")
-    assert re.match(r"120 environment steps; an action: \[", agent)
+    assert re.match(r"120 environment steps; return: \d", agent)
     assert re.match(r"effective sample size of the weights: [01]\.\d", difference)
     gone = metrics(logdir / "debug") - metrics(logdir / "no_evaluator")
     assert {"evaluator_loss", "weight_ess"} <= gone
