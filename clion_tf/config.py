@@ -254,7 +254,7 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
     too_long = f"longer than an episode of {frames} frames (time_limit / action_repeat + 1)"
     kept = c.replay_capacity == 0 or c.replay_capacity >= c.time_limit
     saved = c.save_every > 0 or c.save_seconds > 0
-    weighted = c.weighting == "probability" or c.evaluator_objective == "bce"
+    odd = c.evaluator and c.weighting == "ratio" and c.evaluator_objective != "bce"
     drq, gaussian = c.agent == "drq", c.expl in ("auto", "additive_gaussian")
     return [
         ("discount", c.discount <= 1, "must lie between 0 and 1"),
@@ -269,7 +269,7 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
         ("prefill", c.prefill >= c.time_limit, f"needs at least {episode}"),
         ("replay_capacity", kept, f"less than {episode}; 0 keeps all"),
         ("save_every", saved, "needs --save_seconds, or nothing is ever saved"),
-        ("weighting", weighted, "a density ratio needs --evaluator_objective=bce"),
+        ("weighting", not odd, "a density ratio needs --evaluator_objective=bce"),
         ("drq_image_size", c.drq_image_size >= 15, "the encoder needs at least 15 pixels"),
         ("drq_tau", c.drq_tau <= 1, "at most 1, the whole critic"),
         ("expl", gaussian or not drq, "DrQ's exploration is Gaussian"),

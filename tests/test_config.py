@@ -105,6 +105,7 @@ def test_impossible_values_are_refused_by_name():
         {"batch_length": 1001, "action_repeat": 1},
         {"time_limit": 99, "batch_length": 50, "prefill": 99},
         {"weighting": "ratio", "evaluator_objective": "bce"},
+        {"weighting": "ratio", "evaluator_objective": "difference", "evaluator": False},
         {"beta1": 0, "beta2": 0, "augmentations": 0, "sigma1": 0, "sigma_h": 0, "overshoot": 0},
         {"discount": 1.0, "disclam": 0.0},
         {"test_rotation_degrees": -1.0, "sigma2": -1.0, "test_blank_frames": -1.0},

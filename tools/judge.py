@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name: study_training.played_by(one, options.episodes) for name, one in trained.items()
     }
     found = {
-        f"{name} on {player}'s": judging.judge(one.agent, one.config, unseen[player])
+        f"{name} on {player}'s": judging.judge(one.agent, unseen[player])
         for name, one in trained.items()
         for player in trained
     }

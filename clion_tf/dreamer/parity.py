@@ -16,6 +16,7 @@ from clion_tf.agents.base import Tensors
 from clion_tf.agents.clion import Agent, Losses
 from clion_tf.command import UsageError
 from clion_tf.config import DREAMER, EARLIER, FIELDS, Config, ConfigError
+from clion_tf.learning.evaluator import evaluator_bce
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.logdir.checkpoints import DAMAGE, CheckpointError, restore
 
@@ -144,8 +145,9 @@ def outputs(losses: Losses) -> Tensors:
     found |= {"lambda_return": imagined.returns, "discount": imagined.discount}
     found |= {"weight": imagined.weight}
     if judged is not None:
-        found |= {"evaluator_logit": imagined.logit, "evaluator_bce": judged.bce}
-        found |= {"real_logit": judged.real_logit, "fake_logit": judged.fake_logit}
+        real, fake = judged.real_logit, judged.fake_logit
+        found |= {"evaluator_logit": imagined.logit, "real_logit": real, "fake_logit": fake}
+        found["evaluator_bce"] = evaluator_bce(real, fake)
     return found
 
 

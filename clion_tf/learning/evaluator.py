@@ -20,9 +20,7 @@ from clion_tf.models.rssm import RSSM, State, scan, time_major
 class EvaluatorLoss:
     """How well real and predicted transitions are told apart; everything is float32."""
 
-    loss: tf.Tensor  # A scalar, minimised: one of the next two.
-    difference: tf.Tensor  # See `evaluator_difference`.
-    bce: tf.Tensor  # See `evaluator_bce`.
+    loss: tf.Tensor  # A scalar, minimised: `evaluator_bce`, or `evaluator_difference`.
     real_logit: tf.Tensor  # [B, L-1]
     fake_logit: tf.Tensor  # The same; with both kinds of starts [2B, L-1], posterior states' first.
 
@@ -45,10 +43,9 @@ def loss(
         for before, after in fakes(models.rssm, config, post, action, noise)
     ]
     fake_logit = models.evaluator(tf.stop_gradient(tf.concat(fake, 0))).logits
-    difference = evaluator_difference(real_logit, fake_logit)
-    bce = evaluator_bce(real_logit, fake_logit)
-    chosen = bce if config.evaluator_objective == "bce" else difference
-    return EvaluatorLoss(chosen, difference, bce, real_logit, fake_logit)
+    objective = {"bce": evaluator_bce, "difference": evaluator_difference}
+    chosen = objective[config.evaluator_objective](real_logit, fake_logit)
+    return EvaluatorLoss(chosen, real_logit, fake_logit)
 
 
 def evaluator_difference(real: tf.Tensor, fake: tf.Tensor) -> tf.Tensor:

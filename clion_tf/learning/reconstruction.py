@@ -59,16 +59,17 @@ def images(models: Models, data: Data, noise: Noise, *memory) -> np.ndarray:
 
 def errors(
     models: Models, data: Data, noise: Noise, sigmas: Sequence[float], resample: bool = False,
-    sigma2: float = -1.0, post: State | None = None,
+    sigma2: float = -1.0, post: State | None = None, to: tf.Tensor | None = None,
 ) -> np.ndarray:  # fmt: skip
     """How far reconstructions from augmented memory are from the images, float64 [len(sigmas)].
 
-    Squared error summed over an image's pixels and channels, mean over all images: what the
-    decoding constraint bounds (eq. 2). The same standard noise serves every sigma, so that they
-    differ by its scale only. `post` are the posterior states, where known.
+    Squared error summed over an image's pixels and channels, mean over all images. `to` are other
+    images to compare with: the decoding constraint (eq. 2) bounds the distance to those without
+    noise. The same standard noise serves every sigma, so that they differ by its scale only. `post`
+    are the posterior states, where known.
     """
     post = posterior(models, data, noise) if post is None else post
-    target, found = observed(data), []
+    target, found = observed(data) if to is None else to, []
     for sigma in sigmas:
         memory = augmented_memory(post, noise, sigma, resample, sigma2)
         decoded = models.decoder(models.rssm.get_feat(memory))

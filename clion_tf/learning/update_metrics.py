@@ -43,14 +43,15 @@ def model(world: WorldModelLoss) -> Tensors:
 
 
 def behaviour(imagined: BehaviourLosses) -> Tensors:
-    """Actor and critic, and what they learn from."""
+    """Actor and critic, and what they learn from; means as Dreamer's, not of augmented copies."""
+    own = imagined.originals
     return {
         "behaviour/actor_loss": imagined.actor_loss,
         "behaviour/value_loss": imagined.value_loss,
         "behaviour/action_ent": tf.reduce_mean(imagined.entropy),
-        "behaviour/imagined_reward": tf.reduce_mean(imagined.reward),
-        "behaviour/imagined_value": tf.reduce_mean(imagined.value),
-        "behaviour/lambda_return": tf.reduce_mean(imagined.returns),
+        "behaviour/imagined_reward": tf.reduce_mean(imagined.reward[:, :own]),
+        "behaviour/imagined_value": tf.reduce_mean(imagined.value[:, :own]),
+        "behaviour/lambda_return": tf.reduce_mean(imagined.returns[:, :own]),
     }
 
 
@@ -92,18 +93,17 @@ def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor)
     return result
 
 
-def weights_by_step(imagined: BehaviourLosses, first: int) -> dict:
+def weights_by_step(imagined: BehaviourLosses) -> dict:
     """Reliability weights [K, N] over the imagined steps, and of which trajectories they are.
 
-    `first` is row 0's step: 0 with `from_start`, else 1.
     Returns `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by
-    its name, and `score` [K], the evaluator's mean; `first_step`; `effective_sample_size`,
-    `largest`; the augmented ones' `augmented_share`, and `augmented_share_by_step` [K].
+    its name, and `score` [K], the evaluator's mean; `first_step`, that of row 0;
+    `effective_sample_size`, `largest`, `augmented_share`, `augmented_share_by_step` [K].
     """
     weight, originals = imagined.weight, imagined.originals
     array, score = weight.numpy().astype(np.float64), _score(imagined.logit)
     result = {
-        "first_step": first,
+        "first_step": imagined.action.shape[0] - weight.shape[0],
         "original": _over_steps(array[:, :originals], score[:, :originals]),
         "effective_sample_size": float(effective_sample_size(weight)),
         "largest": float(array.max()),

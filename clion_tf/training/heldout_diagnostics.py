@@ -44,8 +44,7 @@ def newest_episode(
         found = update_metrics.scores(judged).items()
         scalars["evaluator"] = {f"heldout_{name}": float(value) for name, value in found}
         imagined = behaviour.losses(models, config, post, noise)
-        first = 0 if config.from_start else 1
-        diagnosed["weights"] = update_metrics.weights_by_step(imagined, first)
+        diagnosed["weights"] = update_metrics.weights_by_step(imagined)
         diagnosed["scores"] = update_metrics.scores_by_age(judged, config.overshoot_steps)
     if "image" not in agent.observed:
         return scalars, {}, diagnosed

@@ -9,9 +9,10 @@ import tensorflow as tf
 from clion_tf.learning import update_metrics
 
 
-def imagined(weight, logit):
+def imagined(weight, logit, horizon):
     """Of `BehaviourLosses` what is read, with two original trajectories."""
-    return types.SimpleNamespace(weight=weight, logit=logit, originals=2)
+    action = tf.zeros([horizon, weight.shape[1], 1])
+    return types.SimpleNamespace(weight=weight, logit=logit, originals=2, action=action)
 
 
 def judged(real, fake):
@@ -24,7 +25,7 @@ def test_weights_by_step_and_by_origin():
     weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
     three = float(np.log(3.0))  # A score of 3/4.
     logit = tf.constant([[0.0, three, -three], [three, three, 0.0]])
-    found = update_metrics.weights_by_step(imagined(weight, logit), first=0)
+    found = update_metrics.weights_by_step(imagined(weight, logit, 2))
     assert found["original"]["mean"] == [2.0, 0.5]
     assert found["augmented"]["mean"] == [0.5, 0.5]
     assert found["original"]["quantiles"]["0.5"] == [2.0, 0.5]
@@ -39,8 +40,8 @@ def test_weights_by_step_and_by_origin():
 
 
 def test_weights_without_augmentation():
-    found = update_metrics.weights_by_step(imagined(tf.ones([3, 2]), tf.zeros([3, 2])), first=1)
-    assert "augmented" not in found
+    found = update_metrics.weights_by_step(imagined(tf.ones([3, 2]), tf.zeros([3, 2]), 4))
+    assert "augmented" not in found and found["first_step"] == 1
     assert found["augmented_share"] == 0.0
     assert found["effective_sample_size"] == pytest.approx(1.0)
 

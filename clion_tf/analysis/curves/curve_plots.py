@@ -22,10 +22,8 @@ from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
-LAYOUTS = ("tasks", "ablation")
 SPREADS = {"std": "± 1 standard deviation", "range": "smallest to largest"}
 INTERVAL = "its 95 % interval (t)"  # A further spread: of the mean.
-SUFFIXES = (".png", ".pdf", ".svg")
 ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panels.
 FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well,
 FEW_SERIES = 3  # unless there are more series in their panel.

@@ -8,7 +8,6 @@ import tensorflow as tf
 from scipy import stats
 
 from clion_tf.agents.clion import Agent
-from clion_tf.config import Config
 from clion_tf.learning import (
     augmentation,
     behaviour,
@@ -23,7 +22,8 @@ from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models.layers import watching
 
-VALUE_SIGMAS = (0.0, 0.1, 0.4)
+# Of the noise on h, in its standard deviations: an absolute one is more noise to a smaller h.
+AMOUNTS = (0.0, 0.1, 0.3, 1.0)
 AHEAD = 15  # Steps, as far as imagination goes by default.
 CONTEXT = reconstruction.CONTEXT  # Frames that are seen before.
 STEPS = (1, 5, 15)  # Of imagination, whose scores and weights are told apart.
@@ -31,21 +31,22 @@ STEPS = (1, 5, 15)  # Of imagination, whose scores and weights are told apart.
 Data = dict[str, tf.Tensor]
 
 
-def judge(agent: Agent, config: Config, sequences: dict[str, np.ndarray]) -> dict[str, float]:
-    """All of them for sequences [N, L, ...]; noise from the run's seed."""
+def judge(agent: Agent, sequences: dict[str, np.ndarray]) -> dict[str, float]:
+    """All of them for sequences [N, L, ...]; the noise is the same for all agents."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
-    noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "judge", 0)))
+    noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
     world = world_model.loss(agent.models, agent.config, data, noise)
     post = world.post
-    found = _losses(world, data)
-    found["memory_std"] = float(augmentation.memory_unit(post["deter"], "relative"))
-    batch = {key: value[: config.batch_size] for key, value in data.items()}
+    found, unit = _losses(world, data), float(augmentation.memory_unit(post["deter"], "relative"))
+    found["memory_std"], sigmas = unit, [amount * unit for amount in AMOUNTS]
+    batch = {key: value[: agent.config.batch_size] for key, value in data.items()}
     found |= gradient_shares(agent, batch, noise)
     if "image" in data:
-        sigmas = reconstruction.SIGMAS
-        errors = reconstruction.errors(agent.models, data, noise, sigmas, post=post)
-        found |= {f"decoding_{s:g}": float(e) for s, e in zip(sigmas, errors, strict=True)}
-        found |= _rotated(agent, config, data, post, noise)
+        seen, still = reconstruction.observed(data), reconstruction.decode(agent.models, post)
+        for name, target in (("decoding", seen), ("decoding_shift", still)):
+            errors = reconstruction.errors(agent.models, data, noise, sigmas, post=post, to=target)
+            found |= {f"{name}_{a:g}": float(e) for a, e in zip(AMOUNTS, errors, strict=True)}
+        found |= _rotated(agent, data, post, noise)
         found |= _open_loop(agent, data, post, noise)
     found |= _critic(agent, data, post, noise)
     if agent.models.evaluator is not None:
@@ -81,7 +82,8 @@ def _losses(world, data: Data) -> dict[str, float]:
     return {**found, "kl": float(world.kl), "reward_error": reward_error}
 
 
-def _rotated(agent: Agent, config: Config, data: Data, post: Data, noise: Noise) -> dict:
+def _rotated(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
+    config = agent.config
     frames = tf.reshape(data["image"], [-1, *data["image"].shape[2:]])
     degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
     turned = tf.cast(tf.round(rotate(frames, degrees, config.rotation_fill)), tf.uint8)
@@ -117,68 +119,69 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
     standard = [noise.normal(f"value_{key}", start[key].shape) for key in ("deter", "stoch")]
     found = {"return_std": float(tf.math.reduce_std(returns))}
-    for sigma in VALUE_SIGMAS:
+    for amount in AMOUNTS:
+        sigma = amount * augmentation.memory_unit(post["deter"], "relative")
         there = augmentation.noised(start, *standard, sigma, agent.config.sigma2)
         predicted = models.value(models.rssm.get_feat(there)).mode()
-        found[f"value_error_{sigma:g}"] = _rms(predicted - returns)
+        found[f"value_error_{amount:g}"] = _rms(predicted - returns)
     return found
 
 
 def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
-    models, config = agent.models, agent.config
-    judged = evaluator.loss(models, config, post, data["action"], noise)
-    real, fake = (logit.numpy().ravel() for logit in (judged.real_logit, judged.fake_logit))
-    wins = stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size)
-    imagined = behaviour.losses(models, config, post, noise)
-    weights = update_metrics.weights_by_step(imagined, first=0)
-    scores = update_metrics.scores_by_age(judged, config.overshoot_steps)
-    by_step = {f"{kind}_score": scores[kind]["by_age"] for kind in ("real", "fake")}
-    by_step["augmented_share"] = weights["augmented_share_by_step"]
+    """Of fakes from both kinds of starts, whichever it has learned from."""
+    models, action = agent.models, data["action"]
+    config = dataclasses.replace(agent.config, overshoot_from="both", augmentations=1)
+    both = evaluator.loss(models, config, post, action, noise)
+    plain, augmented = tf.split(both.fake_logit, 2)
+    (_, drifted), (_, moved) = evaluator.fakes(models.rssm, config, post, action, noise)
+    errors, steps = {"augmented_rank": _drift(models.rssm, post, moved)}, config.overshoot_steps
+    if "image" in data:
+        seen = reconstruction.observed(data)[:, 1:]
+        errors["augmented_image_rank"] = models.decoder(moved).squared_distance(seen)
+    judged = dataclasses.replace(both, fake_logit=plain)
+    imagined = behaviour.losses(models, agent.config, post, noise)
+    weights = update_metrics.weights_by_step(imagined)
+    scores = update_metrics.scores_by_age(judged, steps)
+    by_step = {f"{kind}_score": (0, scores[kind]["by_age"]) for kind in ("real", "fake")}
+    by_step["augmented_share"] = weights["first_step"], weights["augmented_share_by_step"]
     return {
-        "auc": float(wins),
-        "rank_correlation": _ranks(agent, data, post, noise, fake),
-        **_augmented_ranks(agent, data, post, noise),
+        "auc": _auc(both.real_logit, plain),
+        "auc_augmented": _auc(both.real_logit, augmented),
+        "rank_correlation": _rank(plain, _drift(models.rssm, post, drifted)),
+        **{name: _rank_by_age(augmented, error, steps) for name, error in errors.items()},
         "accuracy": float(update_metrics.scores(judged)["evaluator_accuracy"]),
         "ess": weights["effective_sample_size"],
         "weight_max": weights["largest"],
         "augmented_share": weights["augmented_share"],
-        **{f"{k}_{n}": row[n - 1] for k, row in by_step.items() for n in STEPS if n <= len(row)},
+        **{
+            f"{name}_{step}": number
+            for name, (first, row) in by_step.items()
+            for step, number in enumerate(row, first + 1)
+            if step in STEPS
+        },
     }
 
 
-def _ranks(agent: Agent, data: Data, post: Data, noise: Noise, score: np.ndarray) -> float:
-    """Do better scores go to what drifted less? Distance of features after the transition."""
-    rssm = agent.models.rssm
-    found = evaluator.fakes(rssm, agent.config, post, data["action"], noise)
-    drift = [_drift(rssm, post, after).ravel() for _, after in found]
-    return float(stats.spearmanr(score, -np.concatenate(drift)).statistic)
+def _auc(real: tf.Tensor, fake: tf.Tensor) -> float:
+    real, fake = real.numpy().ravel(), fake.numpy().ravel()
+    return float(stats.mannwhitneyu(real, fake).statistic / (real.size * fake.size))
 
 
-def _drift(rssm, post: Data, after: tf.Tensor) -> np.ndarray:
+def _rank(score: tf.Tensor, error: tf.Tensor) -> float:
+    """Do better scores go to smaller errors? Spearman's correlation."""
+    return float(stats.spearmanr(np.ravel(score), -np.ravel(error)).statistic)
+
+
+def _drift(rssm, post: Data, after: tf.Tensor) -> tf.Tensor:
     """How far predicted features are from those of the posterior, [B, L-1]."""
     away = tf.cast(after, tf.float32) - tf.cast(rssm.get_feat(post)[:, 1:], tf.float32)
-    return tf.norm(away, axis=-1).numpy()
+    return tf.norm(away, axis=-1)
 
 
-def _augmented_ranks(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
-    """Ranks of scores among transitions of one age that began at augmented starts."""
-    models, action = agent.models, data["action"]
-    # Also of an agent without augmented copies.
-    config = dataclasses.replace(agent.config, overshoot_from="augmented", augmentations=1)
-    [(before, after)] = evaluator.fakes(models.rssm, config, post, action, noise)
-    score = models.evaluator(evaluator.transitions(before, action[:, 1:], after)).logits.numpy()
-    errors = {"augmented_rank": _drift(models.rssm, post, after)}
-    if "image" in data:
-        distance = models.decoder(after).squared_distance(reconstruction.observed(data)[:, 1:])
-        errors["augmented_image_rank"] = distance.numpy()
-    age = np.arange(score.shape[1]) % min(config.overshoot_steps, score.shape[1])
-
-    def rank(error: np.ndarray) -> float:
-        same = [age == a for a in np.unique(age)]
-        each = [stats.spearmanr(score[:, s].ravel(), -error[:, s].ravel())[0] for s in same]
-        return float(np.mean(each))
-
-    return {name: rank(error) for name, error in errors.items()}
+def _rank_by_age(score: tf.Tensor, error: tf.Tensor, steps: int) -> float:
+    """The mean of those among transitions of one age; rolls of K steps follow one another."""
+    ages = range(min(steps, score.shape[1]))
+    return float(np.mean([_rank(score[:, age::steps], error[:, age::steps]) for age in ages]))
 
 
 def _rms(x: tf.Tensor) -> float:

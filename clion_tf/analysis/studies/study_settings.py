@@ -12,9 +12,9 @@ PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("ev
 # Of `judging`, the more telling numbers.
 COLUMNS = (
     "return", "gain", "gain_error", "image_loss", "kl", "reward_error", "rotated_reward_error",
-    "rotation_shift", "decoding_0", "decoding_0.1", "decoding_0.4", "open_loop_error",
-    "open_loop_reward_error", "value_error_0", "value_error_0.4", "auc", "rank_correlation", "ess",
-    "augmented_share", "augmented_rank",
+    "rotation_shift", "decoding_0", "decoding_1", "decoding_shift_1", "memory_std",
+    "open_loop_error", "open_loop_reward_error", "value_error_0", "value_error_1", "auc",
+    "auc_augmented", "rank_correlation", "ess", "augmented_share", "augmented_rank",
 )  # fmt: skip
 # Options that give the world model's variables their shapes.
 MODEL_SIZES = ("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth")

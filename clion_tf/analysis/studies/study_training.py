@@ -91,8 +91,7 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Callable[[Config], 
 
     def drawn(setting: Config) -> Replay:
         how = (setting.batch_length, setting.seed, setting.dataset_balance)
-        capacity = setting.replay_capacity // setting.action_repeat or None
-        found = Replay(folder, *how, capacity=capacity)
+        found = Replay(folder, *how, capacity=setting.replay_transitions)
         found.load(count, tidy=False)
         found.leave_out(0 if new else heldout)
         return found
@@ -156,7 +155,7 @@ def study(
     values = dict(zip(agent.metric_names, np.array(rows, np.float64).T, strict=True))
     skipped = int(values.pop("model/skipped").sum())
     last = max(1, updates // 10)
-    found, returns = judging.judge(agent, config, unseen), []
+    found, returns = judging.judge(agent, unseen), []
     if play:
         trained = TrainedAgent(config, agent, saved.counters, saved.path)
         played = evaluation.play(trained.policy, config, evaluation.spec(config), play, 1)

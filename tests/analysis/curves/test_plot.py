@@ -207,6 +207,4 @@ def test_nothing_to_draw_in_ablation(peers):
 
 def test_tool_offers_what_there_is():
     choices = {action.dest: action.choices for action in tool._parser()._actions}
-    assert choices["layout"] == curve_plots.LAYOUTS
     assert choices["spread"] == tuple(curve_plots.SPREADS)
-    assert tool.SUFFIXES == curve_plots.SUFFIXES

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from places import FAKES
-from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_batch, tiny_config
+from small_agents import ACTIONS, tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow_probability import distributions as tfd
 from tool_modules import tool
 from trained import save_tiny_run
@@ -16,7 +16,8 @@ from clion_tf.analysis import trained_agent
 from clion_tf.analysis.studies import judging, study_settings, study_training
 from clion_tf.analysis.studies.study_settings import PARTS, variant
 from clion_tf.analysis.studies.study_training import PartialAgent
-from clion_tf.learning import evaluator, world_model
+from clion_tf.learning import augmentation, evaluator, reconstruction, world_model
+from clion_tf.learning import noise as noises
 from clion_tf.logdir.checkpoints import CheckpointError, load, restore
 from clion_tf.replay.replay_buffer import Replay, ReplayError
 
@@ -378,84 +379,101 @@ def test_variant_takes_values_as_the_command_line_does():
 
 def without_ranks(monkeypatch):
     """They are not defined for evaluators that say the same everywhere."""
-    for ranks, none in (("_ranks", 0.0), ("_augmented_ranks", {})):
-        monkeypatch.setattr(judging, ranks, lambda *_, none=none: none)
+    for name in ("_rank", "_rank_by_age"):
+        monkeypatch.setattr(judging, name, lambda *_: 0.0)
 
 
 @pytest.mark.parametrize(("sign", "auc"), [(1.0, 1.0), (-1.0, 0.0)])
 def test_auc_of_an_evaluator_that_knows(monkeypatch, sign, auc):
-    zero, real, fake = tf.constant(0.0), tf.constant([[1.0, 2.0]]), tf.constant([[-1.0, 0.0]])
-    answers = evaluator.EvaluatorLoss(zero, zero, zero, sign * real, sign * fake)
+    # Fakes from posterior states, and from noised ones that look more real than they do.
+    real, fake = tf.constant([[1.0, 2.0]]), tf.constant([[-1.0, 0.0], [1.5, 1.5]])
+    answers = evaluator.EvaluatorLoss(tf.constant(0.0), sign * real, sign * fake)
     monkeypatch.setattr(evaluator, "loss", lambda *_: answers)
     without_ranks(monkeypatch)
     agent, config = tiny_agent(), tiny_config()
-    found = judging.judge(agent, config, tiny_batch(config))
-    assert found["auc"] == auc and 0 < found["ess"] <= 1
+    found = judging.judge(agent, tiny_batch(config))
+    assert found["auc"] == auc and found["auc_augmented"] == 0.5
+    assert 0 < found["ess"] <= 1
     # Only of steps that there are: the rolls have two, the first transition counts as 1.
     scores = {key: value for key, value in found.items() if "_score_" in key}
     expected = {"real_score_1": real[0, 0], "fake_score_1": fake[0, 0]}
     assert scores == pytest.approx({k: float(tf.sigmoid(sign * x)) for k, x in expected.items()})
 
 
-def test_augmented_share_by_step(monkeypatch):
+@pytest.mark.parametrize("from_start", [True, False])
+def test_augmented_share_by_step(monkeypatch, from_start):
     """An evaluator that says 1/2 everywhere leaves each trajectory its share at every step."""
     without_ranks(monkeypatch)
-    agent, config = tiny_agent(augmentations=1), tiny_config(augmentations=1)
+    options = {"augmentations": 1, "from_start": from_start}
+    agent, config = tiny_agent(**options), tiny_config(**options)
     monkeypatch.setattr(agent.models, "evaluator", knowing(0.0, tfd.Bernoulli))
-    found = judging.judge(agent, config, tiny_batch(config))
+    found = judging.judge(agent, tiny_batch(config))
+    shares = {key: value for key, value in found.items() if key.startswith("augmented_share")}
+    # Without the start there is no first transition, and of a short horizon no fifth.
+    names = ["augmented_share", *["augmented_share_1"] * from_start]
     assert config.horizon < 5
-    assert found["augmented_share_1"] == found["augmented_share"] == pytest.approx(0.5)
-    assert "augmented_share_5" not in found
+    assert shares == pytest.approx(dict.fromkeys(names, 0.5))
 
 
-def test_rank_correlation_of_scores_that_are_the_drift():
-    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    post = world_model.loss(agent.models, agent.config, data, seeded()).post
-    random = np.random.default_rng(0).normal(size=10)
-    assert abs(judging._ranks(agent, data, post, seeded(), random)) < 0.9
-    # A score that falls as the drift grows is in the best order; its negative in the worst.
-    captured = {}
-
-    def spy(score, nearness):
-        captured["nearness"] = nearness
-        return original(score, nearness)
-
-    original = judging.stats.spearmanr
-    try:
-        judging.stats.spearmanr = spy
-        judging._ranks(agent, data, post, seeded(), random)
-    finally:
-        judging.stats.spearmanr = original
-    best = captured["nearness"]
-    assert judging._ranks(agent, data, post, seeded(), best) == pytest.approx(1.0)
-    assert judging._ranks(agent, data, post, seeded(), -best) == pytest.approx(-1.0)
-
-
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_rank_of_augmented_predictions_by_an_evaluator_that_knows(monkeypatch, sign):
-    """It scores what it is shown by how near the prediction is to the posterior, age by age."""
-    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
-    post = world_model.loss(agent.models, agent.config, data, seeded()).post
+@pytest.mark.parametrize(
+    "options, sign, likes",
+    [
+        ({}, 1.0, 0.0),
+        ({}, -1.0, 0.0),
+        ({}, 1.0, 1000.0),
+        ({"augmentations": 0}, 1.0, 0.0),
+        ({"overshoot_from": "posterior"}, -1.0, 0.0),
+    ],
+)
+def test_ranks_by_an_evaluator_that_knows(monkeypatch, options, sign, likes):
+    """It scores what it is shown by how near the prediction is to the posterior."""
+    agent, data = tiny_agent(**options), tiny_batch(tiny_config())
+    noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
+    post = world_model.loss(agent.models, agent.config, tensors(data), noise).post
     feat = agent.models.rssm.get_feat(post)[:, 1:]
     age = tf.constant([[0.0, 1.0, 0.0, 1.0, 0.0]])  # Overshoot is 2; L - 1 is 5.
 
     def knows(rows):
-        drift = tf.norm(rows[..., -feat.shape[-1] :] - feat, axis=-1)
-        # Which age it likes counts for nothing.
-        return tfd.Bernoulli(-sign * drift + 1000.0 * age)
+        if rows.shape[1] != feat.shape[1]:  # The weights are asked for.
+            return tfd.Bernoulli(tf.zeros(rows.shape[:-1]))
+        drift = tf.norm(
+            rows[..., -feat.shape[-1] :] - tf.tile(feat, [len(rows) // 2, 1, 1]), axis=-1
+        )
+        return tfd.Bernoulli(-sign * drift + likes * age)
 
     monkeypatch.setattr(agent.models, "evaluator", knows)
-    found = judging._augmented_ranks(agent, data, post, seeded())
+    found = judging.judge(agent, data)
+    # Which age it likes counts for nothing where ages are told apart.
     assert found["augmented_rank"] == pytest.approx(sign)
     assert -1 <= found["augmented_image_rank"] <= 1
+    assert found["rank_correlation"] == pytest.approx(sign) or likes
+
+
+def test_noise_on_memory_is_in_its_standard_deviations():
+    """So a model whose memory is twice as large gets twice the noise; and eq. 2's distance."""
+    agent, data = tiny_agent(), tiny_batch(tiny_config())
+    found = judging.judge(agent, data)
+    noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
+    tensors_ = tensors(data)
+    post = world_model.loss(agent.models, agent.config, tensors_, noise).post
+    sigma = float(augmentation.memory_unit(post["deter"], "relative"))
+    assert found["memory_std"] == pytest.approx(sigma)
+    moved = reconstruction.augmented_memory(post, noise, sigma)
+    still, shifted = (reconstruction.decode(agent.models, state) for state in (post, moved))
+    for name, target in (
+        ("decoding_1", reconstruction.observed(tensors_)), ("decoding_shift_1", still)
+    ):  # fmt: skip
+        squared = tf.reduce_sum(tf.square(shifted - target), [-3, -2, -1])
+        assert found[name] == pytest.approx(float(tf.reduce_mean(squared)), rel=1e-4)
+    assert found["decoding_shift_0"] == pytest.approx(0.0, abs=1e-6)
 
 
 def test_rotation_that_is_none_moves_nothing():
     config = tiny_config(constraint_degrees=0.0)
-    found = judging.judge(tiny_agent(constraint_degrees=0.0), config, tiny_batch(config))
+    found = judging.judge(tiny_agent(constraint_degrees=0.0), tiny_batch(config))
     assert found["rotation_shift"] == 0.0
     assert found["rotated_image_loss"] == found["image_loss"]
-    turned = judging.judge(tiny_agent(), tiny_config(), tiny_batch(tiny_config()))
+    turned = judging.judge(tiny_agent(), tiny_batch(tiny_config()))
     assert turned["rotation_shift"] > 0
 
 
@@ -465,7 +483,7 @@ def test_vectors_are_judged_without_images():
     data = tiny_batch(tiny_config())
     data["vector"] = data.pop("image")[:, :, 0, 0].astype("f4")
     agent = Agent(tiny_config(), ACTIONS, observed={"vector": (3,)})
-    found = judging.judge(agent, tiny_config(), data)
+    found = judging.judge(agent, data)
     assert "auc" in found and "vector_loss" in found and "decoding_0" not in found
 
 
@@ -482,11 +500,11 @@ def test_value_error_of_a_critic_that_knows(monkeypatch):
     for constant, error in ((10.0, 0.0), (0.0, None)):
         agent = tiny_agent(discount=0.9)
         monkeypatch.setattr(agent.models, "value", knowing(constant))
-        found = judging.judge(agent, config, data)
+        found = judging.judge(agent, data)
         # A sequence of 6 is judged at frame 3, which two rewards and the last value follow.
         expected = sum(0.9**k for k in range(2)) if error is None else error
-        for sigma in judging.VALUE_SIGMAS:
-            assert found[f"value_error_{sigma:g}"] == pytest.approx(expected, abs=1e-5)
+        for amount in judging.AMOUNTS:
+            assert found[f"value_error_{amount:g}"] == pytest.approx(expected, abs=1e-5)
         assert found["return_std"] == pytest.approx(0.0, abs=1e-5)
 
 
@@ -497,4 +515,4 @@ def test_value_error_ends_with_the_episode():
     data["discount"][:, 3] = 0.0  # Terminal: what follows frame 3 does not count.
     agent = tiny_agent(discount=0.9)
     agent.models.value = knowing(1.0)
-    assert judging.judge(agent, config, data)["value_error_0.4"] == pytest.approx(0.0, abs=1e-6)
+    assert judging.judge(agent, data)["value_error_1"] == pytest.approx(0.0, abs=1e-6)
