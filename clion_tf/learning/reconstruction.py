@@ -17,7 +17,6 @@ from clion_tf.models import Models
 from clion_tf.models.rssm import State
 
 CONTEXT = 5  # Frames that are seen before the prediction is left alone (Dreamer).
-SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h whose cost is told.
 
 Data = Mapping[str, tf.Tensor | np.ndarray]
 

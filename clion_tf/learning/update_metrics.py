@@ -43,7 +43,7 @@ def model(world: WorldModelLoss) -> Tensors:
 
 
 def behaviour(imagined: BehaviourLosses) -> Tensors:
-    """Actor and critic, and what they learn from; means as Dreamer's, not of augmented copies."""
+    """Actor and critic, and what they learn from: means over original trajectories, as Dreamer."""
     own = imagined.originals
     return {
         "behaviour/actor_loss": imagined.actor_loss,

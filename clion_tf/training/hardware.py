@@ -18,7 +18,7 @@ from clion_tf.replay.episode_files import DTYPES
 INSTALL = "pip install '.[gpu]'"
 
 # Frames of a batch times channels from which a CPU has one operation at a time: it fills the cores
-# alone. Two at a time take a third more memory and 1 % less time (`cpu` preset: 5 % less time).
+# alone. Two at a time take a third more memory and 1 to 2 % less time (`cpu` preset: 5 % less).
 LARGE = 2**15
 
 _ERRORS = (RuntimeError, tf.errors.OpError)  # Of a driver that fails half-way.

@@ -18,6 +18,7 @@ from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
 
 SEQUENCES = 6  # As in Dreamer's pictures.
+SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
 
 
 def newest_episode(
@@ -48,8 +49,8 @@ def newest_episode(
         diagnosed["scores"] = update_metrics.scores_by_age(judged, config.overshoot_steps)
     if "image" not in agent.observed:
         return scalars, {}, diagnosed
-    errors = reconstruction.errors(models, data, noise, reconstruction.SIGMAS, post=post)
-    diagnosed["decoding"] = {"sigma": list(reconstruction.SIGMAS), "error": errors.tolist()}
+    errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
+    diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
     sigma = config.sigma_h * augmentation.memory_unit(post["deter"], config.sigma_units)

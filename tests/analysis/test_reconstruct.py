@@ -123,7 +123,7 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
     seen = picture_rows.to_pixels(reconstruction.images(agent.models, data, noise, 0.0))[0]
     row = found["model/openloop"][:, 64:128, :64].astype(int)
     assert np.abs(row[:5] - seen[:5]).max() <= 1 and np.abs(row[5] - seen[5]).max() > 1
-    expected = reconstruction.errors(agent.models, data, noise, reconstruction.SIGMAS)
+    expected = reconstruction.errors(agent.models, data, noise, heldout_diagnostics.SIGMAS)
     assert diagnosed["decoding"]["error"] == pytest.approx(expected.tolist())
 
 

@@ -46,6 +46,17 @@ def test_weights_without_augmentation():
     assert found["effective_sample_size"] == pytest.approx(1.0)
 
 
+def test_means_of_what_is_imagined_are_of_original_trajectories():
+    """As Dreamer's are; the augmented one, the last, is worth 100."""
+    rows = tf.constant([[1.0, 3.0, 100.0], [2.0, 4.0, 100.0]])
+    losses = dict.fromkeys(("actor_loss", "value_loss", "entropy"), tf.constant(0.0))
+    found = update_metrics.behaviour(
+        types.SimpleNamespace(**losses, originals=2, reward=rows, value=2 * rows, returns=rows[:1])
+    )
+    told = [found[f"behaviour/{name}"] for name in ("imagined_reward", "imagined_value")]
+    assert [*map(float, told), float(found["behaviour/lambda_return"])] == [2.5, 5.0, 2.0]
+
+
 def test_scores_by_bin_and_by_age():
     """Rolls of two steps over four transitions: ages 1, 2, 1, 2."""
     large = 50.0
