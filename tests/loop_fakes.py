@@ -116,7 +116,7 @@ class CheckingAgent:
     def initial(self, batch):
         return 0
 
-    def remember(self):
+    def snapshot_networks(self):
         self._remembered = self._digest.value
 
     def policy(self, observation, state, step, training, amount, earlier=False):

@@ -36,7 +36,7 @@ from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
 from clion_tf.analysis.curves.curve import METRICS, OURS, Curve, warnings
-from clion_tf.analysis.curves.learning_curves import find
+from clion_tf.analysis.curves.learning_curves import find, paths_of_runs
 from clion_tf.benchmark import measuring
 from clion_tf.command import UsageError, positive
 from clion_tf.config import DREAMER, parse
@@ -236,15 +236,18 @@ def curves_of_both(ours: Sequence[str], its: Sequence[str], metric: str) -> list
     if odd := [curve.source for curve in found if curve.kind != OURS]:
         raise UsageError(f"--logdir: {odd[0]} is no run of clion_tf")
     tasks = {curve.task for curve in found}
-    for number, pattern in enumerate(its):
+    paths = paths_of_runs(its)
+    if not paths:
+        raise UsageError(f"--dreamer_logdir: no run in {', '.join(its)}")
+    for number, path in enumerate(paths):
         try:
-            theirs = find([pattern], metric)
+            theirs = find([path], metric)
         except UsageError as error:
             # Only what the folder's names do not say is added here.
             if "say --label" not in str(error) or len(tasks) != 1:
                 raise
             (task,) = tasks
-            theirs = find([pattern], metric, {pattern: f"{task}/Dreamer/{number}"})
+            theirs = find([path], metric, {path: f"{task}/Dreamer/{number}"})
         if odd := [curve.source for curve in theirs if curve.kind == OURS]:
             raise UsageError(f"--dreamer_logdir: {odd[0]} is a run of clion_tf")
         found += theirs

@@ -32,6 +32,8 @@ SMALLEST, LARGEST = 64, 2048  # Pixels: what the agent sees, and what can be hel
 SIZE = 256
 # Of the world model's GIFs, which have 37 kB a frame and episode at most then: that of noise.
 GIF_SIZE, GIF_FRAMES = 128, 75
+# Options that some videos have.
+ONLY = {"frames": ("openloop", "memory"), "sigma": ("memory",), "state": ("memory",)}
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -50,9 +52,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
     add("--seed", type=tool_checks.count, help="of episodes and policy; the run's by default")
     add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
-    add("--state", choices=("h", "hs"), default="h", help="memory: from (h', s) or (h', s')")
+    add("--state", choices=("h", "hs"), help="memory: from (h', s), the default, or (h', s')")
     add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     options = parser.parse_args(arguments)
+    for name, kinds in ONLY.items():
+        if getattr(options, name) is not None and options.what not in kinds:
+            raise command.UsageError(f"--{name} goes with --what={' or '.join(kinds)}")
     small = options.what != "policy" and options.out.lower().endswith(".gif")
     options.size = options.size or (GIF_SIZE if small else SIZE)
     options.frames = options.frames or (GIF_FRAMES if small else sys.maxsize)

@@ -1,4 +1,4 @@
-"""Learning curves, or return against noise: a line for each method.
+"""Learning curves, or return against noise or frame draws: a line for each method.
 
     clion-plot --logdirs 'logdir/*' --out=curves.png
     clion-plot --logdirs logdir/walker --curves=dreamer.json --out=curves.pdf
@@ -10,6 +10,9 @@ their spread; runs of different rotation, options or sizes are not averaged. See
 at different steps are interpolated linearly on all their steps, each inside its own range.
 --layout=ablation draws the methods of the paper's fig. 7 in its order. --curves takes curves that
 others published: [{task, method, seed, xs, ys}, ...].
+
+--layout=draws has the mean return after the prefill, up to --steps, against how many frames are
+drawn from the replay for each new one; a line for each method and batch size.
 
 --robustness draws what tools/evaluate.py --json wrote, one file for each training: a panel for each
 kind of noise that was evaluated at two amounts or more, the other kinds as in the file's first row.
@@ -28,10 +31,9 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves import curve_files, learning_curves, noise_evaluations
+from clion_tf.analysis.curves import curve_files, frame_draws, learning_curves, noise_evaluations
 from clion_tf.analysis.curves.curve import warnings
 from clion_tf.command import UsageError
-from clion_tf.files import user_path
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -45,36 +47,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(options.out, SUFFIXES)
     if options.robustness:
         return robustness(options, out)
-    if options.save and not user_path(options.save).absolute().parent.is_dir():
-        raise UsageError(f"--save={options.save}: no such folder above it")
+    save = tool_checks.output_folder(options.save, "save")
     patterns, labels = learning_curves.arguments(options)
     runs = learning_curves.read_runs(patterns, labels)
     found = learning_curves.with_returns(runs, options.metric, patterns)
-    for line in warnings(found):
+    for line in warnings(found) if options.layout != "draws" else ():
         sys.stderr.write(f"plot: warning: {line}\n")
-    if options.save:
-        print(f"{options.save}: {len(curve_files.save(options.save, runs))} curve files")
     if out is not None:
         from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to import.
 
-        figure = curve_plots.learning_curves(
-            found, options.layout, options.metric, options.steps, options.smooth, options.spread
-        )
+        how = options.layout, options.metric, options.steps, options.smooth, options.spread
+        if options.layout == "draws":
+            figure = curve_plots.amounts(frame_draws.series(found, options.steps), options.metric)
+        else:
+            figure = curve_plots.learning_curves(found, *how)
         curve_plots.save(figure, out)
         print(f"{out}: {len(found)} curves")
+    if save is not None:
+        print(f"{save}: {len(curve_files.save(save, runs))} curve files")
     return command.OK
 
 
 def robustness(options: argparse.Namespace, out: pathlib.Path | None) -> int:
     """Writes the figure of evaluations under noise; returns the exit code."""
-    if out is None or options.logdirs or options.curves or options.save:
-        raise UsageError("--robustness goes with --out alone, not with learning curves")
+    own = {"robustness", "out"}
+    others = {n: v for n, v in vars(options).items() if v != _parser().get_default(n)}.keys() - own
+    if out is None or others:
+        raise UsageError("--robustness goes with --out alone, not with options of learning curves")
     logging.basicConfig(format="plot: warning: %(message)s")
     evaluations = noise_evaluations.find(options.robustness)
     series = noise_evaluations.all_series(evaluations)
     from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to import.
 
-    curve_plots.save(curve_plots.robustness(series), out)
+    curve_plots.save(curve_plots.amounts(series), out)
     print(f"{out}: {len(evaluations)} evaluations")
     return command.OK
 
@@ -87,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
     add("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
     add("--save", metavar="DIR", help="write a curve file for each run there")
-    add("--layout", choices=("tasks", "ablation"), default="tasks")
+    add("--layout", choices=("tasks", "ablation", "draws"), default="tasks")
     add("--steps", type=command.positive, metavar="N", help="end of the axis, environment steps")
     text = "average each run's returns over the N environment steps up to each"
     add("--smooth", type=command.positive, default=0, metavar="N", help=text)

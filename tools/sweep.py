@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(words[:end])
     root = user_path(options.logdir).absolute()
     if options.gather:
+        check_folders(root, ())
         _gather(root)
         return command.OK
     jobs = plan_runs(

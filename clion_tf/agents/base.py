@@ -12,9 +12,9 @@ from clion_tf.config import Config
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.optimizer import Optimizer
+from clion_tf.learning.preprocessing import Tensors
 from clion_tf.replay.observation_shapes import Shapes
 
-Tensors = dict[str, tf.Tensor]
 DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
 
@@ -30,9 +30,9 @@ class Learner:
       jit: whether the update is compiled by XLA.
     """
 
-    sequence: int  # Frames of the sequences that its batches are made of.
-    remembered: tuple[str, ...]  # Of the policy's state, what its next step reads.
-    lead = 0  # How many frames before an episode's first, repeated, a sequence may begin.
+    sequence_length: int  # Frames of the sequences that its batches are made of.
+    state_keys: tuple[str, ...]  # Of the policy's state, what its next step reads.
+    padding = 0  # How many frames before an episode's first, repeated, a sequence may begin.
     world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
     acting_networks: Callable[[], Any]  # Makes others like its own.
 
@@ -47,8 +47,8 @@ class Learner:
         self._act = tf.function(self._policy, autograph=False)
         self._earlier: Any = None  # The networks that act, as they were.
 
-    def begin(self, networks: Callable, rates: Mapping[str, float], **options) -> None:
-        """Makes the networks, of a compute type, and by loss an Optimizer of these options."""
+    def make_networks(self, networks: Callable, rates: Mapping[str, float], **options) -> None:
+        """Makes `models` by `networks(dtype=...)`, and an Optimizer of these options a loss."""
         self.acting_networks = functools.partial(networks, dtype=DTYPES[self._precision])
         self.models = self.acting_networks()
         self.optimizers = {}
@@ -63,7 +63,7 @@ class Learner:
         """One update; returns scalars by `group/name`, float32."""
         raise NotImplementedError
 
-    def numbered(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
+    def with_schedule(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
         """The batch of update number `update`, with what else depends on that number."""
         return data
 
@@ -73,12 +73,9 @@ class Learner:
 
     def policy_step(
         self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
-        amount: tf.Tensor | float, models=None,
+        amount: tf.Tensor | float, models: Any,
     ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
-        """What `policy` computes, as a pure function for graphs of others; N may be open.
-
-        `models` are the networks that act, by default the agent's.
-        """
+        """What `policy` computes with these networks, as a pure function; N may be open."""
         raise NotImplementedError
 
     # Updates.
@@ -86,30 +83,30 @@ class Learner:
     def compile_update(self, jit: bool) -> None:
         """Makes the update anew, by XLA or as a plain graph; it is compiled at its first call."""
         self.jit = jit
-        for name in ("_train", "_train_several"):
-            vars(self).pop(name, None)
+        compiled = functools.partial(tf.function, jit_compile=jit, autograph=False)
+        self._train, self._train_several = map(compiled, (self._train_step, self._train_steps))
 
-    _train = functools.cached_property(lambda self: self._compiled(self._train_step))
-    _train_several = functools.cached_property(lambda self: self._compiled(self._train_steps))
-
-    def _compiled(self, step: Callable) -> Any:
-        self.named_state()  # Makes the optimisers', or the step would be traced twice.
-        return tf.function(step, jit_compile=self.jit, autograph=False)
+    def build_optimizers(self) -> None:
+        """Makes the optimisers' variables; a function that makes them is traced twice."""
+        for optimizer in self.optimizers.values():
+            optimizer.build()
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
         """Update number `update` on a batch; the metrics, see `metric_names`, as one vector.
 
         Raises MemoryError or DeviceError if the device has too little memory, or fails.
         """
+        self.build_optimizers()
         seed = noises.key(self.config.seed, "update", update)
-        data = self.numbered(data, update)
+        data = self.with_schedule(data, update)
         with device_errors():
             return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
         """As K calls of `train`, in one call of the compiled function; [K, metrics]."""
+        self.build_optimizers()
         seeds = np.stack([noises.key(self.config.seed, "update", update) for update in updates])
-        batches = [self.numbered(*one) for one in zip(batches, updates, strict=True)]
+        batches = [self.with_schedule(*one) for one in zip(batches, updates, strict=True)]
         with device_errors():
             data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
             return self._train_several(data, seeds)
@@ -140,7 +137,7 @@ class Learner:
             return policy.sample_from(noise.of_actions(self.discrete, "action", shape))
         return policy.densest_from(noise.of_actions(self.discrete, "action", [100, *shape]))
 
-    def remember(self) -> None:
+    def snapshot_networks(self) -> None:
         """Keeps the networks as they are now for `policy(..., earlier=True)`."""
         if self._earlier is None:
             self._earlier = self.acting_networks()
@@ -160,7 +157,7 @@ class Learner:
           step: (episode, agent step in it); with `training` it names this step's noise.
           training: sample the action; else take the evaluation policy (`--eval_action`).
           amount: of exploration noise.
-          earlier: act as the networks were at the last `remember`.
+          earlier: act as the networks were at the last `snapshot_networks`.
         """
         seed = noises.key(self.config.seed, "train" if training else "test", *step)
         seen = {key: observation[key] for key in self.observed}

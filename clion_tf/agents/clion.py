@@ -24,11 +24,11 @@ from clion_tf.replay.observation_shapes import PIXELS, Shapes
 
 @dataclasses.dataclass(frozen=True)
 class Losses:
-    """All losses of an update; `judged` is None without an evaluator."""
+    """All losses of an update."""
 
     world: WorldModelLoss
     imagined: BehaviourLosses
-    judged: EvaluatorLoss | None
+    evaluator: EvaluatorLoss | None  # None without one.
 
     def minimised(self) -> Tensors:
         """Scalars by the optimiser that minimises them."""
@@ -37,28 +37,28 @@ class Losses:
             "actor": self.imagined.actor_loss,
             "value": self.imagined.value_loss,
         }
-        return found if self.judged is None else {**found, "evaluator": self.judged.loss}
+        return found if self.evaluator is None else {**found, "evaluator": self.evaluator.loss}
 
 
 class Agent(Learner):
     """CLION, or with its parts off, Dreamer; it observes images as `PIXELS`, a vector, or both."""
 
     world_model = True
-    remembered = ("stoch", "deter", "action")
+    state_keys = ("stoch", "deter", "action")
 
     def __init__(
         self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
         jit: bool = False, observed: Shapes = PIXELS,
     ):  # fmt: skip
         super().__init__(config, action_size, discrete, observed, precision, jit)
-        self.sequence = config.batch_length
+        self.sequence_length = config.batch_length
         rates = {"model": config.model_lr, "actor": config.actor_lr, "value": config.value_lr}
         rates["evaluator"] = config.evaluator_lr
         networks = functools.partial(Models, config, action_size, discrete, self.observed)
-        self.begin(networks, rates, clip=config.grad_clip)
+        self.make_networks(networks, rates, clip=config.grad_clip)
 
     @staticmethod
-    def described(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    def sizes_of(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """`action_size`, `discrete` and `observed` of the agent that has these weights.
 
         Raises KeyError, IndexError or ValueError if they are not of these options.
@@ -78,11 +78,12 @@ class Agent(Learner):
     def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
         """All losses of a BATCH, and by loss its gradients of its variables, before clipping."""
         models, config, nets = self.models, self.config, self.models.trained_by()
-        with watching(nets["model"]) as model_tape:
+        tapes: dict[str, tf.GradientTape] = {}
+        with watching(nets["model"]) as tapes["model"]:
             world = world_model.loss(models, config, data, noise)
-        with watching(nets["actor"]) as actor_tape, watching(nets["value"]) as value_tape:
+        with watching(nets["actor"]) as tapes["actor"], watching(nets["value"]) as tapes["value"]:
             imagined = behaviour.losses(models, config, world.post, noise)
-        judged, tapes = None, {"model": model_tape, "actor": actor_tape, "value": value_tape}
+        judged = None
         if models.evaluator is not None:
             with watching(nets["evaluator"]) as tapes["evaluator"]:
                 judged = evaluator.loss(models, config, world.post, data["action"], noise)
@@ -104,7 +105,7 @@ class Agent(Learner):
         return {
             **update_metrics.model(found.world),
             **update_metrics.behaviour(found.imagined),
-            **update_metrics.evaluator(found.judged, found.imagined),
+            **update_metrics.evaluator(found.evaluator, found.imagined),
             **update_metrics.steps(norms, self.optimizers, taken),
         }
 
@@ -116,10 +117,9 @@ class Agent(Learner):
 
     def policy_step(
         self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
-        amount: tf.Tensor | float, models: Models | None = None,
+        amount: tf.Tensor | float, models: Models,
     ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
         """See Learner; of the latent state, `stoch` and `deter` are read."""
-        models = self.models if models is None else models
         latent = self.perceive(models, models.encode(preprocess(observation)), state, noise)
         action = self.decide(models, latent, noise, training, amount)
         return action, {**latent, "action": action}

@@ -38,10 +38,9 @@ class NoisyMemory(Learner):
         spread = tfe.stats.RunningVariance.from_shape(noisy["deter"].shape)
         return {"noisy": noisy, "clean": noisy, "spread": spread}
 
-    def policy_step(self, observation, state, noise, training, amount, models=None):
+    def policy_step(self, observation, state, noise, training, amount, models):
         """See Learner; `amount` is that of exploration noise."""
         agent = self._agent
-        models = agent.models if models is None else models
         embed = models.encode(preprocess(observation))
         found = {"noisy": agent.perceive(models, embed, state["noisy"], noise)}
         scale, after = 1.0, {}

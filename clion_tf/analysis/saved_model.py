@@ -82,7 +82,7 @@ def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = N
     from clion_tf.learning.noise import SeededNoise
 
     begun, size = agent.initial(1), agent.action_size
-    before = {key: begun[key] for key in agent.remembered}
+    before = {key: begun[key] for key in agent.state_keys}
     state = {}
     for key, value in before.items():
         dtype = tf.float32 if value.dtype.is_floating else value.dtype
@@ -100,7 +100,8 @@ def policy_module(agent: Any, amount: float, taken: Mapping[str, Any] | None = N
     def act(given: Mapping) -> dict[str, tf.Tensor]:
         # What came out in the compute type loses nothing on its way back.
         past = {key: tf.cast(given[key], value.dtype) for key, value in before.items()}
-        action, past = agent.policy_step(given, past, SeededNoise(given["seed"]), False, amount)
+        noise = SeededNoise(given["seed"])
+        action, past = agent.policy_step(given, past, noise, False, amount, agent.models)
         return stored({**past, "action": action})
 
     def to_environment(given: Mapping) -> tf.Tensor:

@@ -27,13 +27,28 @@ def output_file(
         raise UsageError(f"--{option}={name}: must end in {', '.join(suffixes)}")
     if path.is_dir():
         raise UsageError(f"--{option}={name}: is a folder")
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--{option}={name}: no such folder")
+    _try_to_write(path.absolute().parent, f"--{option}={name}")
+    return path
+
+
+def output_folder(name: str | None, option: str) -> pathlib.Path | None:
+    """The same of a folder, which need not be there yet."""
+    if name is None:
+        return None
+    path = user_path(name).absolute()
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"--{option}={name}: is no folder")
+    _try_to_write(path if path.is_dir() else path.parent, f"--{option}={name}")
+    return path
+
+
+def _try_to_write(folder: pathlib.Path, told: str) -> None:
+    if not folder.is_dir():
+        raise UsageError(f"{told}: no such folder")
     try:
-        with tempfile.TemporaryFile(dir=path.absolute().parent):
-            return path
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
-        raise UsageError(f"--{option}={name}: cannot write there ({error.strerror})") from error
+        raise UsageError(f"{told}: cannot write there ({error.strerror})") from error
 
 
 def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:

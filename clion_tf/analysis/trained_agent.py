@@ -114,7 +114,7 @@ def build(
     precision, jit, _ = hardware.prepare(config, alone=False)
     try:
         kind = agents.KINDS[config.agent]
-        options = {**kind.described(config, saved.weights), "precision": precision, "jit": jit}
+        options = {**kind.sizes_of(config, saved.weights), "precision": precision, "jit": jit}
         agent = kind(config, **options)
         restore(agent.models.named_weights(), saved.weights)
     except (CheckpointError, KeyError, IndexError, ValueError) as error:

@@ -158,6 +158,7 @@ def update_flops(agent, batch: Mapping[str, np.ndarray]) -> collections.Counter:
     from clion_tf.learning import noise
 
     data = {key: tf.constant(value) for key, value in batch.items()}
+    agent.build_optimizers()
     return graph_flops(agent._train.get_concrete_function(data, noise.key(0, "update", 0)).graph)
 
 

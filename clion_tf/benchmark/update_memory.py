@@ -51,7 +51,8 @@ def of_update(agent, batch: dict) -> dict[str, int]:
 
     from clion_tf.learning import noise
 
-    data = {key: tf.constant(value) for key, value in agent.numbered(batch, 0).items()}
+    agent.build_optimizers()
+    data = {key: tf.constant(value) for key, value in agent.with_schedule(batch, 0).items()}
     sizes = planned(agent._train, data, tf.constant(noise.key(0, "update", 0)))
     return sizes and {**sizes, "batch": sum(value.nbytes for value in batch.values())}
 

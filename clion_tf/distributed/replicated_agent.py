@@ -40,12 +40,12 @@ class ReplicatedAgent(Agent):
         first, *others = strategy.extended.worker_devices
         with tf.device(first):
             super().__init__(*options)
-            self.named_state()  # Makes the optimisers' part of it, on the device too.
+            self.build_optimizers()  # On the device too.
         self._replicas: list[Agent] = [self]
         for device in others:
             with tf.device(device):
                 self._replicas.append(Agent(*options))
-                self._replicas[-1].named_state()
+                self._replicas[-1].build_optimizers()
         self._strategy = strategy
         self.broken = False  # Whether an update failed, so that the replicas are out of step.
         self._update_all = tf.function(self._step_all, autograph=False)

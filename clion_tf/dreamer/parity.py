@@ -121,7 +121,7 @@ def _compute(agent: Agent, arrays: Arrays) -> Arrays:
 
 def outputs(losses: Losses) -> Tensors:
     """An update's quantities by the names that golden files use."""
-    world, imagined, judged = losses.world, losses.imagined, losses.judged
+    world, imagined, judged = losses.world, losses.imagined, losses.evaluator
     found = {f"{name}_loss": loss for name, loss in losses.minimised().items()}
     found |= {"embed": world.embed, "feat": world.feat, "reward_mean": world.reward.mode()}
     found |= {f"post_{key}": value for key, value in world.post.items()}

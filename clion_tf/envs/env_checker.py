@@ -134,8 +134,7 @@ def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
             played.reward += reward
             played.see(observation, reward, terminated or truncated)
             if terminated or truncated:
-                ended = "terminated" if terminated else "cut"
-                played.end = f"{ended} (discount {info['discount']:g})"
+                played.end = "terminated (discount 0)" if terminated else "cut (discount 1)"
                 break
     except PromiseError as error:
         played.note(error.promise, str(error))

@@ -23,8 +23,8 @@ def make(spec: EnvSpec) -> gymnasium.Env:
 
     Observations are a dict of 'image', uint8 [*spec.size, 3], or 'vector', float32 [n], or both
     (spec.observe), with spec.picture_size also 'picture'. Actions are float32 [n] in [-1, 1] or
-    integers 0 ... n - 1 (Discrete). Each step's info has 'discount' and 'steps'. Raises
-    UnknownTaskError, EnvError; `reset` and `step` raise PromiseError, see `step_checks`.
+    integers 0 ... n - 1 (Discrete). Each step's info has 'steps'. Raises UnknownTaskError,
+    EnvError; `reset` and `step` raise PromiseError, see `step_checks`.
     """
     env: gymnasium.Env = wrappers.ActionRepeat(_simulator(spec), spec.action_repeat)
     env = wrappers.StandardActions(env, spec.task)

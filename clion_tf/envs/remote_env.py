@@ -105,7 +105,7 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
         """One agent step. action: float32 [actions] in [-1, 1] and finite, or an index.
 
         Returns observation, reward, whether the task has terminated, whether the episode was cut,
-        and a dict of 'discount' (0.0 if terminated, else 1.0) and 'steps' (control steps).
+        and a dict of 'steps' (control steps).
         """
         return self.ask("step", action)
 

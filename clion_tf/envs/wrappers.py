@@ -21,8 +21,8 @@ _NO_BOUND = 1e30  # Spaces without bounds are often given float32's largest numb
 class ActionRepeat(gymnasium.Wrapper):
     """Hold each action for `amount` control steps, or until the episode ends; rewards are summed.
 
-    info is ours alone: 'steps', the control steps done, and 'discount', 0.0 if terminated, else
-    1.0. Raises PromiseError for what the environment must not return.
+    info is ours alone: 'steps', the control steps done. Raises PromiseError for what the
+    environment must not return.
     """
 
     def __init__(self, env: gymnasium.Env, amount: int):
@@ -40,8 +40,7 @@ class ActionRepeat(gymnasium.Wrapper):
             terminated, truncated = map(step_checks.flag, flags, names[2:4])
             total = step_checks.reward(total + step_checks.reward(reward))
             steps += 1
-        info = {"discount": 0.0 if terminated else 1.0, "steps": steps}
-        return obs, total, terminated, truncated, info
+        return obs, total, terminated, truncated, {"steps": steps}
 
 
 class StandardActions(gymnasium.ActionWrapper):

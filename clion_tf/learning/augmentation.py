@@ -20,8 +20,8 @@ def augment(
 ) -> State:  # fmt: skip
     """(1 + copies) * M states: M start points, augmented copy 1 of each, copy 2, ... (eq. 3).
 
-    Of noise [copies, M, D] and [copies, M, S]. sigma1 is in `units` of h, see `memory_unit`; for
-    sigma2 see `noised`.
+    The noise on h is [copies, M, D], that on s [copies, M, S]. sigma1 is in `units` of h, see
+    `memory_unit`; for sigma2 see `noised`.
     """
     if copies == 0:
         return start

@@ -6,7 +6,8 @@
     from_start    z_0 ... z_H                  0 ... H-1
     else          z_1 ... z_H, as in Dreamer   1 ... H-1
 
-A return V_k bootstraps from v_H. Below, [K + 1, N] is the first of the columns, [K, N] the second.
+A return V_k bootstraps from v_H. Below, the first of the columns has K + 1 rows and the second K: K
+is H with `from_start`, else H - 1.
 """
 
 import dataclasses

@@ -9,11 +9,11 @@ import dataclasses
 import tensorflow as tf
 
 from clion_tf.config import Config
-from clion_tf.learning.augmentation import memory_unit, noised
+from clion_tf.learning.augmentation import flatten, memory_unit, noised
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.models import Models
-from clion_tf.models.rssm import RSSM, State, scan, time_major
+from clion_tf.models.rssm import RSSM, State, time_major
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,8 @@ def fakes(
     """
     steps = min(config.overshoot_steps, action.shape[1] - 1)
     start = {key: value[:, :-1:steps] for key, value in post.items()}
-    shape, starts = [*start["deter"].shape[:2]], []
+    shape = start["deter"].shape[:2]
+    starts = []
     if config.fakes_from != "augmented":
         starts.append(start)
     if config.fakes_from != "posterior":
@@ -98,23 +99,15 @@ def overshoot(
     [B, ceil((L-1)/K), ...] and noise [K, B, ceil((L-1)/K), S] to features before and after each
     transition, [B, L-1, F].
     """
-    (batch, length), (steps, _, rolls, stoch) = action.shape[:2], noise.shape
+    batch, length = action.shape[:2]
+    steps, _, rolls, stoch = noise.shape
     count, padding = batch * rolls, rolls * steps - (length - 1)
     actions = tf.pad(action[:, 1:], [[0, 0], [0, padding], [0, 0]])
     actions = tf.reshape(actions, [count, steps, action.shape[-1]])
-    state = {key: tf.reshape(x, [count, x.shape[-1]]) for key, x in start.items()}
-
-    def step(state, action_t, eps_t):
-        state = rssm.img_step(state, action_t, eps_t)
-        return state, {"feat": rssm.get_feat(state)}
-
-    first = rssm.get_feat(state)
-    inputs = [time_major(actions), tf.reshape(noise, [steps, count, stoch])]
-    after = scan(step, state, inputs, {"feat": first})["feat"]
-    before = tf.concat([first[None], after[:-1]], 0)
-
-    def in_time(feat: tf.Tensor) -> tf.Tensor:
-        rows = tf.reshape(time_major(feat), [batch, rolls * steps, rssm.feat_size])
-        return rows[:, : length - 1]
-
-    return in_time(before), in_time(after)
+    noise = time_major(tf.reshape(noise, [steps, count, stoch]))
+    start = flatten(start)
+    after = rssm.get_feat(rssm.imagine(actions, start, noise))
+    before = tf.concat([rssm.get_feat(start)[:, None], after[:, :-1]], 1)
+    in_time = [batch, rolls * steps, rssm.feat_size]
+    before, after = (tf.reshape(feat, in_time)[:, : length - 1] for feat in (before, after))
+    return before, after

@@ -66,6 +66,10 @@ class Optimizer:
             made.build(self.variables)
         return made
 
+    def build(self) -> None:
+        """Makes the variables, which the first step does otherwise."""
+        _ = self._optimizer
+
     @property
     def scale(self) -> tf.Tensor:
         """The factor that losses are multiplied with, float32 scalar; 1 where none is needed."""

@@ -1,6 +1,6 @@
 """Sums over replicas (tf.distribute's), for what is not linear in the rows of a batch.
 
-Each replica has as many rows of the batch, so a mean over the whole batch is the mean of the
+All replicas have equally many rows of the batch, so a mean over the whole batch is the mean of the
 replicas' means, and so is its gradient. What is done to a mean afterwards must see the whole one.
 Outside of a strategy all of this is the identity and adds no operation.
 """

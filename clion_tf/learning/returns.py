@@ -27,7 +27,7 @@ def lambda_return(
 
 
 def cumulative_discount(pcont: tf.Tensor) -> tf.Tensor:
-    """How much each imagined step counts (Dreamer), [K + 1, N] -> [K, N]: 1, p1, p1 p2, ...
+    """How much each imagined step counts (Dreamer), [K + 1, N] -> [K, N]: 1, p0, p0 p1, ...
 
     No gradient: a policy must not gain by ending what it imagines.
     """

@@ -12,11 +12,10 @@ from clion_tf.learning import replica_sums
 from clion_tf.learning.behaviour import BehaviourLosses
 from clion_tf.learning.evaluator import EvaluatorLoss
 from clion_tf.learning.optimizer import Optimizer
+from clion_tf.learning.preprocessing import Tensors
 from clion_tf.learning.weighting import effective_sample_size, share
 from clion_tf.learning.world_model import WorldModelLoss
 from clion_tf.models.rssm import RSSM
-
-Tensors = dict[str, tf.Tensor]
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 20  # Of scores between 0 and 1.

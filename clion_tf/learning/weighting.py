@@ -13,8 +13,8 @@ def weights(
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of K transitions of N imagined trajectories.
 
-    Of z [K + 1, N, F] and a [K, N, A]. Returns weights [K, N] of mean 1 and the evaluator's logits
-    [K, N], both float32; without an evaluator ones and None.
+    `feat` is z [K + 1, N, F], `action` a [K, N, A]. Returns weights [K, N] of mean 1 and the
+    evaluator's logits [K, N], both float32; without an evaluator ones and None.
     """
     if models.evaluator is None:
         return tf.ones(action.shape[:2]), None

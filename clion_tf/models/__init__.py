@@ -67,9 +67,10 @@ class Models(keras.Model):
 
     def trained_by(self) -> dict[str, tuple[Network, ...]]:
         """Who trains whom: each loss and the networks that it moves, and no others."""
-        observation = (self.encoder, self.vector_encoder, self.decoder, self.vector_decoder)
+        encoders = self.encoder, self.vector_encoder
+        decoders = self.decoder, self.vector_decoder
         owners = {
-            "model": (*observation[:2], self.rssm, *observation[2:], self.reward, self.pcont),
+            "model": (*encoders, self.rssm, *decoders, self.reward, self.pcont),
             "actor": (self.actor,),
             "value": (self.value,),
             "evaluator": (self.evaluator,),

@@ -92,7 +92,7 @@ class RSSM(Network):
         deter = self._memory(prev, prev_action)
         mean, std = self._prior(deter)
         prior = {"mean": mean, "std": std, "stoch": mean, "deter": deter}
-        kernel, embed_part = self._embed_part(embed)
+        kernel, embed_part = self._split_obs1(embed)
         return self._posterior(deter, kernel, embed_part, noise), prior
 
     def observe(
@@ -105,7 +105,7 @@ class RSSM(Network):
         standard deviation) is computed for all steps at once.
         """
         state = self.initial(action.shape[0]) if state is None else state
-        kernel, embed_part = self._embed_part(embed)
+        kernel, embed_part = self._split_obs1(embed)
 
         def step(state, action_t, embed_t, noise_t):
             state = self._posterior(self._memory(state, action_t), kernel, embed_t, noise_t)
@@ -136,7 +136,7 @@ class RSSM(Network):
         flat = tf.reshape(deter, [-1, self.deter])
         return self._mean_std(self.img3(self.img2(flat)), deter.shape[:-1])
 
-    def _embed_part(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _split_obs1(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # obs1 reads [h, e]. The part of its product that e gives needs no loop over time; returned
         # with the rest of the kernel, which h meets step by step.
         kernel = tf.convert_to_tensor(self.obs1.kernel)

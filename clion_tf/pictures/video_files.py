@@ -69,7 +69,7 @@ def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: i
     hundredths of a second and viewers slow down what is faster than 50 frames per second, so the
     pace is the nearest that all can keep. Equal frames in a row are stored as one shown longer.
     """
-    pace, palette = max(20, 10 * round(100 / fps)), None
+    pace, palette = min(655_350, max(20, 10 * round(100 / fps))), None
     with imageio.imopen(file, "w", plugin="pillow", extension=".gif") as gif:
         for frames in clips:
             rgb = np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:-1], 3)))

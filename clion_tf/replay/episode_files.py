@@ -6,7 +6,7 @@
     frame       0        1        2   ...   T-1
     action      0      a(0→1)   a(1→2)     the action that led to this frame
     reward      0      r(0→1)   r(1→2)     what that action earned
-    discount    1        γ        γ        0 where the episode terminated at this frame
+    discount    1        1        1        0 where the episode terminated at this frame
 
 Every episode is one uncompressed `.npz`, so that a sequence is read straight from its offset in
 the file. Nothing is ever unpickled.

@@ -40,7 +40,7 @@ class Replay:
     balance: bool = False  # draw the ends of episodes more often (Dreamer)
     shapes: Shapes | None = None  # of a frame in every episode; else the first episode's
     capacity: int | None = None  # transitions to draw from; the oldest episodes give way
-    lead: int = 0  # frames by which sequences may begin before an episode, whose first is repeated
+    padding: int = 0  # frames before an episode's first, repeated, where a sequence may begin
 
     def __post_init__(self) -> None:
         self._folder = Path(self.folder)
@@ -118,7 +118,7 @@ class Replay:
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...]: a function of the seed, the update's number and the episodes.
 
-        Each row takes an episode uniformly among those with at least L frames (the lead counted
+        Each row takes an episode uniformly among those with at least L frames (the padding counted
         in), then one of its T - L + 1 starts uniformly (the original never draws the last frame).
         """
         if not self._drawable:
@@ -131,13 +131,13 @@ class Replay:
         seeds = np.random.SeedSequence([self.seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))
         rows = [self._drawable[row] for row in rng.integers(len(self._drawable), size=batch_size)]
-        frames = np.array([entry.frames + self.lead for entry in rows])
+        frames = np.array([entry.frames + self.padding for entry in rows])
         last = frames - self.batch_length
         if self.balance:  # Dreamer: starts that would overrun the end become the last one.
             starts = np.minimum(rng.integers(0, frames), last)
         else:
             starts = rng.integers(0, last, endpoint=True)
-        return self._gather(rows, starts - self.lead, self.batch_length)
+        return self._gather(rows, starts - self.padding, self.batch_length)
 
     def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
         """At most [rows, batch_length, ...], evenly spread over the newest episode but `before`."""
@@ -161,7 +161,7 @@ class Replay:
     def _settle(self) -> None:
         """The oldest give way to the capacity; says which of the others can be drawn from."""
         del self._entries[: self._given_way([entry.frames for entry in self._entries])]
-        least = self.batch_length - self.lead
+        least = self.batch_length - self.padding
         self._drawable = [entry for entry in self._entries if entry.frames >= least]
 
     def _given_way(self, frames: list[int]) -> int:

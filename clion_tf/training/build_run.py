@@ -41,8 +41,8 @@ def assemble(
         restore(agent.named_state(), arrays)
     shapes = {**agent.observed, "action": (size,)}
     replay = Replay(
-        folder.episodes, agent.sequence, config.seed, config.dataset_balance, shapes,
-        config.replay_transitions, agent.lead,
+        folder.episodes, agent.sequence_length, config.seed, config.dataset_balance, shapes,
+        config.replay_transitions, agent.padding,
     )  # fmt: skip
     if not replay.load(counters.episodes) and counters.episodes:
         known = f"the checkpoint knows {counters.episodes} episodes"

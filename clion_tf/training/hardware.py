@@ -174,7 +174,7 @@ def _first_failure(agent: Learner, config: Config, each: int) -> Exception | Non
     phases = [count for count in (config.pretrain, config.train_steps) if count]
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
     shapes = {**agent.observed, "action": (agent.action_size,), "reward": (), "discount": ()}
-    rows = config.batch_size, agent.sequence
+    rows = config.batch_size, agent.sequence_length
     batch = {key: np.zeros((*rows, *shape), DTYPES[key]) for key, shape in shapes.items()}
     try:
         if each > 1 and any(count >= each for count in phases):

@@ -57,7 +57,7 @@ def _iteration(run: Run, beside: concurrent.futures.Executor) -> None:
         amount = config.exploration(counters.steps)
         # The first phase comes before the first episode in any case: nothing is learned yet.
         if config.overlap and counters.last_train is not None and not counters.updates_due:
-            agent.remember()
+            agent.snapshot_networks()
             _collect_beside(run, AgentPolicy(agent, True, amount, earlier=True), beside)
         else:
             update_if_due(run)

@@ -82,7 +82,8 @@ def log_if_due(run: Run) -> None:
         for name in ("critic_loss", "model_loss"):  # An agent has one of them.
             if name in losses:
                 text += f", {name.replace('_', ' ')} {losses[name]:.5g}"
-        text += f", {groups['speed']['fps']:.1f} steps/s"
+        if "fps" in groups["speed"]:
+            text += f", {groups['speed']['fps']:.1f} steps/s"
     run.progress.message(text)
 
 
@@ -104,11 +105,12 @@ def log_rest(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
     steps, updates = counters.steps - run.timed_from[0], counters.updates - run.timed_from[1]
     run.timed_from = counters.steps, counters.updates
     groups["speed"] = {
-        "fps": steps / seconds,
         "updates_per_second": updates / seconds,
         "loop_seconds": seconds,
         **{f"{part}_seconds": parts.get(part, 0.0) for part in PARTS},
     }
+    if updates >= made:  # Else the steps' updates were made, in part, before the run was resumed.
+        groups["speed"]["fps"] = steps / seconds
     if logged := counters.steps - counters.logged_at:
         groups["speed"]["updates_per_env_step"] = made / logged
     # That of a stop a resumed run takes back; TensorBoard, which could not forget it, is not told.

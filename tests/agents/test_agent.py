@@ -239,7 +239,7 @@ def test_share_of_weight_on_augmented_trajectories(pcont):
     for variable in agent.models.evaluator.trainable_variables:
         variable.assign(tf.zeros_like(variable))
     _, out = outputs(agent)
-    share = update_metrics.evaluator(out.judged, out.imagined)["evaluator/weight_augmented"]
+    share = update_metrics.evaluator(out.evaluator, out.imagined)["evaluator/weight_augmented"]
     assert float(share) == pytest.approx(3 / 4)
 
 
@@ -369,8 +369,9 @@ class TestPolicy:
         # With the same noise they are the same.
         agent = self.agent(eval_action="sample")
         seen = {"image": tf.constant(self.IMAGES)}
+        act = agent.policy_step
         same = [
-            agent.policy_step(seen, agent.initial(3), seeded(), training, 0.0)[0].numpy()
+            act(seen, agent.initial(3), seeded(), training, 0.0, agent.models)[0].numpy()
             for training in (True, False)
         ]
         np.testing.assert_allclose(*same, rtol=1e-5)

@@ -58,9 +58,9 @@ def test_acting_as_it_was_before():
         return agent.policy({"image": image}, agent.initial(1), (0, 0), True, 0.0, **how)[0]
 
     before = act()
-    agent.remember()
+    agent.snapshot_networks()
     agent.update(tensors(tiny_batch(tiny_config(**SHORT))), seeded())
     assert np.array_equal(act(earlier=True), before)
     assert not np.array_equal(act(), before)
-    agent.remember()
+    agent.snapshot_networks()
     assert np.array_equal(act(earlier=True), act())

@@ -35,7 +35,7 @@ def given(agent, eps=EPS, images=IMAGES):
     for image, e in zip(images, eps, strict=True):
         noise = GivenNoise({"memory": tf.constant(e)})
         seen = {"image": tf.constant(image)}
-        action, state = agent.policy_step(seen, state, noise, False, 0.0)
+        action, state = agent.policy_step(seen, state, noise, False, 0.0, agent.models)
         actions.append(action.numpy())
         states.append(state)
     return np.array(actions), states

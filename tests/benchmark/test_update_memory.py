@@ -52,7 +52,9 @@ def test_it_grows_with_the_batch(layer):
 
 
 def test_nothing_is_called(layer):
-    agent = types.SimpleNamespace(numbered=lambda batch, update: {"x": batch["x"]})
+    agent = types.SimpleNamespace(
+        with_schedule=lambda batch, update: {"x": batch["x"]}, build_optimizers=lambda: None
+    )
     weight = tf.Variable(1.0)
 
     @tf.function(jit_compile=True, autograph=False)

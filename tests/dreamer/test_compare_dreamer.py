@@ -352,6 +352,13 @@ def test_curves_of_a_folder_of_any_name(runs, call, refused, tmp_path):
     words = ["curves", f"--out={tmp_path}/c.svg", "--logdir", runs[0]]
     code, out, _ = call(*words, "--dreamer_logdir", other)
     assert code == 0 and any("(original code)" in line and "61.0" in line for line in out)
+    # Several, by their folder or a glob, are several seeds.
+    metrics(tmp_path / "theirs" / "run0", {5000: 61.0})
+    metrics(tmp_path / "theirs" / "run1", {5000: 63.0})
+    for pattern in ("theirs", "theirs/*"):
+        code, out, err = call(*words, "--dreamer_logdir", f"{tmp_path}/{pattern}")
+        (row,) = (line for line in out if "(original code)" in line)
+        assert (code, err) == (0, []) and "62.0 ± 1.4" in row
     second = metrics(tmp_path / "second", {5000: 10.0})
     (second / "run.flags").write_text(to_flagfile(Config(task="cheetah_run")))
     assert "--label" in refused(*words, second, "--dreamer_logdir", other)
@@ -371,6 +378,9 @@ def test_curves_refusals(runs, refused, tmp_path):
         "curves", out, f"--logdir={ours}", f"--dreamer_logdir={ours}"
     )
     assert "none" in refused("curves", out, f"--logdir={ours}", f"--dreamer_logdir={tmp_path}/none")
+    (tmp_path / "nothing").mkdir()
+    nothing = f"--dreamer_logdir={tmp_path}/nothing"
+    assert "no run in" in refused("curves", out, f"--logdir={ours}", nothing)
     empty = metrics(tmp_path / "dmc_walker_walk" / "dreamer" / "1", {})
     assert "no test return" in refused(
         "curves", out, f"--logdir={ours}", f"--dreamer_logdir={empty}"

@@ -64,7 +64,7 @@ def test_the_larger_of_the_last_two_frames(scripted):
     assert shown(env.reset(seed=0)[0]) == [1]  # One frame of doing nothing; alone.
     observation, reward, terminated, truncated, info = env.step(2)
     assert shown(observation) == [4, 5] and reward == 4.0
-    assert (terminated, truncated, info) == (False, False, {"discount": 1.0, "steps": 4})
+    assert (terminated, truncated, info) == (False, False, {"steps": 4})
     np.testing.assert_array_equal(env.render(), observation)
 
 
@@ -80,7 +80,7 @@ def test_a_lost_life_and_the_end_of_the_game_terminate(scripted, script):
     env.reset(seed=0)
     observation, reward, terminated, truncated, info = env.step(2)
     assert (reward, terminated, truncated) == (3.0, True, False) and shown(observation) == [3, 4]
-    assert info == {"discount": 0.0, "steps": 3}
+    assert info == {"steps": 3}
 
 
 def test_every_reset_begins_a_game_and_waits_by_the_seed(scripted):
@@ -134,7 +134,7 @@ def test_by_way_of_a_worker():
         observation = env.reset(0)
         assert observation["picture"].shape == (210, 160, 3)
         np.testing.assert_array_equal(observation["image"], fit(observation["picture"], (64, 64)))
-        assert env.step(0)[4] == {"discount": 1.0, "steps": 4}
+        assert env.step(0)[4] == {"steps": 4}
         assert env.step(0)[2:4] == (False, True)
 
 

@@ -30,7 +30,7 @@ for task in sys.argv[1:]:
     assert list(obs) == ["image"] and image.shape == (64, 64, 3) and image.dtype == np.uint8
     assert image.std() > 5 and (image != first["image"]).any(), task
     assert type(reward) is float and 0 <= reward <= 2 and not terminated and not truncated
-    assert info == {"discount": 1.0, "steps": 2}
+    assert info == {"steps": 2}
     assert env.action_space.dtype == np.float32 and (env.action_space.high == 1).all()
     env.close()
 """
@@ -49,7 +49,7 @@ env.reset(seed=0)
 for step in range(1, 501):
     _, _, terminated, truncated, info = env.step(np.zeros(6, np.float32))
     assert (terminated, truncated) == (False, step == 500), step
-    assert info == {"discount": 1.0, "steps": 2}
+    assert info == {"steps": 2}
 """
     result = run_python("-c", code)
     assert result.returncode == 0, result.stderr

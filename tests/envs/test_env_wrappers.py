@@ -17,23 +17,23 @@ def test_repeat_sums_rewards_and_counts_steps():
     env.reset(seed=0)
     _, reward, terminated, truncated, info = env.step(ZERO)
     assert reward == 1 + 2 + 3 and not terminated and not truncated
-    assert info == {"discount": 1.0, "steps": 3}
+    assert info == {"steps": 3}
 
 
-@pytest.mark.parametrize("terminates, discount", [(True, 0.0), (False, 1.0)])
-def test_repeat_stops_at_the_end(terminates, discount):
+@pytest.mark.parametrize("terminates", [True, False])
+def test_repeat_stops_at_the_end(terminates):
     env = ActionRepeat(CountingEnv(length=5, terminates=terminates), 3)
     env.reset(seed=0)
     env.step(ZERO)
     _, reward, terminated, truncated, info = env.step(ZERO)
     assert reward == 4 + 5 and env.unwrapped.steps == 5
     assert (terminated, truncated) == (terminates, not terminates)
-    assert info == {"discount": discount, "steps": 2}
+    assert info == {"steps": 2}
 
 
 @pytest.mark.parametrize("info", [{"discount": 0.5}, {"steps": 9, "x": 1}, {0: [1]}, None, "ü"])
-@pytest.mark.parametrize("terminates, discount", [(True, 0.0), (False, 1.0)])
-def test_no_key_of_the_environments_info_matters(info, terminates, discount):
+@pytest.mark.parametrize("terminates", [True, False])
+def test_no_key_of_the_environments_info_matters(info, terminates):
     class Informing(CountingEnv):
         def step(self, action):
             return *super().step(action)[:4], info
@@ -43,10 +43,8 @@ def test_no_key_of_the_environments_info_matters(info, terminates, discount):
 
     env = ActionRepeat(Informing(length=4, terminates=terminates), 2)
     assert env.reset(seed=0)[1] == {}
-    assert env.step(ZERO)[2:] == (False, False, {"discount": 1.0, "steps": 2})
-    assert env.step(ZERO)[2:] == (
-        terminates, not terminates, {"discount": discount, "steps": 2},
-    )  # fmt: skip
+    assert env.step(ZERO)[2:] == (False, False, {"steps": 2})
+    assert env.step(ZERO)[2:] == (terminates, not terminates, {"steps": 2})
 
 
 def test_terminated_wins_over_truncated():
@@ -57,7 +55,7 @@ def test_terminated_wins_over_truncated():
 
     env = ActionRepeat(Both(), 2)
     env.reset(seed=0)
-    assert env.step(ZERO)[2:] == (True, True, {"discount": 0.0, "steps": 1})
+    assert env.step(ZERO)[2:] == (True, True, {"steps": 1})
 
 
 def test_actions_are_spread_over_asymmetric_bounds():

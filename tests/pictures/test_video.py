@@ -36,7 +36,9 @@ def test_gif_decodes(channels):
     assert closeness(decoded, np.broadcast_to(frames, decoded.shape)) < 3
 
 
-@pytest.mark.parametrize("fps, milliseconds", [(20, 50), (30, 30), (500, 20), (4, 250)])
+@pytest.mark.parametrize(
+    "fps, milliseconds", [(20, 50), (30, 30), (500, 20), (4, 250), (1e-5, 655_350)]
+)
 def test_gif_pace_and_endless_loop(fps, milliseconds):
     with Image.open(io.BytesIO(video_files.encode_gif(moving(3), fps))) as gif:
         assert gif.info["duration"] == milliseconds

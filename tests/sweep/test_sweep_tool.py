@@ -97,7 +97,9 @@ def test_refused_in_one_line(tmp_path, tool, words, text):
 def test_refused_folders(tmp_path, tool):
     words = ["--tasks=walker_walk", "--methods=clion"]
     make_run(tmp_path / "run", {1: 1.0})
-    assert "is a run itself" in tool(f"--logdir={tmp_path}/run", *words)[2]
+    for more in ((), ("--gather",)):
+        assert "is a run itself" in tool(f"--logdir={tmp_path}/run", *words, *more)[2]
+    assert not (tmp_path / "run" / "results").exists()
     (tmp_path / "file").write_text("precious")
     for name in ("file", "file/below"):
         code, _, err = tool(f"--logdir={tmp_path}/{name}", *words)

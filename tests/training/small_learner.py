@@ -12,11 +12,11 @@ ACTIONS = 2
 class SmallLearner(Learner):
     """`fails(jit)` is called while an update is traced; what it returns is added to the loss."""
 
-    remembered = ()
-    sequence = 3
+    state_keys = ()
+    sequence_length = 3
 
     def __init__(self, config: Config, jit: bool, fails=lambda jit: 0.0):
-        self.weight = tf.Variable(1.5)
+        self.weight, self.optimizers = tf.Variable(1.5), {}
         self.fails, self.calls = fails, []
         observed = {"image": (4, 4, 3), "vector": (5,)}
         super().__init__(config, ACTIONS, False, observed, jit=jit)

@@ -1,5 +1,6 @@
 """The loop of Algorithm 1 with a counting environment and a checking agent."""
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -153,6 +154,9 @@ def test_a_stop_loses_nothing_whatever_was_saved_before(tmp_path):
     loop.train(second)
     assert second.agent.updates == list(range(2, 17))
     assert [row["step"] for row in lines(tmp_path) if "actor_loss" in row] == [60, 100, 140]
+    # Of a line whose updates were made by two processes neither knows the speed.
+    timed = map(json.loads, (tmp_path / "metrics.jsonl").read_text().splitlines())
+    assert [row["step"] for row in timed if "fps" in row] == [100, 140]
     # The checkpoint of the end takes its place.
     assert [path.name for path in second.checkpoints.paths()] == ["000000140.npz"]
 

@@ -33,9 +33,9 @@ class DrQ(Learner):
     (None: as needed).
     """
 
-    sequence = frame_stacks.SEQUENCE
-    remembered = ("frames", "begun")
-    lead = frame_stacks.FRAMES - 1
+    sequence_length = frame_stacks.SEQUENCE
+    state_keys = ("frames", "begun")
+    padding = frame_stacks.FRAMES - 1
 
     def __init__(
         self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
@@ -53,16 +53,16 @@ class DrQ(Learner):
         super().__init__(config, action_size, False, needed, precision, jit)
         rates = dict.fromkeys(("critic", "actor", "temperature"), config.drq_lr)
         networks = functools.partial(Models, config, action_size)
-        self.begin(networks, rates, clip=None, epsilon=ADAM_EPSILON)
+        self.make_networks(networks, rates, clip=None, epsilon=ADAM_EPSILON)
 
     @staticmethod
-    def described(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
-        """See `Agent.described`; what it observes follows from the options."""
+    def sizes_of(config: Config, weights: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """See `Agent.sizes_of`; what it observes follows from the options."""
         return {"action_size": weights["actor/hout/kernel"].shape[1] // 2}
 
     # The update.
 
-    def numbered(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
+    def with_schedule(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
         """The batch, and whether actor and targets step after it: `actor_due`, `target_due`."""
         actor = np.array(update % self.config.drq_actor_every == 0)
         target = np.array(update % self.config.drq_target_every == 0)
@@ -170,13 +170,12 @@ class DrQ(Learner):
 
     def policy_step(
         self, observation: Tensors, state: Tensors, noise: Noise, training: bool,
-        amount: tf.Tensor | float, models: Models | None = None,
+        amount: tf.Tensor | float, models: Models,
     ) -> tuple[tf.Tensor, Tensors]:  # fmt: skip
         """See Learner; the observation is an image, with `--stack_rotation=same` an angle too.
 
         In evaluation the reference takes the mean; it has no noise on the action in training.
         """
-        models = self.models if models is None else models
         seen, state = frame_stacks.push(state, observation["image"])
         if self._turned:
             seen = frame_stacks.turn(seen, observation["rotation"], self._turned)

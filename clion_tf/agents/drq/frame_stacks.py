@@ -10,9 +10,8 @@ Before an episode's first frame stands that frame again.
 import tensorflow as tf
 
 from clion_tf.learning.noise import Noise
+from clion_tf.learning.preprocessing import Tensors
 from clion_tf.learning.rotation import rotate
-
-Tensors = dict[str, tf.Tensor]
 
 FRAMES = 3
 SEQUENCE = FRAMES + 1  # Frames of a transition.

@@ -24,6 +24,7 @@ class Panel:
     order: tuple  # Sorts panels, and tells them apart.
     title: str
     xlabel: str = "environment steps"
+    log: bool = False  # Whether that axis is logarithmic.
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -34,7 +35,7 @@ class Curve:
     method: str  # See `method_names.describe`, or what a label or a file says.
     seed: str  # Files and folders may name it as they like.
     xs: np.ndarray  # Environment steps or amounts of noise, float64 [N], rising.
-    ys: np.ndarray  # Returns, float64 [N], finite.
+    ys: np.ndarray  # Returns, float64 [N], finite, or NaN at amounts that others have.
     source: str  # The folder or the file.
     kind: str = OURS  # ORIGINAL: the original Dreamer's logdir; PUBLISHED: a file without options.
     setup: str = ""  # What differs from the paper's sizes.

@@ -1,9 +1,10 @@
-"""Figures: learning curves, and return against noise. A line for each method.
+"""Figures: learning curves, return against noise or draws. A line for each method.
 
 Uses matplotlib's objects without pyplot, so nothing global is changed and no display is needed.
 """
 
 import itertools
+import logging
 import math
 import pathlib
 import textwrap
@@ -22,8 +23,11 @@ from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
+_log = logging.getLogger(__name__)
+
 SPREADS = {"std": "± 1 standard deviation", "range": "smallest to largest"}
 INTERVAL = "its 95 % interval (t)"  # A further spread: of the mean.
+YLABELS = {"test": "evaluation return", "train": "training return"}
 ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panels.
 FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well,
 FEW_SERIES = 3  # unless there are more series in their panel.
@@ -80,7 +84,10 @@ def learning_curves(
     own = {one.panel for one in found if not one.published}
     if layout == "ablation":
         first = {task: number for number, task in enumerate(ABLATION_TASKS)}
-        found = [s for s in found if s.method in method_names.ABLATION and not s.published]
+        of_fig7 = [s for s in found if s.method in method_names.ABLATION and not s.published]
+        if others := dict.fromkeys(s.label for s in found if s not in of_fig7):
+            _log.warning("left out, not in fig. 7: %s", ", ".join(others))
+        found = of_fig7
         found.sort(key=lambda one: first.get(one.curves[0].task, len(first)))
     elif own:
         found = [one for one in found if one.panel in own]
@@ -96,15 +103,15 @@ def learning_curves(
     drawn = list(dict.fromkeys(one.panel for one in found))
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
     places = {divmod(i, columns): panel for i, panel in enumerate(drawn)}
-    ylabel = f"{'evaluation' if metric == 'test' else 'training'} return"
-    return _draw(found, places, ylabel, SPREADS[spread], "run", caption, end)
+    return _draw(found, places, YLABELS[metric], SPREADS[spread], "run", caption, end)
 
 
-def robustness(found: Sequence[Series]) -> Figure:
-    """Mean return over trainings (seeds) at each amount of noise, and how far it is known.
+def amounts(found: Sequence[Series], metric: str = "test") -> Figure:
+    """Mean return over trainings (seeds) at each amount, and how far it is known.
 
-    A row for each experiment, a panel for each kind of noise. The band is the 95 % interval of the
-    mean over two trainings or more, by Student's t; it may leave the panel, whose axis is theirs.
+    A row for each experiment, a panel for each kind of amount. The band is the 95 % interval of
+    the mean over two trainings or more, by Student's t; it may leave the panel, whose axis is
+    theirs.
     """
     drawn = dict.fromkeys(one.panel for one in found)
     rows = sorted({panel.order[:-1] for panel in drawn})
@@ -115,7 +122,9 @@ def robustness(found: Sequence[Series]) -> Figure:
     for words in ({c.setup for c in every}, {c.rotation and c.besides[0] for c in every}):
         if len(words) == 1:
             caption += filter(None, words)
-    return _draw(found, places, "evaluation return", INTERVAL, "seed", caption)
+    if any(np.isnan(curve.ys).any() for curve in every):
+        caption.append("pale: some seeds only")
+    return _draw(found, places, YLABELS[metric], INTERVAL, "seed", caption)
 
 
 def save(figure: Figure, path: str | pathlib.Path, **how) -> None:
@@ -148,7 +157,12 @@ def _draw(
                 ax.set_ylabel(ylabel)
             if below is None or below.xlabel != panel.xlabel:
                 ax.set_xlabel(panel.xlabel)
-            ax.set_xlim(0, 1.015 * end if end else None)
+            if panel.log:
+                ticks = sorted({x for one in found if one.panel == panel for x in one.grid()[0]})
+                ax.set_xscale("log", base=2)
+                ax.set_xticks(ticks, [f"{x:.0f}" for x in ticks])
+            else:
+                ax.set_xlim(0, 1.015 * end if end else None)
             if end:
                 ax.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
                 ax.xaxis.set_major_formatter(lambda x, _: short(x))
@@ -168,7 +182,7 @@ def _panel(ax: Axes, series: Sequence[Series], colors: Mapping, spread: str) -> 
         _series(ax, one, colors[one.label], spread)
     every = np.concatenate([curve.ys for one in series for curve in one.curves])
     # Returns are rarely negative; bands of a standard deviation often are.
-    bottom, top = min(0.0, every.min()), every.max()
+    bottom, top = min(0.0, np.nanmin(every)), np.nanmax(every)
     ax.set_ylim(bottom, top + 0.1 * (top - bottom) or 1.0 if spread == INTERVAL else None)
     return bool(thin)
 
@@ -184,8 +198,9 @@ def _series(ax: Axes, series: Series, color: str, spread: str) -> None:
         low, high = mean - ys.std(0, ddof=1), mean + ys.std(0, ddof=1)
         if spread == SPREADS["range"]:
             low, high = ys.min(0), ys.max(0)
-        elif spread == INTERVAL:  # All runs are at all points.
-            low, high = zip(*((s.low, s.high) for s in map(summary, ys.T)), strict=True)
+        elif spread == INTERVAL:
+            known = [summary(column.compressed()) for column in ys.T]
+            low, high = ([getattr(s, end) or 0.0 for s in known] for end in ("low", "high"))
         alpha = 0.15 * style["alpha"]
         ax.fill_between(xs, low, high, where=count > 1, color=color, alpha=alpha, linewidth=0)
     if count.min() < len(ys):

@@ -48,7 +48,15 @@ def arguments(options: argparse.Namespace) -> tuple[list[str], Labels]:
     """The patterns and the labels that a user named."""
     if not options.logdirs and not options.curves:
         raise UsageError("say what to read: --logdirs or --curves")
-    return [*options.logdirs, *options.curves], dict(map(_folder_and_name, options.label))
+    patterns, labels = (
+        [*options.logdirs, *options.curves],
+        dict(map(_folder_and_name, options.label)),
+    )
+    paths = paths_of_runs(patterns) if labels else []
+    for folder, name in labels.items():
+        if not any(_label(path, {folder: name}) for path in paths):
+            raise UsageError(f"--label={folder}={name}: no run that was named is there")
+    return patterns, labels
 
 
 def _folder_and_name(text: str) -> tuple[str, str]:
@@ -200,5 +208,8 @@ def _runs(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
         yield folder
     elif depth:
         for below in sorted(folder.iterdir()):
-            if below.is_dir() and not below.name.startswith("."):
-                yield from _runs(below, depth - 1)
+            try:
+                if below.is_dir() and not below.name.startswith("."):
+                    yield from _runs(below, depth - 1)
+            except OSError as error:  # No reason to miss the runs beside it.
+                _log.warning("left out: %s", error)

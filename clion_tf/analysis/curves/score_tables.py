@@ -157,12 +157,14 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> 
     for one in all_series(curves):
         scores = [(end, Score(end - begin, True, True)) for begin, end in (*periods, (first, last))]
         row = [_cell_of(one, *at) for at in scores]
-        means = [f"{cell.mean:.0f}" if cell.runs else MISSING for cell in row[:-1]]
+        few = {n: f" ({n})" for n in range(len(one.curves))}  # Of fewer runs than there are.
+        means = [f"{c.mean:.0f}{few.get(c.runs, '')}" if c.runs else MISSING for c in row[:-1]]
         lines.append((one.panel.title, one.label, *means, _counted(row[-1]), _texts(row[-1])[1]))
         cells += row
     notes = (
-        f"Mean of a run's returns in the period, then of the runs; {MISSING}: none has got there. "
-        "All: ± sample standard deviation over seeds, number of seeds in brackets.",
+        f"Mean of a run's returns in the period, then of the runs; {MISSING}: no run has one. "
+        "All: ± sample standard deviation over seeds. In brackets the number of seeds; of a period "
+        "only where some have no return there.",
         *repeated_seeds(curves),
     )
     header = ("task", "method", *spans, "all, mean ± std", "95 % interval of the mean")

@@ -107,7 +107,7 @@ def _figures(found: Sources, metric: str) -> tuple[list[tuple[str, int, Picture]
         try:
             series = noise_evaluations.all_series(found.evaluations)
             columns = len({one.panel.order[-1] for one in series})  # Kinds of noise.
-            figures.append((NOISE, columns, png(curve_plots.robustness(series), NOISE)))
+            figures.append((NOISE, columns, png(curve_plots.amounts(series), NOISE)))
         except UsageError as error:
             notes.append(f"{NOISE}: {error}.")
     return figures, notes

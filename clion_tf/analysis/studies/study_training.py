@@ -146,7 +146,7 @@ def study(
       not made because of numbers that are not finite; `anew`, the parts that began anew.
     """
     precision, jit, _ = hardware.prepare(config)
-    options = {**Agent.described(saved.config, saved.weights), "precision": precision, "jit": jit}
+    options = {**Agent.sizes_of(saved.config, saved.weights), "precision": precision, "jit": jit}
     agent = PartialAgent(config, **options, learning=learning)
     fresh = agent.go_on(start, anew, anew_moments) if start else list(PARTS)
     rows = []

@@ -46,7 +46,7 @@ def tiny_batch(seed: int = 0, rows: int = BATCH) -> dict[str, np.ndarray]:
 
 
 def tensors(agent: DrQ, batch: dict[str, np.ndarray], update: int = 0) -> dict[str, tf.Tensor]:
-    return {key: tf.constant(value) for key, value in agent.numbered(batch, update).items()}
+    return {key: tf.constant(value) for key, value in agent.with_schedule(batch, update).items()}
 
 
 def seeded(seed: int = 0) -> SeededNoise:

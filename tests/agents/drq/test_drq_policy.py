@@ -84,11 +84,11 @@ def test_a_turned_stack_is_acted_on(agent):
 def test_acting_as_it_was_before():
     agent, frames = tiny_agent(), images()
     before = episode(agent, frames)
-    agent.remember()
+    agent.snapshot_networks()
     step(agent, 0)
     np.testing.assert_array_equal(episode(agent, frames, earlier=True), before)
     assert not np.array_equal(episode(agent, frames), before)
-    agent.remember()
+    agent.snapshot_networks()
     np.testing.assert_array_equal(episode(agent, frames, earlier=True), episode(agent, frames))
 
 

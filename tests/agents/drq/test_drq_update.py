@@ -297,7 +297,7 @@ def test_compiled_by_xla_is_the_same_with_the_same_noise():
     plain, compiled = (tiny_agent(**SAC, stack_rotation="same") for _ in range(2))
     noise, data = RecordedNoise(), tensors(plain, tiny_batch())
     expected = plain.update(data, noise)
-    compiled.named_state()  # Made now, or the update would be traced twice.
+    compiled.build_optimizers()  # Made now, or the update would be traced twice.
     update = tf.function(compiled.update, jit_compile=True, autograph=False)
     found = update(data, noise.again())
     for name, value in expected.items():

@@ -3,6 +3,7 @@
 import dataclasses
 import gzip
 import json
+import pathlib
 import re
 
 import numpy as np
@@ -138,6 +139,23 @@ def test_one_bad_run_among_many_is_left_out_with_its_name(tmp_path, caplog, spoi
         learning_curves.find([bad, tmp_path / "logdir" / "c.json"])
     with pytest.raises((UsageError, LogdirError), match=re.escape(str(bad))):
         learning_curves.find([bad])
+
+
+def test_a_folder_that_may_not_be_read_costs_itself_only(tmp_path, caplog, monkeypatch):
+    good = make_run(tmp_path / "logdir" / "a", POINTS, config=Config())
+    other = make_run(tmp_path / "logdir" / "z", POINTS, config=Config(seed=1))
+    (tmp_path / "logdir" / "locked").mkdir()
+    inside = pathlib.Path.iterdir
+
+    def iterdir(path):
+        if path.name == "locked":
+            raise PermissionError(13, "Permission denied", str(path))
+        return inside(path)
+
+    monkeypatch.setattr(pathlib.Path, "iterdir", iterdir)
+    found = learning_curves.find([tmp_path / "logdir"])
+    assert [curve.source for curve in found] == [str(good), str(other)]
+    assert "left out: " in caplog.text and "locked" in caplog.text
 
 
 @pytest.mark.parametrize(

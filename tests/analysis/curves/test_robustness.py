@@ -86,7 +86,7 @@ def test_mean_and_interval_are_over_trainings(tmp_path):
     assert means(line) == ((0.0, 1.0, 10.0), (1.0, 2.0, 11.0), (5.0, 6.0, 15.0))
     # Of 0, 1, 5 with 2 degrees of freedom, t = 4.3027; episodes are 1 apart from each mean.
     half = 4.302653 * np.std([0, 1, 5], ddof=1) / np.sqrt(3)
-    corners = curve_plots.robustness([line]).axes[0].collections[0].get_paths()[0].vertices
+    corners = curve_plots.amounts([line]).axes[0].collections[0].get_paths()[0].vertices
     at = corners[corners[:, 0] == 0][:, 1]
     assert (at.min(), at.max()) == pytest.approx((2 - half, 2 + half))
 
@@ -118,7 +118,7 @@ def test_conditions_besides_and_units_have_panels_of_their_own(tmp_path):
         ("walker_walk, blank frames 0.5", "standard deviations of h)"),
     ]
     # A panel each, also of those that differ in the unit only.
-    assert len(curve_plots.robustness(found).axes) == 3
+    assert len(curve_plots.amounts(found).axes) == 3
 
 
 def test_amounts_that_a_seed_lacks_are_left_out(tmp_path, caplog):
@@ -180,7 +180,7 @@ def test_figure(tmp_path):
         write(tmp_path, seed + 1, "Dreamer", returns=lambda cell: [-5.0, 3.0])
     write(tmp_path, 0, "DrQ", cells=evaluation.grid([0, 5], [0], [0]))
     found = lines(tmp_path)
-    figure = curve_plots.robustness(found)
+    figure = curve_plots.amounts(found)
     assert legend(figure) == ["CLION (3 seeds)", "Dreamer (3 seeds)", "DrQ (1 seed)"]
     xlabels = dict.fromkeys(line.panel.xlabel for line in found)
     assert [ax.get_xlabel() for ax in figure.axes] == list(xlabels)
@@ -206,7 +206,7 @@ def test_figure_of_several_experiments(tmp_path):
     write(tmp_path / "a", options={"rotation_degrees": 5.0})
     write(tmp_path / "b", task="hopper_stand", cells=evaluation.grid([0], [0, 1], [0]),
           options={"rotation_degrees": 5.0})  # fmt: skip
-    figure = curve_plots.robustness(lines(tmp_path / "?"))
+    figure = curve_plots.amounts(lines(tmp_path / "?"))
     titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["hopper_stand", "walker_walk", "walker_walk", "walker_walk"]
     assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, True, False, False]
@@ -228,6 +228,7 @@ def test_tool_writes_a_figure(tmp_path, capsys):
         (["--robustness", "scores"], "say what to write"),
         (["--robustness", "scores", "--out", "a.png", "--curves", "x.json"], "goes with --out"),
         (["--robustness", "scores", "--out", "a.png", "--save", "folder"], "goes with --out"),
+        (["--robustness", "scores", "--out", "a.png", "--smooth", "5"], "goes with --out"),
         (["--robustness", "scores", "--out", "a.gif"], "must end in .png"),
         (["--robustness", "missing*", "--out", "a.png"], "no file of tools/evaluate.py there"),
         (["--robustness", "missing.json", "--out", "a.png"], "no file of tools/evaluate.py there"),

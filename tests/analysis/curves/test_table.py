@@ -191,7 +191,7 @@ def test_periods(seeds, tmp_path):
     ends = ("all, mean ± std", "95 % interval of the mean")
     assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", *ends)
     # Of seed 0: 30, 40, 50; 60, 70, 80; 90, 100. Of seed 1: 31, 41, 51; 61, and there it ends.
-    expected = ("walker_walk", "CLION", "40", "70", "95", "65.0 (1)", "–")
+    expected = ("walker_walk", "CLION", "40", "70 (1)", "95 (1)", "65.0 (1)", "–")
     assert result.rows == (expected,)
     whole = score_tables.rows(found, "periods", [6000], Score(window=10_000))
     assert whole.header[2:] == ("0 to 6K", *ends)

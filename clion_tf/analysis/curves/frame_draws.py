@@ -1,0 +1,63 @@
+"""Return against how often each frame is drawn for updates: what a method makes of little data."""
+
+import collections
+import dataclasses
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from clion_tf.analysis.curves.curve import Curve, Panel, Series, all_series, short
+from clion_tf.analysis.curves.method_names import DOUBLED, DREAMER
+from clion_tf.command import UsageError
+
+_log = logging.getLogger(__name__)
+
+
+def draws(options: Mapping[str, Any]) -> float:
+    """How many frames a run's updates draw for each new frame of an environment, on average."""
+    frames = options["batch_size"] * options["batch_length"] * options["train_steps"]
+    return frames * options["action_repeat"] / options["train_every"]
+
+
+def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
+    """Mean returns from the prefill to the step `end`; a series for each method and batch size.
+
+    By default the end is the last step that all runs have reached. What ends before it, has no
+    options or is no CLION or Dreamer is left out with a warning; UsageError if nothing is left.
+    """
+    ours = [run for run in runs if run.options and run.options["agent"] == "clion"]
+    ours.sort(key=lambda run: run.options["batch_size"])
+    end = end or int(min((run.xs[-1] for run in ours), default=0))
+    points: dict[Curve, dict[float, float]] = collections.defaultdict(dict)
+    groups: dict[tuple, Curve] = {}
+    for run in ours:
+        options, at = run.options or {}, run.xs
+        within = (at > options["prefill"]) & (at <= end)
+        if at[-1] < end or not within.any():
+            _log.warning("%s: left out, ends before %s steps", run.source, short(end))
+            continue
+        # The axis tells the action repeat, the series the batch size.
+        setup = re.sub(r"(, )?(action_repeat|batch_size)=\d+", "", run.setup)
+        method, batch = run.method, f"batch {options['batch_size']}"
+        panel = Panel((*run.panel.order, 0), run.panel.title, "frames drawn for each new one", True)
+        method = method.replace(DOUBLED, DREAMER)
+        facts = {"method": method, "setup": setup, "besides": (batch,), "noise": panel}
+        one = groups.setdefault((*facts.values(), run.seed), dataclasses.replace(run, **facts))
+        if draws(options) in points[one]:
+            raise UsageError(f"{run.source}: seed {run.seed} of {method} is there twice")
+        points[one][draws(options)] = float(run.ys[within].mean())
+    if not points:
+        raise UsageError(f"no run of CLION or Dreamer that gets to {short(end)} steps")
+    shared = collections.defaultdict(set)  # So that nothing is interpolated.
+    for one, found in points.items():
+        shared[one.panel, one.key].update(found)
+    curves = []
+    for one, found in points.items():
+        xs = np.array(sorted(shared[one.panel, one.key]))
+        curves.append(
+            dataclasses.replace(one, xs=xs, ys=np.array([found.get(x, np.nan) for x in xs]))
+        )
+    return all_series(curves)
