@@ -24,7 +24,7 @@ from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.theory import bounds as theory
 from clion_tf.analysis.theory.horizon_figure import Bound, corners, draw
 from clion_tf.console import quiet_import
-from clion_tf.logdir.checkpoints import CheckpointError
+from clion_tf.logdir.checkpoints import STOPPED, CheckpointError
 from clion_tf.logdir.run_folder import RunFolder
 
 FIGURES = (".png", ".pdf", ".svg")
@@ -45,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     if not saved.counters.updates:
         raise CheckpointError(f"{saved.path}: nothing is learned yet")
+    if saved.path.stem.endswith(STOPPED):
+        told = "is of a stop, so updates may have drawn from its newest episode; see --checkpoint"
+        sys.stderr.write(f"horizon: warning: {saved.path.name} {told}\n")
     found = estimate(saved, options)
     reward_max = options.reward_max or found.reward_max or 1.0
     lines = corners(found, saved.config.discount)

@@ -123,7 +123,7 @@ def outputs(losses: Losses) -> Tensors:
     """An update's quantities by the names that golden files use."""
     world, imagined, judged = losses.world, losses.imagined, losses.evaluator
     found = {f"{name}_loss": loss for name, loss in losses.minimised().items()}
-    found |= {"embed": world.embed, "feat": world.feat, "reward_mean": world.reward.mode()}
+    found |= {"embed": world.image_embed, "feat": world.feat, "reward_mean": world.reward.mode()}
     found |= {f"post_{key}": value for key, value in world.post.items()}
     found |= {f"prior_{key}": world.prior[key] for key in ("mean", "std")}
     found |= {"kl": world.clipped_kl, "kl_before_free_nats": world.kl}

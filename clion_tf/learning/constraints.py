@@ -30,7 +30,7 @@ def embedding_constraint(
 ) -> Constraint:
     """[|e' - e|^2 - delta1^2]_+, e' the encoding of the image rotated at random.
 
-    Or of the BATCH's image_transformed. e [B, L, E] is `Models.encode`'s, the image's part first.
+    Or of the BATCH's image_transformed. e [B, L, E] is the image's part of the embedding.
     """
     transformed = data.get("image_transformed")
     if transformed is None:
@@ -39,7 +39,6 @@ def embedding_constraint(
         degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
         transformed = tf.reshape(rotate(frames, degrees, config.rotation_fill), image.shape)
     augmented = models.encoder(preprocess_image(transformed))
-    embed = embed[..., : models.encoder.size]
     if config.embedding_gradient == "rotated":
         embed = tf.stop_gradient(embed)  # An option: only e' moves towards e.
     distance = squared_distance(augmented, embed, 1)

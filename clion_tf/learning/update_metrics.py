@@ -31,9 +31,10 @@ def model(world: WorldModelLoss) -> Tensors:
         "model/kl": world.kl,
         "model/prior_ent": tf.reduce_mean(RSSM.get_dist(world.prior).entropy()),
         "model/post_ent": tf.reduce_mean(RSSM.get_dist(world.post).entropy()),
-        # eq. 2's embedding constraint could be met by shrinking e: watch it.
-        "model/embed_norm": tf.reduce_mean(tf.norm(tf.cast(world.embed, tf.float32), axis=-1)),
     }
+    if world.image_embed is not None:  # Eq. 2's constraint could be met by shrinking it: watch it.
+        norm = tf.norm(tf.cast(world.image_embed, tf.float32), axis=-1)
+        result["model/embed_norm"] = tf.reduce_mean(norm)
     for name, constraint in (("embedding", world.embedding), ("decoding", world.decoding)):
         if constraint is not None:
             result[f"model/{name}_constraint"] = constraint.loss

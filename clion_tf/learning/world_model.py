@@ -28,7 +28,7 @@ class WorldModelLoss:
     terms: Tensors
     kl: tf.Tensor  # Mean KL of posterior and prior before the free nats, over all replicas.
     clipped_kl: tf.Tensor  # At least the free nats.
-    embed: tf.Tensor  # e [B, L, E] in the compute type.
+    image_embed: tf.Tensor | None  # e [B, L, E] of the images in the compute type, if any are seen.
     post: State  # [B, L, ...]
     prior: State  # [B, L, ...]; its `stoch` is its mean.
     feat: tf.Tensor  # [s, h] of the posterior, [B, L, S + D] in the compute type.
@@ -53,6 +53,7 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
     expect("batch", data, {key: shape for key, shape in BATCH.items() if key in there})
     observed = preprocess(data)
     embed = models.encode(observed)
+    image_embed = embed[..., : models.encoder.size] if "image" in observed else None
     eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
     post, prior = models.rssm.observe(embed, data["action"], eps)
     feat = models.rssm.get_feat(post)
@@ -70,7 +71,7 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
     clipped_kl = tf.maximum(kl, config.free_nats)
     terms["kl"] = config.kl_scale * clipped_kl
     if config.beta1 > 0 and "image" in observed:  # It is about rotated images.
-        embedding = embedding_constraint(models, config, data, embed, noise)
+        embedding = embedding_constraint(models, config, data, image_embed, noise)
         terms["embedding"] = config.beta1 * embedding.loss
     if config.beta2 > 0:
         target = decoded if config.decoding_target == "reconstruction" else observed
@@ -78,6 +79,6 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
         terms["decoding"] = config.beta2 * decoding.loss
     return WorldModelLoss(
         loss=tf.add_n(list(terms.values())), terms=terms, kl=kl, clipped_kl=clipped_kl,
-        embed=embed, post=post, prior=prior, feat=feat, decoded=decoded, reward=reward,
+        image_embed=image_embed, post=post, prior=prior, feat=feat, decoded=decoded, reward=reward,
         pcont=pcont, embedding=embedding, decoding=decoding,
     )  # fmt: skip

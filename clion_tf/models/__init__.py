@@ -33,7 +33,8 @@ class Models(keras.Model):
         if "image" in observed:
             self.encoder = Encoder(depth, cnn_act, **kwargs)
         if vector:
-            self.vector_encoder = VectorEncoder(vector, units, act, **kwargs)
+            # In 16 bits it would round what it sees, which nothing scales: 200.1 to 200.
+            self.vector_encoder = VectorEncoder(vector, units, act, config.seed)
         embed = sum(net.size for net in (self.encoder, self.vector_encoder) if net is not None)
         state = (config.stoch_size, config.deter_size, config.hidden_size, config.rssm_min_std)
         self.rssm = RSSM(action_size, embed, *state, act, **kwargs)
@@ -58,6 +59,7 @@ class Models(keras.Model):
         """Image [..., 64, 64, 3] and vector [..., n] -> embedding [..., E], the image's first."""
         encoders = {"image": self.encoder, "vector": self.vector_encoder}
         parts = [net(observation[key]) for key, net in encoders.items() if net is not None]
+        parts = [tf.cast(part, self.rssm.compute_dtype) for part in parts]
         return parts[0] if len(parts) == 1 else tf.concat(parts, -1)
 
     def decode(self, features: tf.Tensor) -> dict[str, UnitNormal]:

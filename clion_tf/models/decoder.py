@@ -129,7 +129,7 @@ class VectorDecoder(Network):
     def __init__(self, inputs: int, units: int, size: int, act: Callable = tf.nn.elu, **kwargs):
         super().__init__("vector_decoder", **kwargs)
         self.hidden = self.hidden_layers(inputs, units, 2, act)
-        self.hout = self.dense("hout", units, size)
+        self.hout = self.dense("hout", units, size, dtype="float32")  # As numbers may be large.
         self.complete((inputs,), (size,))
 
     def call(self, features: tf.Tensor) -> UnitNormal:

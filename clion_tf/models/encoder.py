@@ -76,14 +76,14 @@ class Encoder(Network):
 
 
 class VectorEncoder(Network):
-    """Two dense layers, as Dreamer's reward model has, from n numbers to an embedding."""
+    """Two dense layers, as Dreamer's reward model has, from n numbers to an embedding; float32."""
 
-    def __init__(self, inputs: int, units: int, act: Callable = tf.nn.elu, **kwargs):
-        super().__init__("vector_encoder", **kwargs)
+    def __init__(self, inputs: int, units: int, act: Callable = tf.nn.elu, seed: int = 0):
+        super().__init__("vector_encoder", seed)
         self.size = units
         self.hidden = self.hidden_layers(inputs, units, 2, act)
         self.complete((inputs,), (units,))
 
     def call(self, vector: tf.Tensor) -> tf.Tensor:
-        """vector [..., n] -> embedding [..., units] in the compute type."""
+        """vector [..., n] -> embedding [..., units], float32."""
         return tf.reshape(in_rows(self.hidden, vector), [*known(vector.shape[:-1]), self.size])

@@ -43,12 +43,6 @@ def test_embedding_constraint_by_hand():
     assert float(embedding(EMBED, ROTATED, delta1=3.0, constraint_norm="euclidean").loss) == 1.0
 
 
-def test_embedding_constraint_is_of_the_images_part():
-    """What follows it in e is a vector's, and does not turn."""
-    found = embedding(tf.concat([EMBED, 7.0 * tf.ones([1, 2, 3])], -1), ROTATED)
-    np.testing.assert_array_equal(found.distance, [[25.0, 0.25]])
-
-
 def test_embedding_constraint_of_bfloat16_is_summed_in_float32():
     # 301 ones: bfloat16 knows 300 and 302 only.
     zero = tf.zeros([1, 1, 301], tf.bfloat16)

@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from scipy import stats
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config, weights
 
 from clion_tf.agents.clion import Agent
-from clion_tf.learning import world_model
+from clion_tf.learning import update_metrics, world_model
 from clion_tf.learning.preprocessing import preprocess
 from clion_tf.replay.observation_shapes import PIXELS, check, shapes_of
 from clion_tf.replay.replay_buffer import Replay
@@ -85,10 +86,26 @@ def test_embedding_constraint_is_of_the_images_only():
         out[name] = world_model.loss(one.models, one.config, tensors(data), seeded())
     distances = (one.embedding.distance for one in out.values())
     np.testing.assert_allclose(*distances, rtol=1e-6)
-    assert not np.allclose(out["plain"].embed, out["moved"].embed)
+    norms = (update_metrics.model(one)["model/embed_norm"] for one in out.values())
+    np.testing.assert_allclose(*norms, rtol=1e-6)
+    assert not np.allclose(out["plain"].post["mean"], out["moved"].post["mean"])
     blind = agent(VECTOR)
     found = world_model.loss(blind.models, blind.config, tensors(batch(VECTOR)), seeded())
     assert found.embedding is None and found.decoding is not None
+    assert "model/embed_norm" not in update_metrics.model(found)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "16"])
+def test_vectors_are_not_rounded_to_16_bits(precision):
+    """bfloat16 has steps of 1 at 200, and 70,000 is no number of float16."""
+    models, plain = agent(VECTOR, precision).models, agent(VECTOR).models
+    seen = np.array([[200.1] * SIZE, [200.4] * SIZE, [7e4] * SIZE], "f4")
+    encoded = models.vector_encoder(tf.constant(seen)).numpy()
+    np.testing.assert_allclose(encoded, plain.vector_encoder(tf.constant(seen)), rtol=1e-5)
+    models.vector_decoder.hout.bias.assign([200.1, 200.4, 7e4, 0.0, 1.0])
+    feat = tf.zeros([1, models.rssm.feat_size], models.rssm.compute_dtype)
+    means = models.vector_decoder(feat).mode().numpy()
+    np.testing.assert_allclose(means, [[200.1, 200.4, 7e4, 0.0, 1.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)

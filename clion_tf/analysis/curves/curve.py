@@ -10,6 +10,7 @@ import numpy as np
 
 from clion_tf.analysis.curves.method_names import ABLATION, DREAMER, DRQ
 from clion_tf.analysis.curves.metrics_files import Points
+from clion_tf.command import UsageError
 
 OURS, ORIGINAL, PUBLISHED = "clion_tf", "original", "published"
 METRICS = ("test", "train")
@@ -126,6 +127,26 @@ def all_series(curves: Iterable[Curve]) -> list[Series]:
         Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
     ]
     return sorted(found, key=lambda one: (one.panel, one.rank))
+
+
+def series_at_amounts(curves: Iterable[Curve]) -> list[Series]:
+    """The same over amounts, where nothing is interpolated: NaN where a training has no return.
+
+    UsageError if a training is there twice.
+    """
+    found = []
+    for one in all_series(curves):
+        for seed, sources in one.repeated().items():
+            told = f"({one.label}, seed {seed}); give one of them"
+            raise UsageError(f"{' and '.join(sources)} are of one training {told}")
+        xs = one.grid()[0]
+        every = [dict(zip(c.xs, c.ys, strict=True)) for c in one.curves]
+        each = (
+            dataclasses.replace(c, xs=xs, ys=np.array([ys.get(x, np.nan) for x in xs]))
+            for c, ys in zip(one.curves, every, strict=True)
+        )
+        found.append(dataclasses.replace(one, curves=tuple(each)))
+    return found
 
 
 def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from clion_tf.analysis.curves.curve import Curve, Panel, Series, all_series, short
+from clion_tf.analysis.curves.curve import Curve, Panel, Series, series_at_amounts, short
 from clion_tf.analysis.curves.method_names import DOUBLED, DREAMER
 from clion_tf.command import UsageError
 
@@ -31,8 +31,8 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
     ours = [run for run in runs if run.options and run.options["agent"] == "clion"]
     ours.sort(key=lambda run: run.options["batch_size"])
     end = end or int(min((run.xs[-1] for run in ours), default=0))
-    points: dict[Curve, dict[float, float]] = collections.defaultdict(dict)
-    groups: dict[tuple, Curve] = {}
+    points: dict[tuple, dict[float, float]] = collections.defaultdict(dict)
+    like: dict[tuple, Curve] = {}
     for run in ours:
         options, at = run.options or {}, run.xs
         within = (at > options["prefill"]) & (at <= end)
@@ -45,19 +45,12 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
         panel = Panel((*run.panel.order, 0), run.panel.title, "frames drawn for each new one", True)
         method = method.replace(DOUBLED, DREAMER)
         facts = {"method": method, "setup": setup, "besides": (batch,), "noise": panel}
-        one = groups.setdefault((*facts.values(), run.seed), dataclasses.replace(run, **facts))
-        if draws(options) in points[one]:
+        key = (*facts.values(), run.seed)
+        like[key] = dataclasses.replace(run, **facts)
+        if draws(options) in points[key]:
             raise UsageError(f"{run.source}: seed {run.seed} of {method} is there twice")
-        points[one][draws(options)] = float(run.ys[within].mean())
+        points[key][draws(options)] = float(run.ys[within].mean())
     if not points:
         raise UsageError(f"no run of CLION or Dreamer that gets to {short(end)} steps")
-    shared = collections.defaultdict(set)  # So that nothing is interpolated.
-    for one, found in points.items():
-        shared[one.panel, one.key].update(found)
-    curves = []
-    for one, found in points.items():
-        xs = np.array(sorted(shared[one.panel, one.key]))
-        curves.append(
-            dataclasses.replace(one, xs=xs, ys=np.array([found.get(x, np.nan) for x in xs]))
-        )
-    return all_series(curves)
+    each = ((like[key], np.array(sorted(points[key].items())).T) for key in points)
+    return series_at_amounts(dataclasses.replace(one, xs=xs, ys=ys) for one, (xs, ys) in each)

@@ -5,10 +5,7 @@ that differ from it in nothing else.
 """
 
 import contextlib
-import dataclasses
-import functools
 import json
-import logging
 import os
 import pathlib
 import statistics
@@ -20,8 +17,6 @@ from clion_tf.analysis.curves import curve
 from clion_tf.analysis.curves.curve import Curve, Panel, Series
 from clion_tf.analysis.curves.learning_curves import Patterns, matches
 from clion_tf.command import UsageError
-
-_log = logging.getLogger(__name__)
 
 UNITS = {"relative": "standard deviations of h", "absolute": "absolute"}  # Of noise on memory.
 # What may vary between cells, memory first: its name on an axis, and besides what varies.
@@ -92,30 +87,8 @@ def find(patterns: Patterns, required: bool = True) -> dict[str, list[Curve]]:
 
 
 def all_series(evaluations: Mapping[str, Iterable[Curve]]) -> list[Series]:
-    """See `curve.all_series`; at the amounts that all trainings of a series have.
-
-    UsageError if a training is there twice, or nothing was evaluated at two amounts.
-    """
-    every = curve.all_series(one for found in evaluations.values() for one in found)
-    found = [one for one in map(_at_shared_amounts, every) if one.curves[0].xs.size > 1]
-    if not found:
+    """See `curve.series_at_amounts`; UsageError if nothing was evaluated at two amounts."""
+    series = curve.series_at_amounts(one for found in evaluations.values() for one in found)
+    if not series:
         raise UsageError("no kind of noise was evaluated at two amounts or more")
-    return found
-
-
-def _at_shared_amounts(series: Series) -> Series:
-    """Means over other seeds at each amount would be no line."""
-    for seed, sources in series.repeated().items():
-        told = f"({series.label}, seed {seed}); give one of them"
-        raise UsageError(f"{' and '.join(sources)} are of one training {told}")
-    every = [one.xs for one in series.curves]
-    shared = functools.reduce(np.intersect1d, every)
-    if (dropped := np.setdiff1d(np.concatenate(every), shared)).size:
-        listed = ", ".join(f"{amount:g}" for amount in dropped)
-        where = f"{series.panel.title}, {series.label}, {series.panel.xlabel}"
-        _log.warning("%s: left out, as not all seeds have it: %s", where, listed)
-    curves = [  # Shared amounts are points of each.
-        dataclasses.replace(one, xs=shared, ys=np.interp(shared, one.xs, one.ys))
-        for one in series.curves
-    ]
-    return dataclasses.replace(series, curves=tuple(curves))
+    return series

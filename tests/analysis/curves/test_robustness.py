@@ -1,7 +1,6 @@
 """Evaluations under noise: which are averaged, what of it is drawn, plot.py --robustness."""
 
 import json
-import logging
 
 import numpy as np
 import pytest
@@ -121,13 +120,15 @@ def test_conditions_besides_and_units_have_panels_of_their_own(tmp_path):
     assert len(curve_plots.amounts(found).axes) == 3
 
 
-def test_amounts_that_a_seed_lacks_are_left_out(tmp_path, caplog):
+def test_amounts_that_a_seed_lacks_are_pale(tmp_path):
     write(tmp_path, 0)
     write(tmp_path, 1, cells=evaluation.grid([0], [0, 1], [0]))
-    with caplog.at_level(logging.WARNING):
-        found = by_kind(tmp_path)
-    assert amounts(found["memory_noise"]) == (0, 1) and len(means(found["memory_noise"])) == 2
-    assert "left out, as not all seeds have it: 0.1" in caplog.text
+    found = by_kind(tmp_path)
+    memory = found["memory_noise"]
+    assert amounts(memory) == (0, 0.1, 1)
+    np.testing.assert_array_equal(means(memory), [[0, 1, 10], [1, np.nan, 11]])
+    figure = curve_plots.amounts([memory])
+    assert "pale: some seeds only" in figure.legends[0].get_title().get_text()
     assert len(means(found["rotation_degrees"])) == 1
 
 

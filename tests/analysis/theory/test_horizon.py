@@ -269,13 +269,19 @@ def test_tool_without_an_evaluator_or_rewards(tmp_path, capsys):
         save_episode(folder / "episodes", number, episode(number, reward=0.0))
     out, table = tmp_path / "h.svg", tmp_path / "h.json"
     assert call(folder, out, f"--json={table}") == 0
-    text = capsys.readouterr().out
+    text, warned = capsys.readouterr()
     assert "eps_w: none, the run has no evaluator" in text and "eq. 13" not in text
+    assert not warned
     assert "r_max = 1 " in text
     assert out.read_text().rstrip().endswith("</svg>")
     found = json.loads(table.read_text())
     assert found["newest"]["weighted"] is None and found["newest"]["evaluator_gap"] is None
     assert [bound["equation"] for bound in found["bounds"]] == [10, 10]
+    (due,) = (folder / "checkpoints").iterdir()
+    due.rename(due.with_stem(f"{due.stem}-stopped"))  # Its newest episode may be trained on.
+    assert call(folder, out) == 0
+    (warned,) = capsys.readouterr().err.splitlines()
+    assert warned.startswith(f"horizon: warning: {due.stem}-stopped.npz is of a stop")
 
 
 def test_tool_refuses(run, tmp_path, capsys):
