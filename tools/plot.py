@@ -58,13 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         how = options.layout, options.metric, options.steps, options.smooth, options.spread
         if options.layout == "draws":
-            figure = curve_plots.amounts(frame_draws.series(found, options.steps), options.metric)
+            spread = curve_plots.SPREADS[options.spread]
+            series = frame_draws.series(found, options.steps)
+            figure = curve_plots.amounts(series, options.metric, spread)
         else:
             figure = curve_plots.learning_curves(found, *how)
         curve_plots.save(figure, out)
         print(f"{out}: {len(found)} curves")
     if save is not None:
-        print(f"{save}: {len(curve_files.save(save, runs))} curve files")
+        print(f"{options.save}: {len(curve_files.save(save, runs))} curve files")
     return command.OK
 
 

@@ -106,12 +106,12 @@ def learning_curves(
     return _draw(found, places, YLABELS[metric], SPREADS[spread], "run", caption, end)
 
 
-def amounts(found: Sequence[Series], metric: str = "test") -> Figure:
-    """Mean return over trainings (seeds) at each amount, and how far it is known.
+def amounts(found: Sequence[Series], metric: str = "test", spread: str = INTERVAL) -> Figure:
+    """Mean return over trainings (seeds) at each amount, and its spread.
 
-    A row for each experiment, a panel for each kind of amount. The band is the 95 % interval of
-    the mean over two trainings or more, by Student's t; it may leave the panel, whose axis is
-    theirs.
+    A row for each experiment, a panel for each kind of amount. By default the band is the 95 %
+    interval of the mean over two trainings or more, by Student's t; it may leave the panel, whose
+    axis is theirs. Else `spread` is one of SPREADS' values.
     """
     drawn = dict.fromkeys(one.panel for one in found)
     rows = sorted({panel.order[:-1] for panel in drawn})
@@ -124,7 +124,7 @@ def amounts(found: Sequence[Series], metric: str = "test") -> Figure:
             caption += filter(None, words)
     if any(np.isnan(curve.ys).any() for curve in every):
         caption.append("pale: some seeds only")
-    return _draw(found, places, YLABELS[metric], INTERVAL, "seed", caption)
+    return _draw(found, places, YLABELS[metric], spread, "seed", caption)
 
 
 def save(figure: Figure, path: str | pathlib.Path, **how) -> None:
