@@ -57,7 +57,7 @@ class CountingEnv:
         assert np.shape(action) == (2,) and np.abs(action).max() <= 1
         self._step += 1
         done = self._step == self._length
-        return self._obs(), float(self._step), False, done, {"discount": 1.0}
+        return self._obs(), float(self._step), False, done, {}
 
 
 class Variable:

@@ -102,6 +102,11 @@ class Checkpoints:
                 old.unlink()
         return path
 
+    def remove_stops(self) -> None:
+        """Removes those of stops."""
+        for path in {*self.paths()} - {*self._due()}:
+            path.unlink()
+
     def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters]:
         """The newest that can be read, no arrays if there is none; damaged ones are set aside.
 

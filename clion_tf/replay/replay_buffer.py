@@ -64,6 +64,11 @@ class Replay:
         """An episode of T frames has T - 1."""
         return sum(entry.frames - 1 for entry in self._entries)
 
+    @property
+    def damaged(self) -> int:
+        """Files that were set aside."""
+        return sum(1 for _ in self._folder.glob("*.bad"))
+
     def load(self, count: int | None = None, tidy: bool = True) -> int:
         """Indexes the files of the folder and returns how many are usable.
 
@@ -112,8 +117,8 @@ class Replay:
     def prune(self, count: int) -> None:
         """Removes the files of episodes that had given way at index `count`, a checkpoint's."""
         known = [file for file in self._files()[0] if file[0] < count]
-        for *_, path in known[: self._given_way([frames for _, frames, _ in known])]:
-            path.unlink()
+        for number in self._given_way([frames for _, frames, _ in known]):
+            known[number][-1].unlink()
 
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...]: a function of the seed, the update's number and the episodes.
@@ -160,16 +165,24 @@ class Replay:
 
     def _settle(self) -> None:
         """The oldest give way to the capacity; says which of the others can be drawn from."""
-        del self._entries[: self._given_way([entry.frames for entry in self._entries])]
-        least = self.batch_length - self.padding
-        self._drawable = [entry for entry in self._entries if entry.frames >= least]
+        for number in reversed(self._given_way([entry.frames for entry in self._entries])):
+            del self._entries[number]
+        self._drawable = [entry for entry in self._entries if self._long_enough(entry.frames)]
 
-    def _given_way(self, frames: list[int]) -> int:
-        """How many of the oldest episodes, of so many frames, are beyond the capacity."""
+    def _long_enough(self, frames: int) -> bool:
+        return frames >= self.batch_length - self.padding
+
+    def _given_way(self, frames: list[int]) -> list[int]:
+        """Which of the oldest episodes, of so many frames, are beyond the capacity.
+
+        The newest that can be drawn from stays: those within the capacity may all be too short.
+        """
         if self.capacity is None or not frames:
-            return 0
+            return []
         stored = np.cumsum([count - 1 for count in reversed(frames)])
-        return len(frames) - max(1, int(np.sum(stored <= self.capacity)))
+        gone = len(frames) - max(1, int(np.sum(stored <= self.capacity)))
+        long = [number for number, count in enumerate(frames) if self._long_enough(count)]
+        return [number for number in range(gone) if long[-1:] != [number]]
 
     def _require(self, arrays: Mapping[str, Any]) -> None:
         """Refuses an episode of other shapes; what it has beyond ours does not matter."""

@@ -1,5 +1,6 @@
 """Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
 
+import logging
 import math
 import shutil
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from clion_tf.replay.observation_shapes import DTYPES, shapes_of
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import hardware
 from clion_tf.training.run_state import Run, Team
+
+_log = logging.getLogger(__name__)
 
 
 def assemble(
@@ -44,9 +47,11 @@ def assemble(
         folder.episodes, agent.sequence_length, config.seed, config.dataset_balance, shapes,
         config.replay_transitions, agent.padding,
     )  # fmt: skip
-    if not replay.load(counters.episodes) and counters.episodes:
-        known = f"the checkpoint knows {counters.episodes} episodes"
-        raise LogdirError(f"{folder}: {known}, but none can be read")
+    found, known = replay.load(counters.episodes), f"the checkpoint knows {counters.episodes}"
+    if counters.episodes and not found:
+        raise LogdirError(f"{folder}: {known} episodes, but none can be read")
+    if replay.capacity is None and found + replay.damaged < counters.episodes:
+        _log.warning("%s episodes, of which %d are here: it goes on with them", known, found)
     code_versions.record(folder, counters.steps)
     folder.save_task(env.description)
     logger = Logger(folder, counters.metrics_bytes if arrays else None)

@@ -14,9 +14,8 @@ import numpy as np
 from clion_tf.envs import EnvError
 from clion_tf.files import atomic_write
 from clion_tf.pictures import video_files
-from clion_tf.replay.episode_files import Episode
 from clion_tf.replay.episode_player import AgentPolicy, OnStep, Policy, RandomPolicy
-from clion_tf.training.run_state import BadNumbers, Interrupted, Run
+from clion_tf.training.run_state import BadNumbers, Interrupted, Played, Run
 from clion_tf.training.update_phase import log_if_due, log_rest, update_if_due
 
 FPS = 20  # Of saved videos, in agent steps a second.
@@ -75,7 +74,7 @@ def _collect(run: Run, policy: Policy) -> None:
 
     with run.watch("environment"):
         played = _play_round(run, policy, advance)
-    run.add(*played)
+    run.add(played)
 
 
 def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executor) -> None:
@@ -96,10 +95,10 @@ def _collect_beside(run: Run, policy: Policy, beside: concurrent.futures.Executo
         raise
     with run.watch("environment"):
         played = future.result()
-    run.add(*played)
+    run.add(played)
 
 
-def _play_round(run: Run, policy: Policy, on_step: OnStep) -> tuple[list[Episode], int]:
+def _play_round(run: Run, policy: Policy, on_step: OnStep) -> Played:
     """The next training episodes, side by side: no more than seeding or the run's end needs."""
     config, counters = run.config, run.counters
     length: float = config.time_limit
@@ -118,6 +117,8 @@ def evaluate_if_due(run: Run) -> None:
     config, counters = run.config, run.counters
     if counters.next_eval is None:
         counters.next_eval = counters.steps
+    # A resumed run's period may be a smaller one than before.
+    counters.next_eval = min(counters.next_eval, counters.steps + config.eval_every)
     if counters.steps < counters.next_eval:
         return
     if counters.evaluated_at != counters.steps:  # A run's end is evaluated in any case.
@@ -132,11 +133,11 @@ def evaluate(run: Run) -> None:
     """Episodes with the evaluation policy: returns, a video, pictures of what the model sees."""
     config, counters = run.config, run.counters
     policy = AgentPolicy(run.agent, training=False, amount=config.eval_noise)
-    returns, lengths, skipped = [], [], 0
+    returns, lengths, skipped, failures = [], [], 0, 0
     for number in range(config.eval_episodes):
         first = counters.test_episodes + number + skipped
-        [episode], more = run.play(run.test_envs, policy, first)
-        skipped += more
+        [episode], *more = run.play(run.test_envs, policy, first)
+        skipped, failures = skipped + more[0], failures + more[1]
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
         if number == 0:
@@ -145,10 +146,16 @@ def evaluate(run: Run) -> None:
         run.logger.video(counters.steps, "test/video", frames, FPS)
         if config.video != "none":
             path = run.folder.videos / f"test-{counters.steps:09d}.{config.video}"
-            video_files.save_video(path, frames, FPS)
+            try:
+                video_files.save_video(path, frames, FPS)
+            except OSError as error:
+                if run.stopping():  # Its process may have been stopped too.
+                    raise Interrupted from error
+                raise
     # Only now, so that an evaluation that is broken off is made again.
     counters.test_episodes += config.eval_episodes + skipped
     counters.skipped_tests += skipped
+    counters.env_failures += failures
     counters.test_return = float(np.mean(returns))
     counters.evaluated_at = counters.steps
     test = {"return": counters.test_return, "length": float(np.mean(lengths))}

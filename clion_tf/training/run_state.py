@@ -6,13 +6,13 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from clion_tf.config import Config, to_flagfile
 from clion_tf.console import UserError
-from clion_tf.envs import EpisodeFailed, RemoteEnv, SupervisedEnvs
+from clion_tf.envs import EpisodeFailed, RemoteEnv, SupervisedEnvs, WorkerError
 from clion_tf.files import atomic_write
 from clion_tf.logdir import checkpoints as saved
 from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters
@@ -45,6 +45,14 @@ class Team(Protocol):
 
     def agent(self, action_size: int, discrete: bool, observed: Shapes) -> "Learner": ...
     def announce(self, run: "Run", numbers: Sequence[int], last: int) -> None: ...
+
+
+class Played(NamedTuple):
+    """What counts once it is whole: a resumed run plays again what a stop broke off."""
+
+    episodes: list[Episode]
+    skipped: int  # Numbers of episodes that cannot be played.
+    failures: int  # Of environments.
 
 
 @dataclasses.dataclass
@@ -100,13 +108,14 @@ class Run:
     def play(
         self, envs: SupervisedEnvs, policy: Policy, first: int, count: int = 1,
         on_step: OnStep = lambda _: None,
-    ) -> tuple[list[Episode], int]:  # fmt: skip
-        """Episodes from number `first` on, side by side, and how many numbers were skipped.
+    ) -> Played:  # fmt: skip
+        """Episodes from number `first` on, side by side.
 
         All begin again if an environment fails. The number of an episode that cannot be played is
         skipped, by a resumed run too. Raises Interrupted, or WorkerError for too many failures.
         """
         failed: set[int | None] = set()
+        failures = 0
 
         def checked(step: int) -> None:
             if self.stopping():
@@ -114,7 +123,10 @@ class Run:
             on_step(step)
 
         def count_failure() -> None:
-            self.counters.env_failures += 1
+            nonlocal failures
+            if self.stopping():  # Who stops a run may well have stopped its workers too.
+                raise Interrupted
+            failures += 1
 
         def play(each: list[RemoteEnv]) -> list[Episode]:
             left = (number for number in itertools.count(first) if number not in failed)
@@ -123,17 +135,21 @@ class Run:
 
         while True:
             try:
-                return envs.attempt(play, count_failure), len(failed)
+                return Played(envs.attempt(play, count_failure), len(failed), failures)
             except EpisodeFailed as error:
                 failed.add(error.episode)
                 kind = "evaluation" if envs is self.test_envs else "training"
                 _log.warning("%s %s; it is skipped", kind, error)
+            except WorkerError:
+                self.counters.env_failures += failures
+                raise
 
-    def add(self, episodes: list[Episode], skipped: int) -> None:
+    def add(self, played: Played) -> None:
         """Training episodes into the replay, the counters and the log."""
         counters = self.counters
-        counters.skipped_episodes += skipped
-        for episode in episodes:
+        counters.skipped_episodes += played.skipped
+        counters.env_failures += played.failures
+        for episode in played.episodes:
             self.replay.add(episode)
             length = len(episode["reward"]) - 1
             counters.episodes += 1
@@ -179,6 +195,7 @@ class Run:
             with atomic_write(path) as file:
                 np.savez(file, options=np.array(to_flagfile(self.config)), **dump)
             raise BadNumbers(f"{error}; its batch and the options are in {path}") from error
+        self.checkpoints.remove_stops()  # Of a history that there will not be.
         saved.restore(self.agent.named_state(), arrays)
         self.counters = dataclasses.replace(counters, rollbacks=1)
         self.replay.load(counters.episodes)

@@ -76,6 +76,7 @@ def log_if_due(run: Run) -> None:
     text = f"[{counters.steps}] train return {counters.train_return:.1f}"
     if counters.next_log is None:
         counters.next_log = counters.steps + every
+    counters.next_log = min(counters.next_log, counters.steps + every)
     if counters.steps >= counters.next_log and (groups := log_rest(run)):
         counters.next_log += every
         losses = groups["behaviour"] | groups["model"]

@@ -354,6 +354,23 @@ def test_following_another_process_and_changing_nothing(tmp_path):
     assert names(tmp_path) == before
 
 
+def test_what_can_be_drawn_stays_beyond_the_capacity(tmp_path):
+    """Else episodes that get too short for a sequence would end a run for good."""
+    memory = filled(tmp_path, [20, 20, 4, 4, 4], capacity=6)  # Of 5 frames a sequence.
+    assert [entry.path.name for entry in memory._entries] == [
+        "000001-20.npz", "000003-4.npz", "000004-4.npz",
+    ]  # fmt: skip
+    assert set(memory.sample(20, 0)["reward"][:, 0] // 100) == {1}
+    memory.prune(5)
+    assert names(tmp_path) == ["000001-20.npz", "000003-4.npz", "000004-4.npz"]
+    again = Replay(tmp_path, 5, capacity=6)
+    assert again.load(5) == 3 and same(again.sample(20, 3), memory.sample(20, 3))
+    memory.add(make(6, 5))  # It can be drawn from, and stands for the older one.
+    assert [entry.path.name for entry in memory._entries] == ["000005-6.npz"]
+    memory.prune(6)
+    assert names(tmp_path) == ["000005-6.npz"]
+
+
 def _reloaded(folder, count):
     replay = Replay(folder, 5, capacity=30)
     replay.load(count)

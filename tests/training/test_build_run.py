@@ -3,6 +3,7 @@
 import dataclasses
 
 import gymnasium
+import numpy as np
 import pytest
 import tensorflow as tf
 from loop_fakes import CountingEnv
@@ -14,7 +15,9 @@ from clion_tf.analysis import evaluation
 from clion_tf.config import Config, ConfigError
 from clion_tf.console import FAILED
 from clion_tf.envs import SupervisedEnvs, WorkerError, nvidia_gpus
+from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.logdir.run_folder import RunFolder
+from clion_tf.replay import episode_files
 from clion_tf.replay.episode_player import RandomPolicy
 from clion_tf.training import build_run, training_process
 from clion_tf.training.training_process import specs, supervised
@@ -124,6 +127,28 @@ def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, 
     assert "rendering by llvmpipe" in text and "40 to 400 times slower" in text
     assert made.agent.calls == [1, 1] and not made.agent.jit and made.agent.weight.numpy() == 1.5
     assert made.counters.updates == 0
+
+
+def test_a_run_that_lacks_episodes_says_so(monkeypatch, tmp_path, caplog):
+    """As after a copy that was broken off; what was set aside as damaged was told then."""
+    monkeypatch.setitem(KINDS, "clion", lambda config, *_: SmallLearner(config, False))
+    folder, envs = RunFolder(tmp_path), SupervisedEnvs(CountingEnv, 0)
+    frame = {"image": np.zeros((4, 4, 3), np.uint8), "vector": np.zeros(5, np.float32)}
+    for number in range(4):
+        rows = [episode_files.frame(frame, np.zeros(2), 0.0, 1.0)] * 5
+        episode_files.save_episode(folder.episodes, number, episode_files.stacked(rows))
+    known = Counters(episodes=4, steps=16)
+    Checkpoints(folder.checkpoints).save({"weights/weight": np.float32(1.5)}, known)
+    paths, options = sorted(folder.episodes.iterdir()), Config(pretrain=0)
+    for path, told in ((None, ""), (paths[0], "of which 3 are here"), (paths[1], "of which 2")):
+        if path:
+            path.unlink()
+        caplog.clear()
+        build_run.assemble(options, folder, envs, envs, lambda: False).logger.close()
+        assert (told in caplog.text) if told else not caplog.records
+    paths[2].rename(paths[2].with_suffix(".npz.bad"))
+    build_run.assemble(options, folder, envs, envs, lambda: False).logger.close()
+    assert "of which 1 are here" in caplog.text  # One is set aside, two are missing.
 
 
 def test_what_helps_where_memory_is_short(monkeypatch, capsys):

@@ -269,6 +269,15 @@ def test_a_finished_run_does_nothing_more(tmp_path):
     assert again.agent.updates == [] and result(again) == before
 
 
+def test_a_smaller_period_of_evaluations_or_logs_begins_at_once(tmp_path):
+    loop.train(start(tmp_path, steps=60, eval_every=100, log_every=100))
+    loop.train(start(tmp_path, steps=140, eval_every=20, log_every=20))
+    rows = lines(tmp_path)
+    tested = [row["step"] for row in rows if "test/return" in row]
+    assert tested == [40, 60, 80, 100, 120, 140]
+    assert [row["step"] for row in rows if "actor_loss" in row] == [60, 100, 120, 140]
+
+
 def test_more_steps_go_on(tmp_path):
     loop.train(start(tmp_path, steps=100))
     run = start(tmp_path, steps=140)
@@ -330,6 +339,46 @@ def test_a_run_with_skipped_episodes_goes_on_as_it_would_have(tmp_path, envs, ov
     assert result(run) == result(whole)
     timed = {"sums": {}, "metrics_bytes": 0}
     assert vars(run.counters) | timed == vars(whole.counters) | timed
+
+
+def test_stops_between_the_tries_of_an_episode_count_no_failure_twice(tmp_path):
+    whole = start(tmp_path / "whole", broken={3})
+    loop.train(whole)
+    for moment in range(46, 66, 2):
+        run = in_pieces(tmp_path / str(moment), [(moment, run_state.Interrupted)], broken={3})
+        assert result(run) == result(whole), moment
+
+
+def test_workers_that_end_with_the_run_are_no_failure(tmp_path):
+    """As where a scheduler sends SIGTERM to all processes of a job."""
+    run = start(tmp_path, fails=[3], env_restarts=0)
+    env, real = run.train_envs.envs[0], run.train_envs.envs[0].step
+
+    def step(action):
+        if env.episodes[-1] == 3:
+            run.stopping = lambda: True
+            raise WorkerError("died with signal SIGTERM", episode=3)
+        return real(action)
+
+    env.step = step
+    with pytest.raises(run_state.Interrupted):
+        loop.train(run)
+    assert run.train_envs.envs == [env] and run.counters.env_failures == 0
+    assert run.checkpoints.load_newest()[1].episodes == 3
+
+
+def test_a_video_whose_process_ends_with_the_run_is_no_failure(tmp_path, monkeypatch):
+    for stopped, error in ((False, OSError), (True, run_state.Interrupted)):
+        run = start(tmp_path / str(stopped), video="mp4")
+
+        def save_video(*_, run=run, stopped=stopped):
+            run.stopping = lambda: stopped
+            raise OSError("ffmpeg wrote no video")
+
+        monkeypatch.setattr(loop.video_files, "save_video", save_video)
+        with pytest.raises(error):
+            loop.train(run)
+        assert run.counters.evaluated_at is None
 
 
 def test_one_failing_episode_of_a_round_is_made_up_for(tmp_path):
@@ -413,6 +462,18 @@ def test_a_run_of_bad_updates_goes_back_once_and_draws_other_batches(tmp_path):
     assert run.counters.steps == 140 and run.counters.updates == 17
     trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
     assert trains == list(range(20, 141, 20))
+
+
+def test_no_stop_brings_back_what_came_before_going_back(tmp_path):
+    """A checkpoint of a stop has more steps than the one that bad numbers lead back to."""
+    options = {"save_every": 50, "max_bad_updates": 2, "skips": lambda update: update in (12, 13)}
+    whole = start(tmp_path / "whole", **options)
+    loop.train(whole)
+    # Stopped before those updates, at 100 steps; and after going back from them to 60, at 80.
+    moments = [(82, run_state.Interrupted), (15, run_state.Interrupted)]
+    again = in_pieces(tmp_path / "again", moments, **options)
+    assert whole.counters.rollbacks == again.counters.rollbacks == 1
+    assert result(again) == result(whole)
 
 
 def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
