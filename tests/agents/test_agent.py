@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from scipy import stats
 from small_agents import (
+    RecordedNoise,
     seeded,
     tensors,
     tiny_agent,
@@ -445,3 +446,28 @@ def test_preprocess_spans_minus_half_to_half():
     pixels = tf.constant([0, 255] * 6, tf.uint8)
     found = preprocess_image(tf.reshape(pixels, [1, 2, 2, 3]))
     np.testing.assert_allclose(found, np.reshape([-0.5, 0.5] * 6, [1, 2, 2, 3]))
+
+
+def test_starts_are_augmented_as_the_options_say():
+    agent = tiny_agent(sigma1=0.5, sigma2=0.25, sigma_units="relative", evaluator=False)
+    noise = RecordedNoise()
+    _, out = agent.gradients(tensors(tiny_batch(tiny_config())), noise)
+    count, start = out.imagined.originals, out.imagined.start
+    post = {key: value.numpy().reshape(count, -1) for key, value in out.world.post.items()}
+    unit, given = np.sqrt(post["deter"].var(0).mean()), noise.given
+    expected = {"deter": post["deter"] + 0.5 * unit * given["augment_deter"][1].numpy()}
+    expected["stoch"] = post["mean"] + 0.25 * given["augment_stoch"][1].numpy()
+    for name, value in expected.items():  # Of the second copy.
+        np.testing.assert_allclose(start[name][2 * count : 3 * count], value, rtol=1e-5, atol=1e-6)
+
+
+def test_each_loss_has_its_own_learning_rate():
+    rates = {"model": 0.1, "actor": 0.2, "value": 0.3, "evaluator": 0.4}
+    agent = tiny_agent(**{f"{name}_lr": rate for name, rate in rates.items()})
+    before = weights(agent)
+    agent.update(tensors(tiny_batch(tiny_config())), seeded())
+    for loss, rate in rates.items():
+        name = f"{'reward' if loss == 'model' else loss}/h0/kernel"
+        # Adam's first step is the rate.
+        moved = np.abs(weights(agent)[name] - before[name]).max()
+        assert moved == pytest.approx(rate, rel=0.01), loss

@@ -82,3 +82,12 @@ def test_scores_in_half_precision():
     logit = tf.constant([[-60000.0, 60000.0]], tf.float16)
     found = update_metrics.scores_by_age(judged(logit, logit), steps=15)
     assert found["real"]["by_age"] == [0.0, 1.0]
+
+
+def test_accuracy_and_scores_by_hand():
+    three = float(np.log(3.0))  # A score of 3/4.
+    real, fake = tf.constant([[three, three, three, -three]]), tf.constant([[-three] * 4])
+    found = update_metrics.scores(judged(real, fake))
+    assert float(found["evaluator_accuracy"]) == 0.875  # (3/4 + 1) / 2
+    assert float(found["evaluator_real"]) == pytest.approx(0.625)
+    assert float(found["evaluator_fake"]) == pytest.approx(0.25)

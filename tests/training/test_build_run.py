@@ -159,3 +159,15 @@ def test_what_helps_where_memory_is_short(monkeypatch, capsys):
     assert run.main(["--logdir=never-made"]) == FAILED
     [line] = capsys.readouterr().err.splitlines()
     assert "4.00TiB" in line and "--batch_size" in line and "--precision=bf16" in line
+
+
+def test_the_replay_is_what_options_and_agent_ask_for(monkeypatch, tmp_path):
+    agent, envs = SmallLearner(Config(), False), SupervisedEnvs(CountingEnv, 0)
+    agent.padding = 2
+    monkeypatch.setitem(KINDS, "clion", lambda *_: agent)
+    config = Config(seed=7, dataset_balance=True, replay_capacity=4000, action_repeat=4)
+    made = build_run.assemble(config, RunFolder(tmp_path), envs, envs, lambda: False)
+    made.logger.close()
+    found = made.replay
+    assert (found.seed, found.balance, found.padding) == (7, True, 2)
+    assert (found.batch_length, found.capacity) == (3, 1000)

@@ -530,3 +530,39 @@ def test_exploration_decays_to_its_minimum():
     assert config.exploration(100) == pytest.approx(0.2)
     assert config.exploration(10**6) == 0.05
     assert Config().exploration(10**6) == 0.3
+
+
+def test_going_back_is_going_on_from_the_checkpoint(tmp_path):
+    options = {"save_every": 50, "max_bad_updates": 2}
+    back = start(tmp_path / "back", skips=lambda update: update in (9, 10), **options)
+    loop.train(back)
+    cut = start(tmp_path / "on", stopping=asked_at(65, Killed), **options)
+    with pytest.raises(Killed):
+        loop.train(cut)
+    cut.logger.close()
+    on = start(tmp_path / "on", **options)
+    on.counters.rollbacks = 1  # Other numbers, so other batches.
+    loop.train(on)
+    assert back.counters.rollbacks == 1 and result(back) == result(on)
+
+
+def test_bad_updates_that_are_not_in_a_row_are_only_skipped(tmp_path):
+    run = start(tmp_path, max_bad_updates=2, skips=lambda update: update % 2 == 0)
+    loop.train(run)
+    assert run.counters.rollbacks == 0 and run.agent.updates == list(range(17))
+
+
+def test_an_evaluation_is_the_mean_over_episodes_of_their_own(tmp_path):
+    run = start(tmp_path, eval_episodes=3)
+    env = run.test_envs.envs[0]
+    step = env.step
+
+    def worth_its_number(action):
+        observation, _, *rest = step(action)
+        return observation, float(env.episodes[-1]), *rest
+
+    env.step = worth_its_number
+    loop.train(run)
+    assert env.episodes == list(range(12))
+    returns = [row["test/return"] for row in lines(tmp_path) if "test/return" in row]
+    assert returns == [10.0, 40.0, 70.0, 100.0]
