@@ -136,8 +136,9 @@ def evaluate(run: Run) -> None:
     returns, lengths, skipped, failures = [], [], 0, 0
     for number in range(config.eval_episodes):
         first = counters.test_episodes + number + skipped
-        [episode], *more = run.play(run.test_envs, policy, first)
-        skipped, failures = skipped + more[0], failures + more[1]
+        played = run.play(run.test_envs, policy, first)
+        [episode] = played.episodes
+        skipped, failures = skipped + played.skipped, failures + played.failures
         returns.append(float(episode["reward"].sum()))
         lengths.append(len(episode["reward"]) - 1)
         if number == 0:

@@ -198,6 +198,7 @@ class Run:
         self.checkpoints.remove_stops()  # Of a history that there will not be.
         saved.restore(self.agent.named_state(), arrays)
         self.counters = dataclasses.replace(counters, rollbacks=1)
+        self.timed_from = counters.steps, counters.updates
         self.replay.load(counters.episodes)
         self.logger.rewind(counters.metrics_bytes)
         self.progress.show(counters.steps)

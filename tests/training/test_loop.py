@@ -474,6 +474,9 @@ def test_no_stop_brings_back_what_came_before_going_back(tmp_path):
     again = in_pieces(tmp_path / "again", moments, **options)
     assert whole.counters.rollbacks == again.counters.rollbacks == 1
     assert result(again) == result(whole)
+    rows = map(json.loads, whole.folder.metrics_file.read_text().splitlines())
+    made = [round(row["updates_per_second"] * row["loop_seconds"]) for row in rows if "fps" in row]
+    assert made == [5, 6, 6]  # And not those since the line that was taken back.
 
 
 def test_bad_numbers_for_the_second_time_stop_with_a_dump(tmp_path):
