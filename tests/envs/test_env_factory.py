@@ -15,7 +15,7 @@ def test_time_limit_is_in_control_steps_and_rounded_up():
     env.reset(seed=0)
     ends = [env.step(np.zeros(2, np.float32))[2:] for _ in range(3)]
     assert [truncated for _, truncated, _ in ends] == [False, False, True]
-    assert ends[-1] == (False, True, {"discount": 1.0, "steps": 3})
+    assert ends[-1] == (False, True, {"steps": 3})
 
 
 def test_what_disturbs_nothing_is_no_wrapper():

@@ -120,7 +120,7 @@ def test_odd_kinds_of_numbers_are_numbers(name, reward):
 
 def test_odd_kinds_of_truth_are_truth():
     [step] = steps(make(spec("flags_kinds")), 1)
-    assert step[2:] == (True, True, {"discount": 0.0, "steps": 1})
+    assert step[2:] == (True, True, {"steps": 1})
 
 
 def test_what_rounds_to_the_largest_float32_is_not_too_large():
@@ -155,7 +155,7 @@ with RemoteEnv(EnvSpec("odd_returns:foreign", observe="vector")) as env:
 assert [type(part).__module__.split(".")[0] for part in found] == (
     ["numpy", "builtins", "builtins", "builtins", "builtins", "builtins", "gymnasium", "builtins"]
 ), found
-assert found[-3] == {"discount": 1.0, "steps": 2} and type(found[1]["vector"]) is np.ndarray
+assert found[-3] == {"steps": 2} and type(found[1]["vector"]) is np.ndarray
 assert not {"odd_returns", "env_fakes"} & set(sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -35,7 +35,7 @@ def test_an_episode():
             3,
             False,
             False,
-            {"discount": 1, "steps": 2},
+            {"steps": 2},
         )
         assert [type(part) for part in (reward, terminated, truncated)] == [float, bool, bool]
         assert env.step(ZERO)[1:4] == (7, False, True)

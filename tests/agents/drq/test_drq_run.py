@@ -180,7 +180,7 @@ def test_no_rotation_is_an_angle_of_zero():
 
 
 def test_sequences_begin_before_the_first_frame(tmp_path):
-    replay = Replay(tmp_path, 4, lead=2)
+    replay = Replay(tmp_path, 4, padding=2)
     frames = 3
     replay.add(
         {
