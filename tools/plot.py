@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(options.out, SUFFIXES)
     if options.robustness:
         return robustness(options, out)
+    if options.layout == "draws" and options.smooth:
+        raise UsageError("--smooth: --layout=draws has means over all steps")
     save = tool_checks.output_folder(options.save, "save")
     patterns, labels = learning_curves.arguments(options)
     runs = learning_curves.read_runs(patterns, labels)

@@ -81,6 +81,8 @@ def test_the_command_draws_them(tmp_path, capsys):
     assert printed.out == f"{out}: 2 curves\n" and not printed.err
     assert plot(*asked, "--steps=99999") == 2
     assert "gets to 99.999K steps" in capsys.readouterr().err
+    assert plot(*asked, "--smooth=9") == 2
+    assert "--smooth: --layout=draws" in capsys.readouterr().err
 
 
 def test_nothing_is_interpolated_between_draws(tmp_path):
