@@ -185,3 +185,19 @@ def test_compiled_by_xla_the_constraint_is_the_same(norm):
     deter, noise = (tf.random.stateless_normal([2, 3, 5], [0, seed]) for seed in (1, 2))
     compiled = tf.function(constrained, jit_compile=True, autograph=False)
     np.testing.assert_allclose(compiled(deter, noise), constrained(deter, noise), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("fill", "corner"), [("edge", 0.5), ("black", -0.5)])
+def test_what_lies_outside_a_rotated_frame_is_the_options(fill, corner):
+    shown = []
+
+    def encoder(frames):
+        shown.append(frames)
+        return frames[..., 0, 0, :]
+
+    config = Config(constraint_degrees=45.0, rotation_fill=fill)
+    white = {"image": tf.fill([1, 1, 64, 64, 3], tf.constant(255, tf.uint8))}
+    noise = GivenNoise({"rotation": tf.ones([1])})
+    models = types.SimpleNamespace(encoder=encoder)
+    embedding_constraint(models, config, white, tf.zeros([1, 1, 3]), noise)
+    np.testing.assert_allclose(shown[0][0, 0, 0, 0], [corner] * 3, atol=1e-6)

@@ -251,3 +251,11 @@ def test_moments_and_step_count_are_named_after_the_optimiser():
     assert len(named) == 2 + 2 * len(opt.variables)  # Step count, rate; two moments each.
     for velocity, gradient in zip(moments(opt, "velocity"), GRADIENTS, strict=True):
         np.testing.assert_allclose(velocity, 0.001 * gradient**2, rtol=1e-4)
+
+
+def test_after_an_overflow_the_scale_waits_as_long_again():
+    opt = optimizer(scaled=True)
+    counter = opt.named_state()["value_scale/step_counter"]
+    counter.assign(1999)  # One good step before it would double.
+    apply(opt, BAD)
+    assert int(counter) == 0 and float(opt.scale) == 2.0**14

@@ -3,6 +3,7 @@
 import io
 import json
 import math
+import os
 
 import imageio.v3 as imageio
 import numpy as np
@@ -237,3 +238,12 @@ def test_progress_on_a_terminal(monkeypatch):
     assert "500/1000" in text and "1000/1000" in text and "5000" not in text
     assert "train=12.5, updates_per_second=0.25, test=0" in text
     assert "A line.\n" in text
+
+
+def test_what_a_checkpoint_counts_on_is_on_disk(tmp_path, monkeypatch):
+    logger, flushed = Logger(tmp_path), []
+    monkeypatch.setattr("os.fsync", lambda number: flushed.append(os.fstat(number).st_ino))
+    logger.scalars(1, {"model": {"loss": 1}})
+    assert logger.position > 0
+    assert flushed == [(tmp_path / "metrics.jsonl").stat().st_ino]
+    logger.close()

@@ -466,3 +466,10 @@ def test_prefetch_ends_its_thread_when_left_early():
         for _number, _ in prefetch(lambda number: number, range(100)):
             raise RuntimeError("consumer")
     assert not threads()
+
+
+def test_a_file_and_then_its_name_are_on_disk(tmp_path, monkeypatch):
+    flushed = []
+    monkeypatch.setattr(os, "fsync", lambda number: flushed.append(os.fstat(number).st_ino))
+    path = save_episode(tmp_path, 0, make())
+    assert flushed == [path.stat().st_ino, tmp_path.stat().st_ino]
