@@ -28,7 +28,12 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
     By default the end is the last step that all runs have reached. What ends before it, has no
     options or is no CLION or Dreamer is left out with a warning; UsageError if nothing is left.
     """
-    ours = [run for run in runs if run.options and run.options["agent"] == "clion"]
+    ours = []
+    for run in runs:
+        if run.options and run.options["agent"] == "clion":
+            ours.append(run)
+        else:
+            _log.warning("%s: left out, no run of CLION or Dreamer with options", run.source)
     ours.sort(key=lambda run: run.options["batch_size"])
     end = end or int(min((run.xs[-1] for run in ours), default=0))
     points: dict[tuple, dict[float, float]] = collections.defaultdict(dict)

@@ -56,6 +56,13 @@ def test_means_end_at_a_step_that_all_have_reached(tmp_path, caplog):
         found(tmp_path, 20_000)
 
 
+def test_other_agents_are_left_out(tmp_path, caplog):
+    make(tmp_path / "a")
+    make_run(tmp_path / "q", {}, RETURNS, options("drq"))
+    assert [one.label for one in found(tmp_path)] == ["CLION"]
+    assert f"{tmp_path / 'q'}: left out, no run of CLION or Dreamer" in caplog.text
+
+
 def test_a_seed_that_is_there_twice_is_refused(tmp_path):
     make(tmp_path / "a")
     make(tmp_path / "b")
