@@ -48,10 +48,8 @@ def arguments(options: argparse.Namespace) -> tuple[list[str], Labels]:
     """The patterns and the labels that a user named."""
     if not options.logdirs and not options.curves:
         raise UsageError("say what to read: --logdirs or --curves")
-    patterns, labels = (
-        [*options.logdirs, *options.curves],
-        dict(map(_folder_and_name, options.label)),
-    )
+    patterns = [*options.logdirs, *options.curves]
+    labels = dict(map(_folder_and_name, options.label))
     paths = paths_of_runs(patterns) if labels else []
     for folder, name in labels.items():
         if not any(_label(path, {folder: name}) for path in paths):
