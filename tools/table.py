@@ -1,8 +1,10 @@
-"""Tables of returns over seeds, with the paper's numbers beside ours.
+"""Tables of returns over seeds, with the paper's numbers beside ours, or under noise.
 
     clion-table --logdirs 'logdir/*' --layout=table1
     clion-table --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
     clion-table --logdirs results --layout=periods --metric=train --window=5000
+    clion-table --logdirs results --against=Dreamer
+    clion-table --robustness 'scores-*.json'
 
 --layout=table1 is the paper's Table 1 (observations rotated by 5 degrees; 105K and 505K steps),
 table2 its Table 2 (no rotation; 100K and 500K), plain a row for each task, rotation, method and
@@ -14,6 +16,13 @@ number in a column of its own.
 A run's score at a step is its last evaluation in the --window environment steps up to it; with
 --score=mean the mean of those evaluations. What is missing is shown as missing.
 
+--against has differences from one of the methods, named as its row is, seed by seed: their mean and
+its interval.
+
+--robustness reads what tools/evaluate.py --json wrote, one file for each training, and has a row
+for each kind and amount of noise, a column for each method: the return in the file's first cell and
+the changes from that, means over trainings with 95% intervals. It takes --against too.
+
 A logdir may be a run, a folder with runs up to three levels below, a glob of those, or a file made
 by plot.py --save. Exit code 0, or 2 if an argument names nothing that can be read.
 """
@@ -24,8 +33,14 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.analysis.curves import learning_curves, score_tables
-from clion_tf.analysis.curves.score_tables import WINDOW, Score
+from clion_tf.analysis.curves import (
+    learning_curves,
+    noise_evaluations,
+    noise_tables,
+    score_tables,
+)
+from clion_tf.analysis.curves.score_tables import WINDOW, Score, Table
+from clion_tf.command import UsageError
 
 
 @command.tool("table")
@@ -33,15 +48,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = _parser().parse_args(arguments)
     out = tool_checks.output_file(options.out, score_tables.SUFFIXES)
-    patterns, labels = learning_curves.arguments(options)
-    found = learning_curves.find(patterns, options.metric, labels)
-    score = Score(options.window, options.score == "mean")
-    table = score_tables.rows(found, options.layout, options.steps, score)
+    table = noise_table(options) if options.robustness else learning_table(options)
     if out is None:
         print(score_tables.markdown(table), end="")
         return command.OK
     print(f"{out}: {score_tables.save(table, out)} lines")
     return command.OK
+
+
+def learning_table(options: argparse.Namespace) -> Table:
+    """Of runs and curve files."""
+    patterns, labels = learning_curves.arguments(options)
+    found = learning_curves.find(patterns, options.metric, labels)
+    score = Score(options.window, options.score == "mean")
+    return score_tables.rows(found, options.layout, options.steps, score, options.against)
+
+
+def noise_table(options: argparse.Namespace) -> Table:
+    """Of evaluations under noise."""
+    own = {"robustness", "against", "out"}
+    others = {n for n, v in vars(options).items() if v != _parser().get_default(n)} - own
+    if others or (options.out and not options.out.lower().endswith(".md")):
+        raise UsageError("--robustness goes with --against and --out=FILE.md alone")
+    series = noise_evaluations.all_series(noise_evaluations.find(options.robustness))
+    return noise_tables.changes(series, options.against)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,6 +82,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=steps, metavar="N,N", help="environment steps; the paper's by default")
     add("--score", choices=("last", "mean"), default="last", help="default last")
     add("--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}")
+    text = "show differences from this method, as its row is named, seed by seed"
+    add("--against", metavar="METHOD", help=text)
+    text = "files of evaluate.py --json, folders of them, or globs"
+    add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
     add("--out", metavar="FILE", help=".md or .csv; default: print Markdown")
     return parser
 

@@ -149,6 +149,31 @@ def series_at_amounts(curves: Iterable[Curve]) -> list[Series]:
     return found
 
 
+def pairs(
+    found: Sequence[Series], against: str | None = None
+) -> list[tuple[Series, list[tuple[Curve, Curve | None]]]]:
+    """Each series with its curves; with `against` those beside that one, by seed.
+
+    Then each curve has the one of its seed of the series labelled so in its panel; what has none is
+    left out. UsageError if nothing is left, or if a series has a seed twice.
+    """
+    if against is None:
+        return [(one, [(curve, None) for curve in one.curves]) for one in found]
+    paired, bases = [], {one.panel: one for one in found if one.label == against}
+    for one in (one for one in found if one.panel in bases):
+        for seed, sources in one.repeated().items():
+            both = f"seed {seed} of {one.label}: {' and '.join(sources)}"
+            raise UsageError(f"--against: give one run of {both}")
+        base = {curve.seed: curve for curve in bases[one.panel].curves}
+        both = [(curve, base[curve.seed]) for curve in one.curves if curve.seed in base]
+        if both and one.label != against:
+            paired.append((one, both))
+    if not paired:
+        there = ", ".join(dict.fromkeys(one.label for one in found))
+        raise UsageError(f"--against={against}: no seed of it and of another method in {there}")
+    return paired
+
+
 def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     """A name for each, with what differs between them besides the method."""
     several_setups = len({setup for _, kind, setup, *_ in keys if kind == OURS}) > 1

@@ -16,7 +16,15 @@ from typing import NamedTuple
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import Curve, Series, all_series, repeated_seeds, setups, short
+from clion_tf.analysis.curves.curve import (
+    Curve,
+    Series,
+    all_series,
+    pairs,
+    repeated_seeds,
+    setups,
+    short,
+)
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -63,7 +71,7 @@ class Table(NamedTuple):
 
 def rows(
     curves: Iterable[Curve], layout: str = "plain", steps: Sequence[int] | None = None,
-    score: Score | None = None,
+    score: Score | None = None, against: str | None = None,
 ) -> Table:  # fmt: skip
     """A table of the curves.
 
@@ -71,11 +79,14 @@ def rows(
     steps or others; `plain` a row for each task, rotation, method and step, by default the last
     that all runs have reached; `periods` a row for each task, rotation and method, with the mean
     return in each window of the score and in all, up to a step or from one to another.
+    `against` is a method's label: the last two then have differences from it, seed by seed.
     """
     curves, score = list(curves), score or Score()
     if layout in EXPERIMENTS:
+        if against:
+            raise UsageError(f"--against: not with --layout={layout}")
         return _experiment(curves, EXPERIMENTS[layout], steps, score)
-    return (_plain if layout == "plain" else _periods)(curves, steps, score)
+    return (_plain if layout == "plain" else _periods)(curves, steps, score, against)
 
 
 def fitting(curves: Sequence[Curve]) -> list[Table]:
@@ -134,30 +145,35 @@ def _experiment(
     return Table(experiment.title, header, tuple(lines), notes, tuple(cells))
 
 
-def _plain(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Table:
+def _plain(
+    curves: list[Curve], steps: Sequence[int] | None, score: Score, against: str | None
+) -> Table:
     lines, cells = [], []
-    for one in all_series(curves):
+    for one, runs in pairs(all_series(curves), against):
         for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]:
-            paper = None if one.published else (*_where(one), one.method, step)
-            cells.append(_cell_of(one, step, score, paper))
+            paper = None if one.published or against else (*_where(one), one.method, step)
+            cells.append(_cell_of(one, runs, step, score, paper))
             told = one.panel.title, one.label, short(step), str(cells[-1].runs)
             lines.append((*told, *_texts(cells[-1])))
     header = ("task", "method", "steps", "seeds", "mean ± std", "95 % interval of the mean")
     header += ("interquartile mean", "paper")
-    return Table("Scores", header, tuple(lines), _notes(curves, score, 0), tuple(cells))
+    notes = _notes(curves, score, 0)
+    return Table(titled("Scores", against), header, tuple(lines), notes, tuple(cells))
 
 
-def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> Table:
+def _periods(
+    curves: list[Curve], steps: Sequence[int] | None, score: Score, against: str | None
+) -> Table:
     steps = steps or [int(max((curve.xs[-1] for curve in curves), default=0))]
     first, last = [0, *steps][-2:]
     if len(steps) > 2 or first >= last:
         raise UsageError("--layout=periods: --steps says where they end, or begin and end")
     periods = list(itertools.pairwise([*range(first, last, score.window), last]))
     spans, lines, cells = [f"{short(a)} to {short(b)}" for a, b in periods], [], []
-    for one in all_series(curves):
+    for one, runs in pairs(all_series(curves), against):
         scores = [(end, Score(end - begin, True, True)) for begin, end in (*periods, (first, last))]
-        row = [_cell_of(one, *at) for at in scores]
-        few = {n: f" ({n})" for n in range(len(one.curves))}  # Of fewer runs than there are.
+        row = [_cell_of(one, runs, *at) for at in scores]
+        few = {n: f" ({n})" for n in range(len(runs))}  # Of fewer runs than there are.
         means = [f"{c.mean:.0f}{few.get(c.runs, '')}" if c.runs else MISSING for c in row[:-1]]
         lines.append((one.panel.title, one.label, *means, _counted(row[-1]), _texts(row[-1])[1]))
         cells += row
@@ -168,7 +184,12 @@ def _periods(curves: list[Curve], steps: Sequence[int] | None, score: Score) -> 
         *repeated_seeds(curves),
     )
     header = ("task", "method", *spans, "all, mean ± std", "95 % interval of the mean")
-    return Table("Mean returns", header, tuple(lines), notes, tuple(cells))
+    return Table(titled("Mean returns", against), header, tuple(lines), notes, tuple(cells))
+
+
+def titled(what: str, against: str | None) -> str:
+    """A table's title, where it may hold differences from a method."""
+    return f"{what}, difference from {against}, seed by seed" if against else what
 
 
 def _where(series: Series) -> tuple[str, float, float]:
@@ -176,9 +197,16 @@ def _where(series: Series) -> tuple[str, float, float]:
     return one.task, one.rotation, one.test_rotation
 
 
-def _cell_of(one: Series, step: int, score: Score, paper: tuple | None = None) -> Cell:
-    named = one.label, one.setup, step, score.window
-    return _cell(_where(one), named, [[score.of(run, step) for run in one.curves]], paper)
+def _cell_of(
+    one: Series, runs: Iterable[tuple[Curve, Curve | None]], step: int, score: Score,
+    paper: tuple | None = None,
+) -> Cell:  # fmt: skip
+    """Of a series' runs, or of how far each is above another one."""
+    named, scores = (one.label, one.setup, step, score.window), []
+    for run, base in runs:
+        of_both = [score.of(each, step) for each in (run, base) if each is not None]
+        scores.append(None if None in of_both else of_both[0] - sum(of_both[1:]))
+    return _cell(_where(one), named, [scores], paper)
 
 
 def _cell(

@@ -7,9 +7,11 @@ import pytest
 from plots import MAGIC, legend, plot
 from report_pages import Content, report
 from runs import make_run, options
+from tool_modules import tool as module
 
+from clion_tf import command
 from clion_tf.analysis import evaluation
-from clion_tf.analysis.curves import curve_plots, noise_evaluations
+from clion_tf.analysis.curves import curve_plots, noise_evaluations, noise_tables
 from clion_tf.command import UsageError
 
 ONE_AT_A_TIME = evaluation.grid([0, 5], [0, 0.1, 1], [0, 0.5], one_at_a_time=True)
@@ -212,6 +214,52 @@ def test_figure_of_several_experiments(tmp_path):
     assert titles == ["hopper_stand", "walker_walk", "walker_walk", "walker_walk"]
     assert [bool(ax.get_ylabel()) for ax in figure.axes] == [True, True, False, False]
     assert "trained at ±5°" in figure.legends[0].get_title().get_text()
+
+
+def test_table_of_changes(tmp_path, capsys):
+    for seed in (0, 1):
+        write(tmp_path, seed)  # The return is the seed; noise of x adds 10 x.
+        factor = 20 + 10 * seed
+        worse = lambda cell, f=factor: [50.0 - f * cell.memory_noise]  # noqa: E731
+        write(tmp_path, seed, "Dreamer", returns=worse)
+    write(tmp_path, 0, "DrQ", cells=evaluation.grid([0, 5], [0], [0]))
+    result = noise_tables.changes(lines(tmp_path))
+    assert result.header == ("task", "noise", "CLION (2)", "Dreamer (2)", "DrQ (1)")
+    # Of 0 and 1, and of 20 and 30: t of one degree of freedom, 12.706, times the deviation / √2.
+    assert [row[1:] for row in result.rows] == [
+        ("none: return", "0.5 [-5.9, 6.9]", "50.0 [50.0, 50.0]", "0.0"),
+        ("memory noise 0.1", "1.0 [1.0, 1.0]", "-2.5 [-8.9, 3.9]", "–"),
+        ("memory noise 1", "10.0 [10.0, 10.0]", "-25.0 [-88.5, 38.5]", "–"),
+        ("blank frames 0.5", "0.0 [0.0, 0.0]", "0.0 [0.0, 0.0]", "–"),
+        ("±5° rotation", "0.0 [0.0, 0.0]", "0.0 [0.0, 0.0]", "0.0"),
+    ]
+    beside = noise_tables.changes(lines(tmp_path), "Dreamer")
+    assert beside.header[2:] == ("CLION (2)", "DrQ (1)")
+    assert beside.rows[0][2:] == ("-49.5 [-55.9, -43.1]", "-50.0")
+    assert beside.rows[2][2:] == ("35.0 [-28.5, 98.5]", "–")
+    assert command.run("table", module("table").main, ["--robustness", str(tmp_path)]) == 0
+    assert "| walker_walk | memory noise 1 | 10.0 [10.0, 10.0] |" in capsys.readouterr().out
+
+
+def test_table_of_a_first_cell_with_noise_and_of_seeds_that_lack_an_amount(tmp_path):
+    write(tmp_path, 0, cells=evaluation.grid([5], [1, 0, 2], [0]))
+    write(tmp_path, 1, cells=evaluation.grid([5], [1, 0], [0]))
+    result = noise_tables.changes(lines(tmp_path))
+    assert [row[1:] for row in result.rows] == [
+        ("memory noise 1, ±5° rotation: return", "10.5 [4.1, 16.9]"),
+        ("memory noise 0", "-10.0 [-10.0, -10.0]"),
+        ("memory noise 2", "10.0 (1)"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "words", [("--logdirs", "x"), ("--layout=periods",), ("--out=a.csv",), ("--metric=train",)]
+)
+def test_table_refuses_what_is_of_learning_curves(tmp_path, monkeypatch, capsys, words):
+    write(tmp_path / "scores")
+    monkeypatch.chdir(tmp_path)
+    assert command.run("table", module("table").main, ["--robustness", "scores", *words]) == 2
+    assert "--robustness goes with --against and --out=FILE.md alone" in capsys.readouterr().err
 
 
 def test_tool_writes_a_figure(tmp_path, capsys):

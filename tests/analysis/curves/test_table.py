@@ -209,6 +209,42 @@ def test_periods(seeds, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.fixture
+def methods(seeds):
+    """Beside those, Dreamer: seed 0 is 4 lower everywhere, seed 1 2; it has a seed of its own."""
+    for seed, lower in ((0, 4), (1, 2), (7, 9)):
+        points = {1000 * i: 10.0 * i + seed - lower for i in range(1, 7)}
+        config = options("cpu", "dreamer", seed=seed)
+        make_run(seeds / f"dreamer{seed}", {6000: 50.0 + lower}, points, config)
+    return seeds
+
+
+@pytest.mark.parametrize("layout", ["plain", "periods"])
+def test_differences_from_a_method_seed_by_seed(methods, layout):
+    found = learning_curves.find([methods], "train")
+    result = score_tables.rows(found, layout, [6000], Score(6000, True), against="Dreamer")
+    ((_, method, *_), *others) = result.rows
+    assert method == "CLION" and not others
+    # Of 4 and 2: mean 3, deviation 1.414; t of one degree of freedom, 12.706, times 1.
+    assert any(cell.startswith("3.0 ± 1.4") for cell in result.rows[0])
+    assert "[-9.7, 15.7]" in result.rows[0]
+    assert result.title.endswith("difference from Dreamer, seed by seed")
+    assert result.cells[-1].paper_mean is None
+
+
+def test_differences_that_cannot_be_had(methods, capsys):
+    words = ("--logdirs", methods, "--metric=train", "--steps=6000")
+    assert table(*words, "--against=DrQ") == 2
+    assert "--against=DrQ: no seed of it and of another method in CLION, Dreamer" in (
+        capsys.readouterr().err
+    )
+    assert table(*words, "--layout=table1", "--against=Dreamer") == 2
+    assert "--against: not with --layout=table1" in capsys.readouterr().err
+    make_run(methods / "again", {6000: 1.0}, {6000: 1.0}, options("cpu", "dreamer", seed=0))
+    assert table(*words, "--against=Dreamer") == 2
+    assert "give one run of seed 0 of Dreamer: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "begin, end, expected",
     [
