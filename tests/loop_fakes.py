@@ -29,6 +29,9 @@ class CountingEnv:
         self._broken = broken
         self.episodes = []
 
+    def wait_ready(self):
+        return self
+
     def close(self):
         pass
 

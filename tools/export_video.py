@@ -112,14 +112,17 @@ def model_clips(trained, films: Iterable, options: argparse.Namespace) -> Iterat
 
     config, models, films = trained.config, trained.agent.models, list(films)
     length = min(config.batch_length, *(len(film.steps) for film in films))
-    sigma = config.sigma_h if options.sigma is None else options.sigma
+    sigma, units = config.sigma_h, config.sigma_units
+    if options.sigma is not None:
+        sigma, units = options.sigma, "absolute"
     columns = []
     for number, film in enumerate(films):
         eps = noise.SeededNoise(noise.key(config.seed, "video", number))
         if options.what == "openloop":
             column = filming.open_loop(models, film, length, eps)
         else:
-            column = filming.memory(models, film, eps, sigma, options.state == "hs", config.sigma2)
+            resample = options.state == "hs"
+            column = filming.memory(models, film, eps, sigma, units, resample, config.sigma2)
         columns.append(column)
     yield from filming.clips(columns, options.size, options.frames)
 

@@ -90,7 +90,7 @@ def read(options: argparse.Namespace) -> dict[str, trained_agent.Saved]:
     saved = tool_checks.runs_with_world_models(options.logdirs, options.checkpoint)
     (played, first), *others = [(name, one.config) for name, one in saved.items()]
     for name, other in others:
-        for option in ("task", "action_repeat"):
+        for option in ("task", "action_repeat", "observe"):
             ours, theirs = getattr(first, option), getattr(other, option)
             if ours != theirs:
                 raise command.UsageError(

@@ -99,9 +99,9 @@ def _describe(jobs: Sequence[Job]) -> None:
     for job in jobs:
         print(f"# {job.name}: {job.state}, {job.steps:,} environment steps")
         print(shlex.join(["python", "-m", "clion_tf.run", *job.words]))
-    steps = sum(job.config.steps - job.steps for job in jobs)
+    steps = sum(job.left for job in jobs)
     done = sum(job.state == states.DONE for job in jobs)
-    print(f"# {len(jobs)} runs, {done} done; {max(0, steps):,} environment steps to make")
+    print(f"# {len(jobs)} runs, {done} done; {steps:,} environment steps to make")
 
 
 def _check_resources(options: argparse.Namespace) -> None:

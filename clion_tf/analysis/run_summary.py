@@ -51,5 +51,5 @@ def _readable(
             continue  # The run is going on, and this one has given way since.
         except CheckpointError as error:
             damage.append(str(error))
-        except DAMAGE as error:
+        except (*DAMAGE, PermissionError) as error:
             damage.append(f"{path}: damaged episode ({error})")

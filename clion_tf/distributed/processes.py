@@ -14,6 +14,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -73,7 +74,8 @@ def check(config: Config, environ: Mapping[str, str]) -> tuple[int, int]:
     for address in addresses:
         if not re.fullmatch(r"\S+:\d{1,5}", str(address)) or addresses.count(address) > 1:
             raise ConfigError(f"TF_CONFIG: {address!r} is not host:port, or is there twice")
-    if type(index) is not int or not 0 <= index < len(jobs.get(kind, [])):
+    found = jobs.get(kind, []) if isinstance(kind, str) else []
+    if type(index) is not int or not 0 <= index < len(found):
         raise ConfigError(f"TF_CONFIG: its cluster has no {kind} number {index}")
     _check_batch(config, len(addresses), "processes in TF_CONFIG")
     return index + (len(jobs["chief"]) if kind == "worker" else 0), len(addresses)
@@ -104,7 +106,12 @@ def follow(team: "Team", stopping: Callable[[], bool]) -> int:
         elif not stop:
             if message["state"]:
                 agent.share_state()
-            agent.train_several(source.batches(message), message["updates"])
+            agent.train_several(source.batches(message), updates_of(message))
+
+
+def updates_of(message: dict) -> range:
+    """The numbers of the updates that the chief tells of."""
+    return range(message["first"], message["first"] + message["count"])
 
 
 class Team:
@@ -136,7 +143,8 @@ class Team:
     def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
         """Tells the others of these updates, of a phase that ends with `last`; or Interrupted."""
         state, replay = run.counters.rollbacks, run.replay
-        message = {"updates": [*numbers], "last": last, "state": self._told_state != state}
+        message: dict[str, Any] = {"first": numbers[0], "count": len(numbers), "last": last}
+        message |= {"state": self._told_state != state}
         message |= {"episodes": replay.next_index, "holds": [len(replay), replay.transitions]}
         _, stop = self.exchange(message)
         if stop:
@@ -224,7 +232,7 @@ class Source:
 
     def batches(self, message: dict) -> list[Batch]:
         """The batches of a message's updates, in order; the phase's next ones are read ahead."""
-        numbers, last = message["updates"], message["last"]
+        numbers, last = updates_of(message), message["last"]
         if last != self._last:
             self._drawn.close()  # Its thread reads the index, which changes now.
             self._catch_up(message["episodes"], message["holds"])

@@ -116,11 +116,11 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
 
     def send(self, command: str, argument: Any = None) -> None:
         """Ask and go on; `receive` gives the answer, before the next command."""
-        if command == "reset":
-            self._episode = argument
         self.wait_ready()
         if self._awaited:
             raise EnvError(f"the answer to {self._awaited} has not been received yet")
+        if command == "reset":
+            self._episode = argument
         self._write((command, argument))
         self._awaited = command
 
@@ -198,11 +198,22 @@ class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
     def __post_init__(self) -> None:
         self._failures: list[tuple[float, int | None]] = []
         self._in_a_row = 0  # episodes that failed, since the last that did not
+        self._been_ready = False
+        self._vain = 0  # failures in a row that were of no episode
         self.envs = [self.start() for _ in range(self.count)]
 
     def wait_ready(self) -> Ready:
-        """Waits until all are made; what one of them is."""
-        each = [env.wait_ready() for env in self.envs]
+        """Waits until all are made; what one of them is.
+
+        Raises EnvError, but only WorkerError once they have been ready.
+        """
+        try:
+            each = [env.wait_ready() for env in self.envs]
+        except EnvError as error:
+            if self._been_ready and not isinstance(error, WorkerError):
+                raise WorkerError(str(error)) from error  # As it was fine before: try again.
+            raise
+        self._been_ready = True
         return each[0]
 
     def attempt(self, task: Callable[[list[RemoteEnv]], T], on_failure: Callable[[], None]) -> T:
@@ -215,8 +226,9 @@ class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
         ways: collections.Counter[tuple[int | None, str]] = collections.Counter()
         while True:
             try:
+                self.wait_ready()
                 result = task(self.envs)
-                self._in_a_row = 0
+                self._in_a_row = self._vain = 0
                 return result
             except WorkerError as error:
                 on_failure()
@@ -228,6 +240,9 @@ class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
                 if not given_up:
                     _log.warning("environment failed, starting it again: %s", error)
                 self.close()  # All, as others may be in the middle of a step.
+                self._vain = 0 if error.episode is not None else self._vain + 1
+                if self._vain > 1:  # What it needs may be away for some seconds.
+                    time.sleep(self._vain - 1)
                 self.envs = [self.start() for _ in self.envs]
                 if given_up:
                     times = "once" if self.same_way == 1 else f"{self.same_way} times"

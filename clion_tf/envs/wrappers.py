@@ -1,5 +1,6 @@
 """Small wrappers between a simulator and the agent, in the order in which `make` applies them."""
 
+import copy
 from typing import Any
 
 import gymnasium
@@ -36,7 +37,9 @@ class ActionRepeat(gymnasium.Wrapper):
         total, steps, terminated, truncated = 0.0, 0, False, False
         names = "observation", "reward", "terminated", "truncated", "info"
         while steps < self._amount and not (terminated or truncated):
-            obs, reward, *flags, _ = step_checks.returned(self.env.step(action), *names)
+            # A copy for each step: an environment may change its action in place.
+            returned = self.env.step(copy.copy(action))
+            obs, reward, *flags, _ = step_checks.returned(returned, *names)
             terminated, truncated = map(step_checks.flag, flags, names[2:4])
             total = step_checks.reward(total + step_checks.reward(reward))
             steps += 1
@@ -105,6 +108,15 @@ def fit(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(colour).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
+def _renders(env: gymnasium.Env) -> bool:
+    """Whether a layer has a render() of its own, not Gymnasium's that ask the one inside."""
+    layers = [env]
+    while isinstance(layers[-1], gymnasium.Wrapper):
+        layers.append(layers[-1].env)
+    asking = "gymnasium.core", "gymnasium.wrappers"
+    return not all(type(layer).render.__module__.startswith(asking) for layer in layers)
+
+
 class SelectObservation(gymnasium.ObservationWrapper):
     """The observation is a dict of what `observation_choice.plan` says, and a picture if wanted.
 
@@ -119,7 +131,7 @@ class SelectObservation(gymnasium.ObservationWrapper):
         own = space_of(env, "observation_space", spec.task)
         self._spec, self.plan = spec, plan(own, spec.observe, spec.task)
         self.remarks: dict[str, str] = {}  # what is odd and taken all the same, of a part each
-        if self.plan.rendered and type(env.unwrapped).render is gymnasium.Env.render:
+        if self.plan.rendered and not _renders(env):
             raise EnvError(unseen(spec.task, own, "has no render()"))
         found: dict[str, gymnasium.Space] = {}
         if self.plan.rendered or self.plan.image:

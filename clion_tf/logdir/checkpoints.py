@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 STOPPED = "-stopped"
 NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
 # What NumPy raises for files that are no archives of arrays.
-DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile)
+DAMAGE = (ValueError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError)
 # Variables that only float16 needs, see learning.optimizer: a run may change its precision.
 LOSS_SCALE = re.compile(r"optimizer/\w+_scale/")
 

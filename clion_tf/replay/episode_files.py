@@ -12,6 +12,7 @@ Every episode is one uncompressed `.npz`, so that a sequence is read straight fr
 the file. Nothing is ever unpickled.
 """
 
+import errno
 import math
 import struct
 import zipfile
@@ -31,7 +32,7 @@ DTYPES = {**observation_shapes.DTYPES, **dict.fromkeys(NUMBERS, "float32")}
 # What reading a damaged or foreign file can raise.
 DAMAGE: tuple[type[Exception], ...] = (
     ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
-    NotImplementedError, RuntimeError, PermissionError, IsADirectoryError,
+    RuntimeError, IsADirectoryError,
 )  # fmt: skip
 Episode = dict[str, np.ndarray]
 _READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -93,9 +94,14 @@ def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
 
 def locate(path: Path) -> EpisodeFile:
     """Finds the arrays of a file; raises one of DAMAGE if its headers are of no episode."""
-    with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        keys = _keys({name.removesuffix(".npy") for name in archive.namelist()})
-        arrays = {key: _locate(archive, file, f"{key}.npy") for key in keys}
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            keys = _keys({name.removesuffix(".npy") for name in archive.namelist()})
+            arrays = {key: _locate(archive, file, f"{key}.npy") for key in keys}
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise ValueError("the archive's directory points nowhere") from error
+        raise
     _check_form(arrays)
     return EpisodeFile(path, arrays)
 

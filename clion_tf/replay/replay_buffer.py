@@ -48,6 +48,7 @@ class Replay:
         self._entries: list[EpisodeFile] = []
         self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
         self._next_index: int | None = None
+        self._stale: dict[int, list[Path]] = {}  # Of episodes to come: an interrupted run's files.
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,6 +78,7 @@ class Replay:
         whole episode is renamed to `<name>.bad`, unless the folder is another's (not `tidy`).
         """
         own, foreign = self._files()
+        every = own
         if count is not None:
             own = [file for file in own if file[0] < count]
             foreign = foreign[: max(0, count - len(own))]
@@ -94,6 +96,10 @@ class Replay:
         self._settle()
         past = own[-1][0] + 1 if own else 0
         self._next_index = max(past, len(foreign) + len(own)) if count is None else count
+        self._stale = {}
+        for index, _, path in every:
+            if index >= self._next_index:  # Maybe with other frames, so under another name.
+                self._stale.setdefault(index, []).append(path)
         return len(self._entries)
 
     def leave_out(self, newest: int) -> None:
@@ -106,11 +112,15 @@ class Replay:
         index = self.next_index
         episode = files.checked(arrays)
         self._require(episode)
-        for stale in self._folder.glob(f"{index:06d}-*.npz"):
-            stale.unlink()  # Left over from an interrupted run, maybe with other frames.
+        for stale in self._stale.pop(index, ()):
+            stale.unlink(missing_ok=True)
         path = files.save_episode(self._folder, index, episode)
         self._entries.append(files.locate(path))
-        self._settle()
+        if self.capacity is None:  # Nothing gives way: the others stay as they are.
+            if self._long_enough(self._entries[-1].frames):
+                self._drawable.append(self._entries[-1])
+        else:
+            self._settle()
         self._next_index = index + 1
         return path
 
@@ -131,7 +141,7 @@ class Replay:
             raise ReplayError(
                 f"no episode in {self._folder} has the {self.batch_length} frames of a sequence: "
                 f"{len(self)} episodes, the longest has {longest} frames; "
-                f"--batch_length={max(2, longest // 2)} would do"
+                f"--batch_length={max(2, longest // 2)} would do, with another --logdir"
             )
         seeds = np.random.SeedSequence([self.seed, _SAMPLING, update])
         rng = np.random.Generator(np.random.Philox(seeds))

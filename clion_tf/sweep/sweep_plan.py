@@ -60,6 +60,8 @@ def _method_words(method: str, shared: Sequence[str]) -> list[str]:
     if own := [name for name in ("task", "seed", "logdir") if name in changes]:
         raise UsageError(f"--{own[0]}={changes[own[0]][1]}: the sweep says that for each run")
     alone, paper = parse([file]), Config().batch_size
+    if parse([*shared, file]).agent != alone.agent:
+        raise UsageError(f"--methods={method}: options of all runs make it another agent")
     if alone.agent != "clion":  # Not sizes of the paper's agent: all of its own.
         return [*shared, file]
     times, rest = divmod(alone.batch_size, paper)

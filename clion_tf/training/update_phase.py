@@ -110,7 +110,8 @@ def log_rest(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
         "loop_seconds": seconds,
         **{f"{part}_seconds": parts.get(part, 0.0) for part in PARTS},
     }
-    if updates >= made:  # Else the steps' updates were made, in part, before the run was resumed.
+    # Else the updates were made, in part, before the run was resumed, or their steps logged.
+    if steps and updates >= made:
         groups["speed"]["fps"] = steps / seconds
     if logged := counters.steps - counters.logged_at:
         groups["speed"]["updates_per_env_step"] = made / logged

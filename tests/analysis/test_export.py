@@ -173,6 +173,16 @@ def test_drq(tmp_path, stack_rotation, how):
     check_acts_alike(model, trained)
 
 
+def test_no_rounding_leaves_the_environments_bounds():
+    random = np.random.default_rng(0)
+    low = random.uniform(-3, 0, 2000).round(2)
+    high = (low + random.uniform(0.1, 3, 2000)).round(2)
+    taken = {"shape": [2000], "dtype": "float64", "low": low.tolist(), "high": high.tolist()}
+    for end in (-1, 1):
+        found = saved_model._native(tf.fill([1, 2000], float(end)), False, taken).numpy()[0]
+        assert np.all((low <= found) & (found <= high))
+
+
 @pytest.mark.parametrize("task, size", [("boxed", 4), ("counted", 4)])
 def test_actions_as_the_environment_takes_them(tmp_path, monkeypatch, task, size):
     monkeypatch.syspath_prepend(FAKES)

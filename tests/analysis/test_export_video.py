@@ -21,6 +21,7 @@ from clion_tf.analysis.videos import filming
 from clion_tf.analysis.videos.filming import Film
 from clion_tf.envs import RemoteEnv
 from clion_tf.learning import reconstruction
+from clion_tf.learning.augmentation import memory_unit
 from clion_tf.learning.noise import GivenNoise
 from clion_tf.pictures import picture_rows, video_files
 from clion_tf.replay.episode_player import RandomPolicy, run_episodes
@@ -224,10 +225,13 @@ def test_model_videos_are_written(run, tmp_path, name, words):
 def test_memory_rows_are_what_the_model_decodes(run):
     models = trained_agent.load(run).agent.models
     one = film(7)
-    column = filming.memory(models, one, GivenNoise(), 0.1, False, -1.0)
     data = {key: one.episode[key][None] for key in ("image", "action")}
-    decoded = reconstruction.images(models, data, GivenNoise(), 0.1)[0]
-    np.testing.assert_array_equal(column.rows[:, 1], picture_rows.to_pixels(decoded))
+    deter = reconstruction.posterior(models, data, GivenNoise())["deter"]
+    for units, sigma in (("absolute", 0.1), ("relative", 0.1 * memory_unit(deter, "relative"))):
+        column = filming.memory(models, one, GivenNoise(), 0.1, units, False, -1.0)
+        decoded = reconstruction.images(models, data, GivenNoise(), sigma)[0]
+        np.testing.assert_array_equal(column.rows[:, 1], picture_rows.to_pixels(decoded))
+        assert column.labels[0][1] == f"from (h', s), sigma {float(sigma):g}"
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def test_the_first_worker_or_the_one_chief_is_the_chief():
         (environment(TWO, index="0"), "no worker number 0"),
         (environment(TWO, index=-1), "no worker number -1"),
         (environment(TWO, "evaluator"), "no evaluator number 0"),
+        (environment(TWO, ["worker"]), "no ['worker'] number 0"),
         (environment({"worker": ["a:1", "b:2", "c:3"]}), "not divisible by the 3 processes"),
     ],
 )

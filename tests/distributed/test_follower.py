@@ -40,7 +40,8 @@ def source(chief, tmp_path):
 def told(chief, updates, last, state=False):
     holds = [len(chief), chief.transitions]
     return {
-        "updates": updates,
+        "first": updates[0],
+        "count": len(updates),
         "last": last,
         "episodes": chief.next_index,
         "holds": holds,

@@ -10,6 +10,8 @@ from typing import ClassVar
 import gymnasium
 import numpy as np
 
+from clion_tf.envs.env_spec import EnvError
+
 
 class CountingEnv(gymnasium.Env):
     """Counts its calls; the reward of control step n is n, and pictures are noise by the seed."""
@@ -126,6 +128,39 @@ class StartingEnv(HangingEnv):
                 file.write(f"{os.getpid()}\n")
             time.sleep(600)
         threading.Thread(target=time.sleep, args=(600,)).start()
+
+
+class AbsentEnv(FailingEnv):
+    """Needs something that is away: so many constructions fail as the file ABSENT says."""
+
+    def __init__(self, failure):
+        super().__init__()
+        left = int(open(os.environ["ABSENT"]).read() or 0)
+        if left:
+            with open(os.environ["ABSENT"], "w") as file:
+                file.write(f"{left - 1}")
+            raise failure
+
+
+def absent(spec):
+    return AbsentEnv(ConnectionError("the server does not answer"))
+
+
+def unrendered(spec):
+    return AbsentEnv(EnvError("cannot render"))
+
+
+class Drawing(gymnasium.Wrapper):
+    def render(self):
+        return np.full((32, 32, 3), 77, np.uint8)
+
+
+def drawn(spec):
+    return Drawing(undrawn(spec))
+
+
+def undrawn(spec):
+    return gymnasium.wrappers.OrderEnforcing(boxed(spec))  # Its render() asks the task's.
 
 
 def starting(spec):

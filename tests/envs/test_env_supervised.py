@@ -1,9 +1,12 @@
 """Environments that fail on purpose, in real workers."""
 
+import time
+import types
+
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError, remote_env
 
 ACTIONS = {"raises": -np.ones(2, np.float32), "dies": np.ones(2, np.float32)}
 
@@ -27,6 +30,41 @@ def test_starts_again_and_tries_again():
         image = env.attempt(task, lambda: failures.append(1))
     assert image.shape == (64, 64, 3)
     assert len(failures) == 2 and len(set(pids)) == 3
+
+
+@pytest.mark.parametrize("kind", ["absent", "unrendered"])
+def test_failures_to_start_again_count_for_no_episode(kind, tmp_path, monkeypatch):
+    file, pauses, tries = tmp_path / "absent", [], []
+    file.write_text("")
+    monkeypatch.setenv("ABSENT", str(file))
+    clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
+    monkeypatch.setattr(remote_env, "time", clock)
+
+    def task(envs):
+        [env] = envs
+        env.reset(0)
+        tries.append(1)
+        if len(tries) == 1:
+            file.write_text("4")
+        env.step(ACTIONS["dies"] if len(tries) == 1 else np.zeros(2, np.float32))
+
+    # One way three times would be the end of an episode; here no other way is left.
+    with supervised(kind, per_hour=5) as env:
+        env.wait_ready()
+        env.attempt(task, lambda: None)
+        assert len(tries) == 2 and pauses == [1, 2, 3]
+        tries.clear()
+        with pytest.raises(WorkerError, match="6 failures within an hour"):
+            env.attempt(task, lambda: None)
+
+
+def test_what_cannot_be_made_is_said_at_once(tmp_path, monkeypatch):
+    file = tmp_path / "absent"
+    file.write_text("9")
+    monkeypatch.setenv("ABSENT", str(file))
+    with supervised("unrendered", per_hour=9) as env, pytest.raises(EnvError) as error:
+        env.wait_ready()
+    assert not isinstance(error.value, WorkerError)
 
 
 def test_all_start_again_when_one_fails():

@@ -20,6 +20,19 @@ def test_repeat_sums_rewards_and_counts_steps():
     assert info == {"steps": 3}
 
 
+def test_a_held_action_is_the_same_at_each_step():
+    class Changing(CountingEnv):
+        def step(self, action):
+            action *= 2  # As of one that scales it to torques.
+            return super().step(action)
+
+    env, action = ActionRepeat(Changing(), 3), np.full(2, 0.5, np.float32)
+    env.reset(seed=0)
+    env.step(action)
+    assert [taken.tolist() for taken in env.unwrapped.actions] == [[1, 1]] * 3
+    assert action.tolist() == [0.5, 0.5]
+
+
 @pytest.mark.parametrize("terminates", [True, False])
 def test_repeat_stops_at_the_end(terminates):
     env = ActionRepeat(CountingEnv(length=5, terminates=terminates), 3)
@@ -140,6 +153,14 @@ def test_rendered_once_per_agent_step():
         assert env.observation_space.contains(obs)
     assert obs["image"].shape == (8, 6, 3) and obs["image"].dtype == np.uint8
     assert env.unwrapped.steps == 20 and env.unwrapped.renders == 1 + 5
+
+
+def test_a_wrapper_may_draw_what_the_task_does_not():
+    spec = EnvSpec("env_fakes:drawn", action_repeat=1)
+    env = make(spec)
+    assert env.reset(seed=0)[0]["image"].mean() == 77
+    with pytest.raises(EnvError, match=r"has no render\(\)"):
+        make(EnvSpec("env_fakes:undrawn"))
 
 
 def test_rendering_of_a_wrong_kind():

@@ -59,6 +59,17 @@ def test_damaged_newest_falls_back(tmp_path):
     assert newest.with_name(newest.name + ".bad").exists()
 
 
+@pytest.mark.parametrize("at, value", [(8, 1), (10, 99)])  # Encrypted; compressed who knows how.
+def test_a_damaged_directory_falls_back(tmp_path, at, value):
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(ARRAYS, Counters(steps=1))
+    newest = checkpoints.save(ARRAYS, Counters(steps=2))
+    data = bytearray(newest.read_bytes())
+    data[data.index(b"PK\x01\x02") + at] = value
+    newest.write_bytes(data)
+    assert checkpoints.load_newest()[1].steps == 1
+
+
 def test_none_without_any(tmp_path):
     assert Checkpoints(tmp_path / "new").load_newest() == ({}, Counters())
 

@@ -1,5 +1,6 @@
 """Episodes on disk, the sequences drawn from them, and drawing ahead; no TensorFlow here."""
 
+import errno
 import functools
 import os
 import threading
@@ -275,7 +276,14 @@ def _short_member(path):
             archive.writestr(name, data[:-4] if name == "reward.npy" else data)
 
 
+def _pointing_nowhere(path):
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x05\x06") + 16] ^= 8  # Where the archive's directory begins.
+    path.write_bytes(data)
+
+
 DAMAGES = {
+    "pointing_nowhere": _pointing_nowhere,
     "truncated": _truncated,
     "empty": lambda path: path.write_bytes(b""),
     "text": lambda path: path.write_text("no zip at all"),
@@ -307,6 +315,20 @@ def test_damaged_and_foreign_files_are_set_aside(tmp_path, caplog, damage):
     assert_whole(memory.sample(10, 0))
     # No number is given twice.
     assert memory.add(make(12, 3)).name == "000003-12.npz"
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_what_the_disk_does_not_give_is_not_damaged(tmp_path, monkeypatch, number):
+    filled(tmp_path, [12])
+
+    def fail(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            Replay(tmp_path, 5).load()
+    assert names(tmp_path) == ["000000-12.npz"] and Replay(tmp_path, 5).load() == 1
 
 
 def test_resume_takes_what_the_checkpoint_knows(tmp_path):

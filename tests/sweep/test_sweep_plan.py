@@ -94,6 +94,10 @@ def test_a_method_of_ones_own_and_a_task_of_ones_own(tmp_path):
         ({"seeds": [1, 1]}, "clion/seed1 would be the same run"),
         ({"methods": ["clon"]}, "--methods=clon: no file 'clon'; presets, by name: ablation_"),
         ({"methods": ["cpu"]}, "no multiple of the paper's 50"),
+        (
+            {"methods": ["dreamer"], "flagfiles": ["drq"]},
+            "--methods=dreamer: options of all runs make it another agent",
+        ),
         ({"methods": ["clion", "bf16"]}, "seed0 and walker_walk/bf16/seed0 would be the same run"),
         ({"tasks": ["walker_walk", "dmc_walker_walk"]}, "would be the same run"),
         ({"tasks": ["a:b", "a_b"]}, "a_b/clion/seed0 would be the same run"),

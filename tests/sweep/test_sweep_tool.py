@@ -66,6 +66,9 @@ def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypa
     code, out, err = tool(*words)
     assert "# walker_walk/dreamer/seed1: done, 2,000 environment steps" in out
     assert "2 runs, 1 done; 2,000 environment steps" in out
+    # What a finished run has beyond them takes nothing from the others.
+    counters(folder, steps=9000, updates=1, evaluated_at=9000)
+    assert "2 runs, 1 done; 2,000 environment steps" in tool(*words)[1]
     # With nothing left nothing is started, but results are gathered.
     gathered = []
     monkeypatch.setattr(sweep, "make", lambda *_: pytest.fail("started"))

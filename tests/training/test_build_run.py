@@ -56,6 +56,9 @@ def made(monkeypatch):
         def __init__(self, spec, *rest):
             specs.append(spec)
 
+        def wait_ready(self):
+            pass
+
         def close(self):
             pass
 

@@ -47,6 +47,9 @@ GROUPS = {
         Panel("Imagined reward", {"imagined_reward": ""}),
         Panel("Entropy of actions, nats", {"action_ent": ""}),
         Panel("Value loss, nats", {"value_loss": ""}),
+        Panel("Critic loss", {"critic_loss": ""}),
+        Panel("Value of recorded actions", {"value": "critic", "target_value": "target"}),
+        Panel("Temperature", {"temperature": ""}),
     ],
     "Evaluator and weights": [
         Panel("Evaluator: mean scores", SCORES, limits=SHARE),

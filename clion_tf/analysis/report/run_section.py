@@ -12,7 +12,13 @@ from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.report import run_clips, run_figures
 from clion_tf.config import Config, different
 from clion_tf.logdir import code_versions
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, load_counters
+from clion_tf.logdir.checkpoints import (
+    STOPPED,
+    CheckpointError,
+    Checkpoints,
+    Counters,
+    load_counters,
+)
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.stopwatch import PARTS
 
@@ -61,7 +67,8 @@ class Section:
         self.shares = time_shares(logged)
         self.clips = run_clips.read(folder, self.problems) if with_media else None
         self.training = run_figures.training(logged)
-        sigma_h = config.sigma_h if config and config.beta2 else None
+        absolute = config and config.beta2 and config.sigma_units == "absolute"
+        sigma_h = config.sigma_h if config and absolute else None
         found = run_figures.diagnostics(folder, sigma_h, self.problems)
         self.diagnostics, self.diagnosed_at = found  # At these steps, None if not recorded.
         return self
@@ -94,7 +101,10 @@ def _counters(folder: RunFolder) -> Counters:
     """Of the newest checkpoint that can be read; all 0 without any."""
     for path in Checkpoints.found_in(folder.checkpoints):
         try:
-            return load_counters(path)
+            counters = load_counters(path)
+            if path.stem.endswith(STOPPED):
+                counters.skipped = 0  # A stop has logged them.
+            return counters
         except (CheckpointError, OSError) as error:
             _log.warning("%s", error)
     return Counters()

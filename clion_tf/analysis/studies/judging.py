@@ -109,7 +109,8 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
 def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
     """Of states that CONTEXT frames lead to, and that at least half of the sequence follows."""
     models, length = agent.models, data["action"].shape[1]
-    steps = slice(min(CONTEXT, length // 2), length // 2 + 1)
+    # At least one frame is judged, and at least one follows it.
+    steps = slice(min(CONTEXT, length // 2, length - 2), min(length // 2 + 1, length - 1))
     value = tf.transpose(models.value(models.rssm.get_feat(post)).mode())
     reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
     # Of lambda 1: nothing but rewards until the last frame.

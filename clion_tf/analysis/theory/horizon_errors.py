@@ -37,7 +37,8 @@ class Transitions(NamedTuple):
     the prior itself (fake); uniform on [0, 1] for the latter.
     """
 
-    log_ratio: np.ndarray  # [K, T-1], log prior - log posterior at samples of the posterior.
+    log_ratio: np.ndarray  # [K, T-1], log prior - log posterior at samples of the posterior,
+    fake_log_ratio: np.ndarray  # and at samples of the prior.
     real_rank: np.ndarray  # [K, T-1]
     fake_rank: np.ndarray  # [K, T-1]
     kl: np.ndarray  # [T-1], KL[posterior || prior] in nats.
@@ -94,7 +95,7 @@ def estimate(agent: Agent, seed: int, files: dict[int, pathlib.Path]) -> Estimat
     for number, path in tqdm(files.items(), unit="episode", leave=False, disable=None):
         try:
             episode = load_episode(path)
-        except DAMAGE as error:
+        except (*DAMAGE, PermissionError) as error:
             _log.warning("%s: left out (%s)", path, error)
             continue
         noise = noises.SeededNoise(tf.constant(noises.key(seed, "horizon", number)))
@@ -136,7 +137,7 @@ def transitions(
     if models.evaluator is not None:
         judged = (_logit(agent, feat, action, s, post["deter"]) for s in (real, fake))
     return Transitions(
-        _float64(before.log_prob(real) - after.log_prob(real)),
+        *(_float64(before.log_prob(s) - after.log_prob(s)) for s in (real, fake)),
         *(chi2.cdf(_distance(sample, prior), rssm.stoch) for sample in (real, fake)),
         _float64(tfd.kl_divergence(after, before)),
         *judged,
@@ -189,13 +190,17 @@ def errors(found: Transitions, ratio: bool) -> Errors:
     gap = (expit(found.real_logit) - expit(found.fake_logit)).mean()
     # log W of eq. 5.
     real, fake = (x if ratio else log_expit(x) for x in (found.real_logit, found.fake_logit))
-    mass, mean = logsumexp(fake, 0) - np.log(len(fake)), logsumexp(fake) - np.log(fake.size)
     log_ratio = found.log_ratio + real  # log of w p_theta / p, but for w's scale.
+    # Both sets are samples of the even mixture of p and p_theta, so that no tail of w p_theta is
+    # missed; of the mixture their density under p_theta is this, twofold.
+    density = log_expit(np.concatenate([found.log_ratio, found.fake_log_ratio]))
+    every = np.concatenate([real, fake]) + density
+    mass, mean = logsumexp(every, 0) - logsumexp(density, 0), logsumexp(every) - logsumexp(density)
     overlap = np.exp(np.minimum(log_ratio - mean, 0.0)).mean(0)
-    weight = np.exp(fake - mass).T
+    ranks, weight = np.concatenate([found.real_rank, found.fake_rank]), np.exp(every - mass)
     return basic._replace(
         evaluator_gap=max(0.0, float(gap)),
         weighted=float(theory.sampled_total_variation(log_ratio - mass).mean()),
-        weighted_floor=theory.threshold_gap(found.real_rank.T, found.fake_rank.T, weight),
+        weighted_floor=theory.threshold_gap(found.real_rank.T, ranks.T, weight.T),
         weighted_integral=float((np.exp(mass - mean) + 1 - 2 * overlap).mean()),
     )

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from clion_tf.analysis.evaluation import play
 from clion_tf.envs import EnvSpec
-from clion_tf.learning import reconstruction
+from clion_tf.learning import augmentation, reconstruction
 from clion_tf.learning.noise import Noise
 from clion_tf.models import Models
 from clion_tf.pictures import picture_rows
@@ -91,11 +91,15 @@ def open_loop(models: Models, film: Film, length: int, noise: Noise) -> Column:
 
 
 def memory(
-    models: Models, film: Film, noise: Noise, sigma: float, resample: bool, sigma2: float
-) -> Column:
-    """The whole episode, reconstructed from augmented memory."""
+    models: Models, film: Film, noise: Noise, sigma: float, units: str, resample: bool,
+    sigma2: float,
+) -> Column:  # fmt: skip
+    """The whole episode, reconstructed from augmented memory; of `units` see `--sigma_units`."""
     data, state = film.sequence(), "(h', s')" if resample else "(h', s)"
-    decoded = reconstruction.images(models, data, noise, sigma, resample, sigma2)
+    post = reconstruction.posterior(models, data, noise)
+    sigma = sigma * float(augmentation.memory_unit(post["deter"], units))
+    noisy = reconstruction.augmented_memory(post, noise, sigma, resample, sigma2)
+    decoded = reconstruction.decode(models, noisy).numpy()
     labels = [("input", f"from {state}, sigma {sigma:g}", "error")] * len(film.steps)
     return _column(data, decoded, film, labels)
 

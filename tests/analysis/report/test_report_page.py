@@ -237,6 +237,11 @@ def test_skipped_updates_are_those_of_the_whole_run(tmp_path):
     Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters)
     facts = dict(find([str(folder)], {}).runs[0].read().facts)
     assert facts["skipped updates"] == "6" and facts["failed environments"] == "4"
+    # A stop logs those of its checkpoint.
+    add_line(folder, step=8600, updates=8600, skipped_updates=1)
+    counters.steps = 8600
+    Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters, stopped=True)
+    assert dict(find([str(folder)], {}).runs[0].read().facts)["skipped updates"] == "6"
 
 
 def test_run_without_options(tmp_path):

@@ -508,6 +508,19 @@ def test_value_error_of_a_critic_that_knows(monkeypatch):
         assert found["return_std"] == pytest.approx(0.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("length", [2, 3, 5])
+def test_value_error_of_short_sequences(length):
+    config = tiny_config(discount=0.9)
+    data = {key: value[:, :length] for key, value in tiny_batch(config).items()}
+    agent = tiny_agent(discount=0.9)
+    agent.models.value = knowing(0.0)
+    data["reward"], data["discount"] = np.ones((2, length), "f4"), np.ones((2, length), "f4")
+    # The frame in the middle is judged, but not the last: so many rewards follow it.
+    expected = sum(0.9**k for k in range(length - 1 - min(length // 2, length - 2)))
+    found = judging.judge(agent, data)["value_error_0"]
+    assert found == pytest.approx(expected, abs=1e-5)
+
+
 def test_value_error_ends_with_the_episode():
     config = tiny_config(discount=0.9)
     data = tiny_batch(config)

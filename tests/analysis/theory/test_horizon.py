@@ -143,6 +143,7 @@ def normals(ratio_is_known, count=400, samples=500, distance=1.0):
 
     return horizon_errors.Transitions(
         log_ratio(real),
+        log_ratio(fake),
         stats.norm.cdf(real - distance),
         stats.norm.cdf(fake - distance),
         np.full(count, distance**2 / 2),
@@ -176,6 +177,16 @@ def test_the_exact_density_ratio_leaves_no_error():
     assert 0.1 < found.evaluator_gap < found.model
     # Its probability, the default weight, is no density ratio.
     assert horizon_errors.errors(normals(ratio_is_known=True), ratio=False).weighted > 0.1
+
+
+@pytest.mark.parametrize("power, exact", [(1.0, 0.0), (0.5, 2 * stats.norm.cdf(1) - 1)])
+def test_bounds_on_the_reweighted_model_where_few_samples_reach_the_other(power, exact):
+    # At a distance of 4, KL 8 nats; (p / q)^1/2 q is N(2, 1) but for its mass.
+    found = normals(ratio_is_known=True, samples=32, distance=4.0)
+    real, fake = power * found.real_logit, power * found.fake_logit
+    found = horizon_errors.errors(found._replace(real_logit=real, fake_logit=fake), ratio=True)
+    assert found.weighted == pytest.approx(exact, abs=0.03)
+    assert max(0.0, exact - 0.1) <= found.weighted_floor <= found.weighted + 0.01
 
 
 def test_floors_are_below_what_they_bound(agent):
