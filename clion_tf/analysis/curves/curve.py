@@ -176,7 +176,7 @@ def pairs(
 
 def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     """A name for each, with what differs between them besides the method."""
-    several_setups = len({setup for _, kind, setup, *_ in keys if kind == OURS}) > 1
+    shared = shared_setup(setup for _, kind, setup, *_ in keys if kind == OURS)
     different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
     labels = {}
     for key in keys:
@@ -186,10 +186,17 @@ def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
             label += " (published)"
         elif kind == ORIGINAL:
             label += " (original code)"
-        elif kind == OURS and several_setups:
-            label += f", {setup or PAPER_SIZES}"
+        elif kind == OURS:
+            own = [word or PAPER_SIZES for word in setup.split(", ") if word not in shared]
+            label = ", ".join([label, *own])
         labels[key] = ", ".join([label, *itertools.compress(besides, different)])
     return labels
+
+
+def shared_setup(setups: Iterable[str]) -> list[str]:
+    """What all of these have in common, in words; labels say the rest."""
+    first, *others = [setup.split(", ") for setup in setups] or [[]]
+    return [word for word in first if all(word in other for other in others)]
 
 
 def setups(curves: Iterable[Curve]) -> list[str]:

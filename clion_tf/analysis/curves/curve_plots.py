@@ -18,7 +18,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clion_tf.analysis.curves import method_names
-from clion_tf.analysis.curves.curve import Curve, Panel, Series, all_series, part_of, setups, short
+from clion_tf.analysis.curves.curve import (
+    OURS,
+    Curve,
+    Panel,
+    Series,
+    all_series,
+    part_of,
+    shared_setup,
+    short,
+)
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -98,8 +107,8 @@ def learning_curves(
         caption.append("pale: some runs have ended")
     if smooth:
         caption.append(f"each run averaged over {short(smooth)} steps")
-    sizes = setups(curve for one in found for curve in one.curves)
-    caption += sizes if len(sizes) == 1 else []
+    ours = (curve for one in found for curve in one.curves if curve.kind == OURS)
+    caption += filter(None, shared_setup(curve.setup for curve in ours))
     drawn = list(dict.fromkeys(one.panel for one in found))
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
     places = {divmod(i, columns): panel for i, panel in enumerate(drawn)}
@@ -119,9 +128,9 @@ def amounts(found: Sequence[Series], metric: str = "test", spread: str = INTERVA
     places = {(rows.index(p.order[:-1]), kinds.index(p.order[-1])): p for p in drawn}
     every, caption = [curve for one in found for curve in one.curves], []
     # What differs is said by the labels.
-    for words in ({c.setup for c in every}, {c.rotation and c.besides[0] for c in every}):
-        if len(words) == 1:
-            caption += filter(None, words)
+    caption += filter(None, shared_setup(curve.setup for curve in every))
+    trained = {curve.rotation and curve.besides[0] for curve in every}
+    caption += filter(None, trained) if len(trained) == 1 else []
     if any(np.isnan(curve.ys).any() for curve in every):
         caption.append("pale: some seeds only")
     return _draw(found, places, YLABELS[metric], spread, "seed", caption)

@@ -74,7 +74,7 @@ def test_other_sizes_are_other_series(tmp_path):
     make(tmp_path / "a")
     make(tmp_path / "b", horizon=10)
     labels = [one.label for one in found(tmp_path)]
-    assert labels == ["CLION, cpu sizes", "CLION, cpu sizes, horizon=10"]
+    assert labels == ["CLION", "CLION, horizon=10"]
 
 
 def test_the_command_draws_them(tmp_path, capsys):

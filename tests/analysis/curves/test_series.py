@@ -54,6 +54,13 @@ def test_one_setup_is_not_in_the_names():
     assert found.label == "CLION"
 
 
+def test_names_have_what_setups_do_not_share():
+    found = all_series(
+        [a_curve(setup="cpu sizes, horizon=9, a=1"), a_curve(setup="cpu sizes, a=1")]
+    )
+    assert [one.label for one in found] == ["CLION", "CLION, horizon=9"]
+
+
 def test_a_seed_that_counts_twice_is_told():
     assert warnings([a_curve(), a_curve(seed="1")]) == []
     (line,) = warnings([a_curve(source="p"), a_curve(source="q")])
