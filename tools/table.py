@@ -3,7 +3,7 @@
     clion-table --logdirs 'logdir/*' --layout=table1
     clion-table --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
     clion-table --logdirs results --layout=periods --metric=train --window=5000
-    clion-table --logdirs results --against=Dreamer
+    clion-table --logdirs results/grid --metric=train --against=Dreamer
     clion-table --robustness 'scores-*.json'
 
 --layout=table1 is the paper's Table 1 (observations rotated by 5 degrees; 105K and 505K steps),
@@ -16,8 +16,8 @@ number in a column of its own.
 A run's score at a step is its last evaluation in the --window environment steps up to it; with
 --score=mean the mean of those evaluations. What is missing is shown as missing.
 
---against has differences from one of the methods, named as its row is, seed by seed: their mean and
-its interval.
+--against has differences from a method's runs of the same sizes, seed by seed: their mean and its
+interval.
 
 --robustness reads what tools/evaluate.py --json wrote, one file for each training, and has a row
 for each kind and amount of noise, a column for each method: the return in the file's first cell and
@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=steps, metavar="N,N", help="environment steps; the paper's by default")
     add("--score", choices=("last", "mean"), default="last", help="default last")
     add("--window", type=command.positive, default=WINDOW, metavar="N", help=f"default {WINDOW}")
-    text = "show differences from this method, as its row is named, seed by seed"
+    text = "show differences from this method, seed by seed"
     add("--against", metavar="METHOD", help=text)
     text = "files of evaluate.py --json, folders of them, or globs"
     add("--robustness", nargs="+", default=[], metavar="FILE", help=text)

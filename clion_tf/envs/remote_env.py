@@ -29,6 +29,7 @@ _START = 60.0  # seconds at least for what comes before the environment's own co
 _GRACE = 3.0  # seconds that a worker gets to end by itself
 HOUR = 3600.0  # seconds
 LEAST_IN_A_ROW = 5
+LONGEST_PAUSE = 5  # seconds, before workers that could not be started are started again
 _VARYING = re.compile(r"0x[0-9a-f]+|\d+")  # numbers and addresses
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
@@ -242,7 +243,7 @@ class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
                 self.close()  # All, as others may be in the middle of a step.
                 self._vain = 0 if error.episode is not None else self._vain + 1
                 if self._vain > 1:  # What it needs may be away for some seconds.
-                    time.sleep(self._vain - 1)
+                    time.sleep(min(self._vain - 1, LONGEST_PAUSE))
                 self.envs = [self.start() for _ in self.envs]
                 if given_up:
                     times = "once" if self.same_way == 1 else f"{self.same_way} times"

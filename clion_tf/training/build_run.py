@@ -110,7 +110,7 @@ def _disk_use(run: Run) -> str:
     values = sum(math.prod(shape) * np.dtype(DTYPES[key]).itemsize for key, shape in observed)
     frame = values + 100  # For action, reward and discount.
     need = steps / config.action_repeat * frame / 1e9
-    there = sum(path.stat().st_size for path in run.folder.episodes.glob("*.npz"))
-    free = (shutil.disk_usage(run.folder).free + there) / 1e9
+    there = sum(path.stat().st_size for path in run.folder.episodes.glob("*.npz")) / 1e9
+    free = shutil.disk_usage(run.folder).free / 1e9
     text = f"replay: about {need:.1f} GB of episodes, {free:.1f} GB free here"
-    return text if need < free else f"{text}; --replay_capacity bounds it"
+    return text if need < free + there else f"{text}; --replay_capacity bounds it"

@@ -1,6 +1,7 @@
 """What a run is put together from: what the options and the task must agree on."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import gymnasium
 import numpy as np
@@ -174,3 +175,18 @@ def test_the_replay_is_what_options_and_agent_ask_for(monkeypatch, tmp_path):
     found = made.replay
     assert (found.seed, found.balance, found.padding) == (7, True, 2)
     assert (found.batch_length, found.capacity) == (3, 1000)
+
+
+def test_disk_that_the_replay_takes_beyond_what_is_there(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path)
+    folder.episodes.mkdir()
+    config = Config(steps=1_000_000, action_repeat=2)
+    observed = {"image": (64, 64, 3)}
+    run = SimpleNamespace(config=config, folder=folder, agent=SimpleNamespace(observed=observed))
+    free = SimpleNamespace(free=3e9)
+    monkeypatch.setattr(build_run.shutil, "disk_usage", lambda path: free)
+    told = "replay: about 6.2 GB of episodes, 3.0 GB free here"
+    assert build_run._disk_use(run) == f"{told}; --replay_capacity bounds it"
+    with (folder.episodes / "000000-9.npz").open("wb") as file:
+        file.truncate(4_000_000_000)  # A hole: it takes no disk.
+    assert build_run._disk_use(run) == told

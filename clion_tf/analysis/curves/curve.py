@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from clion_tf.analysis.curves.method_names import ABLATION, DREAMER, DRQ
+from clion_tf.analysis.curves.method_names import ABLATION, DREAMER, DRQ, EVALUATOR_SIZES
 from clion_tf.analysis.curves.metrics_files import Points
 from clion_tf.command import UsageError
 
@@ -152,26 +152,33 @@ def series_at_amounts(curves: Iterable[Curve]) -> list[Series]:
 def pairs(
     found: Sequence[Series], against: str | None = None
 ) -> list[tuple[Series, list[tuple[Curve, Curve | None]]]]:
-    """Each series with its curves; with `against` those beside that one, by seed.
+    """Each series with its curves; with `against` those beside that method's, by seed.
 
-    Then each curve has the one of its seed of the series labelled so in its panel; what has none is
-    left out. UsageError if nothing is left, or if a series has a seed twice.
+    Then each curve has the one of its seed of that method, in its panel and of its setup but for
+    the evaluator's sizes; what has none is left out. UsageError if nothing is left, or if a series
+    has a seed twice.
     """
     if against is None:
         return [(one, [(curve, None) for curve in one.curves]) for one in found]
-    paired, bases = [], {one.panel: one for one in found if one.label == against}
-    for one in (one for one in found if one.panel in bases):
+    paired, bases = [], {_experiment(one): one for one in found if one.method == against}
+    for one in (one for one in found if _experiment(one) in bases):
         for seed, sources in one.repeated().items():
             both = f"seed {seed} of {one.label}: {' and '.join(sources)}"
             raise UsageError(f"--against: give one run of {both}")
-        base = {curve.seed: curve for curve in bases[one.panel].curves}
+        base = {curve.seed: curve for curve in bases[_experiment(one)].curves}
         both = [(curve, base[curve.seed]) for curve in one.curves if curve.seed in base]
-        if both and one.label != against:
+        if both and one.method != against:
             paired.append((one, both))
     if not paired:
         there = ", ".join(dict.fromkeys(one.label for one in found))
         raise UsageError(f"--against={against}: no seed of it and of another method in {there}")
     return paired
+
+
+def _experiment(one: Series) -> tuple:
+    """What a series' runs have in common with those of other methods."""
+    words = one.setup.split(", ")
+    return one.panel, one.kind, *(w for w in words if w.partition("=")[0] not in EVALUATOR_SIZES)
 
 
 def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:

@@ -1,78 +1,73 @@
 """Tables of evaluations under noise: how far each kind and amount of it changes returns."""
 
-from collections.abc import Iterable, Mapping, Sequence
-
-import numpy as np
+import collections
+import functools
+from collections.abc import Mapping, Sequence
 
 from clion_tf.analysis.curves.curve import Curve, Series, pairs
 from clion_tf.analysis.curves.noise_evaluations import KINDS
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.analysis.curves.score_tables import MISSING, Table, titled
 
-Pairs = Iterable[tuple[Curve, Curve | None]]
+Values = dict[str, dict[str, float]]  # By a method's label and the seed.
 
 
 def changes(found: Sequence[Series], against: str | None = None) -> Table:
     """A column a method: its return in the evaluations' first cell, and the changes from that.
 
-    Means over trainings (seeds) with their 95 % intervals. With `against`, a method's label, they
-    are differences from that method, seed by seed. The series are `noise_evaluations.all_series`'.
+    Means over trainings (seeds) with their 95 % intervals. With `against`, a method, they are
+    differences from that method, seed by seed. The series are `noise_evaluations.all_series`'.
     """
-    compared = pairs(found, against)
-    counts = {one.label: 0 for one, _ in sorted(compared, key=lambda pair: pair[0].rank)}
-    experiments: dict[tuple, dict[int, dict[str, tuple[Series, Pairs]]]] = {}
-    for one, curves in compared:
+    compared = sorted(pairs(found, against), key=lambda pair: pair[0].rank)
+    empty = functools.partial(collections.defaultdict, dict)
+    rows: dict[tuple, Values] = collections.defaultdict(empty)  # By what sorts and names a row.
+    for one, both in compared:
         *experiment, kind = one.panel.order
-        counts[one.label] = max(counts[one.label], len(curves))
-        experiments.setdefault(tuple(experiment), {}).setdefault(kind, {})[one.label] = one, curves
-    lines = []
-    for (task, first, _), kinds in sorted(experiments.items()):
-        every = {label: one for methods in kinds.values() for label, one in methods.items()}
-        told = [_name(kind, amount) for kind, amount in enumerate(first) if amount]
-        lines.append((task, f"{', '.join(told) or 'none'}: return", *_row(every, counts, None)))
-        for kind, methods in sorted(kinds.items()):
-            others = {x for one, _ in methods.values() for x in one.grid()[0]} - {first[kind]}
-            for x in sorted(others):
-                lines.append((task, _name(kind, x), *_row(methods, counts, x)))
+        first = experiment[1][kind]
+        for curve, base in both:
+            mine = _changes(curve, first)
+            theirs = _changes(base, first) if base else dict.fromkeys(mine, 0.0)
+            for x in mine.keys() & theirs.keys():
+                at = (-1, 0.0) if x == first else (kind, x)  # The first cell is of all kinds.
+                rows[*experiment, *at][one.label][curve.seed] = mine[x] - theirs[x]
+    seeds = {one.label: set() for one, _ in compared}
+    for values in rows.values():
+        for label, by_seed in values.items():
+            seeds[label] |= by_seed.keys()
+    counts = {label: len(known) for label, known in seeds.items()}
+    lines = [(row[0], _name(*row[1:]), *_cells(rows[row], counts)) for row in sorted(rows)]
     notes = (
         "First the return in the first cell, then how far noise changes it: means over trainings, "
         f"number of trainings in brackets, with 95 % intervals. {MISSING}: not evaluated.",
+        "Memory noise is in standard deviations of h, unless it is absolute.",
     )
     header = "task", "noise", *(f"{label} ({count})" for label, count in counts.items())
     return Table(titled("Returns under noise", against), header, tuple(lines), notes, ())
 
 
-def _row(
-    methods: Mapping[str, tuple[Series, Pairs]], labels: Iterable[str], amount: float | None
-) -> list[str]:
-    """Of the return in the first cell, or of the changes at an amount."""
+def _changes(curve: Curve, first: float) -> dict[float, float]:
+    """The return at the first amount, and the changes from there; without what was not played."""
+    at = {float(x): float(y) for x, y in zip(curve.xs, curve.ys, strict=True) if y == y}
+    return {x: y - (0.0 if x == first else at[first]) for x, y in at.items()}
+
+
+def _cells(values: Values, counts: Mapping[str, int]) -> list[str]:
     cells = []
-    for label in labels:
-        values = []
-        if label in methods:
-            one, curves = methods[label]
-            first = one.panel.order[1][one.panel.order[-1]]
-            x = first if amount is None else amount
-            for curve, base in curves:
-                values.append(_value(curve, x, first) - (_value(base, x, first) if base else 0.0))
-        cells.append(_text([value for value in values if np.isfinite(value)], len(values)))
+    for label, count in counts.items():
+        if not (known := list(values.get(label, {}).values())):
+            cells.append(MISSING)
+            continue
+        mean = summary(known)
+        interval = "" if mean.low is None else f" [{mean.low:.1f}, {mean.high:.1f}]"
+        few = f" ({mean.count})" if mean.count < count else ""
+        cells.append(f"{mean.mean:.1f}{interval}{few}")
     return cells
 
 
-def _value(curve: Curve, x: float, first: float) -> float:
-    """The return at the first amount, else the change from there; NaN if it was not evaluated."""
-    at = dict(zip(curve.xs, curve.ys, strict=True))
-    return at.get(x, np.nan) - (0.0 if x == first else at[first])
-
-
-def _text(values: Sequence[float], count: int) -> str:
-    if not values:
-        return MISSING
-    known = summary(values)
-    few = f" ({known.count})" if known.count < count else ""
-    interval = "" if known.low is None else f" [{known.low:.1f}, {known.high:.1f}]"
-    return f"{known.mean:.1f}{interval}{few}"
-
-
-def _name(kind: int, amount: float) -> str:
-    return list(KINDS.values())[kind][1].format(amount)
+def _name(first: Sequence[float], unit: str, kind: int, amount: float) -> str:
+    texts = [text for _, text in KINDS.values()]
+    if kind < 0:
+        told = [text.format(x) for text, x in zip(texts, first, strict=True) if x]
+        return f"{', '.join(told) or 'none'}: return"
+    absolute = " (absolute)" if kind == 0 and unit == "absolute" else ""
+    return texts[kind].format(amount) + absolute

@@ -79,7 +79,7 @@ def rows(
     steps or others; `plain` a row for each task, rotation, method and step, by default the last
     that all runs have reached; `periods` a row for each task, rotation and method, with the mean
     return in each window of the score and in all, up to a step or from one to another.
-    `against` is a method's label: the last two then have differences from it, seed by seed.
+    `against` is a method: the last two then have differences from it, seed by seed.
     """
     curves, score = list(curves), score or Score()
     if layout in EXPERIMENTS:
@@ -150,7 +150,8 @@ def _plain(
 ) -> Table:
     lines, cells = [], []
     for one, runs in pairs(all_series(curves), against):
-        for step in steps or [int(min(curve.xs[-1] for curve in one.curves))]:
+        last = min(each.xs[-1] for both in runs for each in both if each is not None)
+        for step in steps or [int(last)]:
             paper = None if one.published or against else (*_where(one), one.method, step)
             cells.append(_cell_of(one, runs, step, score, paper))
             told = one.panel.title, one.label, short(step), str(cells[-1].runs)
@@ -198,15 +199,15 @@ def _where(series: Series) -> tuple[str, float, float]:
 
 
 def _cell_of(
-    one: Series, runs: Iterable[tuple[Curve, Curve | None]], step: int, score: Score,
+    one: Series, runs: Sequence[tuple[Curve, Curve | None]], step: int, score: Score,
     paper: tuple | None = None,
 ) -> Cell:  # fmt: skip
     """Of a series' runs, or of how far each is above another one."""
-    named, scores = (one.label, one.setup, step, score.window), []
+    label, scores = " minus ".join([one.label, *(b.method for _, b in runs[:1] if b)]), []
     for run, base in runs:
         of_both = [score.of(each, step) for each in (run, base) if each is not None]
         scores.append(None if None in of_both else of_both[0] - sum(of_both[1:]))
-    return _cell(_where(one), named, [scores], paper)
+    return _cell(_where(one), (label, one.setup, step, score.window), [scores], paper)
 
 
 def _cell(

@@ -12,13 +12,7 @@ from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.report import run_clips, run_figures
 from clion_tf.config import Config, different
 from clion_tf.logdir import code_versions
-from clion_tf.logdir.checkpoints import (
-    STOPPED,
-    CheckpointError,
-    Checkpoints,
-    Counters,
-    load_counters,
-)
+from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, load_counters
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.stopwatch import PARTS
 
@@ -76,8 +70,12 @@ class Section:
     def _facts(
         self, folder: RunFolder, config: Config | None, logged: Metrics, counters: Counters
     ) -> dict[str, str]:
-        # The log's counter of skipped updates begins anew with each line.
-        skipped = logged.total("skipped_updates") + counters.skipped
+        # The log's counter of skipped updates begins anew with each line. A line after the
+        # checkpoint has the checkpoint's too.
+        skipped = logged.total("skipped_updates")
+        with contextlib.suppress(OSError):
+            after = folder.metrics_file.read_bytes()[counters.metrics_bytes :]
+            skipped += 0 if b'"skipped_updates"' in after else counters.skipped
         written = "–"
         with contextlib.suppress(OSError):
             written = at(folder.metrics_file.stat().st_mtime)
@@ -101,10 +99,7 @@ def _counters(folder: RunFolder) -> Counters:
     """Of the newest checkpoint that can be read; all 0 without any."""
     for path in Checkpoints.found_in(folder.checkpoints):
         try:
-            counters = load_counters(path)
-            if path.stem.endswith(STOPPED):
-                counters.skipped = 0  # A stop has logged them.
-            return counters
+            return load_counters(path)
         except (CheckpointError, OSError) as error:
             _log.warning("%s", error)
     return Counters()

@@ -252,6 +252,26 @@ def test_table_of_a_first_cell_with_noise_and_of_seeds_that_lack_an_amount(tmp_p
     ]
 
 
+def test_table_counts_the_trainings_of_each_cell(tmp_path):
+    memory = evaluation.grid([0], [0, 1], [0])
+    write(tmp_path, 0, cells=memory, returns=lambda cell: [100.0])
+    write(tmp_path, 1, returns=lambda cell: [200.0 - cell.memory_noise])
+    write(tmp_path / "hopper", 0, cells=memory, task="hopper_stand")
+    result = noise_tables.changes(lines(tmp_path, tmp_path / "hopper"))
+    cells = {row[:2]: row[2] for row in result.rows}
+    assert result.header[2] == "CLION (2)"
+    assert cells["walker_walk", "none: return"].startswith("150.0 [")
+    assert cells["walker_walk", "blank frames 0.5"] == "0.0 (1)"
+    assert cells["hopper_stand", "none: return"] == "0.0 (1)"
+
+
+def test_table_tells_units_apart(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", memory_noise_unit="absolute")
+    rows = [row[1] for row in noise_tables.changes(lines(tmp_path / "?")).rows]
+    assert "memory noise 1" in rows and "memory noise 1 (absolute)" in rows
+
+
 @pytest.mark.parametrize(
     "words", [("--logdirs", "x"), ("--layout=periods",), ("--out=a.csv",), ("--metric=train",)]
 )

@@ -232,6 +232,23 @@ def test_differences_from_a_method_seed_by_seed(methods, layout):
     assert result.cells[-1].paper_mean is None
 
 
+def test_differences_are_of_runs_of_the_same_sizes(methods):
+    other = options("cpu", "dreamer", action_repeat=4, seed=0)
+    make_run(methods / "repeat4", {6000: 1.0}, {6000: 1.0}, other)
+    config = options("cpu", evaluator_units=9, seed=0)  # Dreamer has none.
+    make_run(methods / "small", {6000: 1.0}, {6000: 66.0}, config)
+    found = learning_curves.find([methods], "train")
+    result = score_tables.rows(found, "plain", [6000], against="Dreamer")
+    assert [row[1] for row in result.rows] == ["CLION", "CLION, evaluator_units=9"]
+    assert next(cell.method for cell in result.cells) == "CLION minus Dreamer"
+
+
+def test_differences_at_the_last_step_that_all_have(methods):
+    found = learning_curves.find([methods], "train")  # Seeds up to 10,000 and 6,000; 6,000.
+    (row,) = score_tables.rows(found, against="Dreamer").rows
+    assert row[2:5] == ("6K", "2", "3.0 ± 1.4")
+
+
 def test_differences_that_cannot_be_had(methods, capsys):
     words = ("--logdirs", methods, "--metric=train", "--steps=6000")
     assert table(*words, "--against=DrQ") == 2
