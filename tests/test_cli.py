@@ -24,6 +24,14 @@ from clion_tf.console import FAILED, REFUSED
 from clion_tf.logdir.run_folder import RunFolder
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _devices():
+    """TensorFlow remarks once in a process that there is no GPU: not where a test reads stderr."""
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
+
+
 @pytest.fixture
 def refuse(capfd):
     """Function of command-line words; asserts that they are refused, returns the line."""
