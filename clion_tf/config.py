@@ -1,7 +1,8 @@
 """Every option once: its default, what it does, and where the default comes from.
 
 "CLION" is the paper (Table 3 and the text), "Dreamer" the original code at github.com/danijar/
-dreamer, "DrQ" that at github.com/denisyarats/drq, "ours" a decision listed in docs/decisions.md.
+dreamer, "DrQ" that at github.com/denisyarats/drq, "ours" a decision of this project; those about
+the paper are in docs/decisions.md.
 """
 
 import dataclasses
@@ -24,17 +25,23 @@ def _option(
     group: str, default: Any, help_: str, source: str, choices: tuple[str, ...] = (),
     resume: bool = False, **others: Any,
 ) -> Any:  # fmt: skip
-    """Under a heading of the help; `resume`: whether a run may go on with another value."""
+    """A field of Config, under a heading of the help.
+
+    `source` says where the default comes from; `resume`, whether a run may resume with another
+    value; `earlier`, among the others, what held before there was the option.
+    """
     metadata = {"group": group, "help": help_, "source": source, "choices": choices}
     return dataclasses.field(default=default, metadata={**metadata, "resume": resume, **others})
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
+    """All options of a run; a field is a flag. Their order and headings are --helpfull's."""
+
     # fmt: off
     # "Environment steps" always count simulator control steps, action repeat included.
     option = functools.partial(_option, "Run")
-    logdir: str = option("", "Folder of the run; the same command run again goes on in it.", "ours", resume=True)
+    logdir: str = option("", "Folder of the run; the same command resumes the run in it.", "ours", resume=True)
     seed: int = option(0, "Seed of everything random: weights, batches, noise, episodes.", "ours")
     steps: int = option(5_000_000, "Environment steps at which the run ends.", "Dreamer", resume=True)
     eval_every: int = option(10_000, "Environment steps between evaluations.", "Dreamer", resume=True)
@@ -52,7 +59,7 @@ class Config:
     deterministic: bool = option(False, "Use only repeatable GPU operations, at a cost in speed; CPUs always do.", "ours", resume=True)
     jit: str = option("auto", "Compile the update with XLA; auto does so on GPUs only.", "ours", ("auto", "on", "off"), resume=True)
 
-    agent: str = option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads only the drq_ options and those that are no network's.", "ours", ("clion", "drq"))
+    agent: str = option("clion", "Who learns: CLION (and Dreamer), or the baseline DrQ, which reads the drq_ options and those of tasks, replay and training.", "ours", ("clion", "drq"))
     strategy: str = option("none", "Split each batch over this machine's GPUs (mirrored) or over the processes of TF_CONFIG (multiworker).", "ours", ("none", "mirrored", "multiworker"), resume=True)
 
     option = functools.partial(_option, "Environment")
@@ -83,7 +90,7 @@ class Config:
     deter_size: int = option(200, "Units of the memory h.", "Dreamer")
     stoch_size: int = option(30, "Units of the stochastic state s.", "Dreamer")
     hidden_size: int = option(200, "Units of the dense layers in the RSSM.", "Dreamer")
-    num_units: int = option(400, "Units of the dense layers in reward, value, action and discount.", "Dreamer")
+    num_units: int = option(400, "Units of the dense layers in reward, value, action and discount, and of those for vectors.", "Dreamer")
     cnn_depth: int = option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
     dense_act: str = option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "leaky_relu"))
     cnn_act: str = option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "leaky_relu"))
@@ -117,7 +124,7 @@ class Config:
     evaluator_objective: str = option("bce", "Binary cross-entropy, or eq. 4's difference of probabilities.", "ours", ("bce", "difference"), earlier="difference")
     overshoot: int = option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
     overshoot_from: str = option("augmented", "Where the fakes start: at posterior states with augmentation's noise, without it, or one of each; without it if there are no augmented copies.", "ours", ("augmented", "posterior", "both"), earlier="posterior")
-    weighting: str = option("probability", "W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
+    weighting: str = option("probability", "The evaluator's probability W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
     weight_gradient: bool = option(False, "Let the actor's gradient flow through the weights.", "ours")
 
     option = functools.partial(_option, "Behaviour (eqs. 6 to 9)")
@@ -239,7 +246,7 @@ EARLIER = {n: f.metadata["earlier"] for n, f in FIELDS.items() if "earlier" in f
 _MOST = "Options that matter most (--helpfull tells all)"
 # What switches every part of CLION off, so that the agent is Dreamer: flags/dreamer.flags.
 DREAMER = {"beta1": 0.0, "beta2": 0.0, "augmentations": 0, "evaluator": False, "from_start": False}
-# Numbers may be 0 if that is their default, and these; negative only if their default is.
+# Options that may be 0 although their default is not. Negative only where the default is.
 MAY_BE_0 = (
     "save_every", "prefill", "env_restarts", "episode_failures", "free_nats", "kl_scale",
     "pcont_scale", "beta1", "beta2", "constraint_degrees", "sigma_h", "augmentations", "sigma1",

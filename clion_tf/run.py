@@ -4,7 +4,7 @@
     clion-train --flagfile=cpu --task=cartpole_swingup --logdir=logdir/cartpole --steps=100000
     clion-train --flagfile=table1_rotation --seed=1 --logdir=logdir/rotated
 
-The same command run again goes on where the run stopped; Ctrl-C stops it with a checkpoint. Where
+The same command resumes a stopped run; Ctrl-C stops it with a checkpoint. Where
 clion-train is not installed, `python -m clion_tf.run` is the same. Exit code 0; 1 if an
 environment or the disk fails, 2 for what cannot be, 128 and the signal's number for a stop.
 """

@@ -36,7 +36,7 @@ def tiny_config(**options) -> Config:
 
 
 def tiny_agent(precision: str = "32", discrete: bool = False, **options) -> Agent:
-    return Agent(tiny_config(**options), ACTIONS, discrete, precision)
+    return Agent(tiny_config(**options), ACTIONS, discrete, precision=precision)
 
 
 def tiny_batch(config: Config, seed: int = 0, discrete: bool = False) -> dict[str, np.ndarray]:

@@ -28,7 +28,7 @@ def save_run(
     config = tiny_config(logdir=str(folder), precision=precision, **options)
     checkpoints = Checkpoints(folder / "checkpoints", keep=len(steps))
     (folder / "run.flags").write_text(to_flagfile(config))
-    agent = Agent(config, actions, discrete, precision)
+    agent = Agent(config, actions, discrete, precision=precision)
     for step in steps:
         for variable in agent.models.named_weights().values():
             variable.assign(variable.value * 1.1)  # Each checkpoint has weights of its own.

@@ -42,8 +42,8 @@ def compare(name: str, strategy) -> dict:
     config = tiny_config(**{**SMALL, **CASES[name]})
     if name == "clion":
         config = dataclasses.replace(config, free_nats=0.999 * first_kl(config))
-    one = Agent(config, 2, discrete, precision)
-    two = ReplicatedAgent(strategy, config, 2, discrete, precision)
+    one = Agent(config, 2, discrete, precision=precision)
+    two = ReplicatedAgent(strategy, config, 2, discrete, precision=precision)
     if precision == "16":  # Half the rows have twice the gradient, which may overflow alone.
         for agent in (one, two):
             for key, variable in agent.named_state().items():

@@ -34,7 +34,7 @@ class Learner:
     state_keys: tuple[str, ...]  # Of the policy's state, what its next step reads.
     padding = 0  # How many frames before an episode's first, repeated, a sequence may begin.
     world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
-    acting_networks: Callable[[], Any]  # Makes others like its own.
+    acting_networks: Callable[[], Any]  # Builds a second set of its networks.
 
     def __init__(
         self, config: Config, action_size: int, discrete: bool, observed: Shapes,
@@ -81,13 +81,13 @@ class Learner:
     # Updates.
 
     def compile_update(self, jit: bool) -> None:
-        """Makes the update anew, by XLA or as a plain graph; it is compiled at its first call."""
+        """Sets whether XLA compiles the update, which is compiled again at its next call."""
         self.jit = jit
         compiled = functools.partial(tf.function, jit_compile=jit, autograph=False)
         self._train, self._train_several = map(compiled, (self._train_step, self._train_steps))
 
     def build_optimizers(self) -> None:
-        """Makes the optimisers' variables; a function that makes them is traced twice."""
+        """Makes the optimisers' variables before the first update, so that it is traced once."""
         for optimizer in self.optimizers.values():
             optimizer.build()
 

@@ -47,8 +47,8 @@ class Agent(Learner):
     state_keys = ("stoch", "deter", "action")
 
     def __init__(
-        self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
-        jit: bool = False, observed: Shapes = PIXELS,
+        self, config: Config, action_size: int, discrete: bool = False, observed: Shapes = PIXELS,
+        precision: str = "32", jit: bool = False,
     ):  # fmt: skip
         super().__init__(config, action_size, discrete, observed, precision, jit)
         self.sequence_length = config.batch_length
@@ -76,7 +76,7 @@ class Agent(Learner):
     # The update.
 
     def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
-        """All losses of a BATCH, and by loss its gradients of its variables, before clipping."""
+        """Of a BATCH: by loss the gradients of its variables, before clipping; and all losses."""
         models, config, nets = self.models, self.config, self.models.trained_by()
         tapes: dict[str, tf.GradientTape] = {}
         with watching(nets["model"]) as tapes["model"]:
@@ -87,25 +87,25 @@ class Agent(Learner):
         if models.evaluator is not None:
             with watching(nets["evaluator"]) as tapes["evaluator"]:
                 judged = evaluator.loss(models, config, world.post, data["action"], noise)
-        found = Losses(world, imagined, judged)
+        losses = Losses(world, imagined, judged)
         gradients = {
             name: self.optimizers[name].gradients(tapes[name], loss)
-            for name, loss in found.minimised().items()
+            for name, loss in losses.minimised().items()
         }
-        return gradients, found
+        return gradients, losses
 
     def update(self, data: Tensors, noise: Noise) -> Tensors:
         """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
 
         None of them does if any loss or gradient is not finite.
         """
-        gradients, found = self.gradients(data, noise)
-        whole = replica_sums.average((gradients, found.minimised()))
+        gradients, losses = self.gradients(data, noise)
+        whole = replica_sums.average((gradients, losses.minimised()))
         norms, taken = step_all(self.optimizers, *whole)
         return {
-            **update_metrics.model(found.world),
-            **update_metrics.behaviour(found.imagined),
-            **update_metrics.evaluator(found.evaluator, found.imagined),
+            **update_metrics.model(losses.world),
+            **update_metrics.behaviour(losses.imagined),
+            **update_metrics.evaluator(losses.evaluator, losses.imagined),
             **update_metrics.steps(norms, self.optimizers, taken),
         }
 
@@ -134,12 +134,17 @@ class Agent(Learner):
         self, models: Models, latent: Tensors, noise: Noise, training: bool,
         amount: tf.Tensor | float,
     ) -> tf.Tensor:  # fmt: skip
-        """The action in a latent state; arguments and result as of `policy_step`."""
+        """The actions [N, A] in latent states; the other arguments are `policy_step`'s."""
         policy, rows = models.actor(models.rssm.get_feat(latent)), rows_of(latent["deter"])
         return self._explore(self.choose(policy, noise, rows, training), amount, noise, rows)
 
-    def _explore(self, action, amount, noise: Noise, rows) -> tf.Tensor:
-        """Exploration (Dreamer): additive Gaussian, epsilon-greedy, or uniform."""
+    def _explore(
+        self, action: tf.Tensor, amount: tf.Tensor | float, noise: Noise, rows: int | tf.Tensor
+    ) -> tf.Tensor:
+        """Exploration (Dreamer) in place of actions [N, A]; an amount of 0, as in evaluation, none.
+
+        Additive Gaussian noise, epsilon-greedy, or completely random actions.
+        """
         how = self.config.expl
         if how == "auto":
             how = "epsilon_greedy" if self.discrete else "additive_gaussian"
@@ -149,8 +154,8 @@ class Agent(Learner):
         if how == "completely_random" and not self.discrete:
             return tf.where(amount > 0, noise.uniform("expl", shape), action)
         other = tf.one_hot(tf.argmax(noise.gumbel("expl", shape), -1), shape[-1])
+        if how == "completely_random":
+            return tf.where(amount > 0, other, action)
         # noise.uniform is on [-1, 1), so this is true with probability `amount`.
         turn = (noise.uniform("turn", [rows, 1]) + 1) / 2 < amount
-        if how == "completely_random":
-            turn = amount > 0  # In evaluation it is 0.
         return tf.where(turn, other, action)

@@ -122,7 +122,7 @@ def prepared(config: Config) -> Timed:
         from clion_tf.agents.clion import Agent
         from clion_tf.training import hardware
     precision, jit, device = hardware.prepare(config)
-    agent = Agent(config, ACTIONS, False, precision, jit)
+    agent = Agent(config, ACTIONS, precision=precision, jit=jit)
     batch = random_batch(config.batch_size, config.batch_length)
     return Timed(agent, batch, DTYPES[precision].removeprefix("mixed_"), device)
 

@@ -136,7 +136,7 @@ class Team:
         """The agent on all replicas; the chief's call makes the others build theirs."""
         if self.chief:
             self.exchange({"agent": [action_size, discrete, observed]})
-        how = action_size, discrete, self.precision, observed
+        how = action_size, discrete, observed, self.precision
         self._agent = ReplicatedAgent(self.strategy, self.config, *how)
         return self._agent
 

@@ -34,9 +34,9 @@ class ReplicatedAgent(Agent):
 
     def __init__(
         self, strategy: tf.distribute.Strategy, config: Config, action_size: int,
-        discrete: bool = False, precision: str = "32", observed: Shapes = PIXELS,
+        discrete: bool = False, observed: Shapes = PIXELS, precision: str = "32",
     ):  # fmt: skip
-        options = (config, action_size, discrete, precision, False, observed)
+        options = (config, action_size, discrete, observed, precision)
         first, *others = strategy.extended.worker_devices
         with tf.device(first):
             super().__init__(*options)

@@ -97,7 +97,7 @@ def _agent_state(config: Config, arrays: Sequence[np.ndarray]) -> tuple[int, dic
     # Of continuous actions: img1 reads [s, a]. At least 1, so that it is said what is odd.
     action_size = max(1, len(named.get("rssm/img1/kernel", ())) - config.stoch_size)
     precision, jit, _ = hardware.prepare(config)
-    agent = Agent(config, action_size, False, precision, jit)
+    agent = Agent(config, action_size, precision=precision, jit=jit)
     restore(agent.models.named_weights(), named)
     if more := len(weights) - len(names):
         hint = "; with a discount head, say --pcont=True" if more == 8 else ""  # Of four layers.

@@ -16,16 +16,15 @@ def flatten(post: State) -> State:
 
 def augment(
     start: State, copies: int, deter_noise: tf.Tensor, stoch_noise: tf.Tensor,
-    sigma1: float, sigma2: float, units: str = "absolute",
+    sigma1: tf.Tensor | float, sigma2: float,
 ) -> State:  # fmt: skip
     """(1 + copies) * M states: M start points, augmented copy 1 of each, copy 2, ... (eq. 3).
 
-    The noise on h is [copies, M, D], that on s [copies, M, S]. sigma1 is in `units` of h, see
-    `memory_unit`; for sigma2 see `noised`.
+    The noise on h is [copies, M, D], that on s [copies, M, S]; for the sigmas see `noised`. A copy
+    keeps its state's `mean` and `std`, which imagination does not read.
     """
     if copies == 0:
         return start
-    sigma1 = sigma1 * memory_unit(start["deter"], units)
     moved = noised(start, deter_noise, stoch_noise, sigma1, sigma2)
     copy = {key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")}
     copy |= flatten({key: moved[key] for key in ("stoch", "deter")})

@@ -6,8 +6,8 @@
     from_start    z_0 ... z_H                  0 ... H-1
     else          z_1 ... z_H, as in Dreamer   1 ... H-1
 
-A return V_k bootstraps from v_H. Below, the first of the columns has K + 1 rows and the second K: K
-is H with `from_start`, else H - 1.
+A return V_k bootstraps from v_H. Below, the first of the columns has R + 1 rows and the second R: R
+is H with `from_start`, else H - 1. Actions are a_0 ... a_{H-1} in any case.
 """
 
 import dataclasses
@@ -29,23 +29,23 @@ from clion_tf.models.rssm import State
 class BehaviourLosses:
     """N imagined trajectories of H steps, and what actor and critic learn from them.
 
-    N = (1 + A) * B * L, with the discount head (1 + A) * B * (L - 1). Float32, but for `feat` and
-    h of `start`, which are of the compute type.
+    N = (1 + copies) * B * L, with the discount head (1 + copies) * B * (L - 1). Float32, but for
+    `feat` and h of `start`, which are of the compute type.
     """
 
     actor_loss: tf.Tensor  # A scalar, minimised.
     value_loss: tf.Tensor  # The same.
     start: State  # z_0 [N, ...]; those of the posterior first, then the augmented ones.
     originals: int  # How many of the N start from the posterior.
-    feat: tf.Tensor  # [K + 1, N, F]
+    feat: tf.Tensor  # [R + 1, N, F]
     action: tf.Tensor  # [H, N, A], a_0 ... a_{H-1}
     entropy: tf.Tensor  # [originals], the actor's in z_0, in nats.
-    reward: tf.Tensor  # [K + 1, N]
-    value: tf.Tensor  # [K + 1, N]
-    returns: tf.Tensor  # [K, N]
-    discount: tf.Tensor  # [K, N], see `cumulative_discount`.
-    weight: tf.Tensor  # [K, N]
-    logit: tf.Tensor | None  # [K, N], the evaluator's; None without one.
+    reward: tf.Tensor  # [R + 1, N]
+    value: tf.Tensor  # [R + 1, N]
+    returns: tf.Tensor  # [R, N]
+    discount: tf.Tensor  # [R, N], see `cumulative_discount`.
+    weight: tf.Tensor  # [R, N]
+    logit: tf.Tensor | None  # [R, N], the evaluator's; None without one.
 
 
 def losses(models: Models, config: Config, post: State, noise: Noise) -> BehaviourLosses:
@@ -71,7 +71,7 @@ def losses(models: Models, config: Config, post: State, noise: Noise) -> Behavio
     expect(
         "imagination",
         {"returns": returns, "discount": discount, "weight": weight, "action": led},
-        {"returns": "K N", "discount": "K N", "weight": "K N", "action": "K N A"},
+        {"returns": "R N", "discount": "R N", "weight": "R N", "action": "R N A"},
     )
     return BehaviourLosses(
         actor_loss=actor_loss(returns, discount, weight),
@@ -86,24 +86,25 @@ def start_points(models: Models, config: Config, post: State, noise: Noise) -> t
     expect("posterior", post, POSTERIOR)
     # The world model is trained by its own loss only.
     post = {key: tf.stop_gradient(value) for key, value in post.items()}
+    sigma1 = config.sigma1 * augmentation.memory_unit(post["deter"], config.sigma_units)
     if models.pcont is not None:  # The last state could be terminal.
         post = {key: value[:, :-1] for key, value in post.items()}
     start = augmentation.flatten(post)
     copies, count = config.augmentations, start["deter"].shape[0]
     deter_noise = noise.normal("augment_deter", [copies, count, models.rssm.deter])
     stoch_noise = noise.normal("augment_stoch", [copies, count, models.rssm.stoch])
-    scales = (config.sigma1, config.sigma2, config.sigma_units)
-    return augmentation.augment(start, copies, deter_noise, stoch_noise, *scales), count
+    noises = (deter_noise, stoch_noise)
+    return augmentation.augment(start, copies, *noises, sigma1, config.sigma2), count
 
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """-mean(w * discount * V), eq. 9 as a loss; all [K, N]. Gradient: through the returns."""
+    """-mean(w * discount * V), eq. 9 as a loss; all [R, N]. Gradient: through the returns."""
     return -tf.reduce_mean(weight * discount * returns)
 
 
 def value_loss(
     value: tfd.Distribution, returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor
 ) -> tf.Tensor:
-    """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [K, N]."""
+    """-mean(w * discount * log p(sg(V))), p = Normal(v, 1): eq. 8 as Dreamer has it; [R, N]."""
     log_prob = value.log_prob(tf.stop_gradient(returns))  # A fixed target, as usual in TD.
     return -tf.reduce_mean(tf.stop_gradient(weight) * discount * log_prob)

@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from clion_tf.models.heads import ActionHead
 from clion_tf.models.layers import frozen
-from clion_tf.models.rssm import RSSM, State, scan
+from clion_tf.models.rssm import RSSM, State
+from clion_tf.models.scan import scan
 
 
 def imagine(
@@ -32,5 +33,6 @@ def imagine(
         "feat": tf.TensorSpec([count, rssm.feat_size], start["deter"].dtype),
     }
     out = scan(step, start, [action_noise, state_noise], outputs)
+    # Of what the actor's network gives, only z_0's is read.
     entropy = actor.distribution(out["raw"][0]).entropy_from(action_noise[0])
     return out["feat"], out["action"], entropy

@@ -18,7 +18,10 @@ def key(seed: int, stream: str, *counters: int) -> np.ndarray:
 
 
 class Noise:
-    """Float32 tensors by purpose; how they come about, a subclass says."""
+    """Float32 tensors by purpose; subclasses generate them.
+
+    A new purpose in an update also needs a line in `replica_sums.AXES`.
+    """
 
     def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
         """Noise of one of the kinds below."""

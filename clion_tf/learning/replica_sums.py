@@ -88,6 +88,8 @@ class ReplicaNoise(Noise):
         self._noise, self._copies = noise, copies
 
     def draw(self, kind: str, purpose: str, shape: Sequence[int]) -> tf.Tensor:
+        if purpose not in AXES:
+            raise KeyError(f"which axis of {purpose!r} holds rows? add it to replica_sums.AXES")
         shape, axis = list(shape), AXES[purpose]
         before, after = shape[:axis], shape[axis + 1 :]
         whole = self._noise.draw(kind, purpose, [*before, shape[axis] * count(), *after])

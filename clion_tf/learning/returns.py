@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from clion_tf.models.rssm import scan
+from clion_tf.models.scan import scan
 
 
 def lambda_return(
@@ -12,8 +12,9 @@ def lambda_return(
 
         V[k] = r[k] + pcont[k] * ((1 - lambda) * v[k+1] + lambda * V[k+1]),  V[last+1] = bootstrap
 
-    Eq. 7's mixture of the k-step returns cut off at the horizon is the same number (tested). All
-    are [K, N], but for the bootstrap [N], the value after the last step; pcont discounts a step.
+    Eq. 6's mixture of eq. 7's k-step returns, cut off at the horizon, is the same number (tested).
+    All are [R, N], but for the bootstrap [N], the value after the last step. pcont discounts a
+    step: gamma, or what the discount head predicts.
     """
     next_value = tf.concat([value[1:], bootstrap[None]], 0)
     inputs = reward + pcont * next_value * (1.0 - lambda_)
@@ -27,7 +28,7 @@ def lambda_return(
 
 
 def cumulative_discount(pcont: tf.Tensor) -> tf.Tensor:
-    """How much each imagined step counts (Dreamer), [K + 1, N] -> [K, N]: 1, p0, p0 p1, ...
+    """How much each imagined step counts (Dreamer), [R + 1, N] -> [R, N]: 1, p0, p0 p1, ...
 
     No gradient: a policy must not gain by ending what it imagines.
     """

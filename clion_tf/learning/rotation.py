@@ -1,4 +1,4 @@
-"""Rotation of images as the embedding constraint and the environments need it."""
+"""Rotation of images in the graph: for the embedding constraint, and DrQ's stacks."""
 
 import math
 
@@ -10,8 +10,9 @@ from clion_tf.models.layers import rows_of
 def rotate(image: tf.Tensor, degrees: tf.Tensor, fill: str = "edge") -> tf.Tensor:
     """Images [N, H, W, C] turned about their centres, counter-clockwise; bilinear, float32.
 
-    Degrees are [N] float32. Outside the image lies its edge, repeated, or `black`, zeros. The same
-    as the workers' (tested). TensorFlow's projective transform does not compile under XLA.
+    Degrees are [N] float32. Outside the image lies its edge, repeated, or `black`, zeros. Equals
+    `envs.wrappers.rotate_image` (tested). TensorFlow's projective transform does not compile under
+    XLA.
     """
     count, (height, width, channels) = rows_of(image), image.shape[1:]
     # Where each output pixel comes from, [N, H, W], perhaps outside of the image. Rows grow

@@ -22,11 +22,12 @@ BINS = 20  # Of scores between 0 and 1.
 
 
 def model(world: WorldModelLoss) -> Tensors:
-    """The world model's losses; of what is decoded negative log-probabilities, in nats."""
-    decoded = [key for key in ("image", "vector", "reward", "pcont") if key in world.terms]
+    """The world model's losses; of what is predicted negative log-probabilities, in nats."""
+    others = ("kl", "embedding", "decoding")  # Below, before they are scaled.
+    predicted = {key: term for key, term in world.terms.items() if key not in others}
     result = {
         "model/model_loss": world.loss,
-        **{f"model/{key}_loss": world.terms[key] for key in decoded},
+        **{f"model/{key}_loss": term for key, term in predicted.items()},
         "model/div": world.clipped_kl,
         "model/kl": world.kl,
         "model/prior_ent": tf.reduce_mean(RSSM.get_dist(world.prior).entropy()),
@@ -43,7 +44,11 @@ def model(world: WorldModelLoss) -> Tensors:
 
 
 def behaviour(imagined: BehaviourLosses) -> Tensors:
-    """Actor and critic, and what they learn from: means over original trajectories, as Dreamer."""
+    """Actor and critic, and what they learn from.
+
+    The two losses are over all trajectories; the others are means over original ones. With
+    `from_start` rows begin at z_0, one step before Dreamer's.
+    """
     own = imagined.originals
     return {
         "behaviour/actor_loss": imagined.actor_loss,
@@ -66,7 +71,7 @@ def evaluator(judged: EvaluatorLoss | None, imagined: BehaviourLosses) -> Tensor
         "evaluator/weight_ess": effective_sample_size(weight),
         "evaluator/weight_max": replica_sums.largest(tf.reduce_max(weight)),
         "evaluator/weight_augmented": share(weight, originals),
-        # Where eq. 3's noise is still to be seen.
+        # With `from_start` that of z_0, where eq. 3's noise is still to be seen.
         "evaluator/weight_augmented_first": share(weight[:1], originals),
     }
 
@@ -94,7 +99,7 @@ def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor)
 
 
 def weights_by_step(imagined: BehaviourLosses) -> dict:
-    """Reliability weights [K, N] over the imagined steps, and of which trajectories they are.
+    """Reliability weights [R, N] over the imagined steps, and of which trajectories they are.
 
     Returns `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by
     its name, and `score` [K], the evaluator's mean; `first_step`, that of row 0;

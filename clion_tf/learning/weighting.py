@@ -13,8 +13,8 @@ def weights(
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
     """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of K transitions of N imagined trajectories.
 
-    `feat` is z [K + 1, N, F], `action` a [K, N, A]. Returns weights [K, N] of mean 1 and the
-    evaluator's logits [K, N], both float32; without an evaluator ones and None.
+    `feat` is z [R + 1, N, F], `action` a [R, N, A]. Returns weights [R, N] of mean 1 and the
+    evaluator's logits [R, N], both float32; without an evaluator ones and None.
     """
     if models.evaluator is None:
         return tf.ones(action.shape[:2]), None
@@ -47,6 +47,6 @@ def effective_sample_size(weight: tf.Tensor) -> tf.Tensor:
 
 
 def share(weight: tf.Tensor, originals: int) -> tf.Tensor:
-    """The share of weight [K, N] on augmented trajectories, which follow `originals` others."""
+    """The share of weight [R, N] on augmented trajectories, which follow `originals` others."""
     of_augmented = replica_sums.total(tf.reduce_sum(weight[:, originals:]))
     return of_augmented / replica_sums.total(tf.reduce_sum(weight))

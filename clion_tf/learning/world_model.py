@@ -19,7 +19,7 @@ from clion_tf.models.rssm import State
 class WorldModelLoss:
     """The world model on a batch [B, L]; scalars are float32, log-probabilities in nats.
 
-    `terms` are scalars as they stand in the loss, scales included, of those that there are: the
+    `terms` are the scalars that the loss sums, scales included. Of these there are, where on: the
     negative log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding`
     and `decoding`.
     """
@@ -47,9 +47,11 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
         z_0 -a1- z_1 -a2- z_2
 
     All are means over batch and time. The KL is clipped after its mean, as Dreamer's code does.
-    `data` is a `preprocessing.BATCH` with an image, a vector or both.
+    `data` is a `preprocessing.BATCH` with what the models observe: an image, a vector or both.
     """
-    there = {"action", "reward", *data}
+    there = {"action", "reward", *models.observed, *data}
+    if models.pcont is not None:
+        there.add("discount")
     expect("batch", data, {key: shape for key, shape in BATCH.items() if key in there})
     observed = preprocess(data)
     embed = models.encode(observed)

@@ -25,6 +25,7 @@ class Models(keras.Model):
         dtype: str = "float32",
     ):  # fmt: skip
         super().__init__(name="clion")
+        self.observed = tuple(observed)
         act, cnn_act = ACTIVATIONS[config.dense_act], ACTIVATIONS[config.cnn_act]
         units, depth, vector = config.num_units, config.cnn_depth, observed.get("vector", (0,))[0]
         kwargs = {"seed": config.seed, "dtype": dtype}
@@ -36,8 +37,10 @@ class Models(keras.Model):
             # In 16 bits it would round what it sees, which nothing scales: 200.1 to 200.
             self.vector_encoder = VectorEncoder(vector, units, act, config.seed)
         embed = sum(net.size for net in (self.encoder, self.vector_encoder) if net is not None)
-        state = (config.stoch_size, config.deter_size, config.hidden_size, config.rssm_min_std)
-        self.rssm = RSSM(action_size, embed, *state, act, **kwargs)
+        sizes = {"stoch": config.stoch_size, "deter": config.deter_size}
+        sizes["hidden"] = config.hidden_size
+        min_std = config.rssm_min_std
+        self.rssm = RSSM(action_size, embed, **sizes, min_std=min_std, act=act, **kwargs)
         feat = self.rssm.feat_size
         if "image" in observed:
             self.decoder = Decoder(feat, depth, cnn_act, **kwargs)
@@ -46,13 +49,14 @@ class Models(keras.Model):
         self.reward = DenseHead("reward", feat, 2, units, "normal", act, **kwargs)
         if config.predicts_discount:
             self.pcont = DenseHead("pcont", feat, 3, units, "binary", act, **kwargs)
-        normal = (config.action_init_std, config.action_mean_scale, config.action_min_std)
-        self.actor = ActionHead(feat, action_size, units, discrete, *normal, act, **kwargs)
+        normal = {"init_std": config.action_init_std, "min_std": config.action_min_std}
+        normal["mean_scale"] = config.action_mean_scale
+        self.actor = ActionHead(feat, action_size, units, discrete, **normal, act=act, **kwargs)
         self.value = DenseHead("value", feat, 3, units, "normal", act, **kwargs)
         if config.evaluator:
-            hidden = (config.evaluator_layers, config.evaluator_units)
+            layers, units = config.evaluator_layers, config.evaluator_units
             inputs = 2 * feat + action_size
-            self.evaluator = DenseHead("evaluator", inputs, *hidden, "binary", act, **kwargs)
+            self.evaluator = DenseHead("evaluator", inputs, layers, units, "binary", act, **kwargs)
         self.built = True  # All weights are there.
 
     def encode(self, observation: dict[str, tf.Tensor]) -> tf.Tensor:

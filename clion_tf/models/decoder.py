@@ -63,7 +63,7 @@ class FirstDeconvolution(Deconvolution):
 
 
 class LastDeconvolution(Deconvolution):
-    """That 6x6 to an RGB image, which comes out packed: [N, 30, 30, inputs] -> [N, 32, 32, 12]."""
+    """The last one, 6x6, to a packed RGB image: [N, 30, 30, inputs] -> [N, 32, 32, 12]."""
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         batch, height, width, channels = super().compute_output_shape(input_shape)
@@ -120,7 +120,7 @@ class Decoder(Network):
     def call(self, features: tf.Tensor) -> ImageNormal:
         """features [..., F] -> distributions [...] of images [64, 64, 3], float32."""
         x = in_rows([self.h1], features)[:, None, None, :]
-        return ImageNormal(_float32(through(self.deconvs, x), features))
+        return ImageNormal(_as_means(through(self.deconvs, x), features))
 
 
 class VectorDecoder(Network):
@@ -134,9 +134,9 @@ class VectorDecoder(Network):
 
     def call(self, features: tf.Tensor) -> UnitNormal:
         """features [..., F] -> distributions [...] of vectors [n], float32."""
-        return UnitNormal(_float32(in_rows([*self.hidden, self.hout], features), features), 1)
+        return UnitNormal(_as_means(in_rows([*self.hidden, self.hout], features), features), 1)
 
 
-def _float32(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
-    """Means [N, *event] of the rows of features [..., F], as [..., *event]."""
+def _as_means(x: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+    """Outputs [N, *event] for the rows of features [..., F], as [..., *event] in float32."""
     return tf.cast(tf.reshape(x, [*features.shape[:-1], *x.shape[1:]]), tf.float32)

@@ -30,7 +30,7 @@ def unpack(packed: tf.Tensor) -> tf.Tensor:
 
 
 class FirstConvolution(Conv2D):
-    """That of an RGB image, which it packs: [N, 64, 64, 3] -> [N, 31, 31, filters]."""
+    """The first one, of an RGB image, which it packs: [N, 64, 64, 3] -> [N, 31, 31, filters]."""
 
     def product(self, x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         size = kernel.shape[0] // 2  # [2K, 2K, 3, F] of stride 2 -> [K, K, 12, F] of stride 1.

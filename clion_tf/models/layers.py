@@ -66,7 +66,7 @@ def add_bias_16(x: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
 
 
 class OwnBias:
-    """Before a layer of Keras, whose weights it keeps: `add_bias_16` instead of Keras's sum.
+    """A mixin, before the Keras layer whose weights it keeps: `add_bias_16`, not Keras's sum.
 
     A subclass has `product(x, kernel)`, the output before bias and activation; both inputs are of
     the compute type.

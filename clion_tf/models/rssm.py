@@ -4,14 +4,14 @@ A state is a dict of `mean`, `std`, `stoch` (s) [..., S], float32, and `deter` (
 compute type. Data is [B, T, ...]: state t comes from state t-1, action[t] and embedding[t].
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.models.layers import Network, known, layer_seed
+from clion_tf.models.scan import scan
 
 State = dict[str, tf.Tensor]
 
@@ -89,11 +89,9 @@ class RSSM(Network):
         self, prev: State, prev_action: tf.Tensor, embed: tf.Tensor, noise: tf.Tensor
     ) -> tuple[State, State]:
         """One step with an image: (posterior, prior). embed [N, E]; the prior's s is its mean."""
-        deter = self._memory(prev, prev_action)
-        mean, std = self._prior(deter)
-        prior = {"mean": mean, "std": std, "stoch": mean, "deter": deter}
         kernel, embed_part = self._split_obs1(embed)
-        return self._posterior(deter, kernel, embed_part, noise), prior
+        post = self._obs_step(prev, prev_action, kernel, embed_part, noise)
+        return post, self._prior_of(post)
 
     def observe(
         self, embed: tf.Tensor, action: tf.Tensor, noise: tf.Tensor, state: State | None = None
@@ -108,14 +106,13 @@ class RSSM(Network):
         kernel, embed_part = self._split_obs1(embed)
 
         def step(state, action_t, embed_t, noise_t):
-            state = self._posterior(self._memory(state, action_t), kernel, embed_t, noise_t)
+            state = self._obs_step(state, action_t, kernel, embed_t, noise_t)
             return state, state
 
         inputs = [time_major(x) for x in (action, embed_part, noise)]
         post = scan(step, state, inputs, state)
         post = {key: time_major(value) for key, value in post.items()}
-        mean, std = self._prior(post["deter"])
-        return post, {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
+        return post, self._prior_of(post)
 
     def imagine(self, action: tf.Tensor, state: State, noise: tf.Tensor) -> State:
         """Open-loop states [B, T, ...] after `state` under action [B, T, A], noise [B, T, S]."""
@@ -132,6 +129,10 @@ class RSSM(Network):
         inputs = tf.concat([prev["stoch"], tf.cast(prev_action, tf.float32)], -1)
         return self.gru(self.img1(inputs), prev["deter"])
 
+    def _prior_of(self, post: State) -> State:
+        mean, std = self._prior(post["deter"])
+        return {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
+
     def _prior(self, deter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         flat = tf.reshape(deter, [-1, self.deter])
         return self._mean_std(self.img3(self.img2(flat)), deter.shape[:-1])
@@ -146,9 +147,11 @@ class RSSM(Network):
         part += tf.cast(self.obs1.bias, self.compute_dtype)
         return deter_kernel, tf.reshape(part, [*known(embed.shape[:-1]), part.shape[-1]])
 
-    def _posterior(
-        self, deter: tf.Tensor, kernel: tf.Tensor, embed_part: tf.Tensor, noise: tf.Tensor
-    ) -> State:
+    def _obs_step(
+        self, prev: State, prev_action: tf.Tensor, kernel: tf.Tensor, embed_part: tf.Tensor,
+        noise: tf.Tensor,
+    ) -> State:  # fmt: skip
+        deter = self._memory(prev, prev_action)
         # Cast in here, so that the steps' gradients of the kernel add up in float32.
         hidden = self._act(tf.matmul(deter, tf.cast(kernel, deter.dtype)) + embed_part)
         mean, std = self._mean_std(self.obs2(hidden), deter.shape[:-1])
@@ -167,46 +170,3 @@ class RSSM(Network):
 def time_major(x: tf.Tensor) -> tf.Tensor:
     """[B, T, ...] -> [T, B, ...], and back."""
     return tf.transpose(x, [1, 0, *range(2, len(x.shape))])
-
-
-# Up to so many steps are written out, which is faster for small networks on a CPU; more become a
-# loop, as every operation that is written out takes time to build.
-WRITTEN_OUT = 16
-
-
-def scan(
-    step: Callable[..., tuple[Any, dict[str, tf.Tensor]]],
-    state: Any,
-    inputs: Sequence[tf.Tensor],
-    outputs: Mapping[str, tf.TensorSpec | tf.Tensor],
-) -> dict[str, tf.Tensor]:
-    """Applies `step`: (state, *inputs at t) -> (state, outputs at t), and stacks what it gives out.
-
-    Args:
-      state: before the first step, any nest of tensors.
-      inputs: tensors [T, ...], at least one; T is static.
-      outputs: what a step gives out by name, of which {name: [T, ...]} is returned; for its type
-        and shape.
-    """
-    length = inputs[0].shape[0]
-    if length <= WRITTEN_OUT:
-        found = []
-        for row in zip(*map(tf.unstack, inputs), strict=True):
-            state, out = step(state, *row)
-            found.append(out)
-        return {name: tf.stack([out[name] for out in found]) for name in outputs}
-
-    def array(dtype: tf.DType, shape: Sequence[int], **options) -> tf.TensorArray:
-        return tf.TensorArray(dtype, length, element_shape=shape, **options)
-
-    arrays = [array(x.dtype, x.shape[1:], clear_after_read=False).unstack(x) for x in inputs]
-    written = {name: array(one.dtype, one.shape) for name, one in outputs.items()}
-
-    def body(t, state, written):
-        state, found = step(state, *(each.read(t) for each in arrays))
-        return t + 1, state, {name: written[name].write(t, found[name]) for name in written}
-
-    start = (tf.constant(0), state, written)
-    end = tf.while_loop(lambda t, *_: t < length, body, start, maximum_iterations=length)
-    shapes = {name: [length, *one.shape] for name, one in outputs.items()}
-    return {name: tf.ensure_shape(each.stack(), shapes[name]) for name, each in end[2].items()}

@@ -155,7 +155,10 @@ class Replay:
         return self._gather(rows, starts - self.padding, self.batch_length)
 
     def newest(self, batch_length: int, rows: int, before: int = 0) -> Batch:
-        """At most [rows, batch_length, ...], evenly spread over the newest episode but `before`."""
+        """At most [rows, batch_length, ...], evenly spread over the newest episode.
+
+        With `before`, over the one that is so many episodes older.
+        """
         if not self._entries:
             raise ReplayError(f"no episode in {self._folder}")
         entry = self._entries[-1 - before]

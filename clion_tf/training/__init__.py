@@ -1,1 +1,1 @@
-"""Algorithm 1: a run is built, then for ever plays, learns, is evaluated, and saved."""
+"""Algorithm 1: a run is built; until `--steps` it is evaluated, learns, plays, and is saved."""

@@ -1,4 +1,4 @@
-"""Puts a run together: device, agent, replay, logger, and the checkpoint that it goes on from."""
+"""Puts a run together: device, agent, replay, logger, and the checkpoint that it resumes from."""
 
 import logging
 import math
@@ -28,14 +28,14 @@ def assemble(
     config: Config, folder: RunFolder, train_envs: SupervisedEnvs, test_envs: SupervisedEnvs,
     stopping: Callable[[], bool], team: Team | None = None,
 ) -> Run:  # fmt: skip
-    """A run that is ready to start, or to go on where its newest checkpoint left it."""
+    """A run that is ready to start, or to resume from its newest checkpoint."""
     env = train_envs.envs[0]
     size, discrete = _actions(config, env.action_space)
     observed = shapes_of(env.observation_space)
     agent: Learner
     if team is None:
         precision, jit, device = hardware.prepare(config)
-        agent = KINDS[config.agent](config, size, discrete, precision, jit, observed)
+        agent = KINDS[config.agent](config, size, discrete, observed, precision, jit)
     else:
         agent, device = team.agent(size, discrete, observed), team.device
     checkpoints = Checkpoints(folder.checkpoints, config.keep_checkpoints)
@@ -51,7 +51,7 @@ def assemble(
     if counters.episodes and not found:
         raise LogdirError(f"{folder}: {known} episodes, but none can be read")
     if replay.capacity is None and found + replay.damaged < counters.episodes:
-        _log.warning("%s episodes, of which %d are here: it goes on with them", known, found)
+        _log.warning("%s episodes, of which %d are here: it resumes with these", known, found)
     code_versions.record(folder, counters.steps)
     folder.save_task(env.description)
     logger = Logger(folder, counters.metrics_bytes if arrays else None)

@@ -18,7 +18,7 @@ from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
 
 SEQUENCES = 6  # As in Dreamer's pictures.
-SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics.
+SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics, absolute.
 
 
 def newest_episode(
@@ -26,7 +26,7 @@ def newest_episode(
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:
     """An agent's world model and evaluator on SEQUENCES sequences of the newest episode.
 
-    Returns numbers by group and name for the log; pictures by tag, where it sees images; numbers
+    Returns numbers by group and name for the log; pictures by tag, where it decodes images; numbers
     for JSON. Pictures are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with rows truth, model,
     error: `model/openloop` is predicted after CONTEXT frames, `model/memory` decoded from noisy
     memory (h', s), fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
@@ -37,7 +37,7 @@ def newest_episode(
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))
     world = world_model.loss(models, config, data, noise)
-    post, losses_of = world.post, (*agent.observed, "reward")
+    post, losses_of = world.post, (*world.decoded, "reward")
     scalars = {"model": {f"heldout_{key}_loss": float(world.terms[key]) for key in losses_of}}
     diagnosed: dict = {}
     if models.evaluator is not None:
@@ -47,7 +47,7 @@ def newest_episode(
         imagined = behaviour.losses(models, config, post, noise)
         diagnosed["weights"] = update_metrics.weights_by_step(imagined)
         diagnosed["scores"] = update_metrics.scores_by_age(judged, config.overshoot_steps)
-    if "image" not in agent.observed:
+    if "image" not in world.decoded:
         return scalars, {}, diagnosed
     errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}

@@ -1,4 +1,4 @@
-"""Algorithm 1: seed episodes; then for ever evaluate, update, interact, save at times.
+"""Algorithm 1: seed episodes; then until `--steps` evaluate if due, update, play, save if due.
 
 Everything is a function of the options and the counters, so that a run continued from a checkpoint
 repeats what the interrupted one did.

@@ -102,7 +102,7 @@ class Run:
 
     @property
     def next_update(self) -> int:
-        """Its number, another one than before going back: the same would go wrong again."""
+        """The next update's number; after a rollback a new one, so that other batches are drawn."""
         return self.counters.updates + (self.counters.rollbacks << 32)
 
     def play(

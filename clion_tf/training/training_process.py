@@ -44,7 +44,7 @@ def train(config: Config, team: Team | None = None) -> int:
             loop.train(run)
         except Interrupted:
             where = "the last checkpoint" if run.unsaved else "here"
-            run.progress.message(f"stopped; the same command goes on from {where}")
+            run.progress.message(f"stopped; the same command resumes from {where}")
             return EXIT_SIGNAL + (stop or [signal.SIGTERM])[0]  # Another process may be asked.
         except EnvError as error:  # Of whatever kind: the task could be played before.
             raise UserError(str(error)) from error

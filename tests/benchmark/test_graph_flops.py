@@ -46,7 +46,7 @@ def test_the_count_is_that_of_dreamers_graph(dreamers):
     ids=["clion", "later start, more fakes", "dreamer, in loops"],
 )
 def test_the_count_is_that_of_the_graph(options, written_out, monkeypatch):
-    monkeypatch.setattr("clion_tf.models.rssm.WRITTEN_OUT", written_out)
+    monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", written_out)
     config = tiny_config(**{**SIZES, **options})
     agent = tiny_agent(**{**SIZES, **options})
     batch = tensors(tiny_batch(config))

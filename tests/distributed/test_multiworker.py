@@ -128,4 +128,4 @@ def test_sigterm_to_one_process_stops_all(tmp_path):
     wait_for(processes[0], "[180] train return")
     processes[1].send_signal(signal.SIGTERM)
     lines = finish(processes, [143, 143])
-    assert lines[0][-1].startswith("stopped; the same command goes on")
+    assert lines[0][-1].startswith("stopped; the same command resumes")

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_agents import ACTIONS, tiny_agent
 
+from clion_tf.learning import behaviour, evaluator
 from clion_tf.learning.augmentation import augment, flatten, memory_unit, noisy_memory
-from clion_tf.learning.noise import SeededNoise
+from clion_tf.learning.noise import GivenNoise, SeededNoise
 
 STOCH, DETER = 2, 3
 
@@ -124,15 +126,29 @@ def test_moments_of_many_copies():
     np.testing.assert_allclose(correlation, np.eye(len(correlation)), atol=0.04)
 
 
-def test_relative_noise_is_in_units_of_the_starts_deviation():
-    start = start_points(4)
-    deter_noise, stoch_noise = noises(2, 4)
-    unit = np.sqrt(start["deter"].numpy().var(0).mean())
-    assert 0.1 < unit < 10 and abs(unit - 1) > 0.01
-    relative = augment(start, 2, deter_noise, stoch_noise, 0.5, -1.0, "relative")
-    absolute = augment(start, 2, deter_noise, stoch_noise, 0.5 * unit, -1.0)
-    for key, value in absolute.items():
-        np.testing.assert_allclose(relative[key], value, rtol=1e-5)
+@pytest.mark.parametrize("pcont", ["True", "False"])
+def test_starts_and_fakes_have_noise_in_one_unit(pcont):
+    agent = tiny_agent(sigma_units="relative", sigma1=0.5, augmentations=1, pcont=pcont)
+    config, models, rssm = agent.config, agent.models, agent.models.rssm
+    batch, length = config.batch_size, config.batch_length
+    states = models.rssm.initial(batch * length)
+    deter = np.random.default_rng(0).uniform(-1, 1, states["deter"].shape)
+    states["deter"] = tf.constant(deter, tf.float32)
+    post = {key: tf.reshape(value, [batch, length, -1]) for key, value in states.items()}
+    expected = 0.5 * np.sqrt(deter.var(0).mean())
+    starts = batch * (length - 1 if pcont == "True" else length)
+    rolls = -(-(length - 1) // config.overshoot)
+    noise = GivenNoise({
+        "augment_deter": tf.ones([1, starts, rssm.deter]),
+        "overshoot_start_deter": tf.ones([batch, rolls, rssm.deter]),
+    })  # fmt: skip
+    start, originals = behaviour.start_points(models, config, post, noise)
+    moved = start["deter"][originals:] - start["deter"][:originals]
+    np.testing.assert_allclose(moved, np.full(moved.shape, expected), rtol=1e-5)
+    action = tf.zeros([batch, length, ACTIONS])
+    [(before, _)] = evaluator.fakes(rssm, config, post, action, noise)
+    moved = before[:, 0, rssm.stoch :] - post["deter"][:, 0]
+    np.testing.assert_allclose(moved, np.full(moved.shape, expected), rtol=1e-5)
 
 
 # Noise on the memory alone, and its units.

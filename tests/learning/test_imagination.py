@@ -15,7 +15,7 @@ FEAT = STOCH + DETER
 
 @pytest.fixture(autouse=True, params=[16, 0], ids=["written out", "loop"])
 def both_kinds_of_recurrence(request, monkeypatch):
-    monkeypatch.setattr("clion_tf.models.rssm.WRITTEN_OUT", request.param)
+    monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", request.param)
 
 
 def draw(*shape, seed=0):

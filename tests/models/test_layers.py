@@ -9,7 +9,7 @@ from clion_tf.models.decoder import Decoder
 from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import DenseHead
 from clion_tf.models.layers import Network, frozen
-from clion_tf.models.rssm import scan
+from clion_tf.models.scan import scan
 
 
 def draw(*shape, seed=0):

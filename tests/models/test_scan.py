@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from small_agents import tiny_agent, tiny_batch, tiny_config
 
-from clion_tf.models.rssm import scan
+from clion_tf.models.scan import scan
 
 BATCH, UNITS = 2, 3
 OUTPUTS = {

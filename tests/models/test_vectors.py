@@ -20,7 +20,7 @@ KINDS = {"vector": VECTOR, "both": BOTH}
 
 
 def agent(observed, precision="32", **options):
-    return Agent(tiny_config(**options), 2, False, precision, observed=observed)
+    return Agent(tiny_config(**options), 2, precision=precision, observed=observed)
 
 
 def batch(observed, seed=0):

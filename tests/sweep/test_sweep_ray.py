@@ -185,7 +185,7 @@ def test_two_machines_one_dies_then_ctrl_c(tmp_path, sweep, two_machines):
     assert "stopped; to go on with what is unfinished: " in first.text
     assert runs_in(root) == []
     log = (root / "logs" / FOLDER / "clion" / f"seed{1 - int(seed)}.log").read_text()
-    assert log.splitlines()[-1].startswith("stopped; the same command goes on"), log
+    assert log.splitlines()[-1].startswith("stopped; the same command resumes"), log
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:99999", "ray://a:1", "head"])

@@ -38,8 +38,8 @@ class DrQ(Learner):
     padding = frame_stacks.FRAMES - 1
 
     def __init__(
-        self, config: Config, action_size: int, discrete: bool = False, precision: str = "32",
-        jit: bool = False, observed: Shapes | None = None,
+        self, config: Config, action_size: int, discrete: bool = False,
+        observed: Shapes | None = None, precision: str = "32", jit: bool = False,
     ):  # fmt: skip
         if discrete:
             raise ConfigError("--agent=drq: its policy is a Gaussian; the task's actions are not")

@@ -201,4 +201,4 @@ def test_sequences_begin_before_the_first_frame(tmp_path):
 def test_agents_by_name():
     config = tiny_config(task="env_fakes:pictured")
     shapes = {"image": (SIZE, SIZE, 3)}
-    assert isinstance(KINDS["drq"](config, 2, False, "32", False, shapes), DrQ)
+    assert isinstance(KINDS["drq"](config, 2, False, shapes), DrQ)
