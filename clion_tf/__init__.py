@@ -4,8 +4,15 @@ __version__ = "0.1.0"
 
 
 def load(logdir, checkpoint=None, device="auto", eval_action=None, seed=None):
-    """A trained agent, `clion_tf.load(logdir).act(observation)`; see its docstring."""
-    # Here, for the environments' workers import this package and need none of it.
-    from clion_tf.analysis.trained_agent import load as load_
+    """The agent of a run. Changes nothing in its folder, so the run may be going on.
 
-    return load_(logdir, checkpoint, device, eval_action, seed)
+    `checkpoint` is the environment steps of one that the run keeps, or a file, by default the
+    newest that can be read; `device` is `auto`, `cpu` or `gpu`; `eval_action` (`densest`, `mean`,
+    `sample`) and `seed`, of the policy's noise, are by default the run's. Raises LogdirError,
+    CheckpointError, ConfigError, or TensorFlow's RuntimeError for `cpu` where it runs on a GPU
+    already.
+    """
+    # Here, for the environments' workers import this package and need none of it.
+    from clion_tf.analysis.trained_agent import build, read
+
+    return build(read(logdir, checkpoint), device, eval_action, seed)

@@ -12,19 +12,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from clion_tf import console
-from clion_tf.console import EXIT_SIGNAL, FAILED, OK, REFUSED, Refused, UserError
+from clion_tf.console import EXIT_SIGNAL, FAILED, OK, REFUSED, Refused
 
-__all__ = ["FAILED", "OK", "Failure", "UsageError", "parser", "progress", "run", "tool"]
+__all__ = ["FAILED", "OK", "UsageError", "parser", "progress", "run", "tool"]
 
 Main = Callable[[Sequence[str] | None], int]
 
 
 class UsageError(Refused, ValueError):
     """Options or files that a tool cannot work with; the message is one line."""
-
-
-class Failure(UserError, RuntimeError):
-    """Work that did not end well; the message is one line."""
 
 
 class _Parser(argparse.ArgumentParser):

@@ -89,13 +89,9 @@ def _flush(stream: TextIO) -> str:
         stream.flush()
         return ""
     except OSError as error:
-        _to_nothing(stream.fileno())  # Python would try again at its end, and say so in 3 lines.
+        with open(os.devnull, "w") as null:  # Python would try again at its end, in 3 lines.
+            os.dup2(null.fileno(), stream.fileno())
         return f"{stream.name.strip('<>')}: {error.strerror}"
-
-
-def _to_nothing(descriptor: int) -> None:
-    with open(os.devnull, "w") as null:
-        os.dup2(null.fileno(), descriptor)
 
 
 @contextlib.contextmanager

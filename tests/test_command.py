@@ -57,7 +57,7 @@ def run(error):
     [
         (command.UsageError, 2), (ConfigError, 2), (LogdirError, 2), (CheckpointError, 2),
         (UnknownTaskError, 2), (EnvError, 1), (WorkerError, 1),
-        (ReplayError, 1), (OSError, 1), (PathError, 2), (command.Failure, 1), (PeerLost, 1),
+        (ReplayError, 1), (OSError, 1), (PathError, 2), (console.UserError, 1), (PeerLost, 1),
     ],
 )  # fmt: skip
 def test_errors_are_one_line_and_a_code(kind, code, capsys):

@@ -66,7 +66,7 @@ def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
 
     Raises:
       UsageError: if they cannot be judged by the same episodes.
-      Others: see `checks.runs_with_world_models`.
+      Others: see `tool_checks.runs_with_world_models`.
     """
     paths = [user_path(logdir).resolve() for logdir in logdirs]
     if len(set(paths)) < len(paths):

@@ -1,7 +1,6 @@
 """A trained agent, taken from a logdir. Loads TensorFlow late, so that tools can refuse at once."""
 
 import dataclasses
-import logging
 import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -10,13 +9,11 @@ import numpy as np
 
 from clion_tf.config import Config, ConfigError
 from clion_tf.files import user_path
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, restore
+from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, newest, restore
 from clion_tf.logdir.checkpoints import load as load_checkpoint
 from clion_tf.logdir.run_folder import run_at
 from clion_tf.replay.episode_player import AgentPolicy
 from clion_tf.replay.observation_shapes import check
-
-_log = logging.getLogger(__name__)
 
 
 class Saved(NamedTuple):
@@ -31,7 +28,7 @@ class Saved(NamedTuple):
 class TrainedAgent:
     """A run's agent as one of its checkpoints has it, and the evaluation policy to act with.
 
-    `config` are the run's options with those that `load` was told otherwise, `agent` the
+    `config` are the run's options with those that `clion_tf.load` was told otherwise, `agent` the
     `Learner` with the networks, `counters` and `path` as in `Saved`.
     """
 
@@ -72,27 +69,15 @@ class TrainedAgent:
         return self._policy.act([observation])[0]
 
 
-def load(
-    logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None,
-    device: str = "auto", eval_action: str | None = None, seed: int | None = None,
-) -> TrainedAgent:  # fmt: skip
-    """The agent of a run. Changes nothing in its folder, so the run may be going on.
-
-    `checkpoint` is the environment steps of one that the run keeps, or a file, by default the
-    newest that can be read; `device` is `auto`, `cpu` or `gpu`; `eval_action`, `densest`, `mean` or
-    `sample`, and `seed`, of the policy's noise, are by default the run's. Raises LogdirError if
-    there is no run, CheckpointError if there is no such checkpoint or none that can be read,
-    ConfigError for other arguments that cannot be, and TensorFlow's RuntimeError for `cpu` where
-    it runs on a GPU already.
-    """
-    return build(read(logdir, checkpoint), device, eval_action, seed)
-
-
 def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None = None) -> Saved:
-    """What `load` makes an agent from; arguments and errors as there."""
+    """What `clion_tf.load` makes an agent from; arguments and errors as there."""
     folder, config = run_at(logdir)
     if checkpoint is None:
-        path, (arrays, counters) = _newest(folder.checkpoints)
+        path, arrays, counters = newest(folder.checkpoints)
+        if path is None:
+            there = any(Checkpoints.found_in(folder.checkpoints))
+            told = "that can be read" if there else "there yet"
+            raise CheckpointError(f"{folder.checkpoints}: no checkpoint {told}")
     else:
         path = _chosen(folder.checkpoints, checkpoint)
         arrays, counters = load_checkpoint(path)
@@ -104,7 +89,7 @@ def read(logdir: str | pathlib.Path, checkpoint: int | str | pathlib.Path | None
 def build(
     saved: Saved, device: str = "auto", eval_action: str | None = None, seed: int | None = None
 ) -> TrainedAgent:
-    """The agent of what was `read`; arguments and errors as in `load`."""
+    """The agent of what was `read`; arguments and errors as in `clion_tf.load`."""
     others = {"device": device, "eval_action": eval_action, "seed": seed}
     others = {name: value for name, value in others.items() if value is not None}
     config = dataclasses.replace(saved.config, **others)
@@ -120,19 +105,6 @@ def build(
     except (CheckpointError, KeyError, IndexError, ValueError) as error:
         raise CheckpointError(f"{saved.path}: not of this run's sizes ({error})") from error
     return TrainedAgent(config, agent, saved.counters, saved.path)
-
-
-def _newest(folder: pathlib.Path) -> tuple[pathlib.Path, tuple[dict[str, np.ndarray], Counters]]:
-    tried: set[pathlib.Path] = set()
-    # Listed each time, as a run that goes on makes new ones and removes old ones meanwhile.
-    while found := [path for path in Checkpoints.found_in(folder) if path not in tried]:
-        tried.add(path := found[0])
-        try:
-            return path, load_checkpoint(path)
-        except (CheckpointError, OSError) as error:
-            if path.exists():
-                _log.warning("%s; taking the one before", error)
-    raise CheckpointError(f"{folder}: no checkpoint {'that can be read' if tried else 'there yet'}")
 
 
 def _chosen(folder: pathlib.Path, wanted: int | str | pathlib.Path) -> pathlib.Path:

@@ -14,9 +14,8 @@ import numpy as np
 
 from clion_tf.benchmark import update_memory
 from clion_tf.benchmark.measuring import prepared, seconds_of, spread
-from clion_tf.command import Failure
 from clion_tf.config import Config
-from clion_tf.console import quiet_import
+from clion_tf.console import UserError, quiet_import
 from clion_tf.dreamer.original_code import memory, seconds_since_start
 
 # oneDNN's names of an operation: _MklNativeFusedConv2D, _FusedMatMul, ...
@@ -125,7 +124,7 @@ def growth(config: Config, count: int) -> dict:
     """By option `points`, each with its value, median seconds of an update and peak bytes.
 
     The exponents of time and memory (of 1 + A) are fitted by least squares in logarithms. Raises
-    Failure if a point cannot be measured.
+    UserError if a point cannot be measured.
     """
     axes, keys = {}, ("seconds", "memory")
     for name, factors in AXES.items():
@@ -148,7 +147,7 @@ def _alone(config: Config, count: int) -> dict:
         try:
             return pool.submit(train_step, config, count).result()
         except Exception as error:  # Whatever ends it; the memory may be too little.
-            raise Failure(f"{type(error).__name__}: {error}") from error
+            raise UserError(f"{type(error).__name__}: {error}") from error
 
 
 def update_flops(agent, batch: Mapping[str, np.ndarray]) -> collections.Counter:

@@ -13,8 +13,8 @@ import numpy as np
 
 from clion_tf.analysis.curves import metrics_files
 from clion_tf.benchmark.measuring import seconds_of, spread
-from clion_tf.command import Failure
 from clion_tf.config import Config, to_flagfile
+from clion_tf.console import UserError
 from clion_tf.dreamer.original_code import memory, random_batch
 from clion_tf.envs import EnvSpec, RemoteEnv
 from clion_tf.envs.make_env import make
@@ -117,7 +117,7 @@ def run(config: Config, count: int) -> dict:
     """Trains for `count` environment steps after the seed episodes, in a folder that is removed.
 
     `fps` (environment steps per second) and seconds of each part of the loop, without the first
-    phase of updates, in which the graph is built. Raises Failure if it does not end well.
+    phase of updates, in which the graph is built. Raises UserError if it does not end well.
     """
     with tempfile.TemporaryDirectory() as folder:
         steps = config.prefill + config.time_limit + count
@@ -126,12 +126,12 @@ def run(config: Config, count: int) -> dict:
         command = [sys.executable, "-m", "clion_tf.run", *to_flagfile(config).splitlines(), *own]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Failure(done.stderr.strip().splitlines()[-1])
+            raise UserError(done.stderr.strip().splitlines()[-1])
         points = metrics_files.read(RunFolder(f"{folder}/run").metrics_file).points
     names = ("fps", "loop_seconds", *(f"{part}_seconds" for part in PARTS))
     fps, loop, *parts = (points[name][1][1:] if name in points else np.zeros(0) for name in names)
     if not fps.size:
-        raise Failure("the run was too short to be measured: give it a larger --count")
+        raise UserError("the run was too short to be measured: give it a larger --count")
     at = points["fps"][0]
     seconds, steps = float(loop.sum()), int(at[-1] - at[0])
     times = {name: float(values.sum()) for name, values in zip(PARTS, parts, strict=True)}

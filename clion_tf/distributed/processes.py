@@ -30,7 +30,7 @@ from clion_tf.replay.replay_buffer import Batch, Replay, ReplayError, prefetch
 from clion_tf.training import hardware, training_process
 from clion_tf.training.run_state import Interrupted, Run
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 LONGEST = 1 << 14  # Bytes of a message: all options take a quarter of it.
 PATIENCE = 60.0  # Seconds for another machine's file to be seen here: network folders lag.
@@ -96,7 +96,7 @@ def follow(team: "Team", stopping: Callable[[], bool]) -> int:
         message, stop = team.exchange(vote=stopping())
         if "end" in message:
             team.heard()
-            log.info("the chief ended the run with code %d", message["end"])
+            _log.info("the chief ended the run with code %d", message["end"])
             return message["end"]
         if "agent" in message:
             size, discrete, observed = message["agent"]
@@ -208,7 +208,7 @@ def _strategy(config: Config, index: int, count: int) -> tf.distribute.Strategy:
     tf.get_logger().setLevel(logging.ERROR)
     if config.strategy == "mirrored":
         return tf.distribute.MirroredStrategy()
-    log.info("process %d of %d: waiting for the others", index, count)
+    _log.info("process %d of %d: waiting for the others", index, count)
     # Here TensorFlow waits where no handler of Python's runs; Ctrl-C must end it all the same.
     with handling(signal.SIG_DFL, signal.SIGINT):
         try:

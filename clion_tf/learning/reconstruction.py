@@ -83,11 +83,11 @@ def open_loop(models: Models, post: State, action: tf.Tensor, noise: Noise) -> t
     """
     context = min(CONTEXT, action.shape[1] - 1)
     seen = {key: value[:, :context] for key, value in post.items()}
-    prior = left_alone(models, seen, action[:, context:], noise)
+    prior = predict_open_loop(models, seen, action[:, context:], noise)
     return decode(models, {key: tf.concat([seen[key], prior[key]], 1) for key in seen})
 
 
-def left_alone(models: Models, seen: State, action: tf.Tensor, noise: Noise) -> State:
+def predict_open_loop(models: Models, seen: State, action: tf.Tensor, noise: Noise) -> State:
     """The prior states [B, T, ...] that actions [B, T, A] lead to after the last one seen."""
     eps = noise.normal("openloop", [*action.shape[:2], models.rssm.stoch])
     return models.rssm.imagine(action, {key: value[:, -1] for key, value in seen.items()}, eps)

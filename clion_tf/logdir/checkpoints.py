@@ -16,7 +16,7 @@ import numpy as np
 from clion_tf.console import Refused
 from clion_tf.files import atomic_write
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 STOPPED = "-stopped"
 NAME = re.compile(rf"(\d+)({STOPPED})?\.npz")
@@ -117,7 +117,7 @@ class Checkpoints:
             try:
                 return load(path)
             except DamagedError as error:
-                log.warning("%s; trying the one before", error)
+                _log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
         if stops and any(self._folder.glob("*.npz.bad")):
             advice = "use another --logdir, or delete this run's to begin anew"
@@ -125,9 +125,20 @@ class Checkpoints:
         return {}, Counters()
 
 
-def load_counters(path: pathlib.Path) -> Counters:
-    """Without reading the arrays; errors as `load`'s."""
-    return load(path, arrays=False)[1]
+def newest(
+    folder: pathlib.Path, arrays: bool = True
+) -> tuple[pathlib.Path | None, dict[str, np.ndarray], Counters]:
+    """The newest that can be read, while a run may go on; its path is None if there is none."""
+    tried: set[pathlib.Path] = set()
+    # Listed each time, as a run that goes on makes new ones and removes old ones meanwhile.
+    while found := [path for path in Checkpoints.found_in(folder) if path not in tried]:
+        tried.add(path := found[0])
+        try:
+            return path, *load(path, arrays)
+        except (CheckpointError, OSError) as error:
+            if path.exists():
+                _log.warning("%s; taking the one before", error)
+    return None, {}, Counters()
 
 
 def load(path: pathlib.Path, arrays: bool = True) -> tuple[dict[str, np.ndarray], Counters]:

@@ -22,7 +22,7 @@ from clion_tf.analysis.curves import metrics_files
 from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.config import Config, different
 from clion_tf.console import FAILED
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, load_counters
+from clion_tf.logdir.checkpoints import newest
 from clion_tf.logdir.run_folder import RunFolder
 
 WAITING, RUNNING, DONE, GIVEN_UP, STOPPED = "waiting", "running", "done", "failed", "stopped"
@@ -54,28 +54,34 @@ class Job:
     read_at: float = 0.0  # The time of the last reading of its metrics.
 
     @property
-    def folder(self) -> RunFolder:  # The logdir.
+    def folder(self) -> RunFolder:
+        """The logdir."""
         return RunFolder(self.root / self.name)
 
     @property
-    def log(self) -> pathlib.Path:  # The file that its output is added to.
+    def log(self) -> pathlib.Path:
+        """The file that its output is added to."""
         return self.root / LOGS / f"{self.name}.log"
 
     @property
-    def words(self) -> list[str]:  # Of `clion_tf.run`, without flagfiles, which others may lack.
+    def words(self) -> list[str]:
+        """Of `clion_tf.run`, without flagfiles, which others may lack."""
         differing = different(Config(), self.config).items()
         return [f"--{name}={value}" for name, (_, value) in differing]
 
     @property
-    def steps(self) -> int:  # Environment steps that it has logged.
+    def steps(self) -> int:
+        """Environment steps that it has logged."""
         return self.metrics.last_step()
 
     @property
-    def left(self) -> int:  # Those that it is still to make.
+    def left(self) -> int:
+        """Those that it is still to make."""
         return max(0, self.config.steps - self.steps)
 
     @property
-    def speed(self) -> float:  # Environment steps a second, as logged last; 0 while it waits.
+    def speed(self) -> float:
+        """Environment steps a second, as logged last; 0 while it waits."""
         return self.metrics.last("fps") or 0.0 if self.state == RUNNING else 0.0
 
     def read(self) -> None:
@@ -87,13 +93,9 @@ class Job:
         """How far its run is before this sweep; done if its last evaluation is made."""
         self.read()
         self.best = self.steps
-        for path in Checkpoints.found_in(self.folder.checkpoints):
-            # The run itself falls back to the one before.
-            with contextlib.suppress(CheckpointError, OSError):
-                at = load_counters(path)
-                evaluated = at.evaluated_at == at.steps or not at.updates
-                self.state = DONE if evaluated and at.steps >= self.config.steps else WAITING
-                return
+        *_, at = newest(self.folder.checkpoints, arrays=False)
+        evaluated = at.evaluated_at == at.steps or not at.updates
+        self.state = DONE if evaluated and at.steps >= self.config.steps else WAITING
 
     def find_node(self) -> None:
         """Looks in the log whether, and on which machine, the attempt has begun."""

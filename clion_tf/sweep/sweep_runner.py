@@ -13,8 +13,8 @@ from typing import Any
 
 from clion_tf.analysis.curves import curve_files, learning_curves, score_tables
 from clion_tf.analysis.curves.curve import warnings
-from clion_tf.command import Failure, UsageError
-from clion_tf.console import FAILED, stop_signals
+from clion_tf.command import UsageError
+from clion_tf.console import FAILED, UserError, stop_signals
 from clion_tf.files import atomic_write, python_path
 from clion_tf.sweep.job import LOGS, Job, Resources, attempt
 from clion_tf.sweep.schedule import Schedule, shown_on
@@ -38,7 +38,7 @@ class RayCluster:
     """A running cluster (`auto`: that this machine is part of), or with "" a Ray of this machine.
 
     Raises UsageError if there is no Ray, no such cluster, or no machine in it that has what is
-    given to each attempt; Failure if a Ray of this machine does not start.
+    given to each attempt; UserError if a Ray of this machine does not start.
     """
 
     def __init__(self, address: str, given: Resources):
@@ -58,7 +58,7 @@ class RayCluster:
         except Exception as error:  # Among them bare ones, when Ray's own processes do not start.
             reason = " ".join(str(error).split())
             if not address:
-                raise Failure(f"Ray does not start here: {reason}") from error
+                raise UserError(f"Ray does not start here: {reason}") from error
             text = f"cannot join a cluster there ({reason}); with a token, set RAY_AUTH_MODE=token"
             raise UsageError(f"--address={address}: {text}") from error
         self._require_room({"CPU": given.cpus, "GPU": given.gpus})

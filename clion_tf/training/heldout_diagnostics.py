@@ -5,15 +5,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.learning import (
-    augmentation,
-    behaviour,
-    evaluator,
-    reconstruction,
-    update_metrics,
-    world_model,
-)
+from clion_tf.learning import behaviour, evaluator, reconstruction, update_metrics, world_model
 from clion_tf.learning import noise as noises
+from clion_tf.learning.augmentation import memory_unit
 from clion_tf.pictures.picture_rows import comparison
 from clion_tf.replay.replay_buffer import Replay
 
@@ -53,7 +47,7 @@ def newest_episode(
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
     truth = reconstruction.observed(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
-    sigma = config.sigma_h * augmentation.memory_unit(post["deter"], config.sigma_units)
+    sigma = config.sigma_h * memory_unit(post["deter"], config.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
         "model/openloop": _strip(truth, predicted),

@@ -128,14 +128,14 @@ class Run:
                 raise Interrupted
             failures += 1
 
-        def play(each: list[RemoteEnv]) -> list[Episode]:
+        def attempt(each: list[RemoteEnv]) -> list[Episode]:
             left = (number for number in itertools.count(first) if number not in failed)
             numbers = list(itertools.islice(left, count))
             return run_episodes(each[:count], policy, numbers, checked)
 
         while True:
             try:
-                return Played(envs.attempt(play, count_failure), len(failed), failures)
+                return Played(envs.attempt(attempt, count_failure), len(failed), failures)
             except EpisodeFailed as error:
                 failed.add(error.episode)
                 kind = "evaluation" if envs is self.test_envs else "training"
@@ -182,8 +182,9 @@ class Run:
             self.checkpoints.save(variables, self.counters, stopped)
             self._saved = self._state()
             if self.config.replay_capacity:
+                oldest = self.checkpoints.paths()[-1]
                 with contextlib.suppress(CheckpointError):  # A damaged one soon makes way.
-                    self.replay.prune(saved.load_counters(self.checkpoints.paths()[-1]).episodes)
+                    self.replay.prune(saved.load(oldest, arrays=False)[1].episodes)
 
     def roll_back(self, error: BadNumbers) -> None:
         """Once, to the newest checkpoint, for other batches; then gives up with a dump."""

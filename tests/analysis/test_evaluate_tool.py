@@ -12,8 +12,8 @@ from places import FAKES
 from tool_modules import tool as module
 from trained import save_run
 
+import clion_tf
 from clion_tf import command
-from clion_tf.analysis import trained_agent
 from clion_tf.analysis.curves import noise_evaluations
 from clion_tf.config import ConfigError
 
@@ -107,7 +107,7 @@ def test_an_agent_without_memory(logdir, tmp_path, capsys):
     assert command.run("evaluate", tool.main, words) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", "evaluate: error: --memory_noise: --agent=drq has no memory h\n")
-    trained = trained_agent.load(logdir, device="cpu")
+    trained = clion_tf.load(logdir, device="cpu")
     trained.config = dataclasses.replace(trained.config, agent="drq")
     with pytest.raises(ConfigError, match="--agent=drq has no memory"):
         trained.with_memory_noise(0.1)

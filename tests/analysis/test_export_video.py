@@ -15,6 +15,7 @@ from places import FAKES
 from tool_modules import tool
 from trained import save_tiny_run
 
+import clion_tf
 from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.videos import filming
@@ -92,7 +93,7 @@ def test_policy_video_holds_all_episodes_at_the_size_asked_for(run, tmp_path, ca
 
 
 def test_filming_changes_nothing_of_what_the_agent_does(run):
-    trained = trained_agent.load(run)
+    trained = clion_tf.load(run)
     plain = evaluation.spec(trained.config, rotation_degrees=5.0, task="env_fakes:counting")
     with RemoteEnv(plain) as env:
         [expected] = run_episodes([env], trained.policy(), [1], lambda step: None)
@@ -152,7 +153,7 @@ def test_words_are_readable_on_light_and_dark(size, ground):
 
 
 def test_open_loop_is_predicted_anew_in_each_sequence(run):
-    models = trained_agent.load(run).agent.models
+    models = clion_tf.load(run).agent.models
     one = film(20)
     column = filming.open_loop(models, one, 8, GivenNoise())
     assert column.rows.shape == (16, 3, 64, 64, 3)
@@ -223,7 +224,7 @@ def test_model_videos_are_written(run, tmp_path, name, words):
 
 
 def test_memory_rows_are_what_the_model_decodes(run):
-    models = trained_agent.load(run).agent.models
+    models = clion_tf.load(run).agent.models
     one = film(7)
     data = {key: one.episode[key][None] for key in ("image", "action")}
     deter = reconstruction.posterior(models, data, GivenNoise())["deter"]

@@ -16,8 +16,8 @@ from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from tool_modules import tool
 from trained import save_tiny_run
 
+import clion_tf
 from clion_tf import command
-from clion_tf.analysis import trained_agent
 from clion_tf.analysis.videos import memory_study
 from clion_tf.analysis.videos.filming import Film
 from clion_tf.learning import augmentation, reconstruction, world_model
@@ -180,7 +180,7 @@ def test_two_runs_look_at_the_same_frames(logdirs, tmp_path, capsys, monkeypatch
     labels = [(run["label"], run["beta2"]) for run in result["runs"]]
     assert labels == [("without constraints", 0.0), ("with constraints", 0.5)]
     for logdir, run in zip(logdirs[:2], result["runs"], strict=True):
-        models = trained_agent.load(logdir).agent.models
+        models = clion_tf.load(logdir).agent.models
         each = [
             reconstruction.errors(models, film.sequence(), memory_study._noise(number), [0, 0.5])
             for number, film in enumerate(films)

@@ -10,6 +10,7 @@ from trained import frames, save_run
 import clion_tf
 from clion_tf.analysis import trained_agent
 from clion_tf.config import ConfigError
+from clion_tf.logdir import checkpoints
 from clion_tf.logdir.checkpoints import CheckpointError
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.replay.episode_player import AgentPolicy
@@ -118,15 +119,15 @@ def test_newest_checkpoint_that_can_be_read(own, caplog):
 
 def test_a_run_that_goes_on_meanwhile(own, monkeypatch, caplog):
     """It removes what was newest when we looked, twice, and has a newer one each time."""
-    load, opened = trained_agent.load_checkpoint, []
+    load, opened = checkpoints.load, []
 
-    def slow(path):
+    def slow(path, arrays):
         opened.append(path.name)
         if len(opened) < 3:
             path.rename(path.with_name(f"{4000 + len(opened):09d}.npz"))
-        return load(path)
+        return load(path, arrays)
 
-    monkeypatch.setattr(trained_agent, "load_checkpoint", slow)
+    monkeypatch.setattr(checkpoints, "load", slow)
     saved = trained_agent.read(own)
     assert opened == ["000003000.npz", "000004001.npz", "000004002.npz"]
     assert saved.path.name == opened[-1] and not caplog.records
@@ -164,16 +165,16 @@ def test_checkpoints_of_other_sizes(run, tmp_path):
         lines = [line.split(" #")[0] for line in flags.splitlines()]
         (folder / "run.flags").write_text("\n".join(lines))
         with pytest.raises(CheckpointError, match=r"000003000\.npz: not of this run's sizes"):
-            trained_agent.load(folder, device="cpu")
+            clion_tf.load(folder, device="cpu")
     np.savez(tmp_path / "other.npz", meta=np.array("{}"), **{"weights/a": np.zeros(2)})
     with pytest.raises(CheckpointError, match="not of this run's sizes"):
-        trained_agent.load(run[0], tmp_path / "other.npz", device="cpu")
+        clion_tf.load(run[0], tmp_path / "other.npz", device="cpu")
 
 
 @pytest.mark.parametrize("options", [{"device": "tpu"}, {"eval_action": "best"}, {"seed": -1}])
 def test_options_that_cannot_be(run, options):
     with pytest.raises(ConfigError, match=next(iter(options))):
-        trained_agent.load(run[0], **{"device": "cpu", **options})
+        clion_tf.load(run[0], **{"device": "cpu", **options})
 
 
 def test_stderr_stays_the_callers(run, monkeypatch):
@@ -184,7 +185,7 @@ def test_stderr_stays_the_callers(run, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr("os.dup2", fail)
-        assert trained_agent.load(run[0], device="cpu").counters.steps == 3000
+        assert clion_tf.load(run[0], device="cpu").counters.steps == 3000
 
 
 def test_another_seed_is_other_noise(run, eagerly):

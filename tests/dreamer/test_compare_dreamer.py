@@ -14,8 +14,8 @@ import pytest
 from places import ROOT
 from tool_modules import tool as module
 
+import clion_tf
 from clion_tf.agents.clion import Agent
-from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config, parse, to_flagfile
 from clion_tf.dreamer import original_code
 from clion_tf.logdir import checkpoints
@@ -108,7 +108,7 @@ def test_checkpoint_of_default_sizes(full_size, call, tmp_path):
     ]
     dreamer = parse([f"--flagfile={ROOT}/flags/dreamer.flags", *words[1:]])
     assert RunFolder(folder).options() == dreamer
-    trained = trained_agent.load(folder)
+    trained = clion_tf.load(folder)
     for name, variable in trained.agent.models.named_weights().items():
         np.testing.assert_array_equal(variable.numpy(), weights[name])
     action = trained.act(np.zeros((64, 64, 3), np.uint8))

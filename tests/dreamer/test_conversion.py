@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 from loop_fakes import CountingEnv
 
+import clion_tf
 from clion_tf.agents.clion import Agent
-from clion_tf.analysis import trained_agent
 from clion_tf.config import DREAMER, Config
 from clion_tf.dreamer import checkpoint_conversion
 from clion_tf.dreamer.checkpoint_conversion import read_arrays
@@ -46,7 +46,7 @@ def test_outputs_are_those_of_the_original(tmp_path):
         small(tmp_path / "run"), GOLDEN.with_suffix(".pkl")
     )
     assert (counters.steps, counters.begun_at, actions) == (STEP, STEP, ACTIONS)
-    models = trained_agent.load(tmp_path / "run").agent.models
+    models = clion_tf.load(tmp_path / "run").agent.models
     with np.load(GOLDEN.with_suffix(".npz")) as file:
         expected = {name: file[name] for name in file.files}
     noise = (expected["post_stoch"] - expected["post_mean"]) / expected["post_std"]
@@ -256,7 +256,7 @@ def test_existing_logdirs_stay_as_they_are(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
     (tmp_path / "empty").mkdir()
     checkpoint_conversion.convert(small(tmp_path / "empty"), GOLDEN.with_suffix(".pkl"))
-    assert trained_agent.load(tmp_path / "empty").counters.steps == STEP
+    assert clion_tf.load(tmp_path / "empty").counters.steps == STEP
 
 
 # The unpickler.

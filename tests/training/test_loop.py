@@ -11,7 +11,7 @@ from loop_runs import SHAPES, lines, result, start
 
 from clion_tf.config import Config
 from clion_tf.envs import SupervisedEnvs, WorkerError
-from clion_tf.logdir.checkpoints import load_counters
+from clion_tf.logdir.checkpoints import load
 from clion_tf.replay.replay_buffer import Replay
 from clion_tf.training import loop, run_state, update_phase
 
@@ -503,7 +503,7 @@ def test_an_older_checkpoint_finds_its_episodes(tmp_path):
     run = start(tmp_path, replay_capacity=60, keep_checkpoints=3, steps=240)
     run.replay.capacity = 30
     loop.train(run)
-    oldest = load_counters(run.checkpoints.paths()[-1])
+    _, oldest = load(run.checkpoints.paths()[-1], arrays=False)
     assert oldest.episodes == 10
     replay = Replay(tmp_path / "episodes", 4, shapes=SHAPES, capacity=30)
     assert replay.load(oldest.episodes) == 3

@@ -30,7 +30,11 @@ class Panel:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Curve:
-    """Returns of one run, against environment steps or, of one agent, against noise."""
+    """Returns of one run, against environment steps or, of one agent, against amounts of noise.
+
+    `xs` and `ys` are those of evaluations (`of("test")`) until `of` takes another metric; where
+    there is `noise`, `xs` are amounts of it.
+    """
 
     task: str  # As dm_control's `domain_task`.
     method: str  # See `method_names.describe`, or what a label or a file says.
@@ -52,6 +56,16 @@ class Curve:
         """The run's returns of this metric; N may be 0."""
         xs, ys = self.points[metric]
         return dataclasses.replace(self, xs=xs, ys=ys)
+
+    def part(self, smooth: int, end: float) -> "Curve":
+        """Up to the step `end`, each return the mean of those in the `smooth` steps up to it."""
+        xs, ys = self.xs, self.ys
+        if smooth:
+            ys = np.array([ys[(xs > x - smooth) & (xs <= x)].mean() for x in xs])
+        count = np.searchsorted(xs, end, side="right")
+        if count and self.kind == PUBLISHED:
+            count += 1  # So that a line between its rare points is not lost.
+        return dataclasses.replace(self, xs=xs[:count], ys=ys[:count])
 
     @property
     def panel(self) -> Panel:
@@ -104,17 +118,6 @@ class Series:
         xs = np.unique(np.concatenate([curve.xs for curve in self.curves]))
         rows = [np.interp(xs, c.xs, c.ys, left=np.nan, right=np.nan) for c in self.curves]
         return xs, np.array(rows)
-
-
-def part_of(curve: Curve, smooth: int, end: float) -> Curve:
-    """Up to the step `end`, each return the mean of those in the `smooth` steps up to it."""
-    xs, ys = curve.xs, curve.ys
-    if smooth:
-        ys = np.array([ys[(xs > x - smooth) & (xs <= x)].mean() for x in xs])
-    count = np.searchsorted(xs, end, side="right")
-    if count and curve.kind == PUBLISHED:
-        count += 1  # So that a line between its rare points is not lost.
-    return dataclasses.replace(curve, xs=xs[:count], ys=ys[:count])
 
 
 def all_series(curves: Iterable[Curve]) -> list[Series]:
@@ -183,7 +186,7 @@ def _experiment(one: Series) -> tuple:
 
 def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     """A name for each, with what differs between them besides the method."""
-    shared = shared_setup(setup for _, kind, setup, *_ in keys if kind == OURS)
+    shared = in_common(setup for _, kind, setup, *_ in keys if kind == OURS)
     different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
     labels = {}
     for key in keys:
@@ -200,7 +203,7 @@ def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
     return labels
 
 
-def shared_setup(setups: Iterable[str]) -> list[str]:
+def in_common(setups: Iterable[str]) -> list[str]:
     """What all of these have in common, in words; labels say the rest."""
     first, *others = [setup.split(", ") for setup in setups] or [[]]
     return [word for word in first if all(word in other for other in others)]
@@ -212,7 +215,7 @@ def setups(curves: Iterable[Curve]) -> list[str]:
     return sorted(found) if found != {PAPER_SIZES} else []
 
 
-def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
+def repeats(curves: Iterable[Curve]) -> list[str]:
     """Those that count more than once in an average, a line each."""
     return [
         f"{one.panel.title}, {one.label}: seed {seed} counts {len(sources)} times "
@@ -224,7 +227,7 @@ def repeated_seeds(curves: Iterable[Curve]) -> list[str]:
 
 def warnings(curves: Sequence[Curve]) -> list[str]:
     """What someone who looks at averages of these curves should be told, a line each."""
-    lines, different = repeated_seeds(curves), setups(curves)
+    lines, different = repeats(curves), setups(curves)
     if len(different) > 1:
         lines.append(f"runs differ in more than the method: {'; '.join(different)}")
     return lines

@@ -18,16 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clion_tf.analysis.curves import method_names
-from clion_tf.analysis.curves.curve import (
-    OURS,
-    Curve,
-    Panel,
-    Series,
-    all_series,
-    part_of,
-    shared_setup,
-    short,
-)
+from clion_tf.analysis.curves.curve import OURS, Curve, Panel, Series, all_series, in_common, short
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -88,7 +79,7 @@ def learning_curves(
     # Those of others may be much longer.
     ours = [c for one in all_series(curves) if not one.published for c in one.curves] or curves
     end = steps or max(float(curve.xs[-1]) for curve in ours)
-    shown = [part_of(curve, smooth, end) for curve in curves]
+    shown = [curve.part(smooth, end) for curve in curves]
     found = all_series(curve for curve in shown if curve.xs.size)
     own = {one.panel for one in found if not one.published}
     if layout == "ablation":
@@ -108,7 +99,7 @@ def learning_curves(
     if smooth:
         caption.append(f"each run averaged over {short(smooth)} steps")
     ours = (curve for one in found for curve in one.curves if curve.kind == OURS)
-    caption += filter(None, shared_setup(curve.setup for curve in ours))
+    caption += filter(None, in_common(curve.setup for curve in ours))
     drawn = list(dict.fromkeys(one.panel for one in found))
     columns = 2 if len(drawn) == 4 else min(3, len(drawn))
     places = {divmod(i, columns): panel for i, panel in enumerate(drawn)}
@@ -128,7 +119,7 @@ def amounts(found: Sequence[Series], metric: str = "test", spread: str = INTERVA
     places = {(rows.index(p.order[:-1]), kinds.index(p.order[-1])): p for p in drawn}
     every, caption = [curve for one in found for curve in one.curves], []
     # What differs is said by the labels.
-    caption += filter(None, shared_setup(curve.setup for curve in every))
+    caption += filter(None, in_common(curve.setup for curve in every))
     trained = {curve.rotation and curve.besides[0] for curve in every}
     caption += filter(None, trained) if len(trained) == 1 else []
     if any(np.isnan(curve.ys).any() for curve in every):

@@ -16,15 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import (
-    Curve,
-    Series,
-    all_series,
-    pairs,
-    repeated_seeds,
-    setups,
-    short,
-)
+from clion_tf.analysis.curves.curve import Curve, Series, all_series, pairs, repeats, setups, short
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -33,6 +25,7 @@ LAYOUTS = (*EXPERIMENTS, "plain", "periods")
 SUFFIXES = (".md", ".csv")
 MISSING = "–"
 WINDOW = 10_000  # The default time between two evaluations.
+Steps = Sequence[int] | None  # Where runs are scored; None: by the layout.
 # A line of a CSV file: a method's scores at a step, on one task or on `all`. Missing numbers are
 # None; `tasks` and `runs` are those with scores, `iqm` is the interquartile mean.
 Cell = collections.namedtuple(
@@ -70,7 +63,7 @@ class Table(NamedTuple):
 
 
 def rows(
-    curves: Iterable[Curve], layout: str = "plain", steps: Sequence[int] | None = None,
+    curves: Iterable[Curve], layout: str = "plain", steps: Steps = None,
     score: Score | None = None, against: str | None = None,
 ) -> Table:  # fmt: skip
     """A table of the curves.
@@ -117,9 +110,7 @@ def save(table: Table, path: pathlib.Path) -> int:
     return text.count("\n")
 
 
-def _experiment(
-    curves: list[Curve], experiment: Experiment, steps: Sequence[int] | None, score: Score
-) -> Table:
+def _experiment(curves: list[Curve], experiment: Experiment, steps: Steps, score: Score) -> Table:
     rotations = experiment.rotation, experiment.rotation
     every = [one for one in all_series(curves) if _where(one)[1:] == rotations]
     ours = (_where(one)[0] for one in every if not one.published)
@@ -145,9 +136,7 @@ def _experiment(
     return Table(experiment.title, header, tuple(lines), notes, tuple(cells))
 
 
-def _plain(
-    curves: list[Curve], steps: Sequence[int] | None, score: Score, against: str | None
-) -> Table:
+def _plain(curves: list[Curve], steps: Steps, score: Score, against: str | None) -> Table:
     lines, cells = [], []
     for one, runs in pairs(all_series(curves), against):
         last = min(each.xs[-1] for both in runs for each in both if each is not None)
@@ -162,9 +151,7 @@ def _plain(
     return Table(titled("Scores", against), header, tuple(lines), notes, tuple(cells))
 
 
-def _periods(
-    curves: list[Curve], steps: Sequence[int] | None, score: Score, against: str | None
-) -> Table:
+def _periods(curves: list[Curve], steps: Steps, score: Score, against: str | None) -> Table:
     steps = steps or [int(max((curve.xs[-1] for curve in curves), default=0))]
     first, last = [0, *steps][-2:]
     if len(steps) > 2 or first >= last:
@@ -182,7 +169,7 @@ def _periods(
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: no run has one. "
         "All: ± sample standard deviation over seeds. In brackets the number of seeds; of a period "
         "only where some have no return there.",
-        *repeated_seeds(curves),
+        *repeats(curves),
     )
     header = ("task", "method", *spans, "all, mean ± std", "95 % interval of the mean")
     return Table(titled("Mean returns", against), header, tuple(lines), notes, tuple(cells))
@@ -260,4 +247,4 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     if left_out:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
-    return (*notes, *repeated_seeds(curves))
+    return (*notes, *repeats(curves))

@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import logging
 import pathlib
 
 from clion_tf.analysis.curves import metrics_files
@@ -12,11 +11,9 @@ from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.analysis.report import run_clips, run_figures
 from clion_tf.config import Config, different
 from clion_tf.logdir import code_versions
-from clion_tf.logdir.checkpoints import CheckpointError, Checkpoints, Counters, load_counters
+from clion_tf.logdir.checkpoints import Counters, newest
 from clion_tf.logdir.run_folder import LogdirError, RunFolder
 from clion_tf.replay.stopwatch import PARTS
-
-_log = logging.getLogger(__name__)
 
 MISSING = "not recorded"
 
@@ -43,7 +40,7 @@ class Section:
         folder, config = RunFolder(self.folder), None
         with contextlib.suppress(LogdirError):  # A problem already.
             config = folder.options()
-        logged, counters = Metrics({}), _counters(folder)
+        logged, (*_, counters) = Metrics({}), newest(folder.checkpoints, arrays=False)
         with contextlib.suppress(OSError):  # As well.
             logged = metrics_files.read(folder.metrics_file)
         if not logged.points:
@@ -93,16 +90,6 @@ class Section:
             "clion_tf": code_versions.of_run(folder.path),
         }
         return {name: value for name, value in facts.items() if value}
-
-
-def _counters(folder: RunFolder) -> Counters:
-    """Of the newest checkpoint that can be read; all 0 without any."""
-    for path in Checkpoints.found_in(folder.checkpoints):
-        try:
-            return load_counters(path)
-        except (CheckpointError, OSError) as error:
-            _log.warning("%s", error)
-    return Counters()
 
 
 def _text(value: float | None, form: str) -> str:

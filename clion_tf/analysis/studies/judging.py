@@ -8,15 +8,9 @@ import tensorflow as tf
 from scipy import stats
 
 from clion_tf.agents.clion import Agent
-from clion_tf.learning import (
-    augmentation,
-    behaviour,
-    evaluator,
-    reconstruction,
-    update_metrics,
-    world_model,
-)
+from clion_tf.learning import behaviour, evaluator, reconstruction, update_metrics, world_model
 from clion_tf.learning import noise as noises
+from clion_tf.learning.augmentation import flatten, memory_unit, noised
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
@@ -37,7 +31,7 @@ def judge(agent: Agent, sequences: dict[str, np.ndarray]) -> dict[str, float]:
     noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
     world = world_model.loss(agent.models, agent.config, data, noise)
     post = world.post
-    found, unit = _losses(world, data), float(augmentation.memory_unit(post["deter"], "relative"))
+    found, unit = _losses(world, data), float(memory_unit(post["deter"], "relative"))
     found["memory_std"], sigmas = unit, [amount * unit for amount in AMOUNTS]
     batch = {key: value[: agent.config.batch_size] for key, value in data.items()}
     found |= gradient_shares(agent, batch, noise)
@@ -99,7 +93,7 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     context = min(CONTEXT, length - 1)
     last = min(context + AHEAD, length) - 1
     seen = {key: value[:, :context] for key, value in post.items()}
-    prior = reconstruction.left_alone(models, seen, data["action"][:, context:], noise)
+    prior = reconstruction.predict_open_loop(models, seen, data["action"][:, context:], noise)
     feat = models.rssm.get_feat({key: value[:, last - context] for key, value in prior.items()})
     error = models.decoder(feat).squared_distance(reconstruction.observed(data)[:, last])
     reward_error = _rms(models.reward(feat).mode() - data["reward"][:, last])
@@ -117,12 +111,12 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     discount = agent.config.discount * discount
     returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 1.0)[steps]
     returns = tf.reshape(tf.transpose(returns), [-1])
-    start = augmentation.flatten({key: value[:, steps] for key, value in post.items()})
+    start = flatten({key: value[:, steps] for key, value in post.items()})
     standard = [noise.normal(f"value_{key}", start[key].shape) for key in ("deter", "stoch")]
     found = {"return_std": float(tf.math.reduce_std(returns))}
     for amount in AMOUNTS:
-        sigma = amount * augmentation.memory_unit(post["deter"], "relative")
-        there = augmentation.noised(start, *standard, sigma, agent.config.sigma2)
+        sigma = amount * memory_unit(post["deter"], "relative")
+        there = noised(start, *standard, sigma, agent.config.sigma2)
         predicted = models.value(models.rssm.get_feat(there)).mode()
         found[f"value_error_{amount:g}"] = _rms(predicted - returns)
     return found

@@ -9,7 +9,6 @@ from clion_tf.analysis.curves.curve import (
     PUBLISHED,
     Curve,
     all_series,
-    part_of,
     warnings,
 )
 
@@ -78,13 +77,13 @@ def test_grid_interpolates_inside_each_run_only():
 
 def test_smoothing_averages_backwards():
     curve = a_curve(xs=[10, 20, 30, 100], ys=[1, 3, 8, 50])
-    assert part_of(curve, 20, 100).ys.tolist() == [1, 2, 5.5, 50]
-    assert part_of(curve, 10**9, 100).ys.tolist() == [1, 2, 4, 15.5]
-    assert part_of(curve, 0, 100).ys.tolist() == curve.ys.tolist()
+    assert curve.part(20, 100).ys.tolist() == [1, 2, 5.5, 50]
+    assert curve.part(10**9, 100).ys.tolist() == [1, 2, 4, 15.5]
+    assert curve.part(0, 100).ys.tolist() == curve.ys.tolist()
 
 
 def test_cutting():
     short, late = a_curve(xs=[1, 2, 3], ys=[1, 2, 3]), a_curve(xs=[9], ys=[9])
     published = dataclasses.replace(short, kind=PUBLISHED)
-    cut = [part_of(one, 0, 1.5).xs.tolist() for one in (short, late, published)]
+    cut = [one.part(0, 1.5).xs.tolist() for one in (short, late, published)]
     assert cut == [[1], [], [1, 2]]
