@@ -13,9 +13,9 @@ from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.optimizer import Optimizer
 from clion_tf.learning.preprocessing import Tensors
-from clion_tf.replay.observation_shapes import Shapes
+from clion_tf.replay.observation_shapes import DTYPES, Shapes
 
-DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
+KERAS_DTYPES = {"32": "float32", "bf16": "mixed_bfloat16", "16": "mixed_float16"}
 
 
 class Learner:
@@ -44,12 +44,12 @@ class Learner:
         self.action_size, self.discrete, self.observed = action_size, discrete, dict(observed)
         self.metric_names: list[str] = []  # `group/name`, once an update was made.
         self.compile_update(jit)
-        self._act = tf.function(self._policy, autograph=False)
+        self._act = functools.cache(self._compile_policy)
         self._earlier: Any = None  # The networks that act, as they were.
 
     def make_networks(self, networks: Callable, rates: Mapping[str, float], **options) -> None:
         """Makes `models` by `networks(dtype=...)`, and an Optimizer of these options a loss."""
-        self.acting_networks = functools.partial(networks, dtype=DTYPES[self._precision])
+        self.acting_networks = functools.partial(networks, dtype=KERAS_DTYPES[self._precision])
         self.models = self.acting_networks()
         self.optimizers = {}
         options["scaled"] = self._precision == "16"
@@ -162,13 +162,25 @@ class Learner:
         seed = noises.key(self.config.seed, "train" if training else "test", *step)
         seen = {key: observation[key] for key in self.observed}
         with device_errors():
-            amount = np.float32(amount)
-            action, state = self._act(seen, state, seed, amount, training, earlier)
+            action, state = self._act(training, earlier)(seen, state, seed, np.float32(amount))
             return action.numpy(), state
 
-    def _policy(self, observation, state, seed, amount, training: bool, earlier: bool):
-        noise, models = noises.SeededNoise(seed), self._earlier if earlier else self.models
-        return self.policy_step(observation, state, noise, training, amount, models)
+    def _compile_policy(self, training: bool, earlier: bool) -> Callable:
+        # For any N, as an exported policy is: TensorFlow rounds otherwise where it knows N, and the
+        # densest of samples may then be another one.
+        seen = {key: tf.TensorSpec([None, *s], DTYPES[key]) for key, s in self.observed.items()}
+        state = tf.nest.map_structure(
+            lambda x: tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype),
+            self.initial(1),
+        )
+        models = self._earlier if earlier else self.models
+
+        def act(observation, state, seed, amount):
+            noise = noises.SeededNoise(seed)
+            return self.policy_step(observation, state, noise, training, amount, models)
+
+        specs = [seen, state, tf.TensorSpec([2], tf.int32), tf.TensorSpec([], tf.float32)]
+        return tf.function(act, specs, autograph=False)
 
     # State.
 

@@ -36,7 +36,7 @@ class NoisyMemory(Learner):
         if not self._relative:
             return {"noisy": noisy}
         spread = tfe.stats.RunningVariance.from_shape(noisy["deter"].shape)
-        return {"noisy": noisy, "clean": noisy, "spread": spread}
+        return {"noisy": noisy, "clean": noisy, "spread": spread.tree_flatten()[0]}
 
     def policy_step(self, observation, state, noise, training, amount, models):
         """See Learner; `amount` is that of exploration noise."""
@@ -46,8 +46,10 @@ class NoisyMemory(Learner):
         scale, after = 1.0, {}
         if self._relative:
             found["clean"] = agent.perceive(models, embed, state["clean"], noise)
-            after["spread"] = state["spread"].update(found["clean"]["deter"])
-            scale = tf.sqrt(tf.reduce_mean(after["spread"].variance(), -1, keepdims=True))
+            spread = tfe.stats.RunningVariance(*state["spread"], event_ndims=0)
+            spread = spread.update(found["clean"]["deter"])
+            after["spread"] = spread.tree_flatten()[0]
+            scale = tf.sqrt(tf.reduce_mean(spread.variance(), -1, keepdims=True))
         deter = found["noisy"]["deter"]
         added = self._amount * scale * noise.normal("memory", tf.shape(deter))
         found["noisy"]["deter"] = deter + tf.cast(added, deter.dtype)

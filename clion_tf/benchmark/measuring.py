@@ -118,13 +118,13 @@ class Timed(NamedTuple):
 def prepared(config: Config) -> Timed:
     """An agent of these options; no update is made yet."""
     with quiet_import():
-        from clion_tf.agents.base import DTYPES
+        from clion_tf.agents.base import KERAS_DTYPES
         from clion_tf.agents.clion import Agent
         from clion_tf.training import hardware
     precision, jit, device = hardware.prepare(config)
     agent = Agent(config, ACTIONS, precision=precision, jit=jit)
     batch = random_batch(config.batch_size, config.batch_length)
-    return Timed(agent, batch, DTYPES[precision].removeprefix("mixed_"), device)
+    return Timed(agent, batch, KERAS_DTYPES[precision].removeprefix("mixed_"), device)
 
 
 def compare(config: Config, checkout: pathlib.Path, python: str, rounds: int, updates: int) -> dict:

@@ -436,10 +436,11 @@ class TestPolicy:
 
     def test_traces_once(self):
         agent = tiny_agent()
-        state = agent.initial(3)
-        for step in range(3):
-            _, state = agent.policy({"image": self.IMAGES}, state, (0, step), True, 0.1 * step)
-        assert agent._act.experimental_get_tracing_count() == 1
+        for rows in (3, 1):  # However many environments there are.
+            state, seen = agent.initial(rows), {"image": self.IMAGES[:rows]}
+            for step in range(2):
+                _, state = agent.policy(seen, state, (0, step), True, 0.1 * step)
+        assert agent._act(True, False).experimental_get_tracing_count() == 1
 
 
 def test_preprocess_spans_minus_half_to_half():

@@ -23,7 +23,7 @@ from clion_tf import command
 from clion_tf.agents.clion import Agent
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.analysis import saved_model
-from clion_tf.config import Config, to_flagfile
+from clion_tf.config import Config, parse, to_flagfile
 from clion_tf.envs import EnvSpec
 from clion_tf.envs.make_env import describe, make
 from clion_tf.envs.wrappers import ActionRepeat
@@ -156,6 +156,34 @@ def test_every_kind_of_observation_and_action(tmp_path, observed, discrete):
     action = np.eye(3, dtype=np.float32)[[2, 0]]
     expected = [2, 0] if discrete else action  # Nothing more is known of the environment.
     assert np.array_equal(model.to_environment(action), expected)
+
+
+@pytest.fixture
+def optimised():
+    """Graphs optimised as a user's are; `small_agents` leaves that out."""
+    with contextlib.ExitStack() as stack:
+        set_options = tf.config.optimizer.set_experimental_options
+        stack.callback(set_options, {"disable_meta_optimizer": True})
+        set_options({"disable_meta_optimizer": False})
+        yield
+
+
+def test_optimised_graphs_act_alike_to_the_last_digit(tmp_path, optimised):
+    """TensorFlow's arithmetic optimiser makes other sums where it knows how many rows there are."""
+    config = parse(["--flagfile=debug", f"--logdir={tmp_path}/run", "--precision=32"])
+    agent = Agent(config, 4, observed=SEES["vector"])
+    random = np.random.default_rng(3)
+    for variable in agent.models.trainable_variables:  # As trained: not all biases are 0.
+        variable.assign(variable.numpy() + 0.05 * random.normal(size=variable.shape))
+    save_agent(tmp_path / "run", agent, config)
+    model, trained = exported(tmp_path / "run", tmp_path / "policy")
+    state = model.initial(1)
+    trained.reset()
+    for step, seen in enumerate(observations(trained.observed, 20)):
+        state = model.act(
+            *(value[None] for value in seen.values()), key(0, "test", 0, step), **state
+        )
+        assert np.array_equal(state["action"][0], trained.act(seen))
 
 
 @pytest.mark.parametrize(

@@ -118,4 +118,4 @@ def test_in_sixteen_bits(eagerly):
 def test_traces_once():
     agent = noisy(0.5)
     play(agent)
-    assert agent._act.experimental_get_tracing_count() == 1
+    assert agent._act(False, False).experimental_get_tracing_count() == 1

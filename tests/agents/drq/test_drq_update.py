@@ -18,7 +18,7 @@ from drq_agents import (
 )
 from small_agents import RecordedNoise
 
-from clion_tf.agents.base import DTYPES
+from clion_tf.agents.base import KERAS_DTYPES
 from clion_tf.agents.drq import frame_stacks
 from clion_tf.agents.drq.frame_stacks import views
 from clion_tf.learning.noise import GivenNoise, SeededNoise, key
@@ -304,7 +304,7 @@ def test_compiled_by_xla_is_the_same_with_the_same_noise():
         assert float(found[name]) == pytest.approx(float(value), rel=1e-3), name
 
 
-@pytest.mark.parametrize("precision", sorted(set(DTYPES) - {"32"}))
+@pytest.mark.parametrize("precision", sorted(set(KERAS_DTYPES) - {"32"}))
 def test_sixteen_bits_come_close(precision):
     exact, rounded = tiny_agent(), tiny_agent(precision)
     expected, found = step(exact, 0), step(rounded, 0)
