@@ -146,7 +146,7 @@ class Config:
     pretrain: int = option(100, "Updates before the first episode with the agent.", "Dreamer")
     train_every: int = option(1000, "Environment steps between two phases of updates, T.", "CLION")
     train_steps: int = option(100, "Updates in a phase, C.", "CLION")
-    updates_per_call: int = option(0, "Updates in one call of the compiled function, with the same results; 0: 10 on GPUs, 1 on CPUs.", "ours", resume=True)
+    updates_per_call: int = option(0, "Updates in one call of the compiled function, with the same results (DrQ's to rounding); 0: 10 on GPUs, 1 on CPUs.", "ours", resume=True)
     overlap: bool = option(False, "Collect each episode while the updates before it are made, with the policy from before them.", "ours")
     model_lr: float = option(6e-4, "Adam's learning rate for the world model.", "CLION")
     value_lr: float = option(8e-5, "Adam's learning rate for the critic.", "CLION")

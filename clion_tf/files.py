@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pathlib
+import secrets
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -70,9 +71,10 @@ def python_path() -> str:
 def atomic_write(path: str | pathlib.Path) -> Iterator[BinaryIO]:
     """The file gets its name once it is whole and on disk, and keeps it after a power loss."""
     path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.tmp")
+    # A name of its own: two sweeps may gather at the same time.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

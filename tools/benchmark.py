@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = {option: getattr(chosen, option) for option in chosen.own}
     out = tool_checks.output_file(chosen.json, (".json",), "json")
     config = parse(flags)
-    if chosen.command != "run":
+    if chosen.command not in ("run", "env", "replay"):
         tool_checks.world_model(config)
     module = importlib.import_module(f"clion_tf.benchmark.{chosen.module}")
     figures = {"machine": measuring.describe(), **getattr(module, chosen.command)(config, **own)}

@@ -28,7 +28,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.command import UsageError
-from clion_tf.console import EXIT_SIGNAL
+from clion_tf.console import EXIT_SIGNAL, Refused
 from clion_tf.files import user_path
 from clion_tf.sweep import job as states
 from clion_tf.sweep.job import Job
@@ -78,14 +78,18 @@ def _finish(root: pathlib.Path, jobs: Sequence[Job], stopped: int) -> int:
         again = shlex.join([sys.executable, *sys.argv] if script else sys.argv)
         sys.stderr.write(f"stopped; to go on with what is unfinished: {again}\n")
         return EXIT_SIGNAL + stopped
-    try:
-        _gather(root)
-    except UsageError as error:  # No run got as far as a return.
-        sys.stderr.write(f"sweep: warning: nothing gathered: {error}\n")
     failed = [job for job in jobs if job.state == states.GIVEN_UP]
     for job in failed:
         sys.stderr.write(f"sweep: failed: {job.name}: {job.problem}\n")
-    return command.FAILED if failed else command.OK
+    code = command.FAILED if failed else command.OK
+    try:
+        _gather(root)
+    except Refused as error:  # No run got as far as a return.
+        sys.stderr.write(f"sweep: warning: nothing gathered: {error}\n")
+    except OSError as error:
+        sys.stderr.write(f"sweep: error: nothing gathered: {error}\n")
+        code = command.FAILED
+    return code
 
 
 def _gather(root: pathlib.Path) -> None:

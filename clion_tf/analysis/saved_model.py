@@ -50,6 +50,9 @@ def save(trained: TrainedAgent, folder: pathlib.Path) -> None:
     check_folder(folder)
     about, target = _about(trained), folder.resolve()
     taken = about["environment"].get("action")
+    kind = (taken or {}).get("dtype", "float32")
+    if not hasattr(tf.dtypes, kind):
+        raise UsageError(f"the task's actions are {kind}, which TensorFlow has not")
     module = policy_module(trained.agent, trained.config.eval_noise, taken)
     signatures = {n: getattr(module, n).get_concrete_function() for n in ("initial", "act")}
     temporary = target.with_name(f".{target.name}.tmp")

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,7 +44,7 @@ def env(config: Config, workers: int, count: int) -> dict:
 def _one_step(spec: EnvSpec, count: int) -> tuple[str, dict[str, float]]:
     """The renderer; medians in milliseconds of an agent step here and, alternating, in a worker."""
     env, times = make(spec), []
-    base = env.unwrapped
+    base, draws = env.unwrapped, env.get_wrapper_attr("plan").rendered
     with contextlib.closing(env), RemoteEnv(spec) as remote:
         env.reset(seed=0)
         remote.reset(0)
@@ -53,7 +54,7 @@ def _one_step(spec: EnvSpec, count: int) -> tuple[str, dict[str, float]]:
             # The whole step again, in its parts.
             step = functools.partial(_step, base, base.action_space.sample())
             physics = sum(seconds_of(step) for _ in range(spec.action_repeat))
-            rendering = seconds_of(base.render) if hasattr(base, "render") else 0.0
+            rendering = seconds_of(base.render) if draws else 0.0
             times.append((physics, rendering, there - here))
         medians = 1e3 * np.median(times[WARM_UP:], axis=0)
         return str(getattr(base, "renderer", "")), dict(zip(STEP, medians.tolist(), strict=True))
@@ -125,8 +126,10 @@ def run(config: Config, count: int) -> dict:
         own += [f"--eval_every={10**9}", "--video=none"]
         command = [sys.executable, "-m", "clion_tf.run", *to_flagfile(config).splitlines(), *own]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise UserError(done.stderr.strip().splitlines()[-1])
+        if (code := done.returncode) < 0:
+            raise UserError(f"the run was killed by {signal.Signals(-code).name}")
+        if code:
+            raise UserError([f"exit code {code}", *done.stderr.strip().splitlines()][-1])
         points = metrics_files.read(RunFolder(f"{folder}/run").metrics_file).points
     names = ("fps", "loop_seconds", *(f"{part}_seconds" for part in PARTS))
     fps, loop, *parts = (points[name][1][1:] if name in points else np.zeros(0) for name in names)

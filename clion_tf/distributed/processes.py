@@ -72,7 +72,8 @@ def check(config: Config, environ: Mapping[str, str]) -> tuple[int, int]:
     if len(jobs) > 2 or len(jobs["chief"]) > 1:
         raise ConfigError(f"TF_CONFIG: only workers, and one chief, take part; use {_HOW}")
     for address in addresses:
-        if not re.fullmatch(r"\S+:\d{1,5}", str(address)) or addresses.count(address) > 1:
+        found = re.fullmatch(r"\S+:(\d{1,5})", str(address))
+        if not found or not 0 < int(found[1]) < 2**16 or addresses.count(address) > 1:
             raise ConfigError(f"TF_CONFIG: {address!r} is not host:port, or is there twice")
     found = jobs.get(kind, []) if isinstance(kind, str) else []
     if type(index) is not int or not 0 <= index < len(found):

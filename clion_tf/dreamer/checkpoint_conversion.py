@@ -62,6 +62,7 @@ def convert(
         replay_steps = sum(n - 1 for n in frames) * config.action_repeat
         counters = Counters(steps=max(step, replay_steps), episodes=len(frames))
         counters.begun_at = counters.steps - replay_steps
+        counters.logged_at = counters.steps
         if replay_steps >= config.prefill:
             # One phase of updates is due at once, as when the original goes on.
             counters.last_train = counters.steps - config.train_every

@@ -8,7 +8,7 @@ import logging
 import pathlib
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -88,13 +88,16 @@ class Checkpoints:
     def _due(self) -> list[pathlib.Path]:
         return [path for path in self.paths() if not path.stem.endswith(STOPPED)]
 
+    def _path(self, counters: Counters, stopped: bool = False) -> pathlib.Path:
+        return self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
+
     def save(
         self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
     ) -> pathlib.Path:
         """Writes a checkpoint and, if it is not that of a stop, removes those too old to keep."""
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in variables.items()}
         meta = json.dumps(dataclasses.asdict(counters))
-        path = self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
+        path = self._path(counters, stopped)
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
         if not stopped:
@@ -102,27 +105,42 @@ class Checkpoints:
                 old.unlink()
         return path
 
-    def remove_stops(self) -> None:
-        """Removes those of stops."""
-        for path in {*self.paths()} - {*self._due()}:
-            path.unlink()
-
-    def load_newest(self, stops: bool = True) -> tuple[dict[str, np.ndarray], Counters]:
+    def load_newest(self) -> tuple[dict[str, np.ndarray], Counters]:
         """The newest that can be read, no arrays if there is none; damaged ones are set aside.
 
-        `stops`: whether those of stops count. Raises CheckpointError if all are damaged, as to
-        begin anew would overwrite episodes; else as `load`.
+        Raises CheckpointError if all are damaged, as a new start would overwrite episodes; else as
+        `load`.
         """
-        for path in self.paths() if stops else self._due():
+        found = self._first_of(self.paths(), lambda counters: True)
+        if found is None and any(self._folder.glob("*.npz.bad")):
+            advice = "use another --logdir, or delete this run's to begin anew"
+            raise CheckpointError(f"{self._folder}: no checkpoint can be read; {advice}")
+        return found or ({}, Counters())
+
+    def go_back(self) -> tuple[dict[str, np.ndarray], Counters] | None:
+        """The newest from before the bad numbers, as `load_newest`; removes all that are newer.
+
+        That is none of a stop, and none whose last updates were skipped; None without any.
+        """
+        found = self._first_of(self._due(), lambda counters: not counters.bad_run)
+        if found is not None:
+            kept = self._due()
+            kept = kept[kept.index(self._path(found[1])) :]
+            for path in {*self.paths()} - {*kept}:
+                path.unlink()
+        return found
+
+    def _first_of(
+        self, paths: Sequence[pathlib.Path], good: Callable[[Counters], bool]
+    ) -> tuple[dict[str, np.ndarray], Counters] | None:
+        for path in paths:
             try:
-                return load(path)
+                if good(load(path, arrays=False)[1]):
+                    return load(path)
             except DamagedError as error:
                 _log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
-        if stops and any(self._folder.glob("*.npz.bad")):
-            advice = "use another --logdir, or delete this run's to begin anew"
-            raise CheckpointError(f"{self._folder}: no checkpoint can be read; {advice}")
-        return {}, Counters()
+        return None
 
 
 def newest(

@@ -13,6 +13,8 @@ from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flag
 from clion_tf.console import Refused
 from clion_tf.files import UNSUPPORTED, atomic_write, user_path
 
+BUSY = "another run is using it"
+
 
 class LogdirError(Refused, RuntimeError):
     """A folder that this run cannot use; the message is one line."""
@@ -130,7 +132,7 @@ def open_logdir(config: Config) -> Iterator[RunFolder]:
             if config.lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise LogdirError(f"{folder}: another run is using it") from error
+            raise LogdirError(f"{folder}: {BUSY}") from error
         except OSError as error:
             none = f"{folder}: its file system gives no lock ({error.strerror})"
             advice = "to keep another run out; if there is none, use --nolock, or another --logdir"

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy
 
+from clion_tf.console import UserError
 from clion_tf.files import atomic_write
 from clion_tf.replay import observation_shapes
 
@@ -36,6 +37,10 @@ DAMAGE: tuple[type[Exception], ...] = (
 )  # fmt: skip
 Episode = dict[str, np.ndarray]
 _READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class ShortFile(UserError, EOFError):
+    """A file that has lost its end since it was looked at; the message is one line."""
 
 
 class Stored(NamedTuple):
@@ -133,7 +138,7 @@ def read_frames(entry: EpisodeFile, start: int, out: Mapping[str, np.ndarray]) -
             rows = np.empty(target.shape, dtype)
             file.seek(offset + start * (rows.nbytes // len(rows)))
             if file.readinto(rows.reshape(-1).view(np.uint8).data) < rows.nbytes:
-                raise EOFError(f"{entry.path} has become shorter")
+                raise ShortFile(f"{entry.path}: has become shorter")
             target[:] = rows
 
 

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 from clion_tf.analysis.curves import metrics_files
 from clion_tf.analysis.curves.metrics_files import Metrics
 from clion_tf.config import Config, different
-from clion_tf.console import FAILED
+from clion_tf.console import FAILED, REFUSED
 from clion_tf.logdir.checkpoints import newest
-from clion_tf.logdir.run_folder import RunFolder
+from clion_tf.logdir.run_folder import BUSY, RunFolder
 
 WAITING, RUNNING, DONE, GIVEN_UP, STOPPED = "waiting", "running", "done", "failed", "stopped"
 OVER = (DONE, GIVEN_UP, STOPPED)
@@ -125,10 +125,18 @@ def attempt(job: Job, given: Resources, node: str) -> tuple[int, str]:
     if not job.root.is_dir():
         return FAILED, f"{job.root}: not there on {node}; machines must share it"
     until = time.monotonic() + FREE_WITHIN
-    while job.folder.in_use():
-        if time.monotonic() > until:
-            return FAILED, f"{job.folder}: another process is using it"
-        time.sleep(POLL)
+    while True:
+        while job.folder.in_use():
+            if time.monotonic() > until:
+                return FAILED, f"{job.folder}: another process is using it"
+            time.sleep(POLL)
+        code, line = _logged(job, given, node)
+        # Another may have taken it between the look and the run.
+        if code != REFUSED or not line.endswith(BUSY):
+            return code, line
+
+
+def _logged(job: Job, given: Resources, node: str) -> tuple[int, str]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
         when = time.strftime("%Y-%m-%d %H:%M:%S %Z")

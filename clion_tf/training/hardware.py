@@ -29,8 +29,9 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     """Sets up the device, before anything is computed; says why a GPU is not used.
 
     Returns precision (`32`, `bf16`, `16`), whether to compile by XLA, and what runs where in words.
-    Unless the process is ours `alone`, GPUs that are not used stay visible to others in it. Raises
-    ConfigError if no GPU can be used that is asked for, RuntimeError if TensorFlow runs already.
+    Unless the process is ours `alone`, its settings stay as they are, but that `--device=cpu` hides
+    its GPUs. Raises ConfigError if no GPU can be used that is asked for, RuntimeError if TensorFlow
+    runs already.
     """
     gpus, why = _usable(config, alone)
     if why:
@@ -46,7 +47,7 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     if large and alone and not gpus and config.strategy == "none":
         with contextlib.suppress(RuntimeError):  # TensorFlow runs already.
             tf.config.threading.set_inter_op_parallelism_threads(1)
-    if config.deterministic:
+    if config.deterministic and alone:  # It changes what the whole process may do.
         tf.config.experimental.enable_op_determinism()
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     precision, new = config.precision, details.get("compute_capability", (0, 0)) >= (8, 0)

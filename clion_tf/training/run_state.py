@@ -187,16 +187,16 @@ class Run:
                     self.replay.prune(saved.load(oldest, arrays=False)[1].episodes)
 
     def roll_back(self, error: BadNumbers) -> None:
-        """Once, to the newest checkpoint, for other batches; then gives up with a dump."""
+        """Once, to the newest checkpoint before the error, for other batches; then a dump."""
         # Not to one that a stop made: an outcome must not depend on stops.
-        arrays, counters = self.checkpoints.load_newest(stops=False)
-        if self.counters.rollbacks or not arrays:
+        found = None if self.counters.rollbacks else self.checkpoints.go_back()
+        if found is None:
             path = self.folder.path / f"bad-update-{self.counters.updates - 1:09d}.npz"
             dump: dict[str, Any] = self.replay.sample(self.config.batch_size, self.next_update - 1)
             with atomic_write(path) as file:
                 np.savez(file, options=np.array(to_flagfile(self.config)), **dump)
             raise BadNumbers(f"{error}; its batch and the options are in {path}") from error
-        self.checkpoints.remove_stops()  # Of a history that there will not be.
+        arrays, counters = found
         saved.restore(self.agent.named_state(), arrays)
         self.counters = dataclasses.replace(counters, rollbacks=1)
         self.timed_from = counters.steps, counters.updates

@@ -34,6 +34,8 @@ def train(config: Config, team: Team | None = None) -> int:
                 config, folder, train_envs, test_envs, lambda: bool(stop), team
             )
         except EnvError as error:
+            if stop:  # Who stops a run may well have stopped its workers too.
+                return EXIT_SIGNAL + stop[0]
             # What raised in a worker will again; one that died or hung may have room next time.
             if isinstance(error, WorkerError) and not error.details:
                 raise

@@ -124,6 +124,19 @@ def test_env(tmp_path):
     assert found["renderer"]
 
 
+def test_env_that_draws_nothing(tmp_path, monkeypatch):
+    """It shows numbers, and has no `render` of its own."""
+    path = tmp_path / "figures.json"
+    words = ["env", "--count=3", "--workers=1", "--task=env_fakes:boxed", f"--json={path}"]
+    sizes = ["--time_limit=8", "--batch_length=4", "--prefill=8", "--flagfile=drq"]
+    monkeypatch.setenv("PYTHONPATH", PATHS)
+    done = alone([*words, "--observe=vector", *sizes[:3]])
+    assert done.returncode == 0, done.stderr
+    assert json.loads(path.read_text())["agent_step"]["rendering"] == 0
+    said = alone(["train_step", *sizes]).stderr
+    assert said == "benchmark: error: the agent, drq, has no world model\n"
+
+
 def test_replay(tool, tmp_path):
     found = run(tool, tmp_path, "replay", "--episodes=2", "--count=3", *TINY)
     assert found["batch"] == [2, 3]
@@ -186,6 +199,14 @@ def test_refusals_are_one_line(tool, capsys, monkeypatch, words, code, text):
     assert tool(words) == code
     error = capsys.readouterr().err
     assert text in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("code", "text"), [(-9, "killed by SIGKILL"), (3, "exit code 3")])
+def test_a_run_that_says_nothing_at_its_end(tool, capsys, monkeypatch, code, text):
+    ended = types.SimpleNamespace(returncode=code, stderr="[30] train return 0.0" * (code < 0))
+    fake = types.SimpleNamespace(run=lambda *_, **__: ended)
+    monkeypatch.setattr(loop_speed, "subprocess", fake)
+    assert tool(["run"]) == 1 and text in capsys.readouterr().err
 
 
 def test_an_unknown_task_is_one_line():

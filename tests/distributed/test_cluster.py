@@ -46,6 +46,8 @@ def test_the_first_worker_or_the_one_chief_is_the_chief():
         (environment({"worker": ["a:1", "a:1"]}), "'a:1' is not host:port, or is there twice"),
         (environment({"worker": ["a:1", "b"]}), "'b' is not host:port"),
         (environment({"worker": ["a:1", 5]}), "5 is not host:port"),
+        (environment({"worker": ["a:1", "b:0"]}), "'b:0' is not host:port"),
+        (environment({"worker": ["a:1", "b:65536"]}), "'b:65536' is not host:port"),
         (environment({"chief": ["c:1", "d:1"], **TWO}), "one chief, take part"),
         (environment({"ps": ["c:1"], **TWO}), "only workers"),
         (environment(TWO, index=2), "no worker number 2"),

@@ -45,9 +45,22 @@ def test_that_of_a_stop_is_one_more_until_the_next_is_due(tmp_path):
     checkpoints.save(ARRAYS, Counters(steps=5, updates=1), stopped=True)
     assert [p.name for p in checkpoints.paths()] == ["000000005-stopped.npz", "000000005.npz"]
     assert checkpoints.load_newest()[1].updates == 1
-    assert checkpoints.load_newest(stops=False)[1].updates == 0
     checkpoints.save(ARRAYS, Counters(steps=8))
     assert [p.name for p in checkpoints.paths()] == ["000000008.npz"]
+
+
+def test_back_to_before_bad_numbers(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=4)
+    assert checkpoints.go_back() is None
+    checkpoints.save(ARRAYS, Counters(steps=5, bad_run=3))
+    assert checkpoints.go_back() is None and len(checkpoints.paths()) == 1
+    for steps, bad_run, stopped in ((7, 0, False), (7, 0, True), (8, 0, True), (9, 2, False)):
+        checkpoints.save(ARRAYS, Counters(steps=steps, bad_run=bad_run), stopped)
+    checkpoints.save(ARRAYS, Counters(steps=9, bad_run=2), stopped=True)
+    arrays, counters = checkpoints.go_back()
+    assert counters.steps == 7 and arrays.keys() == ARRAYS.keys()
+    assert [p.name for p in checkpoints.paths()] == ["000000007.npz", "000000005.npz"]
+    assert checkpoints.load_newest()[1].steps == 7
 
 
 def test_damaged_newest_falls_back(tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from clion_tf.console import UserError
 from clion_tf.replay.episode_files import frame, save_episode, stacked
 from clion_tf.replay.observation_shapes import PIXELS
 from clion_tf.replay.replay_buffer import Replay, prefetch
@@ -417,7 +418,7 @@ def test_adding_without_loading_keeps_what_is_there(tmp_path):
 def test_a_file_that_shrinks_later_is_named(tmp_path):
     memory = filled(tmp_path, [12])
     os.truncate(tmp_path / "000000-12.npz", 1000)
-    with pytest.raises(EOFError, match=r"000000-12\.npz has become shorter"):
+    with pytest.raises(UserError, match=r"000000-12\.npz: has become shorter"):
         memory.sample(1, 0)
 
 

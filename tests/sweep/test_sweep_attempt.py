@@ -14,6 +14,7 @@ from other_processes import ends_within, is_running
 
 from clion_tf.config import Config
 from clion_tf.files import python_path
+from clion_tf.logdir import run_folder
 from clion_tf.sweep import job as module
 from clion_tf.sweep.job import Job, Resources, attempt
 
@@ -73,6 +74,17 @@ def test_done_refused_and_killed(run, tmp_path):
     log = (tmp_path / "sweep" / "logs" / "run.log").read_text()
     assert [line.split()[2] for line in log.splitlines() if "--- attempt" in line] == list("1234")
     assert "all done" in log and "no such task" in log
+
+
+def test_a_folder_that_another_sweep_takes_first(run, tmp_path):
+    """In the moment between the look and the run, which is made when the other has ended."""
+    taken = f"clion_tf: error: {tmp_path}: {run_folder.BUSY}"
+    script = (
+        f"import os, sys; os.path.exists('x') or (open('x', 'w'), print({taken!r}), sys.exit(2))"
+    )
+    assert run(f"import os; os.chdir({str(tmp_path)!r}); {script}; print('done')") == (0, "done")
+    log = (tmp_path / "sweep" / "logs" / "run.log").read_text()
+    assert log.count("--- attempt") == 2
 
 
 def test_its_machine_is_told_by_the_log(run, tmp_path):

@@ -10,6 +10,7 @@ from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
+from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.sweep.job import Job
 
 sweep = module("sweep")
@@ -131,6 +132,27 @@ def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
     got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion",
                        "--cpus=4", "--gpus=0.5", "--address=auto", "--retries=0")  # fmt: skip
     assert got == code and err.strip().startswith(text) and len(err.splitlines()) == bool(text)
+
+
+@pytest.mark.parametrize("error, code", [
+    (OSError(28, "No space left on device"), 1), (LogdirError("no run can be read"), 0),
+])  # fmt: skip
+@pytest.mark.parametrize("state", ["failed", "done"])
+def test_failed_runs_are_named_if_nothing_can_be_gathered(
+    tmp_path, tool, monkeypatch, error, code, state
+):
+    def make(jobs, *_):
+        jobs[0].state, jobs[0].problem = state, "it broke"
+
+    def gather(root, progress):
+        raise error
+
+    monkeypatch.setattr(sweep, "make", make)
+    monkeypatch.setattr(sweep, "gather", gather)
+    got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion")
+    failed = state == "failed"
+    assert got == (1 if failed else code) and f"nothing gathered: {error}" in err
+    assert ("sweep: failed: walker_walk/clion/seed0: it broke" in err) == failed
 
 
 @pytest.mark.parametrize("program, again", [

@@ -1,6 +1,9 @@
 """What a run is put together from: what the options and the task must agree on."""
 
+import contextlib
 import dataclasses
+import os
+import signal
 from types import SimpleNamespace
 
 import gymnasium
@@ -108,13 +111,24 @@ def test_each_environment_of_an_evaluation_has_its_own_number(monkeypatch):
     assert sorted(numbers) == [0, 1, 2]
 
 
+def test_a_stop_that_reaches_the_workers_while_they_start(monkeypatch, tmp_path):
+    class Killed:
+        def wait_ready(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            raise WorkerError("died with signal SIGTERM")
+
+    started = contextlib.nullcontext(Killed())
+    monkeypatch.setattr(training_process, "supervised", lambda *_: started)
+    assert training_process.train(Config(logdir=str(tmp_path / "run"))) == 128 + signal.SIGTERM
+
+
 def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, capsys):
     def fails(jit):
         if jit:
             raise tf.errors.InternalError(None, None, "libdevice not found at ./libdevice.10.bc")
         return 0.0
 
-    def make(config, size, discrete, precision, jit, observed):
+    def make(config, size, discrete, observed, precision, jit):
         return SmallLearner(config, True, fails)
 
     env = CountingEnv()

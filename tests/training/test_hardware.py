@@ -55,6 +55,16 @@ def test_one_gpu(monkeypatch, caplog):
     assert hardware.on_gpu()
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_who_loads_an_agent_keeps_a_process_with_random_operations(monkeypatch, alone):
+    asked = []
+    monkeypatch.setattr(
+        tf.config.experimental, "enable_op_determinism", lambda: asked.append("whole process")
+    )
+    hardware.prepare(Config(deterministic=True, device="cpu"), alone)
+    assert asked == ["whole process"] * alone
+
+
 @pytest.mark.parametrize("capability, precision", [((7, 5), "16"), ((8, 0), "bf16")])
 def test_precision_follows_the_card(monkeypatch, capability, precision):
     Machine(monkeypatch, 1, {"compute_capability": capability})

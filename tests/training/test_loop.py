@@ -247,8 +247,11 @@ def test_a_failed_update_beside_an_episode_leaves_no_thread_in_the_environment(t
     run = start(tmp_path, overlap=True, skips=lambda update: update > 6, max_bad_updates=2)
     with pytest.raises(update_phase.BadNumbers):
         loop.train(run)
-    # Broken off episodes were not kept, and the environment answers again.
-    assert len(list((tmp_path / "episodes").glob("*.npz"))) == run.counters.episodes
+    # Broken off episodes were not kept, and the environment answers again. Files of what the run
+    # went back from stay until an episode of their number comes.
+    names = sorted(path.name for path in (tmp_path / "episodes").glob("*.npz"))
+    assert names == [f"{number:06d}-11.npz" for number in range(4)]
+    assert len(run.replay) == run.counters.episodes == 3
     assert run.train_envs.envs[0].reset(7)["image"].shape == (64, 64, 3)
 
 
@@ -462,6 +465,16 @@ def test_a_run_of_bad_updates_goes_back_once_and_draws_other_batches(tmp_path):
     assert run.counters.steps == 140 and run.counters.updates == 17
     trains = [row["step"] for row in lines(tmp_path) if "train/return" in row]
     assert trains == list(range(20, 141, 20))
+
+
+def test_it_goes_back_to_before_the_bad_updates_began(tmp_path):
+    """Checkpoints that were made among them are no good, and would come back after a stop."""
+    run = start(tmp_path, max_bad_updates=4, skips=lambda update: 8 <= update < 1 << 32)
+    loop.train(run)
+    # The phase at 80 steps is bad, and so is the first update of that at 100.
+    assert run.agent.updates[:12] == list(range(12))
+    assert run.agent.updates[12:15] == [(1 << 32) + n for n in (8, 9, 10)]
+    assert run.counters.rollbacks == 1 and run.counters.steps == 140
 
 
 def test_no_stop_brings_back_what_came_before_going_back(tmp_path):

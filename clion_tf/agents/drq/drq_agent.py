@@ -187,5 +187,5 @@ class DrQ(Learner):
 
 def _drawn(policy: TanhNormal, noise: Noise, purpose: str) -> tuple[tf.Tensor, tf.Tensor]:
     """An action of each row, [N, A], and its log-density, [N]."""
-    eps = noise.normal(purpose, policy.batch_shape + policy.event_shape)
+    eps = noise.normal(purpose, policy.distribution.mean().shape)
     return policy.sample_from(eps), -policy.entropy_from(eps)
