@@ -29,14 +29,15 @@ from clion_tf.files import user_path
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = user_path(options.out).absolute()
+    out = user_path(options.out)
     saved_model.check_folder(out)
     saved = trained_agent.read(options.logdir, options.checkpoint)
     command.load_tensorflow()
     trained = trained_agent.build(saved, "cpu", options.action)
     command.progress(f"exporting {trained.path}")
+    target = out.resolve()  # Before it is replaced: it may be the folder that we are in.
     saved_model.save(trained, out)
-    size = sum(path.stat().st_size for path in out.resolve().rglob("*")) / 1e6
+    size = sum(path.stat().st_size for path in target.rglob("*")) / 1e6
     print(f"{out}: {trained.config.eval_action} policy of {trained.path}, {size:.1f} MB")
     return command.OK
 

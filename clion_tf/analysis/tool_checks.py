@@ -60,8 +60,8 @@ def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
 def world_model(config: Config) -> None:
     """Raises UsageError for a run whose agent has none."""
     if config.agent != "clion":
-        where = f"{config.logdir}: " if config.logdir else ""
-        raise UsageError(f"{where}the agent, {config.agent}, has no world model")
+        where = f"{config.logdir}: " if config.logdir else "a run of these options: "
+        raise UsageError(f"{where}its agent, {config.agent}, has no world model")
 
 
 def sees_images(trained: TrainedAgent) -> None:

@@ -1,6 +1,6 @@
 """Videos and pictures as files or bytes, by packages that bring all they need (no system ffmpeg).
 
-Frames are uint8 [T, H, W, C] with C = 1 or 3.
+Frames are uint8 [T, H, W, C] with C = 1 or 3; ValueError for others.
 """
 
 import contextlib
@@ -29,7 +29,7 @@ _SMALLEST_SIDE = 256  # Pixels to which the smaller side is enlarged at least.
 def encode_gif(frames: np.ndarray, fps: float) -> bytes:
     """An endless GIF, of which `_write_gif` says what its colours and its pace are."""
     encoded = io.BytesIO()
-    _write_gif(encoded, [frames], fps, 1)
+    _write_gif(encoded, [_checked(frames)], fps, 1)
     return encoded.getvalue()
 
 
@@ -51,8 +51,15 @@ def save_clips(path: Path | str, clips: Iterable[np.ndarray], fps: float, scale:
     path.parent.mkdir(parents=True, exist_ok=True)
     write = _write_gif if path.suffix.lower() == ".gif" else _write_mp4
     with atomic_write(path) as file:
-        write(file, clips, fps, scale)
+        write(file, map(_checked, clips), fps, scale)
     return path
+
+
+def _checked(frames: np.ndarray) -> np.ndarray:
+    shape, kind = np.shape(frames), np.asarray(frames).dtype
+    if len(shape) != 4 or shape[-1] not in (1, 3) or 0 in shape or kind != np.uint8:
+        raise ValueError(f"frames must be uint8 [T, H, W, 1 or 3], not {kind} {list(shape)}")
+    return frames
 
 
 def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: int) -> None:
@@ -87,7 +94,10 @@ def _write_mp4(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: i
     with tempfile.TemporaryFile() as errors:
         with (
             imageio.imopen(name, "w", plugin="FFMPEG", extension=".mp4") as video,
-            video.legacy_get_writer(**settings, output_params=options) as writer,
+            # By itself a writer closes, and ends ffmpeg, only where nothing was raised.
+            contextlib.closing(
+                video.legacy_get_writer(**settings, output_params=options)
+            ) as writer,
         ):
             for frame in itertools.chain.from_iterable(clips):
                 try:

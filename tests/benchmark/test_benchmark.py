@@ -134,7 +134,7 @@ def test_env_that_draws_nothing(tmp_path, monkeypatch):
     assert done.returncode == 0, done.stderr
     assert json.loads(path.read_text())["agent_step"]["rendering"] == 0
     said = alone(["train_step", *sizes]).stderr
-    assert said == "benchmark: error: the agent, drq, has no world model\n"
+    assert said.endswith("a run of these options: its agent, drq, has no world model\n")
 
 
 def test_replay(tool, tmp_path):
