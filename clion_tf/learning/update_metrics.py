@@ -101,9 +101,9 @@ def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor)
 def weights_by_step(imagined: BehaviourLosses) -> dict:
     """Reliability weights [R, N] over the imagined steps, and of which trajectories they are.
 
-    Returns `original` and, where there are any, `augmented`: `mean` [K], `quantiles`, each [K] by
-    its name, and `score` [K], the evaluator's mean; `first_step`, that of row 0;
-    `effective_sample_size`, `largest`, `augmented_share`, `augmented_share_by_step` [K].
+    Returns `original` and, where there are any, `augmented`: `mean` [R], `quantiles`, each [R] by
+    its name, and `score` [R], the evaluator's mean; `first_step`, that of row 0;
+    `effective_sample_size`, `largest`, `augmented_share`, `augmented_share_by_step` [R].
     """
     weight, originals = imagined.weight, imagined.originals
     array, score = weight.numpy().astype(np.float64), _score(imagined.logit)

@@ -11,7 +11,7 @@ from clion_tf.models import Models
 def weights(
     models: Models, config: Config, feat: tf.Tensor, action: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor | None]:
-    """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of K transitions of N imagined trajectories.
+    """W(z_k) = EVA(z_k, a_k, z_{k+1}), normalised, of R transitions of N imagined trajectories.
 
     `feat` is z [R + 1, N, F], `action` a [R, N, A]. Returns weights [R, N] of mean 1 and the
     evaluator's logits [R, N], both float32; without an evaluator ones and None.

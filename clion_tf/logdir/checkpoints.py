@@ -88,16 +88,13 @@ class Checkpoints:
     def _due(self) -> list[pathlib.Path]:
         return [path for path in self.paths() if not path.stem.endswith(STOPPED)]
 
-    def _path(self, counters: Counters, stopped: bool = False) -> pathlib.Path:
-        return self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
-
     def save(
         self, variables: Mapping[str, np.ndarray], counters: Counters, stopped: bool = False
     ) -> pathlib.Path:
         """Writes a checkpoint and, if it is not that of a stop, removes those too old to keep."""
         arrays: dict[str, Any] = {name: np.asarray(value) for name, value in variables.items()}
         meta = json.dumps(dataclasses.asdict(counters))
-        path = self._path(counters, stopped)
+        path = self._folder / f"{counters.steps:09d}{STOPPED if stopped else ''}.npz"
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
         if not stopped:
@@ -115,7 +112,7 @@ class Checkpoints:
         if found is None and any(self._folder.glob("*.npz.bad")):
             advice = "use another --logdir, or delete this run's to begin anew"
             raise CheckpointError(f"{self._folder}: no checkpoint can be read; {advice}")
-        return found or ({}, Counters())
+        return found[1:] if found else ({}, Counters())
 
     def go_back(self) -> tuple[dict[str, np.ndarray], Counters] | None:
         """The newest from before the bad numbers, as `load_newest`; removes all that are newer.
@@ -123,20 +120,20 @@ class Checkpoints:
         That is none of a stop, and none whose last updates were skipped; None without any.
         """
         found = self._first_of(self._due(), lambda counters: not counters.bad_run)
-        if found is not None:
-            kept = self._due()
-            kept = kept[kept.index(self._path(found[1])) :]
-            for path in {*self.paths()} - {*kept}:
-                path.unlink()
-        return found
+        if found is None:
+            return None
+        due = self._due()
+        for path in {*self.paths()} - {*due[due.index(found[0]) :]}:
+            path.unlink()
+        return found[1:]
 
     def _first_of(
         self, paths: Sequence[pathlib.Path], good: Callable[[Counters], bool]
-    ) -> tuple[dict[str, np.ndarray], Counters] | None:
+    ) -> tuple[pathlib.Path, dict[str, np.ndarray], Counters] | None:
         for path in paths:
             try:
                 if good(load(path, arrays=False)[1]):
-                    return load(path)
+                    return path, *load(path)
             except DamagedError as error:
                 _log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
