@@ -125,7 +125,7 @@ def all_series(curves: Iterable[Curve]) -> list[Series]:
     groups = collections.defaultdict(list)
     for curve in curves:
         groups[curve.panel, curve.key].append(curve)
-    labels = _labels({key for _, key in groups})
+    labels = _labels({key for _, key in groups}, _told_by_labels(groups))
     found = [
         Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
     ]
@@ -184,9 +184,8 @@ def _experiment(one: Series) -> tuple:
     return one.panel, one.kind, *(w for w in words if w.partition("=")[0] not in EVALUATOR_SIZES)
 
 
-def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
+def _labels(keys: set[tuple[str, ...]], told: set[str]) -> dict[tuple[str, ...], str]:
     """A name for each, with what differs between them besides the method."""
-    shared = in_common(setup for _, kind, setup, *_ in keys if kind == OURS)
     different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
     labels = {}
     for key in keys:
@@ -197,14 +196,44 @@ def _labels(keys: set[tuple[str, ...]]) -> dict[tuple[str, ...], str]:
         elif kind == ORIGINAL:
             label += " (original code)"
         elif kind == OURS:
-            own = [word or PAPER_SIZES for word in setup.split(", ") if word not in shared]
-            label = ", ".join([label, *own])
+            own = [word for word in setup.split(", ") if _option(word) in told]
+            label = ", ".join([label, *(word or PAPER_SIZES for word in own)])
         labels[key] = ", ".join([label, *itertools.compress(besides, different)])
     return labels
 
 
+def _told_by_labels(groups: Iterable[tuple[Panel, tuple[str, ...]]]) -> set[str]:
+    """The options in which runs of one panel differ; in others the panels differ, or nothing."""
+    setups, told = collections.defaultdict(list), set()
+    for panel, (_, kind, setup, *_) in groups:
+        if kind == OURS:
+            setups[panel].append(setup)
+    for each in setups.values():
+        shared = in_common(each)
+        words = (word for setup in each for word in setup.split(", "))
+        told |= {_option(word) for word in words if word not in shared}
+    return told
+
+
+def _option(word: str) -> str:
+    return word.partition("=")[0]
+
+
+def titles(found: Sequence[Series], between: str = ", ") -> dict[Panel, str]:
+    """Each panel's title, and after `between` what its runs have in common and others' have not."""
+    told = _told_by_labels((one.panel, (one.method, one.kind, one.setup)) for one in found)
+    ours = [one for one in found if one.kind == OURS]
+    shared, result = in_common(one.setup for one in ours), {}
+    for panel in dict.fromkeys(one.panel for one in found):
+        common = in_common(one.setup for one in ours if one.panel == panel)
+        own = [word for word in common if word not in shared and _option(word) not in told]
+        words = ", ".join(word or PAPER_SIZES for word in own)
+        result[panel] = between.join(filter(None, [panel.title, words]))
+    return result
+
+
 def in_common(setups: Iterable[str]) -> list[str]:
-    """What all of these have in common, in words; labels say the rest."""
+    """What all of these have in common, in words; titles and labels say the rest."""
     first, *others = [setup.split(", ") for setup in setups] or [[]]
     return [word for word in first if all(word in other for other in others)]
 

@@ -18,7 +18,16 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clion_tf.analysis.curves import method_names
-from clion_tf.analysis.curves.curve import OURS, Curve, Panel, Series, all_series, in_common, short
+from clion_tf.analysis.curves.curve import (
+    OURS,
+    Curve,
+    Panel,
+    Series,
+    all_series,
+    in_common,
+    short,
+    titles,
+)
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -142,7 +151,7 @@ def _draw(
 ) -> Figure:  # fmt: skip
     """Panels by (row, column), up to the step `end` if over steps; a `unit` is one curve."""
     rows, columns = (1 + max(ends) for ends in zip(*places, strict=True))
-    colors, parts, thin = colors_of(found), [], False
+    colors, named, parts, thin = colors_of(found), titles(found, "\n"), [], False
     if any(len(one.curves) > 1 for one in found):
         parts.append(f"lines: mean over {unit}s; bands: {spread}")
     with matplotlib.rc_context(STYLE):
@@ -151,7 +160,7 @@ def _draw(
         grid = figure.add_gridspec(rows, columns)
         for (row, column), panel in sorted(places.items()):
             below = places.get((row + 1, column))
-            ax = figure.add_subplot(grid[row, column], title=panel.title)
+            ax = figure.add_subplot(grid[row, column], title=named[panel])
             thin |= _panel(ax, [one for one in found if one.panel == panel], colors, spread)
             if (row, column - 1) not in places:
                 ax.set_ylabel(ylabel)

@@ -16,7 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import Curve, Series, all_series, pairs, repeats, setups, short
+from clion_tf.analysis.curves.curve import (
+    Curve,
+    Series,
+    all_series,
+    pairs,
+    repeats,
+    setups,
+    short,
+    titles,
+)
 from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
@@ -137,13 +146,14 @@ def _experiment(curves: list[Curve], experiment: Experiment, steps: Steps, score
 
 
 def _plain(curves: list[Curve], steps: Steps, score: Score, against: str | None) -> Table:
-    lines, cells = [], []
-    for one, runs in pairs(all_series(curves), against):
+    lines, cells, found = [], [], all_series(curves)
+    named = titles(found)
+    for one, runs in pairs(found, against):
         last = min(each.xs[-1] for both in runs for each in both if each is not None)
         for step in steps or [int(last)]:
             paper = None if one.published or against else (*_where(one), one.method, step)
             cells.append(_cell_of(one, runs, step, score, paper))
-            told = one.panel.title, one.label, short(step), str(cells[-1].runs)
+            told = named[one.panel], one.label, short(step), str(cells[-1].runs)
             lines.append((*told, *_texts(cells[-1])))
     header = ("task", "method", "steps", "seeds", "mean ± std", "95 % interval of the mean")
     header += ("interquartile mean", "paper")
@@ -158,12 +168,14 @@ def _periods(curves: list[Curve], steps: Steps, score: Score, against: str | Non
         raise UsageError("--layout=periods: --steps says where they end, or begin and end")
     periods = list(itertools.pairwise([*range(first, last, score.window), last]))
     spans, lines, cells = [f"{short(a)} to {short(b)}" for a, b in periods], [], []
-    for one, runs in pairs(all_series(curves), against):
+    found = all_series(curves)
+    named = titles(found)
+    for one, runs in pairs(found, against):
         scores = [(end, Score(end - begin, True, True)) for begin, end in (*periods, (first, last))]
         row = [_cell_of(one, runs, *at) for at in scores]
         few = {n: f" ({n})" for n in range(len(runs))}  # Of fewer runs than there are.
         means = [f"{c.mean:.0f}{few.get(c.runs, '')}" if c.runs else MISSING for c in row[:-1]]
-        lines.append((one.panel.title, one.label, *means, _counted(row[-1]), _texts(row[-1])[1]))
+        lines.append((named[one.panel], one.label, *means, _counted(row[-1]), _texts(row[-1])[1]))
         cells += row
     notes = (
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: no run has one. "

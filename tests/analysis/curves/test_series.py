@@ -9,6 +9,7 @@ from clion_tf.analysis.curves.curve import (
     PUBLISHED,
     Curve,
     all_series,
+    titles,
     warnings,
 )
 
@@ -33,8 +34,8 @@ def test_runs_of_different_experiments_are_not_averaged():
             a_curve(method="dreamer", kind=ORIGINAL),
         ]
     )
-    titles = dict.fromkeys(one.panel.title for one in found)
-    assert list(titles) == [
+    panels = dict.fromkeys(one.panel.title for one in found)
+    assert list(panels) == [
         "walker_walk",
         "walker_walk, ±5° in training, ±0° in testing",
         "walker_walk, ±5° rotation",
@@ -58,6 +59,21 @@ def test_names_have_what_setups_do_not_share():
         [a_curve(setup="cpu sizes, horizon=9, a=1"), a_curve(setup="cpu sizes, a=1")]
     )
     assert [one.label for one in found] == ["CLION", "CLION, horizon=9"]
+
+
+def test_what_tells_panels_apart_is_in_their_titles_not_in_the_names():
+    """So that a method has one name, and one colour, in all panels."""
+    short, long = "cpu sizes, action_repeat=4", "cpu sizes, action_repeat=8"
+    curves = [a_curve(setup=short), a_curve(setup=short, method="Dreamer")]
+    found = all_series([*curves, a_curve(setup=long, task="hopper_hop")])
+    assert [one.label for one in found] == ["CLION", "CLION", "Dreamer"]
+    named = list(titles(found).values())
+    assert named == ["hopper_hop, action_repeat=8", "walker_walk, action_repeat=4"]
+    # Where runs of one panel differ in it, names say it in all.
+    found = all_series([*curves, *(a_curve(setup=long, task=t) for t in ("walker_walk", "b"))])
+    labels = ["CLION, action_repeat=8", "CLION, action_repeat=4", "CLION, action_repeat=8"]
+    assert [one.label for one in found] == [*labels, "Dreamer, action_repeat=4"]
+    assert list(titles(found).values()) == ["b", "walker_walk"]
 
 
 def test_a_seed_that_counts_twice_is_told():
