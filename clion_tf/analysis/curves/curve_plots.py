@@ -160,7 +160,8 @@ def _draw(
         grid = figure.add_gridspec(rows, columns)
         for (row, column), panel in sorted(places.items()):
             below = places.get((row + 1, column))
-            ax = figure.add_subplot(grid[row, column], title=named[panel])
+            title = "\n".join(textwrap.fill(line, 38) for line in named[panel].splitlines())
+            ax = figure.add_subplot(grid[row, column], title=title)
             thin |= _panel(ax, [one for one in found if one.panel == panel], colors, spread)
             if (row, column - 1) not in places:
                 ax.set_ylabel(ylabel)
