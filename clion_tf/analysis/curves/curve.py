@@ -125,7 +125,7 @@ def all_series(curves: Iterable[Curve]) -> list[Series]:
     groups = collections.defaultdict(list)
     for curve in curves:
         groups[curve.panel, curve.key].append(curve)
-    labels = _labels({key for _, key in groups}, _told_by_labels(groups))
+    labels = _labels({key for _, key in groups}, *_told_by_labels(groups))
     found = [
         Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
     ]
@@ -184,9 +184,10 @@ def _experiment(one: Series) -> tuple:
     return one.panel, one.kind, *(w for w in words if w.partition("=")[0] not in EVALUATOR_SIZES)
 
 
-def _labels(keys: set[tuple[str, ...]], told: set[str]) -> dict[tuple[str, ...], str]:
-    """A name for each, with what differs between them besides the method."""
-    different = [len(set(words)) > 1 for words in zip(*(key[3:] for key in keys), strict=True)]
+def _labels(
+    keys: set[tuple[str, ...]], told: set[str], different: Sequence[bool]
+) -> dict[tuple[str, ...], str]:
+    """A name for each, with what `_told_by_labels` says."""
     labels = {}
     for key in keys:
         label, kind, setup, *besides = key
@@ -202,17 +203,21 @@ def _labels(keys: set[tuple[str, ...]], told: set[str]) -> dict[tuple[str, ...],
     return labels
 
 
-def _told_by_labels(groups: Iterable[tuple[Panel, tuple[str, ...]]]) -> set[str]:
-    """The options in which runs of one panel differ; in others the panels differ, or nothing."""
-    setups, told = collections.defaultdict(list), set()
-    for panel, (_, kind, setup, *_) in groups:
-        if kind == OURS:
-            setups[panel].append(setup)
-    for each in setups.values():
-        shared = in_common(each)
-        words = (word for setup in each for word in setup.split(", "))
+def _told_by_labels(groups: Iterable[tuple[Panel, tuple]]) -> tuple[set[str], list[bool]]:
+    """In what runs of one panel differ: options, and which of the words `besides`.
+
+    In all else the panels differ, which their titles say, or nothing does.
+    """
+    keys, told, different = collections.defaultdict(list), set(), []
+    for panel, key in groups:
+        keys[panel].append(key)
+    for each in keys.values():
+        setups = [setup for _, kind, setup, *_ in each if kind == OURS]
+        shared = in_common(setups)
+        words = (word for setup in setups for word in setup.split(", "))
         told |= {_option(word) for word in words if word not in shared}
-    return told
+        different.append([len(set(w)) > 1 for w in zip(*(key[3:] for key in each), strict=True)])
+    return told, [any(flags) for flags in zip(*different, strict=True)]
 
 
 def _option(word: str) -> str:
@@ -221,14 +226,20 @@ def _option(word: str) -> str:
 
 def titles(found: Sequence[Series], between: str = ", ") -> dict[Panel, str]:
     """Each panel's title, and after `between` what its runs have in common and others' have not."""
-    told = _told_by_labels((one.panel, (one.method, one.kind, one.setup)) for one in found)
     ours = [one for one in found if one.kind == OURS]
+    told, different = _told_by_labels((one.panel, one.curves[0].key) for one in found)
+    words = [one.curves[0].besides for one in found]
+    others = [
+        len(set(each)) > 1 and not flag
+        for each, flag in zip(zip(*words, strict=True), different, strict=True)
+    ]
     shared, result = in_common(one.setup for one in ours), {}
     for panel in dict.fromkeys(one.panel for one in found):
         common = in_common(one.setup for one in ours if one.panel == panel)
         own = [word for word in common if word not in shared and _option(word) not in told]
-        words = ", ".join(word or PAPER_SIZES for word in own)
-        result[panel] = between.join(filter(None, [panel.title, words]))
+        besides = next(one.curves[0].besides for one in found if one.panel == panel)
+        own = [*(word or PAPER_SIZES for word in own), *itertools.compress(besides, others)]
+        result[panel] = between.join(filter(None, [panel.title, ", ".join(own)]))
     return result
 
 
