@@ -132,8 +132,9 @@ class Checkpoints:
     ) -> tuple[pathlib.Path, dict[str, np.ndarray], Counters] | None:
         for path in paths:
             try:
-                if good(load(path, arrays=False)[1]):
-                    return path, *load(path)
+                arrays, counters = load(path)
+                if good(counters):
+                    return path, arrays, counters
             except DamagedError as error:
                 _log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
