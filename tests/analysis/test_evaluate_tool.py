@@ -9,13 +9,16 @@ import sys
 
 import pytest
 from places import FAKES
+from small_agents import tiny_config
 from tool_modules import tool as module
 from trained import save_run
 
 import clion_tf
 from clion_tf import command
+from clion_tf.agents.clion import Agent
 from clion_tf.analysis.curves import noise_evaluations
-from clion_tf.config import ConfigError
+from clion_tf.config import ConfigError, to_flagfile
+from clion_tf.logdir.checkpoints import Checkpoints, Counters
 
 SCRIPT = pathlib.Path(__file__).resolve().parents[2] / "tools" / "evaluate.py"
 tool = module("evaluate")
@@ -156,6 +159,18 @@ def test_options_that_cannot_be(evaluate, word, capsys):
         evaluate(word)
     assert end.value.code == 2
     assert word.split("=")[0] in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_frames_that_are_not_seen_cannot_be_rotated(tmp_path, capsys):
+    config = tiny_config(logdir=str(tmp_path), precision="32", observe="vector")
+    agent = Agent(config, 2, observed={"vector": (3,)})
+    state = {name: variable.numpy() for name, variable in agent.named_state().items()}
+    Checkpoints(tmp_path / "checkpoints").save(state, Counters(steps=1000))
+    (tmp_path / "run.flags").write_text(to_flagfile(config))
+    words = [f"--logdir={tmp_path}", "--device=cpu", "--rotations=5"]
+    assert command.run("evaluate", tool.main, words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.endswith("its agent sees no images\n")
 
 
 def test_script_refuses_without_loading_tensorflow(tmp_path):

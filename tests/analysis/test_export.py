@@ -201,6 +201,15 @@ def test_drq(tmp_path, stack_rotation, how):
     check_acts_alike(model, trained)
 
 
+def test_actions_of_a_type_that_tensorflow_has_not(tmp_path, capsys):
+    config = tiny_config(precision="32", logdir="x")
+    save_agent(tmp_path / "run", Agent(config, 2, observed=SEES["vector"]), config)
+    wide = {"shape": [2], "dtype": "float128", "low": [-1.0] * 2, "high": [1.0] * 2}
+    RunFolder(tmp_path / "run").save_task({"action": wide})
+    assert run(f"--logdir={tmp_path}/run", f"--out={tmp_path}/policy") == 2
+    assert "the task's actions are float128" in capsys.readouterr().err
+
+
 def test_no_rounding_leaves_the_environments_bounds():
     random = np.random.default_rng(0)
     low = random.uniform(-3, 0, 2000).round(2)

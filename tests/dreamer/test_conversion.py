@@ -46,6 +46,7 @@ def test_outputs_are_those_of_the_original(tmp_path):
         small(tmp_path / "run"), GOLDEN.with_suffix(".pkl")
     )
     assert (counters.steps, counters.begun_at, actions) == (STEP, STEP, ACTIONS)
+    assert counters.logged_at == STEP  # The first line's rates are of our own steps.
     models = clion_tf.load(tmp_path / "run").agent.models
     with np.load(GOLDEN.with_suffix(".npz")) as file:
         expected = {name: file[name] for name in file.files}
