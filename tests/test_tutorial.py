@@ -145,6 +145,19 @@ def test_a_changed_equation_fails_its_test_until_that_is_changed(reader):
     assert "1 passed" in after.stdout
 
 
+@pytest.mark.slow
+def test_a_loss_of_ones_own_is_trained_and_named(reader):
+    _, table = reader.follow(6)
+    assert "smooth_loss" in metrics(reader.place / "logdir" / "smooth")
+    assert "CLION (smooth_scale=100.0)" in table.stdout
+
+
+def test_the_edits_of_section_6_fit_the_code(reader):
+    for kind, code in section(6):
+        if kind == "diff":
+            reader.edit(code)
+
+
 def test_what_section_5_takes_back_is_what_it_changed():
     blocks = section(5)
     changed = [code.splitlines()[0].removeprefix("--- ") for kind, code in blocks if kind == "diff"]

@@ -94,7 +94,7 @@ def report(saved, found, lines: list[Bound], reward_max: float) -> list[str]:
         f"{config.task}, checkpoint at {saved.counters.steps:,} environment steps; "
         f"{len(found.episodes)} of its {saved.counters.episodes} episodes, {newest} the newest",
         f"{'':44}{'older episodes':18}newest episode",
-        row("eps_pi, policy divergence, at least", old.policy, new.policy),
+        row("eps_pi, policies, at least (left: all)", old.policy, new.policy),
         between("eps_m, model error", old, new, "model"),
         row("  by Pinsker, at most", old.model_pinsker, new.model_pinsker, vacuous=True),
     ]

@@ -32,8 +32,8 @@ class Panel:
 class Curve:
     """Returns of one run, against environment steps or, of one agent, against amounts of noise.
 
-    `xs` and `ys` are those of evaluations (`of("test")`) until `of` takes another metric; where
-    there is `noise`, `xs` are amounts of it.
+    `xs` and `ys` are those of evaluations until `of` takes another metric; where there is `noise`,
+    `xs` are amounts of it.
     """
 
     task: str  # As dm_control's `domain_task`.
@@ -49,13 +49,14 @@ class Curve:
     options: Mapping[str, Any] | None = None  # All of the run, where known.
     version: str | None = None  # Of clion_tf that made the run, where known.
     points: Mapping[str, Points] = dataclasses.field(default_factory=dict)  # By metric.
+    metric: str = "test"  # That of `xs` and `ys`, where these are steps and returns.
     noise: Panel | None = None  # Where the xs are amounts of it.
     besides: tuple[str, ...] = ()  # What else tells it from others, in words.
 
     def of(self, metric: str) -> "Curve":
         """The run's returns of this metric; N may be 0."""
         xs, ys = self.points[metric]
-        return dataclasses.replace(self, xs=xs, ys=ys)
+        return dataclasses.replace(self, xs=xs, ys=ys, metric=metric)
 
     def part(self, smooth: int, end: float) -> "Curve":
         """Up to the step `end`, each return the mean of those in the `smooth` steps up to it."""
@@ -157,20 +158,28 @@ def pairs(
 ) -> list[tuple[Series, list[tuple[Curve, Curve | None]]]]:
     """Each series with its curves; with `against` those beside that method's, by seed.
 
-    Then each curve has the one of its seed of that method, in its panel and of its setup but for
-    the evaluator's sizes; what has none is left out. UsageError if nothing is left, or if a series
-    has a seed twice.
+    Then each curve has the one of its seed of that method, in its panel and of its setup, or of
+    one that differs in the evaluator's sizes alone; what has none is left out. UsageError if
+    nothing is left, if a series has a seed twice, or if two series of the method would do.
     """
     if against is None:
         return [(one, [(curve, None) for curve in one.curves]) for one in found]
-    paired, bases = [], {_experiment(one): one for one in found if one.method == against}
-    for one in (one for one in found if _experiment(one) in bases):
-        for seed, sources in one.repeated().items():
-            both = f"seed {seed} of {one.label}: {' and '.join(sources)}"
-            raise UsageError(f"--against: give one run of {both}")
-        base = {curve.seed: curve for curve in bases[_experiment(one)].curves}
-        both = [(curve, base[curve.seed]) for curve in one.curves if curve.seed in base]
-        if both and one.method != against:
+    paired, bases = [], collections.defaultdict(list)
+    for one in found:
+        if one.method == against:
+            bases[_experiment(one)].append(one)
+    for one in (one for one in found if one.method != against and _experiment(one) in bases):
+        alike = bases[_experiment(one)]
+        alike = [base for base in alike if base.setup == one.setup] or alike
+        if len(alike) > 1:
+            told = " or ".join(base.label for base in alike)
+            raise UsageError(f"--against={against}: for {one.label} give one of {told}")
+        for each in (one, *alike):
+            for seed, sources in each.repeated().items():
+                both = f"seed {seed} of {each.label}: {' and '.join(sources)}"
+                raise UsageError(f"--against: give one run of {both}")
+        base = {curve.seed: curve for curve in alike[0].curves}
+        if both := [(curve, base[curve.seed]) for curve in one.curves if curve.seed in base]:
             paired.append((one, both))
     if not paired:
         there = ", ".join(dict.fromkeys(one.label for one in found))
@@ -181,7 +190,8 @@ def pairs(
 def _experiment(one: Series) -> tuple:
     """What a series' runs have in common with those of other methods."""
     words = one.setup.split(", ")
-    return one.panel, one.kind, *(w for w in words if w.partition("=")[0] not in EVALUATOR_SIZES)
+    setup = tuple(word for word in words if _option(word) not in EVALUATOR_SIZES)
+    return one.panel, one.kind, one.curves[0].besides, setup
 
 
 def _labels(

@@ -18,8 +18,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from clion_tf.analysis.curves.curve import METRICS, ORIGINAL, OURS, PUBLISHED, Curve, plain_task
+from clion_tf.analysis.curves.method_names import METHODS, describe
 from clion_tf.analysis.curves.metrics_files import Points, ordered
 from clion_tf.command import UsageError
+from clion_tf.config import EARLIER, FIELDS, Config, ConfigError
 from clion_tf.files import atomic_write, user_path
 from clion_tf.logdir.run_folder import RunFolder
 
@@ -56,6 +58,7 @@ def _curve(entry: Any, where: str) -> Curve:
         if not isinstance(entry.get(name), str | int) or entry[name] == "":
             raise ValueError(f"no {name}")
     facts = {name: str(entry.get(name, "")) for name in ("method", "seed", "setup")}
+    facts |= _described(entry.get("options"), facts["method"])
     facts |= {"kind": PUBLISHED, "rotation": float(entry.get("rotation_degrees", 0.0))}
     facts["test_rotation"] = float(entry.get("test_rotation_degrees", facts["rotation"]))
     if entry.get("kind") == ORIGINAL or isinstance(entry.get("options"), dict):
@@ -64,6 +67,18 @@ def _curve(entry: Any, where: str) -> Curve:
     facts["points"] = {metric: _points(entry, metric) for metric in METRICS}
     xs, ys = facts["points"]["test"]
     return Curve(plain_task(str(entry["task"])), xs=xs, ys=ys, source=where, **facts)
+
+
+def _described(options: Any, method: str) -> dict[str, str]:
+    """Today's names of a run, whose file may be older than an option; not where it has a label."""
+    if method.partition(" (")[0] not in METHODS or not isinstance(options, dict):
+        return {}
+    known = {name: value for name, value in options.items() if name in FIELDS}
+    try:
+        named = describe(Config(**{**EARLIER, **known}))
+    except ConfigError:  # Of options that are refused by now.
+        return {}
+    return dict(zip(("method", "setup"), named, strict=True))
 
 
 def _points(entry: dict, metric: str) -> Points:

@@ -3,7 +3,6 @@
 import collections
 import dataclasses
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +13,8 @@ from clion_tf.analysis.curves.method_names import DOUBLED, DREAMER
 from clion_tf.command import UsageError
 
 _log = logging.getLogger(__name__)
+
+TOLD = ("action_repeat", "batch_size")  # Options that the axis and the series' names tell.
 
 
 def draws(options: Mapping[str, Any]) -> float:
@@ -44,8 +45,8 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
         if at[-1] < end or not within.any():
             _log.warning("%s: left out, ends before %s steps", run.source, short(end))
             continue
-        # The axis tells the action repeat, the series the batch size.
-        setup = re.sub(r"(, )?(action_repeat|batch_size)=\d+", "", run.setup)
+        words = (word for word in run.setup.split(", ") if word.partition("=")[0] not in TOLD)
+        setup = ", ".join(words)
         method, batch = run.method, f"batch {options['batch_size']}"
         panel = Panel((*run.panel.order, 0), run.panel.title, "frames drawn for each new one", True)
         method = method.replace(DOUBLED, DREAMER)

@@ -23,6 +23,7 @@ NAMES = {
     (True, True, True, False): NO_EVALUATOR,
     (True, True, True, True): CLION,
 }
+METHODS = (*NAMES.values(), DOUBLED, DRQ)  # All names of `describe`, without what is in brackets.
 EVALUATOR_SIZES = ("evaluator_layers", "evaluator_units", "evaluator_lr")
 # Options that matter only while a switch is on.
 DEPENDENT = {

@@ -17,7 +17,9 @@ from clion_tf.analysis.curves import curve
 from clion_tf.analysis.curves.curve import Curve, Panel, Series
 from clion_tf.analysis.curves.learning_curves import Patterns, matches
 from clion_tf.command import UsageError
+from clion_tf.config import FIELDS
 
+OPTIONS = ("rotation_degrees", "steps", "save_every")  # A file has those not at their defaults.
 UNITS = {"relative": "standard deviations of h", "absolute": "absolute"}  # Of noise on memory.
 # What may vary between cells, memory first: its name on an axis, and besides what varies.
 KINDS = {
@@ -40,10 +42,13 @@ def load(path: str | pathlib.Path) -> list[Curve]:
 
 
 def _curves(content: Mapping, source: str) -> list[Curve]:
-    rotation = float(content["options"].get("rotation_degrees", 0.0))
+    options = {name: content["options"].get(name, FIELDS[name].default) for name in OPTIONS}
+    rotation = float(options["rotation_degrees"])
     facts = {name: str(content[name]) for name in ("task", "method", "setup", "seed")}
     steps, action, unit = (content[name] for name in ("steps", "action", "memory_noise_unit"))
-    facts["besides"] = f"trained at ±{rotation:g}°", f"{int(steps):,} steps", str(action)
+    # Episodes that end early put checkpoints a little behind the step at which they were due.
+    steps = min(int(steps) - int(steps) % max(options["save_every"], 1), options["steps"])
+    facts["besides"] = f"trained at ±{rotation:g}°", f"{steps:,} steps", str(action)
     amounts = [tuple(float(cell[kind]) for kind in KINDS) for cell in content["cells"]]
     means = [statistics.fmean(cell["returns"]) for cell in content["cells"]]
     if not np.isfinite(np.column_stack([amounts, means])).all():

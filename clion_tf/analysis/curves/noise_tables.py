@@ -30,11 +30,10 @@ def changes(found: Sequence[Series], against: str | None = None) -> Table:
             for x in mine.keys() & theirs.keys():
                 at = (-1, 0.0) if x == first else (kind, x)  # The first cell is of all kinds.
                 rows[*experiment, *at][one.label][curve.seed] = mine[x] - theirs[x]
-    seeds = {one.label: set() for one, _ in compared}
-    for values in rows.values():
-        for label, by_seed in values.items():
-            seeds[label] |= by_seed.keys()
-    counts = {label: len(known) for label, known in seeds.items()}
+    counts = {
+        one.label: max(len(values[one.label]) for values in rows.values() if one.label in values)
+        for one, _ in compared
+    }
     lines = [(row[0], _name(*row[1:]), *_cells(rows[row], counts)) for row in sorted(rows)]
     notes = (
         "First the return in the first cell, then how far noise changes it: means over trainings, "
@@ -52,6 +51,7 @@ def _changes(curve: Curve, first: float) -> dict[float, float]:
 
 
 def _cells(values: Values, counts: Mapping[str, int]) -> list[str]:
+    """Of one row; with the number of trainings where it is smaller than the header's."""
     cells = []
     for label, count in counts.items():
         if not (known := list(values.get(label, {}).values())):

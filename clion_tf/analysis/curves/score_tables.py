@@ -20,6 +20,7 @@ from clion_tf.analysis.curves.curve import (
     Curve,
     Series,
     all_series,
+    in_common,
     pairs,
     repeats,
     setups,
@@ -39,8 +40,8 @@ Steps = Sequence[int] | None  # Where runs are scored; None: by the layout.
 # None; `tasks` and `runs` are those with scores, `iqm` is the interquartile mean.
 Cell = collections.namedtuple(
     "Cell",
-    "task rotation test_rotation method setup step window tasks runs mean std mean_low mean_high "
-    "iqm iqm_low iqm_high paper_mean paper_std",
+    "task rotation test_rotation method setup metric step window tasks runs mean std mean_low "
+    "mean_high iqm iqm_low iqm_high paper_mean paper_std",
 )
 
 
@@ -126,16 +127,22 @@ def _experiment(curves: list[Curve], experiment: Experiment, steps: Steps, score
     tasks = list(dict.fromkeys([*experiment.scores, *ours]))
     columns, cells = [("task", *tasks, "all: interquartile mean")], []
     for method, step in experiment.columns(steps):
-        labels = {one.label: one.setup for one in every if one.method == method}
-        for label, setup in (labels or {method: ""}).items():
-            named = label, setup, step, score.window
-            here = {_where(one)[0]: one.curves for one in every if one.label == label}
-            scores = [[score.of(run, step) for run in here.get(task, ())] for task in tasks]
+        labels = dict.fromkeys(one.label for one in every if one.method == method)
+        for label in labels or (method,):
+            here = {_where(one)[0]: one for one in every if one.label == label}
+            runs = [here[task].curves if task in here else () for task in tasks]
+            scores = [[score.of(run, step) for run in each] for each in runs]
             column = [
-                _cell((task, *rotations), named, [found], (task, *rotations, method, step))
+                _cell(
+                    (task, *rotations),
+                    (label, here[task].setup if task in here else "", _metric(curves), step),
+                    score, [found], (task, *rotations, method, step),
+                )
                 for task, found in zip(tasks, scores, strict=True)
-            ]
-            column.append(_cell(("all", None, None), named, scores))
+            ]  # fmt: skip
+            shared = ", ".join(in_common(one.setup for one in here.values()))
+            named = label, shared, _metric(curves), step
+            column.append(_cell(("all", None, None), named, score, scores))
             columns.append((f"{label} {short(step)}", *map(_counted, column)))
             cells += column
         columns.append(("paper", *(_texts(cell)[-1] for cell in column)))
@@ -149,8 +156,7 @@ def _plain(curves: list[Curve], steps: Steps, score: Score, against: str | None)
     lines, cells, found = [], [], all_series(curves)
     named = titles(found)
     for one, runs in pairs(found, against):
-        last = min(each.xs[-1] for both in runs for each in both if each is not None)
-        for step in steps or [int(last)]:
+        for step in steps or [_last([each for both in runs for each in both if each], score)]:
             paper = None if one.published or against else (*_where(one), one.method, step)
             cells.append(_cell_of(one, runs, step, score, paper))
             told = named[one.panel], one.label, short(step), str(cells[-1].runs)
@@ -159,6 +165,16 @@ def _plain(curves: list[Curve], steps: Steps, score: Score, against: str | None)
     header += ("interquartile mean", "paper")
     notes = _notes(curves, score, 0)
     return Table(titled("Scores", against), header, tuple(lines), notes, tuple(cells))
+
+
+def _last(curves: Sequence[Curve], score: Score) -> int:
+    """The last step that all have reached, or the largest where it is the last return of each.
+
+    Where episodes end early, one seed's last evaluation comes a little after another's.
+    """
+    ends = [int(curve.xs[-1]) for curve in curves]
+    between = max(np.diff(curve.xs).max(initial=0) for curve in curves)
+    return max(ends) if max(ends) - min(ends) < min(between, score.window) else min(ends)
 
 
 def _periods(curves: list[Curve], steps: Steps, score: Score, against: str | None) -> Table:
@@ -181,6 +197,7 @@ def _periods(curves: list[Curve], steps: Steps, score: Score, against: str | Non
         f"Mean of a run's returns in the period, then of the runs; {MISSING}: no run has one. "
         "All: ± sample standard deviation over seeds. In brackets the number of seeds; of a period "
         "only where some have no return there.",
+        *_of_training(curves),
         *repeats(curves),
     )
     header = ("task", "method", *spans, "all, mean ± std", "95 % interval of the mean")
@@ -206,13 +223,19 @@ def _cell_of(
     for run, base in runs:
         of_both = [score.of(each, step) for each in (run, base) if each is not None]
         scores.append(None if None in of_both else of_both[0] - sum(of_both[1:]))
-    return _cell(_where(one), (label, one.setup, step, score.window), [scores], paper)
+    named = label, one.setup, _metric(one.curves), step
+    return _cell(_where(one), named, score, [scores], paper)
+
+
+def _metric(curves: Iterable[Curve]) -> str:
+    return ", ".join(sorted({curve.metric for curve in curves}))
 
 
 def _cell(
-    where: tuple, named: tuple, scores: Iterable[Iterable[float | None]], paper: tuple | None = None
-) -> Cell:
-    """Of (task, rotations), (label, setup, step, window), runs' scores by task, a key of SCORES."""
+    where: tuple, named: tuple, score: Score, scores: Iterable[Iterable[float | None]],
+    paper: tuple | None = None,
+) -> Cell:  # fmt: skip
+    """Of (task, rotations), (label, setup, metric, step), runs' scores by task, a key of SCORES."""
     known = [[score for score in task if score is not None] for task in scores]
     known = [task for task in known if task]
     every = [score for task in known for score in task]
@@ -222,7 +245,8 @@ def _cell(
         interval = return_statistics.bootstrap_interval(known) or (None, None)
         middle = return_statistics.interquartile_mean(every), *interval
         numbers = [mean.mean, mean.std, mean.low, mean.high, *middle]
-    return Cell(*where, *named, len(known), len(every), *numbers, *SCORES.get(paper, (None, None)))
+    counts = len(known), len(every)
+    return Cell(*where, *named, score.window, *counts, *numbers, *SCORES.get(paper, (None, None)))
 
 
 def _texts(cell: Cell) -> tuple[str, str, str, str]:
@@ -250,9 +274,11 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
     how = "mean of the returns" if score.mean else "last return"
     notes = [
         "Mean ± sample standard deviation over seeds, number of seeds in brackets. In square "
-        "brackets 95 % intervals; of interquartile means by stratified bootstrap.",
+        "brackets 95 % intervals; of interquartile means by stratified bootstrap, where a task has "
+        f"{return_statistics.FEWEST} seeds or more.",
         f"Score of a run at a step: {how} in the {score.window:,} environment steps up to it. "
         f"{MISSING}: no run has one.",
+        *_of_training(curves),
     ]
     if different := setups(curves):
         notes.append(f"Our runs: {'; '.join(different)}. The paper's numbers: its sizes.")
@@ -260,3 +286,8 @@ def _notes(curves: list[Curve], score: Score, left_out: int) -> tuple[str, ...]:
         many = "curve is" if left_out == 1 else "curves are"
         notes.append(f"{left_out} {many} left out: of another method or rotation.")
     return (*notes, *repeats(curves))
+
+
+def _of_training(curves: Iterable[Curve]) -> list[str]:
+    told = "Returns are those of training episodes, with exploration noise, not of evaluations."
+    return [told] if "train" in _metric(curves) else []

@@ -38,8 +38,9 @@ GROUPS = {
         ),
         Panel("KL, nats", {"kl": "KL", "div": "with free nats"}),
         Panel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
-        Panel("Decoding constraint, squared error", {"decoding_constraint": ""}, log=True),
-        Panel("Embedding constraint", {"embedding_constraint": "distance", "embed_norm": "|e|"}),
+        Panel("Decoding constraint, squared distance", {"decoding_distance": ""}, log=True),
+        Panel("Embedding constraint, squared distance", {"embedding_distance": ""}, log=True),
+        Panel("Length of the embedding", {"embed_norm": ""}),
         Panel("Discount loss, nats", {"pcont_loss": "training"}),
     ],
     "Behaviour": [

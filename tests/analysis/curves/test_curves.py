@@ -13,7 +13,7 @@ from runs import make_run, options
 from clion_tf.analysis.curves import curve_files, learning_curves, metrics_files
 from clion_tf.analysis.curves.curve import ORIGINAL, OURS, PUBLISHED, Curve
 from clion_tf.command import UsageError
-from clion_tf.config import Config
+from clion_tf.config import EARLIER, Config
 from clion_tf.logdir import code_versions
 from clion_tf.logdir.run_folder import LogdirError
 
@@ -248,6 +248,23 @@ def test_saved_runs_come_back_as_they_were(tmp_path):
 
 def logged(path):
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def test_a_file_older_than_an_option_is_named_by_what_held_before_it(tmp_path):
+    run = make_run(tmp_path / "run", POINTS, config=Config())
+    folder = tmp_path / "results"
+    [path] = curve_files.save(folder, learning_curves.read_runs([run]))
+    saved = json.loads(path.read_text())
+    saved["options"] = {k: v for k, v in saved["options"].items() if k not in EARLIER}
+    assert saved["method"] == "CLION" and "decoding_target" in EARLIER
+    path.write_text(json.dumps(saved))
+    (older,) = curve_files.load(path)
+    assert older.method.startswith("CLION (") and "decoding_target=observation" in older.method
+    path.write_text(json.dumps(saved | {"method": "a label"}))
+    assert [curve.method for curve in curve_files.load(path)] == ["a label"]
+    saved["options"]["batch_length"] = 10**9  # Refused by now.
+    path.write_text(json.dumps(saved))
+    assert [curve.method for curve in curve_files.load(path)] == ["CLION"]
 
 
 def test_what_a_run_logged_is_kept_beside_its_curve(tmp_path):

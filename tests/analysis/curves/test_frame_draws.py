@@ -46,6 +46,14 @@ def test_a_series_for_each_method_and_batch_a_point_for_each_action_repeat(tmp_p
     assert [text.get_text() for text in ax.get_xticklabels()] == ["102", "205", "410"]
 
 
+def test_action_repeats_are_one_series_also_beside_other_options(tmp_path):
+    for repeat in (2, 4):
+        config = options("clion", train_steps=50, action_repeat=repeat)
+        make_run(tmp_path / str(repeat), {}, RETURNS, config)
+    (one,) = found(tmp_path)
+    assert one.setup == "train_steps=50" and one.curves[0].xs.size == 2
+
+
 def test_means_end_at_a_step_that_all_have_reached(tmp_path, caplog):
     make(tmp_path / "a")
     make(tmp_path / "b", seed=1, ends=8000)

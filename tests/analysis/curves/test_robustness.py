@@ -265,6 +265,23 @@ def test_table_counts_the_trainings_of_each_cell(tmp_path):
     assert cells["hopper_stand", "none: return"] == "0.0 (1)"
 
 
+def test_differences_are_of_equal_checkpoints(tmp_path):
+    for folder, steps, lower in (("a", 10_000, 1.0), ("b", 30_000, 100.0)):
+        write(tmp_path / folder, 0, steps=steps, returns=lambda cell: [200.0])
+        write(tmp_path / folder, 0, "Dreamer", steps=steps, returns=lambda cell, x=lower: [200 - x])
+    found = noise_tables.changes(lines(tmp_path / "?"), "Dreamer")
+    assert found.header[2:] == ("CLION, 10,000 steps (1)", "CLION, 30,000 steps (1)")
+    assert found.rows[0][2:] == ("1.0", "100.0")
+
+
+@pytest.mark.parametrize("ended", [{"steps": 50_000}, {}])
+def test_checkpoints_that_were_due_at_one_step_are_averaged(tmp_path, ended):
+    """Where episodes end early each seed's last checkpoint comes a little later than the step."""
+    for seed, steps in enumerate((50_003, 50_090, 50_000)):
+        write(tmp_path, seed, steps=steps, options=ended)
+    assert [len(line.curves) for line in lines(tmp_path)] == [3, 3, 3]
+
+
 def test_table_tells_units_apart(tmp_path):
     write(tmp_path / "a")
     write(tmp_path / "b", memory_noise_unit="absolute")

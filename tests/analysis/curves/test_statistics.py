@@ -63,9 +63,11 @@ def test_bootstrap_repeats():
 
 
 def test_bootstrap_keeps_tasks_apart():
-    """Resampling over tasks would make the mean vary."""
-    assert bootstrap_interval([[1.0] * 3, [1000.0] * 2]) == pytest.approx((334, 334))
+    """Resampling over tasks would make the mean of 7 ones and 2 thousands vary."""
+    assert bootstrap_interval([[1.0] * 10, [1000.0] * 5]) == pytest.approx((223, 223))
 
 
-def test_a_single_run_of_a_task_gives_no_interval():
-    assert bootstrap_interval([[1.0, 2.0], [3.0]]) is None
+def test_few_runs_of_a_task_give_no_interval():
+    """Theirs would hold the true mean too rarely to be called 95 % intervals."""
+    assert bootstrap_interval([[1.0, 2.0, 3.0, 4.0, 5.0], [3.0] * 4]) is None
+    assert bootstrap_interval([[1.0, 2.0, 3.0, 4.0, 5.0]]) is not None

@@ -12,11 +12,11 @@ from clion_tf.analysis.curves import (
     learning_curves,
     metrics_files,
     paper_scores,
-    return_statistics,
     score_tables,
 )
 from clion_tf.analysis.curves.curve import Curve
 from clion_tf.analysis.curves.score_tables import Score
+from clion_tf.command import UsageError
 
 tool = module("table")
 
@@ -57,10 +57,9 @@ def test_table1(logdirs):
     )  # fmt: skip
     assert rows["walker_run"][4] == "100.0 (1)" and rows["walker_run"][6] == "400.0 (1)"
     assert rows["hopper_stand"][0] == "–"
-    low, high = return_statistics.bootstrap_interval([[500.0, 550.0, 600.0]])
     last = rows["all: interquartile mean"]
     assert last == (
-        f"550.0 [{low:.1f}, {high:.1f}] (1 task)", "–", "–", "–",
+        "550.0 (1 task)", "–", "–", "–",
         "100.0 (1 task)", "–", "400.0 (1 task)", "–",
     )  # fmt: skip
     assert any("1 curve is left out" in note for note in result.notes)
@@ -241,6 +240,60 @@ def test_differences_are_of_runs_of_the_same_sizes(methods):
     result = score_tables.rows(found, "plain", [6000], against="Dreamer")
     assert [row[1] for row in result.rows] == ["CLION", "CLION, evaluator_units=9"]
     assert next(cell.method for cell in result.cells) == "CLION minus Dreamer"
+
+
+def test_differences_are_from_the_method_of_the_same_setup(methods):
+    other = {"evaluator_units": 9, "seed": 0}
+    make_run(methods / "small", {6000: 1.0}, {6000: 66.0}, options("cpu", **other))
+    found = learning_curves.find([methods], "train")
+    (row,) = score_tables.rows(found, "plain", [6000], against="CLION").rows
+    assert row[1:5] == ("Dreamer", "6K", "2", "-3.0 ± 1.4")  # Not from the one with 9 units.
+    make_run(
+        methods / "large",
+        {6000: 1.0},
+        {6000: 6.0},
+        options("cpu", **other | {"evaluator_units": 99}),
+    )
+    without = [
+        curve
+        for curve in learning_curves.find([methods], "train")
+        if curve.method != "CLION" or "units" in curve.setup
+    ]
+    told = "for Dreamer give one of CLION, evaluator_units=9 or CLION, evaluator_units=99"
+    with pytest.raises(UsageError, match=told):
+        score_tables.rows(without, "plain", [6000], against="CLION")
+
+
+def test_last_evaluations_that_end_with_an_early_episode_are_scored(tmp_path):
+    for seed, late in enumerate((3, 90)):
+        points = {1000 * i + late: float(i) for i in range(1, 11)}
+        make_run(tmp_path / str(seed), points, {}, options("cpu", seed=seed))
+    (row,) = score_tables.rows(learning_curves.find([tmp_path])).rows
+    assert row[2:5] == ("10.09K", "2", "10.0 ± 0.0")
+
+
+@pytest.mark.parametrize("layout", ["plain", "periods", "table1"])
+def test_returns_of_training_are_said_to_be_such(logdirs, seeds, tmp_path, layout):
+    words = ("--logdirs", seeds, f"--layout={layout}", "--steps=6000")
+    told = []
+    for metric in ("train", "test"):
+        out = tmp_path / f"{metric}.csv"
+        assert table(*words, f"--metric={metric}", "--out", out) == 0
+        assert {row["metric"] for row in csv.DictReader(io.StringIO(out.read_text()))} == {metric}
+        found = learning_curves.find([seeds], metric)
+        told.append("training episodes" in " ".join(score_tables.rows(found, layout, [6000]).notes))
+    assert told == [True, False]
+
+
+def test_a_cell_of_the_papers_tables_has_its_own_tasks_setup(tmp_path):
+    for task, repeat in (("walker_walk", 4), ("cartpole_swingup", 8)):
+        config = options("cpu", task=task, rotation_degrees=5.0, action_repeat=repeat)
+        make_run(tmp_path / task, {105_000: 1.0}, {}, config)
+    cells = score_tables.rows(learning_curves.find([tmp_path]), "table1").cells
+    setups = {cell.task: cell.setup for cell in cells if cell.method.startswith("CLION")}
+    assert setups["walker_walk"] == "cpu sizes, action_repeat=4"
+    assert setups["cartpole_swingup"] == "cpu sizes, action_repeat=8"
+    assert setups["all"] == "cpu sizes" and setups["hopper_stand"] == ""
 
 
 def test_differences_at_the_last_step_that_all_have(methods):
