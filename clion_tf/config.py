@@ -66,7 +66,7 @@ class Config:
     task: str = option("walker_walk", "A task of dm_control's suite, as domain_task; gym:Id-v0, atari_game, or module:function.", "CLION")
     observe: str = option("auto", "What the agent sees; auto: images, and the vector where the task itself observes both.", "ours", ("auto", "image", "vector", "both"))
     action_repeat: int = option(2, "Control steps for which an action is held.", "CLION")
-    time_limit: int = option(1000, "Longest episode, in environment steps.", "CLION")
+    time_limit: int = option(1000, "Longest episode, in environment steps, up to whole agent steps.", "CLION")
     prefill: int = option(5000, "Environment steps of random seed episodes (5 episodes of 1000).", "CLION")
     rotation_degrees: float = option(0.0, "Rotate each observed frame by U(-x, x) degrees; the paper's uncertainty is 5.", "CLION")
     test_rotation_degrees: float = option(-1.0, "The same in evaluation episodes; negative: as in training.", "ours")

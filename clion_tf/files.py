@@ -12,6 +12,7 @@ from clion_tf.console import Refused
 
 # What a file system answers that cannot do a thing, whatever the file.
 UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL)
+UNFINISHED = ".tmp"  # Ends the name of a file that is being written, which begins with a dot.
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 _INSTALLED, _CHECKOUT = _PACKAGE / "flags", _PACKAGE.parent / "flags"
 PRESETS = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
@@ -72,7 +73,7 @@ def atomic_write(path: str | pathlib.Path) -> Iterator[BinaryIO]:
     """The file gets its name once it is whole and on disk, and keeps it after a power loss."""
     path = pathlib.Path(path)
     # A name of its own: two sweeps may gather at the same time.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}{UNFINISHED}")
     try:
         with temporary.open("xb") as file:
             yield file

@@ -255,7 +255,8 @@ class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
         if given_up:
             self._in_a_row += 1
             self._failures = [failure for failure in self._failures if failure[1] != episode]
-            if self._in_a_row > max(self.per_hour, LEAST_IN_A_ROW):
+            # Among many environments several episodes of a round may fail before one is done.
+            if self._in_a_row > max(self.per_hour, LEAST_IN_A_ROW) * len(self.envs):
                 return f"{self._in_a_row} episodes in a row failed"
         else:
             now = time.monotonic()

@@ -58,7 +58,7 @@ class Logger:
         self._add(first_step, session_log=_Start(status=_Start.START))
 
     def rewind(self, position: int) -> None:
-        """Takes back what was logged after `position`; TensorBoard hides it."""
+        """Takes back what was logged after `position`; TensorBoard hides that of later steps."""
         self.close()
         self._open(position)
 

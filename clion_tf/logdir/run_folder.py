@@ -11,7 +11,7 @@ from typing import Any
 
 from clion_tf.config import Config, ConfigError, changed, from_flagfile, to_flagfile
 from clion_tf.console import Refused
-from clion_tf.files import UNSUPPORTED, atomic_write, user_path
+from clion_tf.files import UNFINISHED, UNSUPPORTED, atomic_write, user_path
 
 BUSY = "another run is using it"
 
@@ -45,6 +45,18 @@ class RunFolder:
         """What evaluations found out about the networks, by rising environment steps."""
         named = (path for path in self.diagnostics.glob("*.json") if path.stem.isdecimal())
         return sorted(named, key=lambda path: int(path.stem))
+
+    def remove_unfinished(self) -> None:
+        """Removes what runs were writing when they were killed, a whole checkpoint each time."""
+        for folder in (self.checkpoints, self.episodes):
+            for path in folder.glob(f".*{UNFINISHED}"):
+                path.unlink(missing_ok=True)
+
+    def forget_after(self, steps: int) -> None:
+        """Removes diagnostics and videos of evaluations after these environment steps."""
+        for path in (*self.diagnostics.glob("*.json"), *self.videos.glob("test-*")):
+            if (number := path.stem.removeprefix("test-")).isdecimal() and int(number) > steps:
+                path.unlink(missing_ok=True)
 
     def holds_run(self) -> bool:
         """Whether there is a run, of ours or, without options, of the original Dreamer's."""
@@ -139,6 +151,8 @@ def open_logdir(config: Config) -> Iterator[RunFolder]:
             raise LogdirError(f"{none} {advice}") from error
         folder.require(config)
         folder.save_options(config)
+        if config.lock:  # Else another may be writing them.
+            folder.remove_unfinished()
         yield folder
 
 

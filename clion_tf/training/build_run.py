@@ -55,6 +55,8 @@ def assemble(
     code_versions.record(folder, counters.steps)
     folder.save_task(env.description)
     logger = Logger(folder, counters.metrics_bytes if arrays else None)
+    if arrays:
+        folder.forget_after(counters.steps)
     progress = Progress(config.steps, counters.steps)
     # Calls cost a CPU nothing beside an update, and in between a run can be stopped.
     each = config.updates_per_call or (10 if hardware.on_gpu() else 1)
@@ -63,7 +65,7 @@ def assemble(
         counters, stopping, each, team,
     )  # fmt: skip
     _introduce(run, device, env.renderer)
-    if team is None:
+    if team is None and counters.steps < config.steps:
         hardware.rehearse(agent, config, each, progress.message)
     return run
 

@@ -202,5 +202,6 @@ class Run:
         self.timed_from = counters.steps, counters.updates
         self.replay.load(counters.episodes)
         self.logger.rewind(counters.metrics_bytes)
+        self.folder.forget_after(counters.steps)
         self.progress.show(counters.steps)
         self.progress.message(f"{error}; going back to {counters.steps} environment steps, once")

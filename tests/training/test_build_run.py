@@ -147,6 +147,27 @@ def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, 
     assert made.counters.updates == 0
 
 
+@pytest.mark.parametrize("steps, calls", [(16, [1]), (12, [])])
+def test_a_run_that_is_done_tries_nothing_out(monkeypatch, tmp_path, steps, calls):
+    """Which takes minutes on a GPU; and what came after its checkpoint it makes again."""
+    monkeypatch.setitem(KINDS, "clion", lambda config, *_: SmallLearner(config, True))
+    folder, envs = RunFolder(tmp_path), SupervisedEnvs(CountingEnv, 0)
+    frame = {"image": np.zeros((4, 4, 3), np.uint8), "vector": np.zeros(5, np.float32)}
+    rows = [episode_files.frame(frame, np.zeros(2), 0.0, 1.0)] * 13
+    episode_files.save_episode(folder.episodes, 0, episode_files.stacked(rows))
+    known = Counters(episodes=1, steps=12)
+    Checkpoints(folder.checkpoints).save({"weights/weight": np.float32(1.5)}, known)
+    folder.videos.mkdir()
+    videos = [folder.videos / f"test-{n:09d}.mp4" for n in (12, 13)]
+    for path in videos:
+        path.write_bytes(b"")
+    config = Config(steps=steps, batch_size=2, train_steps=1, pretrain=0, updates_per_call=1)
+    made = build_run.assemble(config, folder, envs, envs, lambda: False)
+    made.logger.close()
+    assert made.agent.calls == calls
+    assert [path.exists() for path in videos] == [True, False]
+
+
 def test_a_run_that_lacks_episodes_says_so(monkeypatch, tmp_path, caplog):
     """As after a copy that was broken off; what was set aside as damaged was told then."""
     monkeypatch.setitem(KINDS, "clion", lambda config, *_: SmallLearner(config, False))

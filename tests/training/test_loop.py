@@ -458,7 +458,12 @@ def test_skipped_updates_are_counted_and_leave_the_means_alone(tmp_path):
 
 def test_a_run_of_bad_updates_goes_back_once_and_draws_other_batches(tmp_path):
     run = start(tmp_path, max_bad_updates=2, skips=lambda update: update in (6, 7))
+    run.folder.diagnostics.mkdir()
+    there = [run.folder.diagnostics / f"{steps:09d}.json" for steps in (60, 61)]
+    for path in there:
+        path.write_text("{}")
     loop.train(run)
+    assert [path.exists() for path in there] == [True, False]  # What comes after is taken back.
     # Updates 5 to 7 were the phase at 60 steps; it is done again under other numbers.
     assert run.agent.updates[:8] == list(range(8))
     assert run.agent.updates[8:11] == [(1 << 32) + n for n in (5, 6, 7)]

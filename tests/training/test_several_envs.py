@@ -149,6 +149,16 @@ def test_too_many_failures_end_the_run(tmp_path):
     assert run.checkpoints.load_newest()[1].episodes == 2
 
 
+def test_episodes_that_fail_among_many_environments_are_skipped(tmp_path):
+    """Of a round of sixteen several fail before one is done: more than in a row with one."""
+    broken = range(3, 1000, 2)
+    alone = start(tmp_path / "a", broken=broken, env_restarts=4, steps=400)
+    many = start(tmp_path / "b", envs=16, broken=broken, env_restarts=4, steps=400)
+    for run in (alone, many):
+        loop.train(run)
+        assert run.counters.skipped_episodes > 10 and run.counters.steps >= 400
+
+
 @pytest.mark.parametrize("overlap", [False, True])
 def test_interrupted_and_continued(tmp_path, overlap):
     whole = start(tmp_path / "whole", envs=3, steps=300, overlap=overlap)
