@@ -83,9 +83,11 @@ class RecordedNoise(Noise):
     """Seeded noise that remembers what it gave, to give the same again elsewhere."""
 
     def __init__(self, seed: int = 0):
-        self._noise, self.given = seeded(seed), {}
+        self._noise, self.given, self.kinds = seeded(seed), {}, {}
 
     def draw(self, kind: str, purpose: str, shape) -> tf.Tensor:
+        assert purpose not in self.given or self.given[purpose].shape == shape
+        self.kinds[purpose] = kind
         self.given[purpose] = self._noise.draw(kind, purpose, shape)
         return self.given[purpose]
 

@@ -252,3 +252,17 @@ def test_options_that_a_saved_run_did_not_know_have_their_old_value():
     )  # fmt: skip
     assert from_flagfile(text) == Config(seed=3)
     assert parse([]) == Config()  # A new run has today's defaults.
+
+
+def test_defaults_are_those_of_the_paper_and_of_the_decisions():
+    """Table 3, the text below eq. 2, and docs/decisions.md where nothing is printed."""
+    expected = {
+        "beta1": 0.01, "beta2": 0.5, "constraint_degrees": 5.0, "delta1": 0.0, "delta2": 0.0,
+        "sigma_h": 0.1, "sigma1": 0.2, "sigma2": -1.0, "augmentations": 1, "batch_size": 50,
+        "batch_length": 50, "horizon": 15, "evaluator_layers": 3, "evaluator_units": 400,
+        "evaluator_lr": 3e-4, "evaluator_objective": "bce", "overshoot": 0,
+        "overshoot_from": "augmented", "weighting": "probability", "weight_gradient": False,
+        "from_start": True, "decoding_target": "reconstruction", "constraint_norm": "squared",
+        "sigma_units": "absolute", "embedding_gradient": "both",
+    }  # fmt: skip
+    assert {name: getattr(Config(), name) for name in expected} == expected

@@ -7,6 +7,7 @@ import pytest
 from places import ROOT
 from tool_modules import tool as module
 
+from clion_tf.config import Config
 from clion_tf.dreamer import parity
 from clion_tf.learning.noise import GivenNoise
 
@@ -48,6 +49,20 @@ def changed_golden(tmp_path):
         return path
 
     return write
+
+
+def test_defaults_are_the_originals_constants():
+    with np.load(GOLDEN / "dreamer_tf22_c.npz") as file:
+        meta = json.loads(str(file["meta"]))
+    named = {parity.OPTIONS.get(name, name): value for name, value in meta.items()}
+    sizes = {
+        "batch_size", "batch_length", "cnn_depth", "deter_size", "stoch_size", "hidden_size",
+        "num_units", "horizon", "pcont",
+    }  # fmt: skip
+    constants = {n: v for n, v in named.items() if n in Config.__dataclass_fields__} | {}
+    assert len(constants.keys() - sizes) == 15
+    for name in constants.keys() - sizes:
+        assert getattr(Config(), name) == constants[name], name
 
 
 def compared(name):

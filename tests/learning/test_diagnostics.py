@@ -39,6 +39,43 @@ def test_weights_by_step_and_by_origin():
     assert found["effective_sample_size"] == pytest.approx(36 / (6 * 11))
 
 
+def test_weights_of_an_update_by_hand():
+    """The same weights; an update tells the largest, and the augmented share of the first row."""
+    weight = tf.constant([[1.0, 3.0, 0.5], [0.5, 0.5, 0.5]])
+    scores = judged(tf.zeros([1, 1]), tf.zeros([1, 1]))
+    scores.loss = tf.constant(2.0)
+    found = update_metrics.evaluator(scores, imagined(weight, tf.zeros_like(weight), 2))
+    assert float(found["evaluator/weight_max"]) == 3.0
+    assert float(found["evaluator/weight_augmented"]) == pytest.approx(1 / 6)
+    assert float(found["evaluator/weight_augmented_first"]) == pytest.approx(1 / 9)
+    assert float(found["evaluator/weight_ess"]) == pytest.approx(36 / 66)
+    assert float(found["evaluator/evaluator_loss"]) == 2.0
+
+
+def test_entropies_and_divergences_by_hand():
+    """Standard deviations of 1 and e in S dimensions: their entropies differ by S nats."""
+    size, zeros = 3, tf.zeros([2, 4, 3])
+    prior, post = ({"mean": zeros, "std": tf.ones_like(zeros) * std} for std in (1.0, np.e))
+    distance = tf.constant([[1.0, 3.0]])
+    constraint = types.SimpleNamespace(loss=tf.constant(0.5), distance=distance)
+    terms = {"image": tf.constant(7.0), "reward": tf.constant(8.0), "kl": tf.constant(9.0)}
+    world = types.SimpleNamespace(
+        terms=terms, loss=tf.constant(24.0), clipped_kl=tf.constant(3.0), kl=tf.constant(1.0),
+        prior=prior, post=post, image_embed=tf.constant([[[3.0, 4.0]]]), embedding=constraint,
+        decoding=None,
+    )  # fmt: skip
+    found = {name: float(value) for name, value in update_metrics.model(world).items()}
+    entropy = size * 0.5 * np.log(2 * np.pi * np.e)
+    assert found == pytest.approx(
+        {
+            "model/model_loss": 24.0, "model/image_loss": 7.0, "model/reward_loss": 8.0,
+            "model/div": 3.0, "model/kl": 1.0, "model/prior_ent": entropy,
+            "model/post_ent": entropy + size, "model/embed_norm": 5.0,
+            "model/embedding_constraint": 0.5, "model/embedding_distance": 2.0,
+        }
+    )  # fmt: skip
+
+
 def test_weights_without_augmentation():
     found = update_metrics.weights_by_step(imagined(tf.ones([3, 2]), tf.zeros([3, 2]), 4))
     assert "augmented" not in found and found["first_step"] == 1
@@ -49,12 +86,14 @@ def test_weights_without_augmentation():
 def test_means_of_what_is_imagined_are_of_original_trajectories():
     """As Dreamer's are; the augmented one, the last, is worth 100."""
     rows = tf.constant([[1.0, 3.0, 100.0], [2.0, 4.0, 100.0]])
-    losses = dict.fromkeys(("actor_loss", "value_loss", "entropy"), tf.constant(0.0))
+    losses = dict.fromkeys(("actor_loss", "value_loss"), tf.constant(0.0))
+    losses["entropy"] = tf.constant([1.0, -4.0])  # Of the original ones alone.
     found = update_metrics.behaviour(
         types.SimpleNamespace(**losses, originals=2, reward=rows, value=2 * rows, returns=rows[:1])
     )
     told = [found[f"behaviour/{name}"] for name in ("imagined_reward", "imagined_value")]
     assert [*map(float, told), float(found["behaviour/lambda_return"])] == [2.5, 5.0, 2.0]
+    assert float(found["behaviour/action_ent"]) == -1.5
 
 
 def test_scores_by_bin_and_by_age():

@@ -185,25 +185,45 @@ LAYERS = {
 }
 
 
+# Of a result's largest value: 16 bits are rounded at each operation.
+TOLERANCES = {"float32": 1e-5, "mixed_bfloat16": 0.03, "mixed_float16": 0.004}
+
+
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize("activation", [None, "elu"])
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_are_kerass_in_values_and_gradients(name, activation):
+def test_layers_are_kerass_in_values_and_gradients(name, activation, dtype):
+    """In 16 bits Keras's in float32, with biases other than 0."""
     ours, kerass, shape, options = LAYERS[name]
     assert issubclass(ours, kerass)
     x, results = tf.constant(draw(2, *shape)), []
-    for kind in (ours, kerass):
-        layer = kind(activation=activation, **options)
+    for kind, precision in ((ours, dtype), (kerass, "float32")):
+        layer = kind(activation=activation, dtype=precision, **options)
         layer.build((None, *shape))
         shuffle(layer, 3)
         with tf.GradientTape() as tape:
             tape.watch(x)
             output = layer(x)
+            output = tf.cast(output, tf.float32)
             loss = tf.reduce_sum(tf.constant(draw(*output.shape, seed=1)) * output)
         gradients = tape.gradient(loss, [x, *(v.value for v in layer.trainable_variables)])
         results.append([output, *gradients])
     assert len(results[0]) == 4
     for found, expected in zip(*results, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        largest = np.abs(expected).max()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCES[dtype] * largest)
+
+
+def test_the_actors_constants_are_where_they_belong():
+    """At weights of 0 the standard deviation is init_std and min_std; no mean is over its scale."""
+    scales = {"action_init_std": 2.0, "action_mean_scale": 7.0, "action_min_std": 0.25}
+    actor = Models(Config(**SMALL, **scales), 2, False, PIXELS).actor
+    features = tf.zeros([1, actor.input_shape[-1]])
+    for weight in actor.trainable_variables:
+        weight.assign(tf.zeros_like(weight))
+    np.testing.assert_allclose(actor(features).distribution.stddev(), [[2.25, 2.25]], rtol=1e-5)
+    actor.hout.bias.assign([1e6, -1e6, 0.0, 0.0])
+    np.testing.assert_allclose(actor(features).distribution.mean(), [[7.0, -7.0]], rtol=1e-5)
 
 
 # What a run says of its networks.

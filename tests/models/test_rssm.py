@@ -218,6 +218,20 @@ def test_first_weights_depend_on_the_seed_only():
         np.testing.assert_array_equal(value, second[name], err_msg=name)
 
 
+def test_first_weights_are_those_of_keras_in_tensorflow_2_2():
+    """As the original Dreamer's: Glorot's uniform, an orthogonal recurrence, biases of 0."""
+    weights = Models(Config(), 6, False, PIXELS).named_weights()
+    for name, weight in ((name, weight.numpy()) for name, weight in weights.items()):
+        if name.endswith("bias"):
+            assert not weight.any(), name
+        elif name.endswith("recurrent_kernel"):
+            np.testing.assert_allclose(weight @ weight.T, np.eye(len(weight)), atol=1e-5)
+        else:  # Keras counts the pixels of a filter to both sides.
+            limit = np.sqrt(6 / (np.prod(weight.shape[:-2]) * sum(weight.shape[-2:])))
+            assert 0.98 * limit < np.abs(weight).max() <= limit, name
+            assert weight.std() == pytest.approx(limit / np.sqrt(3), rel=0.05), name
+
+
 def test_first_weights_differ_between_seeds():
     first, other = first_weights(), first_weights(seed=1)
     for name, value in first.items():

@@ -52,6 +52,26 @@ def test_parts_that_there_are():
     assert parts | {"encoder", "decoder"} == {n.split("/")[0] for n in weights(agent(BOTH))}
 
 
+def test_networks_of_vectors_are_two_elu_layers_each():
+    models, random = agent(VECTOR).models, np.random.default_rng(5)
+    for network, inputs, outputs in (
+        (models.vector_encoder, SIZE, ("h0", "h1")),
+        (models.vector_decoder, models.rssm.feat_size, ("h0", "h1", "hout")),
+    ):
+        for weight in network.trainable_variables:
+            weight.assign(random.normal(size=weight.shape))  # Biases too, which begin at 0.
+        x = random.normal(size=(4, inputs))
+        found = network(tf.constant(x, tf.float32))
+        named = {v.path.split("/", 1)[1]: v.numpy().astype("f8") for v in network.variables}
+        assert sorted({name.split("/")[0] for name in named}) == list(outputs)
+        for name in outputs:
+            x = x @ named[f"{name}/kernel"] + named[f"{name}/bias"]
+            if name != "hout":
+                x = np.where(x > 0, x, np.expm1(np.minimum(x, 0)))
+        found = found if network is models.vector_encoder else found.mode()
+        np.testing.assert_allclose(found, x, rtol=1e-4, atol=1e-4)
+
+
 def test_density_of_a_vector_is_a_unit_gaussians():
     one, data = agent(VECTOR, beta2=0.0), tensors(batch(VECTOR))
     out = world_model.loss(one.models, one.config, data, seeded())
@@ -206,6 +226,8 @@ def test_shapes_come_in_one_order():
     ("task", "pcont", "expected"),
     [
         ("walker_walk", "auto", False),
+        ("lqr_lqr_2_1", "auto", True),
+        ("dmc_lqr_lqr_6_2", "auto", True),
         ("gym:CartPole-v1", "auto", True),
         ("atari_pong", "auto", True),
         ("env_fakes:counting", "auto", True),

@@ -12,6 +12,7 @@ import tensorflow as tf
 from drq_agents import tensors, tiny_config, weights
 
 from clion_tf.agents.drq.drq_agent import DrQ
+from clion_tf.config import Config
 from clion_tf.learning.noise import GivenNoise
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "golden" / "drq_original.npz"
@@ -21,6 +22,15 @@ GOLDEN = pathlib.Path(__file__).resolve().parents[2] / "golden" / "drq_original.
 def golden():
     with np.load(GOLDEN) as file:
         return dict(file)
+
+
+def test_defaults_are_the_originals_constants():
+    found, constants = Config(agent="drq"), case.CONSTANTS
+    assert (found.discount, found.drq_init_temperature) == (0.99, 0.1)
+    assert (found.drq_lr, found.drq_tau) == (constants["lr"], constants["tau"])
+    assert (found.drq_actor_every, found.drq_target_every) == (constants["every"],) * 2
+    assert (found.drq_pad, found.drq_targets, found.drq_online) == (case.PAD, *[case.COPIES] * 2)
+    assert (found.drq_image_size, found.drq_filters) == (case.SIZE, case.FILTERS)
 
 
 def begun() -> DrQ:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from drq_agents import ACTIONS, SIZE, step, tiny_agent, tiny_batch, tiny_config
+from drq_agents import ACTIONS, SIZE, step, tensors, tiny_agent, tiny_batch, tiny_config
+from small_agents import RecordedNoise
 
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import ConfigError
@@ -63,6 +64,23 @@ def test_exploration_noise_is_added_and_clipped(agent):
     frames = images()
     noisy = episode(agent, frames, amount=0.3)
     assert not np.allclose(noisy, episode(agent, frames)) and np.abs(noisy).max() <= 1
+
+
+def test_exploration_has_the_standard_deviation_asked_for(agent):
+    frames = np.repeat(images()[:1, :1], 800, 1)
+    quiet, loud = (episode(agent, frames, amount=amount)[0] for amount in (0.0, 0.1))
+    free = np.abs(quiet) < 0.6  # Of being clipped.
+    added = (np.float64(loud) - quiet)[free]
+    # The standard deviation of 800 draws has an error of 2.5 %.
+    assert added.size >= 800 and added.std() == pytest.approx(0.1, rel=0.1)
+    assert abs(added.mean()) < 0.015 and np.abs(added).max() > 0.25  # Not uniform.
+
+
+def test_all_noise_of_an_update_is_of_its_kind(agent):
+    noise = RecordedNoise()
+    tiny_agent().update(tensors(agent, tiny_batch()), noise)
+    kinds = {"shift": "uniform", "next_shift": "uniform"}
+    assert noise.kinds == kinds | dict.fromkeys(("action", "next_action"), "normal")
 
 
 @pytest.mark.parametrize("how", ["sample", "densest"])
