@@ -76,8 +76,6 @@ setup(
         "matplotlib>=3.10,<4",
         "jinja2>=3.1,<4",
         "markupsafe>=2.1,<4",
-        # TensorBoard's, for reading its events.
-        "protobuf>=5,<8",
     ],
     extras_require={
         "gpu": [f"tensorflow[and-cuda]{TENSORFLOW}"],

@@ -9,8 +9,7 @@ from tool_modules import tool as module
 
 from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
-from clion_tf.logdir.metrics_log import Logger
-from clion_tf.pictures.video_files import save_video
+from clion_tf.pictures.video_files import save_clips, save_video
 from clion_tf.replay.stopwatch import PARTS
 
 tool = module("report")
@@ -72,13 +71,9 @@ def full_run(folder, **flags):
     for step, entry in ((5000, diagnostics(5000)), (15_000, diagnostics(15_000))):
         add_diagnostics(folder, entry)
         save_video(folder / "videos" / f"test-{step:09d}.mp4", frames(step), 20)
-    (folder / "metrics.jsonl").rename(folder / "kept")
-    logger = Logger(folder)
-    for step in (5000, 15_000):
-        for i, tag in enumerate(("model/openloop", "model/memory")):
-            logger.video(step, tag, frames(step + i, 3, 192, 384), 20)
-    logger.close()
-    (folder / "kept").replace(folder / "metrics.jsonl")
+    for i, name in enumerate(("openloop", "memory")):
+        path = folder / "videos" / f"{name}-000015000.gif"
+        save_clips(path, [frames(15_000 + i, 3, 192, 384)], 20)
     counters = Counters(steps=16_000, episodes=17, updates=1610)
     Checkpoints(folder / "checkpoints").save({"weights/a": np.zeros(2)}, counters)
     return folder

@@ -210,7 +210,7 @@ def episodes(options: argparse.Namespace) -> int:
 
 def curves(options: argparse.Namespace) -> int:
     """Writes the figure; prints or writes the table."""
-    out = tool_checks.output_file(options.out, (".png", ".pdf", ".svg"))
+    out = tool_checks.output_file(options.out, tool_checks.FIGURES)
     target = tool_checks.output_file(options.table, score_tables.SUFFIXES, "table")
     found = curves_of_both(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):

@@ -41,7 +41,6 @@ from clion_tf.config import Config, different
 from clion_tf.files import atomic_write
 from clion_tf.logdir import code_versions
 
-ACTIONS = ("densest", "mean", "sample")
 UNITS = tuple(UNIT_NAMES)  # The default first.
 
 
@@ -85,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         {"type": tool_checks.several(kind)}
         for kind in (tool_checks.rotation, tool_checks.not_negative, tool_checks.probability)
     )
-    add("--logdir", required=True, metavar="DIR", help="folder of the run")
+    tool_checks.add_arguments(parser, "logdir", "checkpoint", "action", "seed", "device")
     add("--episodes", type=command.positive, default=10, metavar="N", help="of each line, 10")
     add("--rotations", metavar="X,Y", help="degrees; the run's own for tests", **angles)
     add("--memory_noise", default=[0.0], metavar="X,Y", help="on memory h; none", **amounts)
@@ -95,13 +94,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--blank", metavar="P,Q", help=text, **probabilities)
     text = "vary each list while the others are at their first value; else all combinations"
     add("--one_at_a_time", action="store_true", help=text)
-    add("--action", choices=ACTIONS, help="policy; as the run's options say")
-    text = "one that the run keeps, or a file; the newest"
-    add("--checkpoint", metavar="STEPS|FILE", help=text)
     text = "environments side by side; as many as cores"
     add("--workers", type=command.positive, default=cores(), metavar="N", help=text)
-    add("--seed", type=tool_checks.count, metavar="N", help="of episodes and policy; the run's")
-    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     add("--json", metavar="FILE", help="write all returns there")
     return parser.parse_args(arguments)
 

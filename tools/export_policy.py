@@ -21,7 +21,7 @@ import textwrap
 from collections.abc import Sequence
 
 from clion_tf import command
-from clion_tf.analysis import saved_model, trained_agent
+from clion_tf.analysis import saved_model, tool_checks, trained_agent
 from clion_tf.files import user_path
 
 
@@ -47,14 +47,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = command.parser(
         "export_policy", __doc__.format(code=textwrap.indent(saved_model.code(["image"]), "    "))
     )
-    parser.add_argument("--logdir", required=True, metavar="DIR", help="folder of the run")
+    tool_checks.add_arguments(parser, "logdir", "checkpoint", "action")
     parser.add_argument("--out", required=True, metavar="FOLDER", help="to write")
-    parser.add_argument(
-        "--checkpoint", metavar="STEPS|FILE", help="one that the run keeps, or a file; the newest"
-    )
-    parser.add_argument(
-        "--action", choices=("densest", "mean", "sample"), help="policy; as the run's options say"
-    )
     return parser.parse_args(arguments)
 
 

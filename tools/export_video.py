@@ -40,20 +40,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
     parser = command.parser("export_video", __doc__)
     add = parser.add_argument
-    add("--logdir", required=True, metavar="DIR", help="the run's folder")
+    tool_checks.add_arguments(parser, *tool_checks.AGENT)
     add("--out", required=True, metavar="FILE", help=".mp4 or .gif")
     add("--what", choices=("policy", "openloop", "memory"), default="policy")
     add("--size", type=command.positive, help="pixels of a picture's side, 256")
     add("--episodes", type=command.positive, default=1, help="how many, 1 by default")
     add("--frames", type=command.positive, help="openloop, memory: at most so many; all")
     add("--fps", type=tool_checks.more_than_zero, default=20.0, help="agent steps a second, 20")
-    add("--checkpoint", metavar="STEPS|FILE", help="the newest by default")
-    add("--action", choices=("densest", "mean", "sample"), help="as the run's options say")
-    add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add("--seed", type=tool_checks.count, help="of episodes and policy; the run's by default")
     add("--sigma", type=tool_checks.not_negative, help="memory: noise on h; the run's sigma_h")
     add("--state", choices=("h", "hs"), help="memory: from (h', s), the default, or (h', s')")
-    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     options = parser.parse_args(arguments)
     for name, kinds in ONLY.items():
         if getattr(options, name) is not None and options.what not in kinds:

@@ -27,7 +27,6 @@ from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import STOPPED, CheckpointError
 from clion_tf.logdir.run_folder import RunFolder
 
-FIGURES = (".png", ".pdf", ".svg")
 HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
 
 
@@ -35,7 +34,7 @@ HEADER = "k* (eq. 14)     eps_pi   eps'     k*        bound there"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = tool_checks.output_file(options.out, FIGURES)
+    out = tool_checks.output_file(options.out, tool_checks.FIGURES)
     table = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
     tool_checks.world_model(saved.config)
@@ -62,13 +61,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
     parser = command.parser("horizon", __doc__)
     add = parser.add_argument
-    add("--logdir", required=True, metavar="DIR", help="folder of the run")
-    add("--checkpoint", metavar="STEPS", help="one that the run keeps; the newest by default")
+    tool_checks.add_arguments(parser, "logdir", "checkpoint", "device")
     add("--episodes", type=command.positive, default=10, help="at most, evenly spread; 10")
     add("--out", default="horizon.png", metavar="FILE", help="figure: .png, .pdf or .svg")
     add("--json", metavar="FILE", help="write all numbers there")
     add("--reward_max", type=tool_checks.more_than_zero, help="r_max of an agent step")
-    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     return parser.parse_args(arguments)
 
 

@@ -20,7 +20,6 @@ from clion_tf.analysis import tool_checks, trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.studies.study_settings import table
 from clion_tf.analysis.trained_agent import Saved
-from clion_tf.command import UsageError
 from clion_tf.console import quiet_import
 from clion_tf.files import user_path
 
@@ -62,21 +61,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def runs(logdirs: Sequence[str]) -> dict[str, Saved]:
-    """Runs by the shortest ends of their paths that tell them apart; those that can be used.
-
-    Raises:
-      UsageError: if they cannot be judged by the same episodes.
-      Others: see `tool_checks.runs_with_world_models`.
-    """
-    paths = [user_path(logdir).resolve() for logdir in logdirs]
-    if len(set(paths)) < len(paths):
-        raise UsageError("--logdirs: names a run twice")
-    found = tool_checks.runs_with_world_models(paths)
-    configs = [one.config for one in found.values()]
-    tasks = {(one.task, one.observe, one.action_repeat) for one in configs}
-    if len(tasks) > 1:
-        words = "; ".join(" ".join(map(str, task)) for task in sorted(tasks))
-        raise UsageError(f"--logdirs: runs of different tasks, views or action repeats: {words}")
+    """`tool_checks.runs_with_world_models` by the shortest ends of paths that tell them apart."""
+    found = tool_checks.runs_with_world_models([user_path(one).resolve() for one in logdirs])
     length = 1
     while len({path.parts[-length:] for path in found}) < len(found):
         length += 1

@@ -35,8 +35,6 @@ from clion_tf.analysis.curves import curve_files, frame_draws, learning_curves, 
 from clion_tf.analysis.curves.curve import warnings
 from clion_tf.command import UsageError
 
-SUFFIXES = (".png", ".pdf", ".svg")
-
 
 @command.tool("plot")
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -44,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if not options.out and not options.save:
         raise UsageError("say what to write: --out=FILE, --save=DIR or both")
-    out = tool_checks.output_file(options.out, SUFFIXES)
+    out = tool_checks.output_file(options.out, tool_checks.FIGURES)
     if options.robustness:
         return robustness(options, out)
     if options.layout == "draws" and options.smooth:
@@ -94,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     text = "files of evaluate.py --json, folders of them, or globs"
     add("--robustness", nargs="+", default=[], metavar="FILE", help=text)
-    add("--out", metavar="FILE", help=f"figure: {', '.join(SUFFIXES)}")
+    add("--out", metavar="FILE", help=f"figure: {', '.join(tool_checks.FIGURES)}")
     add("--save", metavar="DIR", help="write a curve file for each run there")
     add("--layout", choices=("tasks", "ablation", "draws"), default="tasks")
     add("--steps", type=command.positive, metavar="N", help="end of the axis, environment steps")

@@ -21,8 +21,6 @@ from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.console import quiet_import
 
-FIGURES = (".png", ".pdf", ".svg")
-
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """The command line's words."""
@@ -36,15 +34,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--state", choices=("h", "hs"), default="h", help="(h', s), the default, or (h', s')")
     add("--columns", type=command.positive, default=8, help="of the figure, 8 by default")
     add("--episodes", type=command.positive, default=1, help="in the table's mean, 1 by default")
-    add("--checkpoint", metavar="STEPS|FILE", help="of each run; the newest by default")
-    add("--rotation", type=tool_checks.rotation, metavar="DEGREES", help="of frames, by U(-x, x)")
-    add(
-        "--seed",
-        type=tool_checks.count,
-        help="of episodes and policies; by default each run's, the episodes the first's",
-    )
+    tool_checks.add_arguments(parser, "checkpoint", "rotation", "seed", "device")
     add("--json", metavar="FILE", help="write the table there too")
-    add("--device", choices=("auto", "cpu", "gpu"), default="auto")
     return parser.parse_args(arguments)
 
 
@@ -52,7 +43,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     options = parse(arguments)
-    out = tool_checks.output_file(options.out, FIGURES)
+    out = tool_checks.output_file(options.out, tool_checks.FIGURES)
     table = tool_checks.output_file(options.json, (".json",), "json")
     saved = read(options)
 
@@ -80,24 +71,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def read(options: argparse.Namespace) -> dict[str, trained_agent.Saved]:
-    """What the runs have saved, by folder; they must be of one task."""
+    """What the runs have saved, by folder."""
     if len(options.logdirs) > 2:
         raise command.UsageError("--logdirs: one run's folder, or two")
-    if len(set(options.logdirs)) < len(options.logdirs):
-        raise command.UsageError("--logdirs: the same folder twice")
     if len(options.logdirs) == 2 and not (options.checkpoint or "0").isdigit():
         raise command.UsageError("--checkpoint: a file can be of one run only; give its steps")
-    saved = tool_checks.runs_with_world_models(options.logdirs, options.checkpoint)
-    (played, first), *others = [(name, one.config) for name, one in saved.items()]
-    for name, other in others:
-        for option in ("task", "action_repeat", "observe"):
-            ours, theirs = getattr(first, option), getattr(other, option)
-            if ours != theirs:
-                raise command.UsageError(
-                    f"runs of different tasks cannot be compared: --{option} is {ours} in "
-                    f"{played}, {theirs} in {name}"
-                )
-    return saved
+    return tool_checks.runs_with_world_models(options.logdirs, options.checkpoint)
 
 
 if __name__ == "__main__":

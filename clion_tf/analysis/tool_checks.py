@@ -1,5 +1,6 @@
 """Checks of what a tool is told, made before it begins to work for long. Imports no TensorFlow."""
 
+import argparse
 import json
 import pathlib
 import sys
@@ -11,9 +12,11 @@ from clion_tf.analysis import trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
 from clion_tf.command import UsageError
-from clion_tf.config import Config
+from clion_tf.config import FIELDS, Config
 from clion_tf.files import atomic_write, user_path
 from clion_tf.logdir.run_folder import LogdirError
+
+FIGURES = (".png", ".pdf", ".svg")
 
 
 def output_file(
@@ -71,7 +74,12 @@ def sees_images(trained: TrainedAgent) -> None:
 
 
 def runs_with_world_models(logdirs: Sequence, checkpoint: str | None = None) -> dict[Any, Saved]:
-    """What runs have saved, by folder; LogdirError if one is not there, else as `read_each`."""
+    """What runs have saved, by folder; those that can be used.
+
+    LogdirError if one is not there, UsageError if they cannot be compared, else as `read_each`.
+    """
+    if len({user_path(logdir).resolve() for logdir in logdirs}) < len(logdirs):
+        raise UsageError("--logdirs: names a run twice")
     for logdir in logdirs:
         if not user_path(logdir).is_dir():
             raise LogdirError(f"{logdir}: no run of clion_tf there")
@@ -81,7 +89,13 @@ def runs_with_world_models(logdirs: Sequence, checkpoint: str | None = None) -> 
         world_model(saved.config)
         return logdir, saved
 
-    return dict(read_each(logdirs, read))
+    found = dict(read_each(logdirs, read))
+    configs = [saved.config for saved in found.values()]
+    tasks = {(one.task, one.observe, one.action_repeat) for one in configs}
+    if len(tasks) > 1:
+        words = "; ".join(" ".join(map(str, task)) for task in sorted(tasks))
+        raise UsageError(f"--logdirs: runs of different tasks, views or action repeats: {words}")
+    return found
 
 
 def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
@@ -112,3 +126,19 @@ not_negative = _number("number (0 or more)", float, 0)
 more_than_zero = _number("number (above 0)", float, sys.float_info.min)
 probability = _number("probability (0 to 1)", float, 0, 1)
 rotation = _number("rotation (0 to 180 degrees)", float, 0, 180)
+
+# Arguments of several tools that make an agent from a run.
+AGENT: dict[str, dict[str, Any]] = {
+    "logdir": {"required": True, "metavar": "DIR", "help": "folder of the run"},
+    "checkpoint": {"metavar": "STEPS|FILE", "help": "one that is kept, or a file; the newest"},
+    "action": {"choices": FIELDS["eval_action"].metadata["choices"], "help": "policy; the run's"},
+    "rotation": {"type": rotation, "metavar": "DEGREES", "help": "of frames, by U(-x, x)"},
+    "seed": {"type": count, "metavar": "N", "help": "of episodes and policy; the run's"},
+    "device": {"choices": FIELDS["device"].metadata["choices"], "default": "auto"},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Adds these of AGENT."""
+    for name in names:
+        parser.add_argument(f"--{name}", **AGENT[name])

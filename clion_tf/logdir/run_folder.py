@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from clion_tf.console import Refused
 from clion_tf.files import UNFINISHED, UNSUPPORTED, atomic_write, user_path
 
 BUSY = "another run is using it"
+# Names of what an evaluation leaves behind, with its environment steps.
+_EVALUATED = re.compile(r"(?:test-|openloop-|memory-)?(\d+)")
 
 
 class LogdirError(Refused, RuntimeError):
@@ -54,8 +57,9 @@ class RunFolder:
 
     def forget_after(self, steps: int) -> None:
         """Removes diagnostics and videos of evaluations after these environment steps."""
-        for path in (*self.diagnostics.glob("*.json"), *self.videos.glob("test-*")):
-            if (number := path.stem.removeprefix("test-")).isdecimal() and int(number) > steps:
+        for path in (*self.diagnostics.glob("*.json"), *self.videos.glob("*")):
+            made = _EVALUATED.fullmatch(path.stem)
+            if made and int(made[1]) > steps:
                 path.unlink(missing_ok=True)
 
     def holds_run(self) -> bool:

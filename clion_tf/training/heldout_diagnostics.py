@@ -20,10 +20,10 @@ def newest_episode(
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:
     """An agent's world model and evaluator on SEQUENCES sequences of the newest episode.
 
-    Returns numbers by group and name for the log; pictures by tag, where it decodes images; numbers
+    Returns numbers by group and name for the log; pictures by name, if it decodes images; numbers
     for JSON. Pictures are videos uint8 [T, 3 * 64, SEQUENCES * 64, 3] with rows truth, model,
-    error: `model/openloop` is predicted after CONTEXT frames, `model/memory` decoded from noisy
-    memory (h', s), fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
+    error: `openloop` is predicted after CONTEXT frames, `memory` decoded from noisy memory (h', s),
+    fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
     `sigma`; of an evaluator `weights` and `scores`, see `learning.update_metrics`.
     """
     models, config = agent.models, agent.config
@@ -50,8 +50,8 @@ def newest_episode(
     sigma = config.sigma_h * memory_unit(post["deter"], config.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)
     pictures = {
-        "model/openloop": _strip(truth, predicted),
-        "model/memory": _strip(truth, reconstruction.decode(models, noisy)),
+        "openloop": _strip(truth, predicted),
+        "memory": _strip(truth, reconstruction.decode(models, noisy)),
     }
     return scalars, pictures, diagnosed
 

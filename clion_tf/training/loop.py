@@ -176,8 +176,14 @@ def _heldout(run: Run) -> dict[str, dict[str, float]]:
     scalars, pictures, diagnostics = heldout_diagnostics.newest_episode(
         run.agent, run.replay, updates
     )
-    for tag, frames in pictures.items():
-        run.logger.video(steps, tag, frames, FPS)
+    for name, frames in pictures.items():
+        run.logger.video(steps, f"model/{name}", frames, FPS)
+        earlier = list(run.folder.videos.glob(f"{name}-*.gif"))
+        path = run.folder.videos / f"{name}-{steps:09d}.gif"
+        video_files.save_clips(path, [frames], FPS)
+        for other in earlier:  # Of the model the newest picture is kept.
+            if other != path:
+                other.unlink()
     run.folder.diagnostics.mkdir(exist_ok=True)
     with atomic_write(run.folder.diagnostics / f"{steps:09d}.json") as file:
         line = {"steps": steps, "updates": updates, **diagnostics}

@@ -106,7 +106,7 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
             return data
 
     scalars, found, diagnosed = heldout_diagnostics.newest_episode(agent, Replay(), 3)
-    assert set(found) == {"model/openloop", "model/memory"}
+    assert set(found) == {"openloop", "memory"}
     assert np.isfinite(scalars["model"]["heldout_image_loss"])
     for strip in found.values():
         assert strip.shape == (6, 3 * 64, 2 * 64, 3) and strip.dtype == np.uint8
@@ -117,11 +117,11 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
         tf.constant(heldout_diagnostics.noises.key(0, "report", 3))
     )
     images = picture_rows.to_pixels(reconstruction.images(agent.models, data, noise, SIGMA))
-    shown = found["model/memory"][:, 64:128, 64:].astype(int)
+    shown = found["memory"][:, 64:128, 64:].astype(int)
     assert np.abs(shown - images[1]).max() <= 1
     # Five context frames of six: only the last picture is predicted.
     seen = picture_rows.to_pixels(reconstruction.images(agent.models, data, noise, 0.0))[0]
-    row = found["model/openloop"][:, 64:128, :64].astype(int)
+    row = found["openloop"][:, 64:128, :64].astype(int)
     assert np.abs(row[:5] - seen[:5]).max() <= 1 and np.abs(row[5] - seen[5]).max() > 1
     expected = reconstruction.errors(agent.models, data, noise, heldout_diagnostics.SIGMAS)
     assert diagnosed["decoding"]["error"] == pytest.approx(expected.tolist())
@@ -206,10 +206,10 @@ def test_one_run_in_another_format(logdirs, tmp_path):
     [
         ([0, 1], ["--out={tmp}/a.txt"], "must end in .png, .pdf, .svg"),
         ([0, 1], ["--json={tmp}/none/a.json"], "no such folder"),
-        ([0, 0], [], "the same folder twice"),
+        ([0, 0], [], "names a run twice"),
         ([0, 1, 0], [], "one run's folder, or two"),
-        ([0, 2], [], "--task is env_fakes:pictured in"),
-        ([0, 3], [], "--action_repeat is 2 in"),
+        ([0, 2], [], "different tasks, views or action repeats"),
+        ([0, 3], [], "different tasks, views or action repeats"),
         ([0, 4], [], "no run of clion_tf there"),
         ([0, 1], ["--checkpoint=a.npz"], "a file can be of one run only"),
         ([0], ["--checkpoint=9"], "no checkpoint at 9 steps"),

@@ -36,7 +36,8 @@ def test_evaluations_that_a_resumed_run_makes_again_are_forgotten(tmp_path):
     kept = [folder.diagnostics / "000000900.json", folder.videos / "test-000001000.mp4"]
     kept += [folder.videos / "mine-000009000.mp4", folder.diagnostics / "notes.json"]
     gone = [folder.diagnostics / "000001001.json", folder.videos / "test-000002000.gif"]
+    gone += [folder.videos / "openloop-000002000.gif"]
     for path in (*kept, *gone):
         path.write_bytes(b"")
     folder.forget_after(1000)
-    assert [path.exists() for path in (*kept, *gone)] == [True] * 4 + [False] * 2
+    assert [path.exists() for path in (*kept, *gone)] == [True] * 4 + [False] * 3

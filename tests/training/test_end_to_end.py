@@ -127,7 +127,7 @@ def test_debug_run_leaves_checkpoints_episodes_and_options(debug):
 
 def test_debug_run_leaves_videos(debug):
     folder, *_ = debug
-    videos = sorted((folder / "videos").iterdir())
+    videos = sorted((folder / "videos").glob("test-*"))
     assert [path.name for path in videos] == ["test-000002000.mp4", "test-000003000.mp4"]
     reader = imageio_ffmpeg.read_frames(str(videos[-1]))
     width, height = next(reader)["size"]

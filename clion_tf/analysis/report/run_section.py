@@ -56,7 +56,7 @@ class Section:
             pairs = different(Config(), config).items()
             self.options = [(n, str(own), str(old)) for n, (old, own) in pairs if n != "logdir"]
         self.shares = time_shares(logged)
-        self.clips = run_clips.read(folder, self.problems) if with_media else None
+        self.clips = run_clips.read(folder) if with_media else None
         self.training = run_figures.training(logged)
         absolute = config and config.beta2 and config.sigma_units == "absolute"
         sigma_h = config.sigma_h if config and absolute else None

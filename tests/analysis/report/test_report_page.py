@@ -29,14 +29,12 @@ from runs import make_run, options
 from clion_tf.analysis.curves import metrics_files
 from clion_tf.analysis.report import (
     report_page,
-    run_clips,
     run_figures,
     run_section,
     small_figures,
 )
 from clion_tf.analysis.report.report_page import find
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
-from clion_tf.logdir.metrics_log import Logger
 from clion_tf.logdir.run_folder import RunFolder
 from clion_tf.pictures.video_files import encode_gif, save_video
 
@@ -176,9 +174,6 @@ def damage_everything(folder):
     for path in (folder / "videos").iterdir():
         path.write_bytes(path.read_bytes()[:1000])
     (folder / "videos" / "test-000025000.mp4").write_bytes(b"")
-    (events_file,) = (folder / "tensorboard").iterdir()
-    content = events_file.read_bytes()
-    events_file.write_bytes(b"\xff" * 40 + content[40:])
     for i, text in enumerate(
         ("", "[]", "{}", '{"steps": 1, "weights": 3, "decoding": {"sigma": 0}}')
     ):
@@ -193,7 +188,6 @@ def test_damage_never_breaks_the_page(copied, tmp_path):
     found = find([str(folder)], {}).runs[0].read()
     text = "\n".join(found.problems)
     assert "metrics.jsonl: 3 damaged lines" in text
-    assert "damaged event file" in text
     assert "000023000.json: weights: damaged" in text
     assert "000023000.json: decoding: damaged" in text
     assert not found.clips and dict(found.facts)["episodes"] == "1"
@@ -208,10 +202,8 @@ def test_older_is_shown_where_the_newest_is_damaged(copied):
     newest = folder / "videos" / "test-000015000.mp4"
     newest.write_bytes(newest.read_bytes()[:1000])
     (folder / "diagnostics" / "000015000.json").write_text('{"steps":')
-    (events_file,) = (folder / "tensorboard").iterdir()
-    events_file.write_bytes(events_file.read_bytes()[:-1000])  # Still being written.
     found = find([str(folder)], {}).runs[0].read()
-    assert [clip.step for clip in found.clips] == [5000, 15_000, 5000]
+    assert [clip.step for clip in found.clips] == [5000, 15_000, 15_000]
     assert found.diagnosed_at == 5000
     assert [line.split(":")[0] for line in found.problems] == ["000015000.json"]
 
@@ -300,34 +292,6 @@ def test_time_shares_by_hand():
         ("update", 0.7), ("wait", 0.05), ("other", pytest.approx(0.25)),
     ]  # fmt: skip
     assert run_section.time_shares(metrics_files.Metrics({})) == []
-
-
-def test_events_of_a_session_that_was_taken_back(tmp_path):
-    """Resumed at 2: what was logged at 3 did not happen."""
-    logger = Logger(tmp_path)
-    logger.scalars(1, {"": {"a": 1.0}})
-    logger.video(1, "model/memory", frames(1), 20)
-    logger.scalars(2, {"": {"a": 1.0}})
-    position = logger.position
-    logger.video(3, "model/memory", frames(3), 20)
-    logger.close()
-    folder, damage = tmp_path / "tensorboard", []
-    assert run_clips.newest_pictures(folder, damage)["model/memory"][0] == 3
-    Logger(tmp_path, position).close()
-    found = run_clips.newest_pictures(folder, damage)
-    assert found == {"model/memory": (1, encode_gif(frames(1), 20))} and damage == []
-
-
-def test_video_from_events_where_none_is_saved(tmp_path):
-    folder = make_run(tmp_path / "a", {1: 1.0}, {}, options())
-    lines = (folder / "metrics.jsonl").read_bytes()
-    logger = Logger(folder)
-    logger.video(7, "test/video", frames(0), 20)
-    logger.close()
-    (folder / "metrics.jsonl").write_bytes(lines)
-    (clip,) = find([str(folder)], {}).runs[0].read().clips
-    assert clip.step == 7 and not clip.poster
-    assert decoded(clip.uri) == ("image/gif", encode_gif(frames(0), 20))
 
 
 @pytest.mark.parametrize(
