@@ -4,7 +4,7 @@ __version__ = "0.1.0"
 
 
 def load(logdir, checkpoint=None, device="auto", eval_action=None, seed=None):
-    """The agent of a run. Changes nothing in its folder, so the run may be going on.
+    """The agent of a run. Changes nothing in its folder, so training may continue meanwhile.
 
     `checkpoint` is the environment steps of one that the run keeps, or a file, by default the
     newest that can be read; `device` is `auto`, `gpu`, or `cpu`, which hides GPUs from the whole

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, TextIO
 OK = 0
 FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
 REFUSED = 2  # It is not: bad options or files. Nothing was written.
-EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command goes on.
+EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command resumes.
 
 
 class UserError(Exception):

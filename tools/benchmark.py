@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(chosen.json, (".json",), "json")
     config = parse(flags)
     if chosen.command not in ("run", "env", "replay"):
-        tool_checks.world_model(config)
+        tool_checks.require_world_model(config)
     module = importlib.import_module(f"clion_tf.benchmark.{chosen.module}")
     figures = {"machine": measuring.describe(), **getattr(module, chosen.command)(config, **own)}
     print("\n".join(measuring.table(figures)))

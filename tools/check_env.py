@@ -109,7 +109,7 @@ def sight(key: str, space, report: env_checker.Report) -> str:
     return f"{row}, seen {low:.4g} to {high:.4g}"
 
 
-def speed(episodes: Sequence[env_checker.Played]) -> str:
+def speed(episodes: Sequence[env_checker.PlayedEpisode]) -> str:
     """Of all episodes together."""
     seconds = max(sum(played.seconds for played in episodes), 1e-9)
     steps = sum(played.steps for played in episodes) / seconds

@@ -14,7 +14,7 @@ in turn, on the same sizes: those of the flags of `clion_tf.run`, by default the
 original computes in float32, ours in --precision, 32 by default.
 
 `checkpoint`: makes a logdir, for `clion_tf.run` and all tools, of the original's trained agent. Its
-file has weights and the number of steps, no optimiser state. With --episodes training goes on from
+file has weights and the number of steps, no optimiser state. With --episodes training resumes from
 its data; else the run first collects seed episodes. All other flags are those of `clion_tf.run`.
 
 `episodes`: does each side read the other's episode files as the same numbers?
@@ -35,8 +35,9 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import score_tables
-from clion_tf.analysis.curves.curve import METRICS, OURS, Curve, warnings
+from clion_tf.analysis.curves.curve import METRICS, OURS, Curve
 from clion_tf.analysis.curves.learning_curves import find, paths_of_runs
+from clion_tf.analysis.curves.series import warnings
 from clion_tf.benchmark import measuring
 from clion_tf.command import UsageError, positive
 from clion_tf.config import DREAMER, parse
@@ -215,7 +216,7 @@ def curves(options: argparse.Namespace) -> int:
     found = curves_of_both(options.logdir, options.dreamer_logdir, options.metric)
     for line in warnings(found):
         sys.stderr.write(f"compare_dreamer: warning: {line}\n")
-    table = score_tables.rows(found, "plain", options.steps)
+    table = score_tables.make_table(found, "plain", options.steps)
     from clion_tf.analysis.curves import curve_plots  # matplotlib is slow to load.
 
     curve_plots.save(curve_plots.learning_curves(found, metric=options.metric), out)

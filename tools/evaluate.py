@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command.load_tensorflow()
     trained = trained_agent.build(saved, options.device, options.action, options.seed)
     if any(one.rotation_degrees for one in conditions):
-        tool_checks.sees_images(trained)
+        tool_checks.require_images(trained)
     print("\n".join(introduction(trained, options.memory_noise_unit)), flush=True)
     print(evaluation.HEADER, flush=True)
     rows, acting = [], noisy(trained, options)

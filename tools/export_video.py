@@ -13,7 +13,7 @@
 A GIF of these two would have 20 MB an episode: it shows the first 75 frames, at half the size. With
 --frames and --size it shows more.
 
-The episodes are played anew, so no agent was trained on them; episode n is the one that evaluations
+New episodes are played, so no agent was trained on them; episode n is the one that evaluations
 of the same seed and rotation play as number n. They need 3 * size * size bytes a frame, one episode
 at a time. Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
 """
@@ -68,13 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(options.out, video_files.SUFFIXES)
     saved = trained_agent.read(options.logdir, options.checkpoint)
     if options.what != "policy":
-        tool_checks.world_model(saved.config)
+        tool_checks.require_world_model(saved.config)
     command.load_tensorflow()
     from clion_tf.analysis.videos import filming
 
     trained = trained_agent.build(saved, options.device, options.action, options.seed)
     if options.what != "policy":
-        tool_checks.sees_images(trained)
+        tool_checks.require_images(trained)
     size = (options.size, options.size) if options.what == "policy" else None
     spec = evaluation.spec(trained.config, rotation_degrees=options.rotation, picture_size=size)
     returns: list[float] = []

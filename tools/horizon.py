@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(options.out, tool_checks.FIGURES)
     table = tool_checks.output_file(options.json, (".json",), "json")
     saved = trained_agent.read(options.logdir, options.checkpoint)
-    tool_checks.world_model(saved.config)
+    tool_checks.require_world_model(saved.config)
     if not 0 < saved.config.discount < 1:
         raise command.UsageError(
             f"--discount={saved.config.discount:g}: the bounds need one in (0, 1)"

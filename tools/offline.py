@@ -9,12 +9,12 @@ was trained on: losses, robustness of memory and embedding, errors of imaginatio
 evaluator can tell. What the numbers are is said in docs/tools.md. It costs updates only, no
 rendering, so that constants can be screened in minutes.
 
-With --from_checkpoint all go on from the run's newest checkpoint instead, on all of its episodes,
-and are judged by new ones that the agent of that checkpoint plays first (--heldout of them).
---learning=evaluator trains the evaluator alone (likewise model, behaviour, or several), --anew
-begins parts anew, --anew_moments Adam's moments (carried over, they make the first steps too large
-or too small where a setting changes a loss's scale); with --play=N each setting's agent plays N
-evaluation episodes, for its return.
+With --from_checkpoint all continue from the run's newest checkpoint instead, on all of its
+episodes, and are judged by new ones that the agent of that checkpoint plays first (--heldout of
+them). --learning=evaluator trains the evaluator alone (likewise model, behaviour, or several),
+--anew begins parts from new weights, --anew_moments Adam's moments (carried over, they make the
+first steps too large or too small where a setting changes a loss's scale); with --play=N each
+setting's agent plays N evaluation episodes, for its return.
 
 --seeds=0,1,2 trains each setting once with each seed; numbers are means over these trainings.
 `gain` is what a setting's returns are above those of the run's own, seed by seed on the same
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     out = tool_checks.output_file(options.out, (".json",))
     saved = trained_agent.read(options.logdir)
     config = saved.config
-    tool_checks.world_model(config)
+    tool_checks.require_world_model(config)
     settings = variants(config, options)
     keys = ("updates", "learning", "anew", "anew_moments", "play")
     how = {key: getattr(options, key) for key in keys}
@@ -84,7 +84,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--vary", nargs="*", default=[], metavar="OPTION=VALUE[,...]", help="a setting each")
     add("--updates", type=command.positive, default=500, help="of each agent; 500")
     add("--heldout", type=command.positive, default=3, help="episodes to judge by; 3")
-    add("--from_checkpoint", action="store_true", help="go on from the newest")
+    add("--from_checkpoint", action="store_true", help="continue from the newest")
     kinds = ",".join(PARTS)
     add("--learning", type=parts, default=[*PARTS], metavar="PARTS", help=f"some of {kinds}; all")
     add("--anew", type=parts, default=[], metavar="PARTS", help="of these, with --from_checkpoint")

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from clion_tf import command
 from clion_tf.analysis import tool_checks
 from clion_tf.analysis.curves import curve_files, frame_draws, learning_curves, noise_evaluations
-from clion_tf.analysis.curves.curve import warnings
+from clion_tf.analysis.curves.series import warnings
 from clion_tf.command import UsageError
 
 

@@ -7,7 +7,7 @@ actions. The figure (.png, .pdf or .svg) has rows input, reconstruction and erro
 --sigma as the noise's standard deviation on h; its columns are spread over the first episode. The
 table has the mean error for each of --sigmas over all frames of all --episodes. --state says what
 is decoded: `h` is (h', s) of fig. 2 and the constraint, `hs` is (h', s') of fig. 3's caption, where
-s' is drawn anew from the posterior.
+s' is drawn again from the posterior.
 
 Exit code 0, 2 if that cannot be made, 1 if the environment or the disk fails.
 """
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def build(named: tuple[str, trained_agent.Saved]) -> tuple[str, trained_agent.TrainedAgent]:
         trained = trained_agent.build(named[1], options.device, seed=options.seed)
-        tool_checks.sees_images(trained)
+        tool_checks.require_images(trained)
         return named[0], trained
 
     command.load_tensorflow()

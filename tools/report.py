@@ -8,7 +8,7 @@ read on a phone. For all runs together: learning curves and scores, beside the p
 are of its Tables 1 or 2, and return against noise where a run's folder holds what tools/evaluate.py
 --json wrote, or --robustness names it. For each run: options that differ from the defaults,
 progress, where the time goes, the newest evaluation's video, the world model's pictures, losses,
-and how the evaluator weights imagination. Runs may be going on; what is missing or damaged is shown
+and how the evaluator weights imagination. Runs may be training; what is missing or damaged is shown
 as that.
 
 A logdir may be a run of ours or of the original Dreamer, a folder with runs up to three levels

@@ -12,7 +12,7 @@ is a preset (clion, dreamer, doubled_dreamer, ablation_..., control_...) or a fl
 wins over them, and doubled_dreamer has twice the batch that they give. FOLDER must be on storage
 that all machines share.
 
-Ctrl-C stops the runs, which save; the same command again goes on with what is unfinished. In the
+Ctrl-C stops the runs, which save; the same command resumes what is unfinished. In the
 end, and with --gather alone at any time, FOLDER/results gets curve files, tables and report.html.
 
 Exit code 0 when all runs are done, 1 if some failed, 2 if something was refused, 130 or 143 if
@@ -33,7 +33,7 @@ from clion_tf.files import user_path
 from clion_tf.sweep import job as states
 from clion_tf.sweep.job import Job
 from clion_tf.sweep.sweep_plan import check_folders, check_tasks, plan_runs
-from clion_tf.sweep.sweep_runner import RESULTS, gather, make
+from clion_tf.sweep.sweep_runner import RESULTS, make_runs, write_results
 
 
 @command.tool("sweep")
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return command.OK
     _check_resources(options)
     resources = options.cpus, options.gpus
-    stopped = unfinished and make(jobs, root, *resources, options.address, options.retries)
+    stopped = unfinished and make_runs(jobs, root, *resources, options.address, options.retries)
     return _finish(root, jobs, stopped)
 
 
@@ -76,7 +76,7 @@ def _finish(root: pathlib.Path, jobs: Sequence[Job], stopped: int) -> int:
     if stopped:
         script = sys.argv[0].endswith(".py")  # Or the installed command.
         again = shlex.join([sys.executable, *sys.argv] if script else sys.argv)
-        sys.stderr.write(f"stopped; to go on with what is unfinished: {again}\n")
+        sys.stderr.write(f"stopped; to resume what is unfinished: {again}\n")
         return EXIT_SIGNAL + stopped
     failed = [job for job in jobs if job.state == states.GIVEN_UP]
     for job in failed:
@@ -93,7 +93,7 @@ def _finish(root: pathlib.Path, jobs: Sequence[Job], stopped: int) -> int:
 
 
 def _gather(root: pathlib.Path) -> None:
-    for line in gather(root, command.progress):
+    for line in write_results(root, command.progress):
         sys.stderr.write(f"sweep: warning: {line}\n")
     print(f"{root / RESULTS}: curves, table.md, table.csv, report.html")
 

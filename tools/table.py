@@ -61,7 +61,7 @@ def learning_table(options: argparse.Namespace) -> Table:
     patterns, labels = learning_curves.arguments(options)
     found = learning_curves.find(patterns, options.metric, labels)
     score = Score(options.window, options.score == "mean")
-    return score_tables.rows(found, options.layout, options.steps, score, options.against)
+    return score_tables.make_table(found, options.layout, options.steps, score, options.against)
 
 
 def noise_table(options: argparse.Namespace) -> Table:

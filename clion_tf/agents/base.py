@@ -32,7 +32,7 @@ class Learner:
 
     sequence_length: int  # Frames of the sequences that its batches are made of.
     state_keys: tuple[str, ...]  # Of the policy's state, what its next step reads.
-    padding = 0  # How many frames before an episode's first, repeated, a sequence may begin.
+    padding = 0  # Copies of its first frame with which a sequence may begin.
     world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
     acting_networks: Callable[[], Any]  # Builds a second set of its networks.
 
@@ -64,7 +64,7 @@ class Learner:
         raise NotImplementedError
 
     def with_schedule(self, data: dict[str, np.ndarray], update: int) -> dict[str, np.ndarray]:
-        """The batch of update number `update`, with what else depends on that number."""
+        """The batch, with what else the update reads and its number decides (DrQ: which steps)."""
         return data
 
     def initial(self, batch: int) -> Tensors:
@@ -92,9 +92,10 @@ class Learner:
             optimizer.build()
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """Update number `update` on a batch; the metrics, see `metric_names`, as one vector.
+        """Update number `update` on `data`, arrays [B, L, ...] as `Replay.sample` gives them.
 
-        Raises MemoryError or DeviceError if the device has too little memory, or fails.
+        Returns the metrics, float32 [M] in the order of `metric_names`. Raises MemoryError or
+        DeviceError if the device has too little memory, or fails.
         """
         self.build_optimizers()
         seed = noises.key(self.config.seed, "update", update)
@@ -103,7 +104,7 @@ class Learner:
             return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
 
     def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
-        """As K calls of `train`, in one call of the compiled function; [K, metrics]."""
+        """As K calls of `train`, in one call of the compiled function; returns float32 [K, M]."""
         self.build_optimizers()
         seeds = np.stack([noises.key(self.config.seed, "update", update) for update in updates])
         batches = [self.with_schedule(*one) for one in zip(batches, updates, strict=True)]

@@ -100,7 +100,7 @@ class Agent(Learner):
         None of them does if any loss or gradient is not finite.
         """
         gradients, losses = self.gradients(data, noise)
-        whole = replica_sums.average((gradients, losses.minimised()))
+        whole = replica_sums.mean_without_gradient((gradients, losses.minimised()))
         norms, taken = step_all(self.optimizers, *whole)
         return {
             **update_metrics.model(losses.world),

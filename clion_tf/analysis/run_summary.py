@@ -48,7 +48,7 @@ def _readable(
         try:
             yield path, read(path)
         except FileNotFoundError:
-            continue  # The run is going on, and this one has given way since.
+            continue  # The run trains, and this one has given way since.
         except CheckpointError as error:
             damage.append(str(error))
         except (*DAMAGE, PermissionError) as error:

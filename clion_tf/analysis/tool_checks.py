@@ -35,7 +35,7 @@ def output_file(
 
 
 def output_folder(name: str | None, option: str) -> pathlib.Path | None:
-    """The same of a folder, which need not be there yet."""
+    """The path of a folder that exists or can be made; UsageError if it cannot be written."""
     if name is None:
         return None
     path = user_path(name).absolute()
@@ -60,14 +60,14 @@ def write_json(path: pathlib.Path, content: Any, **how: Any) -> None:
         file.write(json.dumps(content, **{"indent": 1, **how}).encode() + b"\n")
 
 
-def world_model(config: Config) -> None:
+def require_world_model(config: Config) -> None:
     """Raises UsageError for a run whose agent has none."""
     if config.agent != "clion":
         where = f"{config.logdir}: " if config.logdir else "a run of these options: "
         raise UsageError(f"{where}its agent, {config.agent}, has no world model")
 
 
-def sees_images(trained: TrainedAgent) -> None:
+def require_images(trained: TrainedAgent) -> None:
     """Raises UsageError for an agent that sees vectors only."""
     if "image" not in trained.observed:
         raise UsageError(f"{trained.config.logdir}: its agent sees no images")
@@ -86,7 +86,7 @@ def runs_with_world_models(logdirs: Sequence, checkpoint: str | None = None) -> 
 
     def read(logdir):
         saved = trained_agent.read(logdir, checkpoint)
-        world_model(saved.config)
+        require_world_model(saved.config)
         return logdir, saved
 
     found = dict(read_each(logdirs, read))

@@ -21,7 +21,12 @@ import tensorflow as tf
 
 from clion_tf.config import Config, ConfigError, changed, different, from_flagfile, to_flagfile
 from clion_tf.console import FAILED, handling, stop_signals
-from clion_tf.distributed.replicated_agent import PeerLost, ReplicatedAgent, collective, told
+from clion_tf.distributed.replicated_agent import (
+    PeerLost,
+    ReplicatedAgent,
+    collective_errors,
+    error_text,
+)
 from clion_tf.files import user_path
 from clion_tf.learning import replica_sums
 from clion_tf.logdir.run_folder import RunFolder
@@ -174,7 +179,7 @@ class Team:
         sent = np.zeros(LONGEST + 1, np.int32)
         sent[: len(text)] = np.frombuffer(text, np.uint8)
         sent[LONGEST] = vote
-        with collective():
+        with collective_errors():
             heard = self._exchange(tf.constant(sent)).numpy()
         return json.loads(heard[:LONGEST].astype(np.uint8).tobytes().rstrip(b"\0")), heard[-1] > 0
 
@@ -215,7 +220,7 @@ def _strategy(config: Config, index: int, count: int) -> tf.distribute.Strategy:
         try:
             return tf.distribute.MultiWorkerMirroredStrategy()
         except tf.errors.OpError as error:
-            apart = f"TF_CONFIG: its processes do not come together ({told(error)})"
+            apart = f"TF_CONFIG: its processes do not come together ({error_text(error)})"
             advice = "is each of them started, with an address of its own that is free?"
             raise ConfigError(f"{apart}; {advice}") from error
 

@@ -58,7 +58,7 @@ class ReplicatedAgent(Agent):
         for dtype in sorted({variable.dtype for variable in states[0]}):
             alike = [[v for v in state if v.dtype == dtype] for state in states]
             own = [variable.numpy() for variable in alike[0]]
-            with collective():  # All as one: each by itself costs many operations.
+            with collective_errors():  # All as one: each by itself costs many operations.
                 values = self._of_the_first(np.concatenate([*map(np.ravel, own)])).numpy()
             ends = np.cumsum([array.size for array in own])
             for *copies, value in zip(*alike, np.split(values, ends[:-1]), strict=True):
@@ -66,7 +66,7 @@ class ReplicatedAgent(Agent):
                     variable.assign(value.reshape(variable.shape))
 
     def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
-        """One update on the whole batch; errors as in `collective`."""
+        """One update on the whole batch; errors as in `collective_errors`."""
         seed = tf.constant(noises.key(self.config.seed, "update", update))
 
         def rows(context: tf.distribute.ReplicaContext) -> Tensors:
@@ -75,7 +75,7 @@ class ReplicatedAgent(Agent):
 
         split = self._strategy.experimental_distribute_values_from_function(rows)
         self.broken = True
-        with collective():
+        with collective_errors():
             metrics = self._update_all(split, seed)
         self.broken = False
         return metrics
@@ -96,11 +96,11 @@ class ReplicatedAgent(Agent):
         noise = replica_sums.ReplicaNoise(noises.SeededNoise(seed), self.config.augmentations)
         scalars = agent.update(data, noise)
         self.metric_names = list(scalars)
-        return replica_sums.average(tf.stack(list(scalars.values())))
+        return replica_sums.mean_without_gradient(tf.stack(list(scalars.values())))
 
 
 @contextlib.contextmanager
-def collective() -> Iterator[None]:
+def collective_errors() -> Iterator[None]:
     """MemoryError or PeerLost, of one line, for what fails where replicas work together."""
     try:
         yield
@@ -108,9 +108,9 @@ def collective() -> Iterator[None]:
         raise MemoryError(cause(error)) from error
     except tf.errors.OpError as error:
         advice = "the last checkpoint stands, run the same commands again"
-        raise PeerLost(f"a replica is lost ({told(error)}); {advice}") from error
+        raise PeerLost(f"a replica is lost ({error_text(error)}); {advice}") from error
 
 
-def told(error: tf.errors.OpError) -> str:
+def error_text(error: tf.errors.OpError) -> str:
     """What a TensorFlow error says, short."""
     return f"{type(error).__name__}: {cause(error)}"

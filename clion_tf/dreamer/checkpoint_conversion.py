@@ -41,7 +41,7 @@ _DAMAGE += (OverflowError, MemoryError, RecursionError)
 def convert(
     config: Config, path: pathlib.Path, episodes: pathlib.Path | None = None
 ) -> tuple[pathlib.Path, Counters, int]:
-    """Makes the logdir `config.logdir`, which a run of the same options goes on from.
+    """Makes the logdir `config.logdir`, from which a run of the same options resumes.
 
     `path` is the original's `variables.pkl`, of the sizes of `config`; `episodes` its folder of
     episodes, which are copied. Returns (the checkpoint, its counters, the number of actions).
@@ -64,7 +64,7 @@ def convert(
         counters.begun_at = counters.steps - replay_steps
         counters.logged_at = counters.steps
         if replay_steps >= config.prefill:
-            # One phase of updates is due at once, as when the original goes on.
+            # One phase of updates is due at once, as when the original resumes.
             counters.last_train = counters.steps - config.train_every
         saved = Checkpoints(folder.checkpoints).save(state, counters)
         folder.save_options(config)

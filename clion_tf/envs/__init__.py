@@ -10,4 +10,4 @@ from clion_tf.envs.env_spec import PromiseError as PromiseError
 from clion_tf.envs.env_spec import UnknownTaskError as UnknownTaskError
 from clion_tf.envs.env_spec import WorkerError as WorkerError
 from clion_tf.envs.remote_env import RemoteEnv as RemoteEnv
-from clion_tf.envs.remote_env import SupervisedEnvs as SupervisedEnvs
+from clion_tf.envs.supervised_envs import SupervisedEnvs as SupervisedEnvs

@@ -78,7 +78,7 @@ class DMControl(gymnasium.Env):
         return self.render(self._picture_size)
 
     def render(self, size: tuple[int, int] | None = None) -> np.ndarray:
-        """The same at the images' size, or another one, as from `physics.render`."""
+        """The present scene, uint8 [*size, 3], by default at the images' size."""
         size = size or self._size
         if size not in self._cameras:
             with opengl.rendering_errors():

@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 @dataclass
-class Played:
+class PlayedEpisode:
     """An episode, thinned out."""
 
     number: int
@@ -59,7 +59,7 @@ class Played:
     problems: dict[str, str] = field(default_factory=dict)  # by promise
 
     def see(self, observation: Observation, reward: float, over: bool = False) -> None:
-        """Notes what is observed, at the end in any case."""
+        """Keeps the first observations, and of all every `stride`-th image and the last."""
         if self.agent_steps <= COMPARED:
             self.start.append({"reward": np.array(reward), **observation})
         if "image" in observation and (over or self.agent_steps % self.stride == 0):
@@ -80,7 +80,7 @@ class Report(NamedTuple):
 
     spec: EnvSpec
     ready: Ready
-    episodes: list[Played]
+    episodes: list[PlayedEpisode]
     checks: list[Check]
 
 
@@ -118,9 +118,9 @@ def extreme_actions(space: Any) -> list[Any]:
     return [*space.low[None], *np.diag(space.low), *space.high[None], *np.diag(space.high)]
 
 
-def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> Played:
+def play(env: RemoteEnv, number: int, actions: Iterator[Any]) -> PlayedEpisode:
     """Plays the episode of a number until it or the actions end, or a promise is broken."""
-    played = Played(number)
+    played = PlayedEpisode(number)
     # All that a worker remarks on is what leaves its space, which training takes all the same.
     env.remark = lambda text: played.note(step_checks.SPACE, text)
     try:

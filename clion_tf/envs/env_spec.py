@@ -30,12 +30,12 @@ class UnknownTaskError(EnvError):
 class WorkerError(EnvError):
     """The worker process failed, hung or died.
 
-    details: the traceback inside the worker, if any. episode: number of the one that failed.
+    raised: whether an exception in it says so. episode: number of the one that failed.
     """
 
-    def __init__(self, message: str, details: str = "", episode: int | None = None):
+    def __init__(self, message: str, raised: bool = False, episode: int | None = None):
         super().__init__(message)
-        self.details, self.episode = details, episode
+        self.raised, self.episode = raised, episode
 
 
 class PromiseError(WorkerError):

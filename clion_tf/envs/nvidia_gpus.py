@@ -51,7 +51,7 @@ def driver() -> Driver:
     return Driver(True, library.cuInit(0), cuda)
 
 
-def slow_rendering(renderer: str) -> str:
+def software_rendering_advice(renderer: str) -> str:
     """What to do about a renderer (GL_RENDERER) on the processor where there is a GPU; else ''."""
     if not any(name in renderer.lower() for name in _SOFTWARE) or not count():
         return ""

@@ -168,7 +168,7 @@ def main() -> int:
         return 1
     backend = os.environ.get("MUJOCO_GL", "dm_control's choice")
     sys.stdout.write(f"rendered {height}x{width} with {backend}: {name}\n")
-    if slow := nvidia_gpus.slow_rendering(name):
+    if slow := nvidia_gpus.software_rendering_advice(name):
         sys.stderr.write(f"{slow}\n")
     return 0
 

@@ -1,36 +1,27 @@
-"""Environments in processes of their own, seen from the learner, and started again if they fail."""
+"""An environment in a process of its own, seen from the learner."""
 
-import collections
 import contextlib
 import dataclasses
 import logging
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
 
-from clion_tf.envs.env_spec import EnvError, EnvSpec, EpisodeFailed, Observation, Step, WorkerError
+from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, Step, WorkerError
 from clion_tf.files import python_path
-
-T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 _START = 60.0  # seconds at least for what comes before the environment's own code
 _GRACE = 3.0  # seconds that a worker gets to end by itself
-HOUR = 3600.0  # seconds
-LEAST_IN_A_ROW = 5
-LONGEST_PAUSE = 5  # seconds, before workers that could not be started are started again
-_VARYING = re.compile(r"0x[0-9a-f]+|\d+")  # numbers and addresses
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
 
@@ -53,7 +44,7 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
 
     Every method may raise WorkerError (died, hung, or the environment raised something),
     PromiseError, UnknownTaskError, or EnvError (a call or an action that makes no sense). After a
-    death or a hang the worker is gone; else the next `reset` goes on.
+    death or a hang the worker is gone; else the next `reset` can be called.
     """
 
     spec: EnvSpec
@@ -94,7 +85,7 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
                     self.pid = self._read("start", max(self.timeout, _START))
                 self._ready = self._read("construction", self.timeout)
             except EnvError:
-                self.close()  # there is no environment to go on with
+                self.close()  # there is no environment to continue with
                 raise
         return self._ready
 
@@ -116,7 +107,7 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
         return self.receive()
 
     def send(self, command: str, argument: Any = None) -> None:
-        """Ask and go on; `receive` gives the answer, before the next command."""
+        """Asks and does not wait; `receive` gives the answer, before the next command."""
         self.wait_ready()
         if self._awaited:
             raise EnvError(f"the answer to {self._awaited} has not been received yet")
@@ -181,95 +172,3 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
             how = f"died with {names.get(number, f'exit code {code}')}"
         text = f"the worker of environment {self.spec.task} {how}"
         return WorkerError(text, episode=self._episode)
-
-
-@dataclasses.dataclass(eq=False)
-class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
-    """Keeps `count` environments, that are used together, alive.
-
-    Failures of an episode that is given up count no more towards `per_hour`; but more than
-    `per_hour` (at least LEAST_IN_A_ROW) such episodes in a row are too many.
-    """
-
-    start: Callable[[], RemoteEnv]  # makes one; called for each in order, and again after a failure
-    per_hour: int  # failures within an hour that are forgiven
-    count: int = 1
-    same_way: int = 3  # failures of one episode in the same way that are an EpisodeFailed; 0: never
-
-    def __post_init__(self) -> None:
-        self._failures: list[tuple[float, int | None]] = []
-        self._in_a_row = 0  # episodes that failed, since the last that did not
-        self._been_ready = False
-        self._vain = 0  # failures in a row that were of no episode
-        self.envs = [self.start() for _ in range(self.count)]
-
-    def wait_ready(self) -> Ready:
-        """Waits until all are made; what one of them is.
-
-        Raises EnvError, but only WorkerError once they have been ready.
-        """
-        try:
-            each = [env.wait_ready() for env in self.envs]
-        except EnvError as error:
-            if self._been_ready and not isinstance(error, WorkerError):
-                raise WorkerError(str(error)) from error  # As it was fine before: try again.
-            raise
-        self._been_ready = True
-        return each[0]
-
-    def attempt(self, task: Callable[[list[RemoteEnv]], T], on_failure: Callable[[], None]) -> T:
-        """The result of `task(envs)`, tried again from its beginning when an environment fails.
-
-        What a failed attempt did is the task's to drop. Calls `on_failure` at each failure.
-        Raises EpisodeFailed for an episode that fails in the same way each time (others may be
-        tried), WorkerError for the failure that was one too many, naming its cause.
-        """
-        ways: collections.Counter[tuple[int | None, str]] = collections.Counter()
-        while True:
-            try:
-                self.wait_ready()
-                result = task(self.envs)
-                self._in_a_row = self._vain = 0
-                return result
-            except WorkerError as error:
-                on_failure()
-                way = error.episode, _VARYING.sub("#", str(error))
-                ways[way] += 1
-                given_up = error.episode is not None and ways[way] == self.same_way
-                if too_many := self._too_many(error.episode, given_up):
-                    raise WorkerError(f"{too_many}, the last: {error}", error.details) from error
-                if not given_up:
-                    _log.warning("environment failed, starting it again: %s", error)
-                self.close()  # All, as others may be in the middle of a step.
-                self._vain = 0 if error.episode is not None else self._vain + 1
-                if self._vain > 1:  # What it needs may be away for some seconds.
-                    time.sleep(min(self._vain - 1, LONGEST_PAUSE))
-                self.envs = [self.start() for _ in self.envs]
-                if given_up:
-                    times = "once" if self.same_way == 1 else f"{self.same_way} times"
-                    text = f"episode {error.episode} failed {times}: {error}"
-                    raise EpisodeFailed(text, error.details, error.episode) from error
-
-    def _too_many(self, episode: int | None, given_up: bool) -> str:
-        """Notes a failure, or forgets those of an episode that is given up; '' to go on."""
-        if given_up:
-            self._in_a_row += 1
-            self._failures = [failure for failure in self._failures if failure[1] != episode]
-            # Among many environments several episodes of a round may fail before one is done.
-            if self._in_a_row > max(self.per_hour, LEAST_IN_A_ROW) * len(self.envs):
-                return f"{self._in_a_row} episodes in a row failed"
-        else:
-            now = time.monotonic()
-            recent = [failure for failure in self._failures if failure[0] > now - HOUR]
-            self._failures = [*recent, (now, episode)]
-            if len(self._failures) > self.per_hour:
-                return f"{len(self._failures)} failures within an hour"
-        return ""
-
-    def close(self) -> None:
-        """Ends the environments."""
-        for env in self.envs:
-            env.close()
-
-    def __exit__(self, *args: object) -> None:
-        self.close()

@@ -1,6 +1,6 @@
 """What `reset` and `step` of an environment must return, checked where it comes in.
 
-Whatever is wrong is a PromiseError whose text goes on after the method's name: "reset() observes 2
+Whatever is wrong is a PromiseError whose text follows the method's name: "reset() observes 2
 numbers, its space has 3".
 """
 

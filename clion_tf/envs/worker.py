@@ -44,6 +44,7 @@ class Session:
         self._told = 0  # how many remarks
 
     def ready(self) -> Ready:
+        """What the environment is, and by what it renders."""
         # Asking for the renderer makes the OpenGL context, so that a machine that cannot render
         # says so now, not in the first episode; where nothing is rendered it needs none.
         space: Any = self._env.observation_space
@@ -127,8 +128,7 @@ def failure(error: BaseException, spec: EnvSpec, doing: str) -> EnvError:
     cause = cause if len(cause) <= _LONGEST else f"{cause[:_LONGEST]}…"
     if where := _place(error):
         cause = f"{cause} ({where})"
-    message = f"environment {spec.task} failed in {doing}: {cause}"
-    return WorkerError(message, "".join(traceback.format_exception(error)))
+    return WorkerError(f"environment {spec.task} failed in {doing}: {cause}", raised=True)
 
 
 def _place(error: BaseException) -> str:

@@ -20,23 +20,25 @@ def augment(
 ) -> State:  # fmt: skip
     """(1 + copies) * M states: M start points, augmented copy 1 of each, copy 2, ... (eq. 3).
 
-    The noise on h is [copies, M, D], that on s [copies, M, S]; for the sigmas see `noised`. A copy
-    keeps its state's `mean` and `std`, which imagination does not read.
+    The noise on h is [copies, M, D], that on s [copies, M, S]; for the sigmas see
+    `augmented_states`. A copy keeps its state's `mean` and `std`, which imagination does not read.
     """
     if copies == 0:
         return start
-    moved = noised(start, deter_noise, stoch_noise, sigma1, sigma2)
+    moved = augmented_states(start, deter_noise, stoch_noise, sigma1, sigma2)
     copy = {key: tf.tile(start[key], [copies, 1]) for key in ("mean", "std")}
     copy |= flatten({key: moved[key] for key in ("stoch", "deter")})
     return {key: tf.concat([start[key], copy[key]], 0) for key in start}
 
 
-def noised(
+def augmented_states(
     states: State, deter_noise: tf.Tensor, stoch_noise: tf.Tensor, sigma1: tf.Tensor | float,
     sigma2: float,
 ) -> State:  # fmt: skip
     """Augmented states: h^i ~ N(h, sigma1^2), s^i ~ N(m, sigma2^2), m the posterior's mean.
 
+    States are [..., D or S], their standard normal noise [copies, ..., D or S] float32; h and s
+    returned have the noise's axes, `mean` and `std` are as they were.
     A negative sigma2 is the posterior's own standard deviation (ours: the paper prints none).
     """
     spread = states["std"] if sigma2 < 0 else sigma2
@@ -45,7 +47,7 @@ def noised(
 
 
 def noisy_memory(states: State, noise: tf.Tensor, sigma: tf.Tensor | float) -> State:
-    """h' = h + sigma * noise (text above eq. 2), s as it is; h' of h's type."""
+    """h' = h + sigma * noise (text above eq. 2), s as it is; h' has h's type, the noise's axes."""
     deter = states["deter"]
     return {**states, "deter": deter + tf.cast(sigma * noise, deter.dtype)}
 
@@ -60,5 +62,5 @@ def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
     if units == "absolute":
         return 1.0
     rows = tf.stop_gradient(tf.reshape(tf.cast(deter, tf.float32), [-1, deter.shape[-1]]))
-    centred = rows - replica_sums.average(tf.reduce_mean(rows, 0))
-    return tf.sqrt(replica_sums.average(tf.reduce_mean(tf.square(centred))))
+    centred = rows - replica_sums.mean_without_gradient(tf.reduce_mean(rows, 0))
+    return tf.sqrt(replica_sums.mean_without_gradient(tf.reduce_mean(tf.square(centred))))

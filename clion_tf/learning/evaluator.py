@@ -9,7 +9,7 @@ import dataclasses
 import tensorflow as tf
 
 from clion_tf.config import Config
-from clion_tf.learning.augmentation import flatten, memory_unit, noised
+from clion_tf.learning.augmentation import augmented_states, flatten, memory_unit
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import POSTERIOR, expect
 from clion_tf.models import Models
@@ -81,7 +81,7 @@ def fakes(
         deter_noise = noise.normal("overshoot_start_deter", [*shape, rssm.deter])
         stoch_noise = noise.normal("overshoot_start_stoch", [*shape, rssm.stoch])
         sigma1 = config.sigma1 * memory_unit(post["deter"], config.sigma_units)
-        starts.append(noised(start, deter_noise, stoch_noise, sigma1, config.sigma2))
+        starts.append(augmented_states(start, deter_noise, stoch_noise, sigma1, config.sigma2))
     eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
     return [overshoot(rssm, one, action, eps) for one in starts]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from clion_tf.learning.augmentation import noised, noisy_memory
+from clion_tf.learning.augmentation import augmented_states, noisy_memory
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import preprocess, preprocess_image
 from clion_tf.models import Models
@@ -42,11 +42,11 @@ def augmented_memory(
     if not resample:
         return noisy_memory(post, deter_noise, sigma)
     stoch_noise = noise.normal("augment_stoch", post["stoch"].shape)
-    return noised(post, deter_noise, stoch_noise, sigma, sigma2)
+    return augmented_states(post, deter_noise, stoch_noise, sigma, sigma2)
 
 
 def decode(models: Models, state: State) -> tf.Tensor:
-    """The images of states."""
+    """The images float32 [..., 64, 64, 3] that states [...] decode to, the decoder's means."""
     return models.decoder(models.rssm.get_feat(state)).mode()
 
 

@@ -42,8 +42,8 @@ def first(x: tf.Tensor) -> tf.Tensor:
     return total(x if rank() == 0 else tf.zeros_like(x))
 
 
-def average(structure):
-    """The mean over replicas of every float32 tensor in a structure. No gradient."""
+def mean_without_gradient(structure):
+    """The mean over replicas of every float32 tensor in a structure; see `mean` for gradients."""
     if count() == 1:
         return structure
     # Sent as one: a sum of its own for each costs thirty operations and a turn of messages.
@@ -60,7 +60,7 @@ def mean(x: tf.Tensor) -> tf.Tensor:
 
     So the mean of the replicas' gradients, which the optimisers see, is that of the whole mean.
     """
-    return x if count() == 1 else x + tf.stop_gradient(average(x) - x)
+    return x if count() == 1 else x + tf.stop_gradient(mean_without_gradient(x) - x)
 
 
 def gather(x: tf.Tensor) -> tf.Tensor:

@@ -110,7 +110,7 @@ class Checkpoints:
         """
         found = self._first_of(self.paths(), lambda counters: True)
         if found is None and any(self._folder.glob("*.npz.bad")):
-            advice = "use another --logdir, or delete this run's to begin anew"
+            advice = "use another --logdir, or delete this run's to start from scratch"
             raise CheckpointError(f"{self._folder}: no checkpoint can be read; {advice}")
         return found[1:] if found else ({}, Counters())
 
@@ -144,9 +144,9 @@ class Checkpoints:
 def newest(
     folder: pathlib.Path, arrays: bool = True
 ) -> tuple[pathlib.Path | None, dict[str, np.ndarray], Counters]:
-    """The newest that can be read, while a run may go on; its path is None if there is none."""
+    """The newest that can be read, while a run may train; its path is None if there is none."""
     tried: set[pathlib.Path] = set()
-    # Listed each time, as a run that goes on makes new ones and removes old ones meanwhile.
+    # Listed each time, as a run that trains makes new ones and removes old ones meanwhile.
     while found := [path for path in Checkpoints.found_in(folder) if path not in tried]:
         tried.add(path := found[0])
         try:

@@ -28,8 +28,8 @@ _Event, _Summary, _Start = compat.v1.Event, compat.v1.Summary, compat.v1.Session
 class Logger:
     """Writes metrics.jsonl and TensorBoard events into a logdir; OSError if it cannot.
 
-    With `resume_bytes`, the `position` from a checkpoint, it goes on from there. A new run's takes
-    no metrics over: a file found there is renamed to metrics.jsonl.old.
+    With `resume_bytes`, the `position` from a checkpoint, it continues from there. A new run's
+    takes no metrics over: a file found there is renamed to metrics.jsonl.old.
     """
 
     def __init__(self, logdir: str | os.PathLike[str], resume_bytes: int | None = None):

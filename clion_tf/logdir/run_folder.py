@@ -15,8 +15,8 @@ from clion_tf.console import Refused
 from clion_tf.files import UNFINISHED, UNSUPPORTED, atomic_write, user_path
 
 BUSY = "another run is using it"
-# Names of what an evaluation leaves behind, with its environment steps.
-_EVALUATED = re.compile(r"(?:test-|openloop-|memory-)?(\d+)")
+# What an evaluation's videos show: the agent, and what its model makes of an episode.
+VIDEOS = ("test", "openloop", "memory")
 
 
 class LogdirError(Refused, RuntimeError):
@@ -32,7 +32,7 @@ class RunFolder:
         self.task_file = self.path / "task.json"  # What the environment takes and shows.
         self.versions_file = self.path / "versions.jsonl"  # See `logdir.code_versions`.
         self.metrics_file = self.path / "metrics.jsonl"  # See `logdir.metrics_log`.
-        self.lock_file = self.path / ".lock"  # Locked while a run is going on.
+        self.lock_file = self.path / ".lock"  # Locked while a run trains.
         self.checkpoints = self.path / "checkpoints"
         self.episodes = self.path / "episodes"
         self.tensorboard = self.path / "tensorboard"
@@ -49,6 +49,23 @@ class RunFolder:
         named = (path for path in self.diagnostics.glob("*.json") if path.stem.isdecimal())
         return sorted(named, key=lambda path: int(path.stem))
 
+    def diagnostics_file(self, steps: int) -> pathlib.Path:
+        """Of the evaluation after so many environment steps."""
+        return self.diagnostics / f"{steps:09d}.json"
+
+    def video_file(self, shows: str, steps: int, kind: str) -> pathlib.Path:
+        """Of the evaluation after so many environment steps; `shows` is one of VIDEOS."""
+        return self.videos / f"{shows}-{steps:09d}.{kind}"
+
+    def video_files(self, shows: str) -> list[tuple[int, pathlib.Path]]:
+        """(environment steps, file) of those that show this, by rising steps."""
+        found = ((re.fullmatch(rf"{shows}-(\d+)", p.stem), p) for p in self.videos.glob("*"))
+        return sorted((int(named[1]), path) for named, path in found if named)
+
+    def bad_update_file(self, update: int) -> pathlib.Path:
+        """The batch and the options of an update that gave numbers that are not finite."""
+        return self.path / f"bad-update-{update:09d}.npz"
+
     def remove_unfinished(self) -> None:
         """Removes what runs were writing when they were killed, a whole checkpoint each time."""
         for folder in (self.checkpoints, self.episodes):
@@ -57,9 +74,10 @@ class RunFolder:
 
     def forget_after(self, steps: int) -> None:
         """Removes diagnostics and videos of evaluations after these environment steps."""
-        for path in (*self.diagnostics.glob("*.json"), *self.videos.glob("*")):
-            made = _EVALUATED.fullmatch(path.stem)
-            if made and int(made[1]) > steps:
+        found = [(int(path.stem), path) for path in self.diagnostics_files()]
+        found += (pair for shows in VIDEOS for pair in self.video_files(shows))
+        for made, path in found:
+            if made > steps:
                 path.unlink(missing_ok=True)
 
     def holds_run(self) -> bool:
@@ -116,7 +134,7 @@ class RunFolder:
             file.write(json.dumps(description, indent=1).encode() + b"\n")
 
     def in_use(self) -> bool:
-        """Whether a run is going on here, False also where the file system has no locks to tell."""
+        """Whether a run trains here, False also where the file system has no locks to tell."""
         try:
             with self.lock_file.open("r+b") as file:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

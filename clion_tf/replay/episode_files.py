@@ -14,6 +14,7 @@ the file. Nothing is ever unpickled.
 
 import errno
 import math
+import re
 import struct
 import zipfile
 import zlib
@@ -36,6 +37,7 @@ DAMAGE: tuple[type[Exception], ...] = (
     RuntimeError, IsADirectoryError,
 )  # fmt: skip
 Episode = dict[str, np.ndarray]
+_NAME = re.compile(r"(\d{6,})-(\d+)\.npz")  # See save_episode.
 _READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
@@ -95,6 +97,17 @@ def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
     with atomic_write(path) as file:
         np.savez(file, **kept)
     return path
+
+
+def files_in(folder: Path) -> tuple[list[tuple[int, int, Path]], list[Path]]:
+    """Those that save_episode named, (index, frames, path) by index; others by name."""
+    own, foreign = [], []
+    for path in sorted(folder.glob("*.npz")):
+        if match := _NAME.fullmatch(path.name):
+            own.append((int(match[1]), int(match[2]), path))
+        else:
+            foreign.append(path)
+    return sorted(own), foreign
 
 
 def locate(path: Path) -> EpisodeFile:

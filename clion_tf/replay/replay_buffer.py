@@ -7,7 +7,6 @@ import collections
 import concurrent.futures
 import dataclasses
 import logging
-import re
 from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,6 @@ from clion_tf.replay.observation_shapes import Shapes
 Batch = dict[str, np.ndarray]
 
 _log = logging.getLogger(__name__)
-_OWN_NAME = re.compile(r"(\d{6,})-(\d+)\.npz")  # Index and frames, see save_episode.
 _SAMPLING = 1  # Sets the noise of batches apart from other uses of the run's seed.
 
 
@@ -40,7 +38,7 @@ class Replay:
     balance: bool = False  # draw the ends of episodes more often (Dreamer)
     shapes: Shapes | None = None  # of a frame in every episode; else the first episode's
     capacity: int | None = None  # transitions to draw from; the oldest episodes give way
-    padding: int = 0  # frames before an episode's first, repeated, where a sequence may begin
+    padding: int = 0  # copies of its first frame with which a sequence may begin
 
     def __post_init__(self) -> None:
         self._folder = Path(self.folder)
@@ -77,7 +75,7 @@ class Replay:
         `count`, only the first so many are taken: others are left of an interrupted run. What is no
         whole episode is renamed to `<name>.bad`, unless the folder is another's (not `tidy`).
         """
-        own, foreign = self._files()
+        own, foreign = files.files_in(self._folder)
         every = own
         if count is not None:
             own = [file for file in own if file[0] < count]
@@ -108,7 +106,10 @@ class Replay:
         self._settle()
 
     def add(self, arrays: Mapping[str, np.ndarray]) -> Path:
-        """Saves the episode under the next index and makes it drawable; see save_episode."""
+        """Saves the episode under the next index and makes it drawable; see save_episode.
+
+        Raises ValueError for arrays that are no episode or of other shapes, OSError.
+        """
         index = self.next_index
         episode = files.checked(arrays)
         self._require(episode)
@@ -126,13 +127,14 @@ class Replay:
 
     def prune(self, count: int) -> None:
         """Removes the files of episodes that had given way at index `count`, a checkpoint's."""
-        known = [file for file in self._files()[0] if file[0] < count]
+        known = [file for file in files.files_in(self._folder)[0] if file[0] < count]
         for number in self._given_way([frames for _, frames, _ in known]):
             known[number][-1].unlink()
 
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...]: a function of the seed, the update's number and the episodes.
 
+        Images are uint8, all else float32. Raises ReplayError if no episode is long enough.
         Each row takes an episode uniformly among those with at least L frames (the padding counted
         in), then one of its T - L + 1 starts uniformly (the original never draws the last frame).
         """
@@ -165,16 +167,6 @@ class Replay:
         batch_length = min(batch_length, entry.frames)
         starts = np.linspace(0, entry.frames - batch_length, rows).round().astype(int)
         return self._gather([entry] * rows, starts, batch_length)
-
-    def _files(self) -> tuple[list[tuple[int, int, Path]], list[Path]]:
-        """Our own files, (index, frames, path) by index; those under foreign names by name."""
-        own, foreign = [], []
-        for path in sorted(self._folder.glob("*.npz")):
-            if match := _OWN_NAME.fullmatch(path.name):
-                own.append((int(match[1]), int(match[2]), path))
-            else:
-                foreign.append(path)
-        return sorted(own), foreign
 
     def _settle(self) -> None:
         """The oldest give way to the capacity; says which of the others can be drawn from."""

@@ -48,7 +48,7 @@ class Job:
     attempts: int = 0
     retries: int = 0  # Of these, those after the last that got further than those before.
     problem: str = ""  # The last line of the last attempt that failed.
-    ticket: Any = None  # Of the attempt that is queued or goes on.
+    ticket: Any = None  # Of the attempt that is queued or running.
     due: float = 0.0  # The time before which no attempt is queued.
     log_size: int = 0  # Bytes of the log before that attempt.
     read_at: float = 0.0  # The time of the last reading of its metrics.
@@ -117,7 +117,7 @@ class Resources(NamedTuple):
 
 
 def attempt(job: Job, given: Resources, node: str) -> tuple[int, str]:
-    """Makes the run, or goes on with it, until it ends; its output is added to the log.
+    """Makes or resumes the run until it ends; its output is added to the log.
 
     `node` is this machine's name there. Returns the exit code (negative: a signal) and the last
     line. An interrupt asks the run to end by SIGTERM; when it has, KeyboardInterrupt is raised.

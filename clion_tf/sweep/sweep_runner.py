@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from clion_tf.analysis.curves import curve_files, learning_curves, score_tables
-from clion_tf.analysis.curves.curve import warnings
+from clion_tf.analysis.curves.series import warnings
 from clion_tf.command import UsageError
 from clion_tf.console import FAILED, UserError, stop_signals
 from clion_tf.files import atomic_write, python_path
@@ -65,7 +65,7 @@ class RayCluster:
         options = {"num_cpus": given.cpus, "num_gpus": given.gpus, "max_retries": 0}
         task = ray.remote(attempt_there).options(**options, scheduling_strategy="SPREAD")
         self.submit = lambda job: task.remote(job, given)  # Queues an attempt; returns its ticket.
-        self.cancel = ray.cancel  # Takes back an attempt that waits, interrupts one that goes on.
+        self.cancel = ray.cancel  # Takes back an attempt that waits, interrupts one that runs.
         self.close = ray.shutdown  # Ends attempts, and a local Ray with them.
 
     def _require_room(self, wanted: dict[str, float]) -> None:
@@ -106,7 +106,7 @@ def _require_answer(address: str) -> None:
         raise UsageError(f"--address={address}: {text}") from error
 
 
-def make(
+def make_runs(
     jobs: Sequence[Job], root: pathlib.Path, cpus: float, gpus: float, address: str, retries: int
 ) -> int:
     """Makes all that is not done, showing it on stderr; the jobs' states tell how it went.
@@ -125,8 +125,8 @@ def make(
         return received[0] if received else 0
 
 
-def gather(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
-    """Writes `results/` below a sweep's folder, from all runs there, also those that go on.
+def write_results(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
+    """Writes `results/` below a sweep's folder, from all runs there, also unfinished ones.
 
     Returns warnings for readers of averages; raises UsageError if no run has a return yet.
     """
@@ -143,5 +143,5 @@ def gather(root: pathlib.Path, progress: Callable[[str], None]) -> list[str]:
     for name, text in (("report.html", page), ("table.md", tables)):
         with atomic_write(out / name) as file:
             file.write(text.encode("utf-8", "replace"))
-    score_tables.save(score_tables.rows(test), out / "table.csv")
+    score_tables.save(score_tables.make_table(test), out / "table.csv")
     return warnings(test)

@@ -89,7 +89,7 @@ def _actions(config: Config, space: gymnasium.Space) -> tuple[int, bool]:
 def _introduce(run: Run, device: str, renderer: str) -> None:
     """Says what is made where, and what follows from the task and not from an option."""
     say, config, agent, steps = run.progress.message, run.config, run.agent, run.counters.steps
-    begun = f"going on at {steps} environment steps" if steps else "new run"
+    begun = f"resuming at {steps} environment steps" if steps else "new run"
     say(f"{config.task} in {run.folder}: {begun}")
     say(f"learner on {device}" + (f"; rendering by {renderer}" if renderer else ""))
     if agent.world_model and config.pcont == "auto" and config.predicts_discount:
@@ -101,7 +101,7 @@ def _introduce(run: Run, device: str, renderer: str) -> None:
     say(_disk_use(run))
     for line in agent.summary(config.summary):
         say(line)
-    if slow := nvidia_gpus.slow_rendering(renderer):
+    if slow := nvidia_gpus.software_rendering_advice(renderer):
         say(slow)
 
 

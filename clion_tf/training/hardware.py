@@ -157,7 +157,7 @@ def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], Non
     failure = _first_failure(agent, config, each)
     advice = _advice(failure)
     if failure and agent.jit and config.jit == "auto":
-        say(f"XLA does not compile the update ({failure}); going on without it, slower{advice}")
+        say(f"XLA does not compile the update ({failure}); continuing without it, slower{advice}")
         agent.compile_update(jit=False)
         failure = _first_failure(agent, config, each)
     if isinstance(failure, MemoryError):

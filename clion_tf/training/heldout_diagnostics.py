@@ -15,7 +15,7 @@ SEQUENCES = 6  # As in Dreamer's pictures.
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics, absolute.
 
 
-def newest_episode(
+def diagnose_newest_episode(
     agent: Any, replay: Replay, update: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:
     """An agent's world model and evaluator on SEQUENCES sequences of the newest episode.

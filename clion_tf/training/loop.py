@@ -16,7 +16,7 @@ from clion_tf.files import atomic_write
 from clion_tf.pictures import video_files
 from clion_tf.replay.episode_player import AgentPolicy, OnStep, Policy, RandomPolicy
 from clion_tf.training.run_state import BadNumbers, Interrupted, Played, Run
-from clion_tf.training.update_phase import log_if_due, log_rest, update_if_due
+from clion_tf.training.update_phase import log_gathered, log_if_due, update_if_due
 
 FPS = 20  # Of saved videos, in agent steps a second.
 
@@ -33,14 +33,14 @@ def train(run: Run) -> None:
                     run.roll_back(error)
         if run.counters.evaluated_at != run.counters.steps and run.counters.updates:
             evaluate(run)
-        log_rest(run)
+        log_gathered(run)
         if run.unsaved:
             run.save()
     except (Interrupted, EnvError):
         if run.resumable and run.unsaved:
             run.save(stopped=True)
         # After the checkpoint, so that a resumed run takes it back and writes the whole.
-        log_rest(run, final=False)
+        log_gathered(run, final=False)
         raise
 
 
@@ -146,7 +146,7 @@ def evaluate(run: Run) -> None:
     if frames is not None:
         run.logger.video(counters.steps, "test/video", frames, FPS)
         if config.video != "none":
-            path = run.folder.videos / f"test-{counters.steps:09d}.{config.video}"
+            path = run.folder.video_file("test", counters.steps, config.video)
             try:
                 video_files.save_video(path, frames, FPS)
             except OSError as error:
@@ -173,19 +173,18 @@ def _heldout(run: Run) -> dict[str, dict[str, float]]:
     from clion_tf.training import heldout_diagnostics  # Here, as it loads TensorFlow.
 
     steps, updates = run.counters.steps, run.counters.updates
-    scalars, pictures, diagnostics = heldout_diagnostics.newest_episode(
+    scalars, pictures, diagnostics = heldout_diagnostics.diagnose_newest_episode(
         run.agent, run.replay, updates
     )
     for name, frames in pictures.items():
         run.logger.video(steps, f"model/{name}", frames, FPS)
-        earlier = list(run.folder.videos.glob(f"{name}-*.gif"))
-        path = run.folder.videos / f"{name}-{steps:09d}.gif"
-        video_files.save_clips(path, [frames], FPS)
-        for other in earlier:  # Of the model the newest picture is kept.
-            if other != path:
-                other.unlink()
+        earlier = run.folder.video_files(name)
+        video_files.save_clips(run.folder.video_file(name, steps, "gif"), [frames], FPS)
+        for made, path in earlier:  # Of the model the newest picture is kept.
+            if made != steps:
+                path.unlink()
     run.folder.diagnostics.mkdir(exist_ok=True)
-    with atomic_write(run.folder.diagnostics / f"{steps:09d}.json") as file:
+    with atomic_write(run.folder.diagnostics_file(steps)) as file:
         line = {"steps": steps, "updates": updates, **diagnostics}
         file.write(json.dumps(line).encode() + b"\n")
     return scalars

@@ -93,7 +93,7 @@ class Run:
 
     @property
     def unsaved(self) -> bool:
-        """Whether there is something that the last checkpoint has not."""
+        """Whether episodes, updates, evaluations or log lines came after the last checkpoint."""
         return self._state() != self._saved
 
     def _state(self) -> tuple:
@@ -191,7 +191,7 @@ class Run:
         # Not to one that a stop made: an outcome must not depend on stops.
         found = None if self.counters.rollbacks else self.checkpoints.go_back()
         if found is None:
-            path = self.folder.path / f"bad-update-{self.counters.updates - 1:09d}.npz"
+            path = self.folder.bad_update_file(self.counters.updates - 1)
             dump: dict[str, Any] = self.replay.sample(self.config.batch_size, self.next_update - 1)
             with atomic_write(path) as file:
                 np.savez(file, options=np.array(to_flagfile(self.config)), **dump)

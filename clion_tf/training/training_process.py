@@ -37,7 +37,7 @@ def train(config: Config, team: Team | None = None) -> int:
             if stop:  # Who stops a run may well have stopped its workers too.
                 return EXIT_SIGNAL + stop[0]
             # What raised in a worker will again; one that died or hung may have room next time.
-            if isinstance(error, WorkerError) and not error.details:
+            if isinstance(error, WorkerError) and not error.raised:
                 raise
             raise Refused(str(error)) from error
         stack.callback(run.logger.close)

@@ -77,7 +77,7 @@ def log_if_due(run: Run) -> None:
     if counters.next_log is None:
         counters.next_log = counters.steps + every
     counters.next_log = min(counters.next_log, counters.steps + every)
-    if counters.steps >= counters.next_log and (groups := log_rest(run)):
+    if counters.steps >= counters.next_log and (groups := log_gathered(run)):
         counters.next_log += every
         losses = groups["behaviour"] | groups["model"]
         for name in ("critic_loss", "model_loss"):  # An agent has one of them.
@@ -88,7 +88,7 @@ def log_if_due(run: Run) -> None:
     run.progress.message(text)
 
 
-def log_rest(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
+def log_gathered(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
     """Logs and returns what was gathered since the last line, by group and name, if anything."""
     counters = run.counters
     made = counters.sums_count + counters.skipped

@@ -105,7 +105,7 @@ def test_pictures_of_a_run_show_the_same_as_the_tools(agent, data):
             assert (length, rows) == (6, heldout_diagnostics.SEQUENCES)
             return data
 
-    scalars, found, diagnosed = heldout_diagnostics.newest_episode(agent, Replay(), 3)
+    scalars, found, diagnosed = heldout_diagnostics.diagnose_newest_episode(agent, Replay(), 3)
     assert set(found) == {"openloop", "memory"}
     assert np.isfinite(scalars["model"]["heldout_image_loss"])
     for strip in found.values():

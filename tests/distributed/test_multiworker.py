@@ -101,7 +101,7 @@ def test_two_processes_that_die_and_go_on_are_one_that_does_not(alone, tmp_path)
     assert lines[-1].endswith("run the same commands again")
     assert not any("Traceback" in line for line in lines)
     lines, others = finish(start(folder), [0, 0])
-    assert lines[1].endswith("going on at 180 environment steps"), lines
+    assert lines[1].endswith("resuming at 180 environment steps"), lines
     assert others[-1] == "the chief ended the run with code 0"
     same(alone, outcome(folder))
 

@@ -147,7 +147,7 @@ def test_run_goes_on_with_its_episodes(tmp_path, capsys, eagerly):
     assert run.counters.steps == STEP + 40
     names = sorted(os.listdir(tmp_path / "run" / "episodes"))
     assert names == [f"{i:06d}-{n}.npz" for i, n in enumerate((11, 13, 9, 11, 11))]
-    assert "going on at 7000 environment steps" in capsys.readouterr().err
+    assert "resuming at 7000 environment steps" in capsys.readouterr().err
 
 
 def test_run_without_its_episodes_begins_with_seed_episodes(tmp_path, eagerly):

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 
-from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError, remote_env
+from clion_tf.envs import EnvError, EnvSpec, RemoteEnv, SupervisedEnvs, WorkerError, supervised_envs
 
 ACTIONS = {"raises": -np.ones(2, np.float32), "dies": np.ones(2, np.float32)}
 
@@ -38,7 +38,7 @@ def test_failures_to_start_again_count_for_no_episode(kind, tmp_path, monkeypatc
     file.write_text("")
     monkeypatch.setenv("ABSENT", str(file))
     clock = types.SimpleNamespace(monotonic=time.monotonic, sleep=pauses.append)
-    monkeypatch.setattr(remote_env, "time", clock)
+    monkeypatch.setattr(supervised_envs, "time", clock)
 
     def task(envs):
         [env] = envs

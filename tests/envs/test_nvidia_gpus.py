@@ -80,6 +80,6 @@ def test_no_driver(monkeypatch):
 )
 def test_slow_rendering(monkeypatch, renderer, gpus, slow):
     monkeypatch.setattr(nvidia_gpus, "count", lambda: gpus)
-    text = nvidia_gpus.slow_rendering(renderer)
+    text = nvidia_gpus.software_rendering_advice(renderer)
     assert ("40 to 400 times slower" in text and "MUJOCO_GL=egl" in text) if slow else text == ""
     assert "\n" not in text

@@ -72,7 +72,7 @@ def test_a_run_of_two_replicas_is_continued_by_one(runs, monkeypatch, capfd):
     monkeypatch.setenv("PYTHONPATH", PATHS)
     with without_graphs():
         assert run.main([*WORDS, f"--logdir={folder}/run", "--steps=180"]) == 0
-    assert "going on at 120 environment steps" in capfd.readouterr().err
+    assert "resuming at 120 environment steps" in capfd.readouterr().err
     _, counters = checkpoints.load(folder / "run" / "checkpoints" / "000000180.npz")
     assert (counters.steps, counters.updates, counters.skipped) == (180, 4, 0)
 
@@ -91,7 +91,7 @@ def test_without_a_strategy_nothing_is_added():
     for function in (
         replica_sums.total,
         replica_sums.mean,
-        replica_sums.average,
+        replica_sums.mean_without_gradient,
         replica_sums.largest,
     ):
         assert function(x) is x

@@ -194,7 +194,7 @@ def test_heldout_needs_no_pictures():
             return batch(VECTOR)
 
     one = agent(VECTOR)
-    scalars, pictures, diagnosed = heldout_diagnostics.newest_episode(one, Episodes(), 3)
+    scalars, pictures, diagnosed = heldout_diagnostics.diagnose_newest_episode(one, Episodes(), 3)
     assert pictures == {} and "decoding" not in diagnosed
     assert np.isfinite(scalars["model"]["heldout_vector_loss"])
     assert "weights" in diagnosed

@@ -133,7 +133,7 @@ def test_a_killed_worker_and_a_killed_run_are_resumed(tmp_path, sweep):
     assert f"{name}: done, 240 of 240 steps, test return 1830.0" in first.text
     log = (root / "logs" / f"{name}.log").read_text()
     # It went on from what was saved, once, and made no episode more than there are.
-    assert re.search(r"attempt 2 .*new run.*attempt 3 .*going on at \d+ env", log, re.S), log
+    assert re.search(r"attempt 2 .*new run.*attempt 3 .*resuming at \d+ env", log, re.S), log
     assert "attempt 4 " not in log and episodes(folder) == 4
     assert runs_in(root) == []
     for name in ("table.md", "table.csv", "report.html"):
@@ -182,7 +182,7 @@ def test_two_machines_one_dies_then_ctrl_c(tmp_path, sweep, two_machines):
     first.wait_for(lambda: before not in runs_in(folder) and len(runs_in(root)) == 2)
     first.process.send_signal(signal.SIGINT)
     assert first.finish() == 130, first.text
-    assert "stopped; to go on with what is unfinished: " in first.text
+    assert "stopped; to resume what is unfinished: " in first.text
     assert runs_in(root) == []
     log = (root / "logs" / FOLDER / "clion" / f"seed{1 - int(seed)}.log").read_text()
     assert log.splitlines()[-1].startswith("stopped; the same command resumes"), log

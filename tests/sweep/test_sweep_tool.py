@@ -72,8 +72,10 @@ def test_dry_run_tells_what_is_left_and_changes_nothing(tmp_path, tool, monkeypa
     assert "2 runs, 1 done; 2,000 environment steps" in tool(*words)[1]
     # With nothing left nothing is started, but results are gathered.
     gathered = []
-    monkeypatch.setattr(sweep, "make", lambda *_: pytest.fail("started"))
-    monkeypatch.setattr(sweep, "gather", lambda root, progress: gathered.append(root) or ["note"])
+    monkeypatch.setattr(sweep, "make_runs", lambda *_: pytest.fail("started"))
+    monkeypatch.setattr(
+        sweep, "write_results", lambda root, progress: gathered.append(root) or ["note"]
+    )
     one = [word for word in words if word not in ("--dry_run", "--seeds=2")]
     code, out, err = tool(*one, "--seeds=1,")
     assert (code, err, gathered) == (0, "sweep: warning: note\n", [root])
@@ -118,7 +120,7 @@ def test_refused_folders(tmp_path, tool):
 
 @pytest.mark.parametrize("state, stopped, code, text", [
     ("failed", 0, 1, "sweep: failed: walker_walk/clion/seed0: it broke"),
-    ("stopped", 15, 143, "stopped; to go on with what is unfinished: "),
+    ("stopped", 15, 143, "stopped; to resume what is unfinished: "),
     ("done", 0, 0, ""),
 ])  # fmt: skip
 def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
@@ -127,8 +129,8 @@ def test_exit_codes(tmp_path, tool, monkeypatch, state, stopped, code, text):
         jobs[0].state, jobs[0].problem = state, "it broke"
         return stopped
 
-    monkeypatch.setattr(sweep, "make", make)
-    monkeypatch.setattr(sweep, "gather", lambda root, progress: [])
+    monkeypatch.setattr(sweep, "make_runs", make)
+    monkeypatch.setattr(sweep, "write_results", lambda root, progress: [])
     got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion",
                        "--cpus=4", "--gpus=0.5", "--address=auto", "--retries=0")  # fmt: skip
     assert got == code and err.strip().startswith(text) and len(err.splitlines()) == bool(text)
@@ -147,8 +149,8 @@ def test_failed_runs_are_named_if_nothing_can_be_gathered(
     def gather(root, progress):
         raise error
 
-    monkeypatch.setattr(sweep, "make", make)
-    monkeypatch.setattr(sweep, "gather", gather)
+    monkeypatch.setattr(sweep, "make_runs", make)
+    monkeypatch.setattr(sweep, "write_results", gather)
     got, _, err = tool(f"--logdir={tmp_path}/s", "--tasks=walker_walk", "--methods=clion")
     failed = state == "failed"
     assert got == (1 if failed else code) and f"nothing gathered: {error}" in err
@@ -162,7 +164,7 @@ def test_failed_runs_are_named_if_nothing_can_be_gathered(
 def test_the_command_that_goes_on(tmp_path, monkeypatch, capsys, program, again):
     monkeypatch.setattr("sys.argv", [program, "--tasks=a b"])
     assert sweep._finish(tmp_path, [], 2) == 130
-    assert capsys.readouterr().err == f"stopped; to go on with what is unfinished: {again}\n"
+    assert capsys.readouterr().err == f"stopped; to resume what is unfinished: {again}\n"
 
 
 def test_seeds():

@@ -141,7 +141,7 @@ def test_a_run_goes_on_without_xla_and_says_what_is_slow(monkeypatch, tmp_path, 
     made = build_run.assemble(config, RunFolder(tmp_path), envs, envs, lambda: False)
     made.logger.close()
     text = capsys.readouterr().err
-    assert "XLA does not compile the update" in text and "going on without it" in text
+    assert "XLA does not compile the update" in text and "continuing without it" in text
     assert "rendering by llvmpipe" in text and "40 to 400 times slower" in text
     assert made.agent.calls == [1, 1] and not made.agent.jit and made.agent.weight.numpy() == 1.5
     assert made.counters.updates == 0

@@ -77,7 +77,7 @@ def test_ctrl_c(debug):
     assert lines[0] == f"walker_walk in {folder}: new run"
     assert lines[-1].startswith("stopped; the same command resumes")
     assert not any("Traceback" in line or "error" in line for line in lines)
-    assert re.search(r"going on at (500|1000) environment steps$", later[0])
+    assert re.search(r"resuming at (500|1000) environment steps$", later[0])
     # No step twice and none left out.
     assert logged and metrics(folder)[: len(logged)] == logged
 

@@ -436,7 +436,7 @@ def test_too_many_failures_stop_the_run_at_its_checkpoint(tmp_path):
 def test_failures_longer_ago_than_an_hour_are_forgiven(monkeypatch):
     times = iter([0.0, 10.0, 20.0, 3600 + 15.0, 3600 + 16.0])
     clock = SimpleNamespace(monotonic=lambda: next(times))
-    monkeypatch.setattr("clion_tf.envs.remote_env.time", clock)
+    monkeypatch.setattr("clion_tf.envs.supervised_envs.time", clock)
     failing = CountingEnv(fails=[0] * 4)
     env = SupervisedEnvs(lambda: failing, 3, same_way=0)
 

@@ -1,21 +1,17 @@
-"""Curves: what they are, which of them are one series, and which series one panel."""
+"""Curves: returns of one run, against environment steps or amounts of noise."""
 
-import collections
 import dataclasses
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from clion_tf.analysis.curves.method_names import ABLATION, DREAMER, DRQ, EVALUATOR_SIZES
+from clion_tf.analysis.curves.method_names import DREAMER, DRQ
 from clion_tf.analysis.curves.metrics_files import Points
-from clion_tf.command import UsageError
 
 OURS, ORIGINAL, PUBLISHED = "clion_tf", "original", "published"
 METRICS = ("test", "train")
 PEERS = {"dreamer": DREAMER, "drq": DRQ}  # What published files call them.
-PAPER_SIZES = "paper sizes"
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -40,7 +36,7 @@ class Curve:
     method: str  # See `method_names.describe`, or what a label or a file says.
     seed: str  # Files and folders may name it as they like.
     xs: np.ndarray  # Environment steps or amounts of noise, float64 [N], rising.
-    ys: np.ndarray  # Returns, float64 [N], finite, or NaN at amounts that others have.
+    ys: np.ndarray  # Returns, float64 [N], finite; NaN at an amount of noise that only others have.
     source: str  # The folder or the file.
     kind: str = OURS  # ORIGINAL: the original Dreamer's logdir; PUBLISHED: a file without options.
     setup: str = ""  # What differs from the paper's sizes.
@@ -83,204 +79,6 @@ class Curve:
         """(method, kind, setup, ...): equal for the runs of a panel that are averaged."""
         method = self.method if self.kind == OURS else PEERS.get(self.method, self.method)
         return method, self.kind, self.setup, *self.besides
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Series:
-    """Runs that are averaged: of one panel, method, kind and setup."""
-
-    panel: Panel
-    label: str  # What tells it from all other series of a panel.
-    method: str  # The paper's name, also for other people's curves.
-    kind: str
-    setup: str
-    curves: tuple[Curve, ...]
-
-    @property
-    def published(self) -> bool:
-        """Whether these are other people's numbers."""
-        return self.kind == PUBLISHED
-
-    @property
-    def rank(self) -> tuple:
-        """Sorts ours before published ones, then by fig. 7's order, then by name."""
-        known = ABLATION.index(self.method) if self.method in ABLATION else len(ABLATION)
-        return self.published, known, self.method, self.kind, self.setup
-
-    def repeated(self) -> dict[str, list[str]]:
-        """By seed, where curves are from, of seeds that are there more than once."""
-        sources = collections.defaultdict(list)
-        for curve in self.curves:
-            sources[curve.seed].append(curve.source)
-        return {seed: names for seed, names in sources.items() if len(names) > 1}
-
-    def grid(self) -> Points:
-        """All evaluations' steps [N], returns [runs, N] interpolated there; NaN outside a run."""
-        xs = np.unique(np.concatenate([curve.xs for curve in self.curves]))
-        rows = [np.interp(xs, c.xs, c.ys, left=np.nan, right=np.nan) for c in self.curves]
-        return xs, np.array(rows)
-
-
-def all_series(curves: Iterable[Curve]) -> list[Series]:
-    """By rotation and task, those of one panel in the paper's order of methods."""
-    groups = collections.defaultdict(list)
-    for curve in curves:
-        groups[curve.panel, curve.key].append(curve)
-    labels = _labels({key for _, key in groups}, *_told_by_labels(groups))
-    found = [
-        Series(panel, labels[key], *key[:3], tuple(same)) for (panel, key), same in groups.items()
-    ]
-    return sorted(found, key=lambda one: (one.panel, one.rank))
-
-
-def series_at_amounts(curves: Iterable[Curve]) -> list[Series]:
-    """The same over amounts, where nothing is interpolated: NaN where a training has no return.
-
-    UsageError if a training is there twice.
-    """
-    found = []
-    for one in all_series(curves):
-        for seed, sources in one.repeated().items():
-            told = f"({one.label}, seed {seed}); give one of them"
-            raise UsageError(f"{' and '.join(sources)} are of one training {told}")
-        xs = one.grid()[0]
-        every = [dict(zip(c.xs, c.ys, strict=True)) for c in one.curves]
-        each = (
-            dataclasses.replace(c, xs=xs, ys=np.array([ys.get(x, np.nan) for x in xs]))
-            for c, ys in zip(one.curves, every, strict=True)
-        )
-        found.append(dataclasses.replace(one, curves=tuple(each)))
-    return found
-
-
-def pairs(
-    found: Sequence[Series], against: str | None = None
-) -> list[tuple[Series, list[tuple[Curve, Curve | None]]]]:
-    """Each series with its curves; with `against` those beside that method's, by seed.
-
-    Then each curve has the one of its seed of that method, in its panel and of its setup, or of
-    one that differs in the evaluator's sizes alone; what has none is left out. UsageError if
-    nothing is left, if a series has a seed twice, or if two series of the method would do.
-    """
-    if against is None:
-        return [(one, [(curve, None) for curve in one.curves]) for one in found]
-    paired, bases = [], collections.defaultdict(list)
-    for one in found:
-        if one.method == against:
-            bases[_experiment(one)].append(one)
-    for one in (one for one in found if one.method != against and _experiment(one) in bases):
-        alike = bases[_experiment(one)]
-        alike = [base for base in alike if base.setup == one.setup] or alike
-        if len(alike) > 1:
-            told = " or ".join(base.label for base in alike)
-            raise UsageError(f"--against={against}: for {one.label} give one of {told}")
-        for each in (one, *alike):
-            for seed, sources in each.repeated().items():
-                both = f"seed {seed} of {each.label}: {' and '.join(sources)}"
-                raise UsageError(f"--against: give one run of {both}")
-        base = {curve.seed: curve for curve in alike[0].curves}
-        if both := [(curve, base[curve.seed]) for curve in one.curves if curve.seed in base]:
-            paired.append((one, both))
-    if not paired:
-        there = ", ".join(dict.fromkeys(one.label for one in found))
-        raise UsageError(f"--against={against}: no seed of it and of another method in {there}")
-    return paired
-
-
-def _experiment(one: Series) -> tuple:
-    """What a series' runs have in common with those of other methods."""
-    words = one.setup.split(", ")
-    setup = tuple(word for word in words if _option(word) not in EVALUATOR_SIZES)
-    return one.panel, one.kind, one.curves[0].besides, setup
-
-
-def _labels(
-    keys: set[tuple[str, ...]], told: set[str], different: Sequence[bool]
-) -> dict[tuple[str, ...], str]:
-    """A name for each, with what `_told_by_labels` says."""
-    labels = {}
-    for key in keys:
-        label, kind, setup, *besides = key
-        namesake = any(other[0] == label and other[1] != kind for other in keys)
-        if kind == PUBLISHED and (namesake or label in PEERS.values()):
-            label += " (published)"
-        elif kind == ORIGINAL:
-            label += " (original code)"
-        elif kind == OURS:
-            own = [word for word in setup.split(", ") if _option(word) in told]
-            label = ", ".join([label, *(word or PAPER_SIZES for word in own)])
-        labels[key] = ", ".join([label, *itertools.compress(besides, different)])
-    return labels
-
-
-def _told_by_labels(groups: Iterable[tuple[Panel, tuple]]) -> tuple[set[str], list[bool]]:
-    """In what runs of one panel differ: options, and which of the words `besides`.
-
-    In all else the panels differ, which their titles say, or nothing does.
-    """
-    keys, told, different = collections.defaultdict(list), set(), []
-    for panel, key in groups:
-        keys[panel].append(key)
-    for each in keys.values():
-        setups = [setup for _, kind, setup, *_ in each if kind == OURS]
-        shared = in_common(setups)
-        words = (word for setup in setups for word in setup.split(", "))
-        told |= {_option(word) for word in words if word not in shared}
-        different.append([len(set(w)) > 1 for w in zip(*(key[3:] for key in each), strict=True)])
-    return told, [any(flags) for flags in zip(*different, strict=True)]
-
-
-def _option(word: str) -> str:
-    return word.partition("=")[0]
-
-
-def titles(found: Sequence[Series], between: str = ", ") -> dict[Panel, str]:
-    """Each panel's title, and after `between` what its runs have in common and others' have not."""
-    ours = [one for one in found if one.kind == OURS]
-    told, different = _told_by_labels((one.panel, one.curves[0].key) for one in found)
-    words = [one.curves[0].besides for one in found]
-    others = [
-        len(set(each)) > 1 and not flag
-        for each, flag in zip(zip(*words, strict=True), different, strict=True)
-    ]
-    shared, result = in_common(one.setup for one in ours), {}
-    for panel in dict.fromkeys(one.panel for one in found):
-        common = in_common(one.setup for one in ours if one.panel == panel)
-        own = [word for word in common if word not in shared and _option(word) not in told]
-        besides = next(one.curves[0].besides for one in found if one.panel == panel)
-        own = [*(word or PAPER_SIZES for word in own), *itertools.compress(besides, others)]
-        result[panel] = between.join(filter(None, [panel.title, ", ".join(own)]))
-    return result
-
-
-def in_common(setups: Iterable[str]) -> list[str]:
-    """What all of these have in common, in words; titles and labels say the rest."""
-    first, *others = [setup.split(", ") for setup in setups] or [[]]
-    return [word for word in first if all(word in other for other in others)]
-
-
-def setups(curves: Iterable[Curve]) -> list[str]:
-    """The different setups of our runs, in words; none if all have the paper's sizes."""
-    found = {curve.setup or PAPER_SIZES for curve in curves if curve.kind == OURS}
-    return sorted(found) if found != {PAPER_SIZES} else []
-
-
-def repeats(curves: Iterable[Curve]) -> list[str]:
-    """Those that count more than once in an average, a line each."""
-    return [
-        f"{one.panel.title}, {one.label}: seed {seed} counts {len(sources)} times "
-        f"({', '.join(sources)})"
-        for one in all_series(curves)
-        for seed, sources in one.repeated().items()
-    ]
-
-
-def warnings(curves: Sequence[Curve]) -> list[str]:
-    """What someone who looks at averages of these curves should be told, a line each."""
-    lines, different = repeats(curves), setups(curves)
-    if len(different) > 1:
-        lines.append(f"runs differ in more than the method: {'; '.join(different)}")
-    return lines
 
 
 def plain_task(name: str) -> str:

@@ -18,17 +18,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from clion_tf.analysis.curves import method_names
-from clion_tf.analysis.curves.curve import (
-    OURS,
-    Curve,
-    Panel,
-    Series,
-    all_series,
-    in_common,
-    short,
-    titles,
-)
+from clion_tf.analysis.curves.curve import OURS, Curve, Panel, short
 from clion_tf.analysis.curves.return_statistics import summary
+from clion_tf.analysis.curves.series import Series, all_series, in_common, titles
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -129,8 +121,7 @@ def amounts(found: Sequence[Series], metric: str = "test", spread: str = INTERVA
     every, caption = [curve for one in found for curve in one.curves], []
     # What differs is said by the labels.
     caption += filter(None, in_common(curve.setup for curve in every))
-    trained = {curve.rotation and curve.besides[0] for curve in every}
-    caption += filter(None, trained) if len(trained) == 1 else []
+    caption += in_common(", ".join(curve.besides) for curve in every)
     if any(np.isnan(curve.ys).any() for curve in every):
         caption.append("pale: some seeds only")
     return _draw(found, places, YLABELS[metric], spread, "seed", caption)

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from clion_tf.analysis.curves.curve import Curve, Panel, Series, series_at_amounts, short
+from clion_tf.analysis.curves.curve import Curve, Panel, short
 from clion_tf.analysis.curves.method_names import DOUBLED, DREAMER
+from clion_tf.analysis.curves.series import Series, series_at_amounts
 from clion_tf.command import UsageError
+from clion_tf.config import EARLIER, Config
 
 _log = logging.getLogger(__name__)
 
@@ -31,16 +33,18 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
     """
     ours = []
     for run in runs:
-        if run.options and run.options["agent"] == "clion":
-            ours.append(run)
+        # The file may be older than an option.
+        options = dataclasses.asdict(Config()) | EARLIER | dict(run.options or {})
+        if run.options and options["agent"] == "clion":
+            ours.append((run, options))
         else:
             _log.warning("%s: left out, no run of CLION or Dreamer with options", run.source)
-    ours.sort(key=lambda run: run.options["batch_size"])
-    end = end or int(min((run.xs[-1] for run in ours), default=0))
+    ours.sort(key=lambda pair: pair[1]["batch_size"])
+    end = end or int(min((run.xs[-1] for run, _ in ours), default=0))
     points: dict[tuple, dict[float, float]] = collections.defaultdict(dict)
     like: dict[tuple, Curve] = {}
-    for run in ours:
-        options, at = run.options or {}, run.xs
+    for run, options in ours:
+        at = run.xs
         within = (at > options["prefill"]) & (at <= end)
         if at[-1] < end or not within.any():
             _log.warning("%s: left out, ends before %s steps", run.source, short(end))

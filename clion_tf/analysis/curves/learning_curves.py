@@ -79,7 +79,7 @@ def find(patterns: Patterns, metric: str = "test", labels: Labels | None = None)
 
 
 def read_runs(patterns: Patterns, labels: Labels | None = None) -> list[Curve]:
-    """The same of all metrics, also of runs that have no return yet."""
+    """As `find`, with all metrics, also of runs that have no return yet."""
 
     def read(path: pathlib.Path) -> list[Curve]:
         if path.suffix != ".json":
@@ -149,7 +149,7 @@ def read_run(folder: pathlib.Path, labels: Labels | None = None) -> Curve:
 
 def _folder_names(folder: pathlib.Path) -> dict[str, str]:
     task, method, seed = ("", "", "", *folder.absolute().parts)[-3:]
-    if not re.fullmatch(r"(dmc|atari)_\w+|[a-z]+_[a-z_]+", task):
+    if not re.fullmatch(r"(dmc|atari)_\w+", task):
         raise UsageError(
             f"{folder}: no {RunFolder(folder).options_file.name}, and its path does not end as in "
             f"dmc_walker_walk/dreamer/0; say --label={folder}=walker_walk/Dreamer/0"

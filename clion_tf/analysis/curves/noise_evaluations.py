@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from clion_tf.analysis.curves import curve
-from clion_tf.analysis.curves.curve import Curve, Panel, Series
+from clion_tf.analysis.curves import series
+from clion_tf.analysis.curves.curve import Curve, Panel
 from clion_tf.analysis.curves.learning_curves import Patterns, matches
+from clion_tf.analysis.curves.series import Series
 from clion_tf.command import UsageError
 from clion_tf.config import FIELDS
 
@@ -48,7 +49,7 @@ def _curves(content: Mapping, source: str) -> list[Curve]:
     steps, action, unit = (content[name] for name in ("steps", "action", "memory_noise_unit"))
     # Episodes that end early put checkpoints a little behind the step at which they were due.
     steps = min(int(steps) - int(steps) % max(options["save_every"], 1), options["steps"])
-    facts["besides"] = f"trained at ±{rotation:g}°", f"{steps:,} steps", str(action)
+    facts["besides"] = f"trained at ±{rotation:g}°", f"{steps:,} steps", f"eval_action={action}"
     amounts = [tuple(float(cell[kind]) for kind in KINDS) for cell in content["cells"]]
     means = [statistics.fmean(cell["returns"]) for cell in content["cells"]]
     if not np.isfinite(np.column_stack([amounts, means])).all():
@@ -92,8 +93,8 @@ def find(patterns: Patterns, required: bool = True) -> dict[str, list[Curve]]:
 
 
 def all_series(evaluations: Mapping[str, Iterable[Curve]]) -> list[Series]:
-    """See `curve.series_at_amounts`; UsageError if nothing was evaluated at two amounts."""
-    series = curve.series_at_amounts(one for found in evaluations.values() for one in found)
-    if not series:
+    """See `series.series_at_amounts`; UsageError if nothing was evaluated at two amounts."""
+    found = series.series_at_amounts(one for curves in evaluations.values() for one in curves)
+    if not found:
         raise UsageError("no kind of noise was evaluated at two amounts or more")
-    return series
+    return found

@@ -4,10 +4,11 @@ import collections
 import functools
 from collections.abc import Mapping, Sequence
 
-from clion_tf.analysis.curves.curve import Curve, Series, pairs
+from clion_tf.analysis.curves.curve import Curve
 from clion_tf.analysis.curves.noise_evaluations import KINDS
 from clion_tf.analysis.curves.return_statistics import summary
 from clion_tf.analysis.curves.score_tables import MISSING, Table, titled
+from clion_tf.analysis.curves.series import Series, pairs
 
 Values = dict[str, dict[str, float]]  # By a method's label and the seed.
 

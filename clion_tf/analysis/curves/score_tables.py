@@ -16,18 +16,17 @@ from typing import NamedTuple
 import numpy as np
 
 from clion_tf.analysis.curves import return_statistics
-from clion_tf.analysis.curves.curve import (
-    Curve,
+from clion_tf.analysis.curves.curve import Curve, short
+from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
+from clion_tf.analysis.curves.series import (
     Series,
     all_series,
     in_common,
     pairs,
     repeats,
     setups,
-    short,
     titles,
 )
-from clion_tf.analysis.curves.paper_scores import EXPERIMENTS, SCORES, Experiment
 from clion_tf.command import UsageError
 from clion_tf.files import atomic_write
 
@@ -72,7 +71,7 @@ class Table(NamedTuple):
     cells: tuple[Cell, ...]
 
 
-def rows(
+def make_table(
     curves: Iterable[Curve], layout: str = "plain", steps: Steps = None,
     score: Score | None = None, against: str | None = None,
 ) -> Table:  # fmt: skip
@@ -96,8 +95,8 @@ def fitting(curves: Sequence[Curve]) -> list[Table]:
     """Those of the paper's tables in which a run has a score, and the plain one."""
     if not curves:
         return []
-    papers = [rows(curves, layout) for layout in EXPERIMENTS]
-    return [*(table for table in papers if any(c.runs for c in table.cells)), rows(curves)]
+    papers = [make_table(curves, layout) for layout in EXPERIMENTS]
+    return [*(table for table in papers if any(c.runs for c in table.cells)), make_table(curves)]
 
 
 def markdown(table: Table) -> str:

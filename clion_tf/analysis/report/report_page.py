@@ -9,8 +9,9 @@ import jinja2
 import markupsafe
 
 from clion_tf.analysis.curves import curve_plots, learning_curves, noise_evaluations, score_tables
-from clion_tf.analysis.curves.curve import METRICS, Curve, warnings
+from clion_tf.analysis.curves.curve import METRICS, Curve
 from clion_tf.analysis.curves.learning_curves import Labels, Patterns
+from clion_tf.analysis.curves.series import warnings
 from clion_tf.analysis.report import run_section
 from clion_tf.analysis.report.run_section import Section
 from clion_tf.analysis.report.small_figures import Picture, png

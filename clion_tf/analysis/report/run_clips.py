@@ -1,8 +1,7 @@
-"""Videos and moving pictures of a run: whole, as data URIs, so that the page needs nothing else."""
+"""Videos and animated GIFs of a run: whole, as data URIs, so that the page needs nothing else."""
 
 import contextlib
 import itertools
-import pathlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from clion_tf.analysis.report.small_figures import uri
 from clion_tf.logdir.run_folder import RunFolder
 
 KINDS = {".mp4": "video/mp4", ".gif": "image/gif"}
-# What videos show, by the beginning of their names, and the names of their rows, from the top.
+# What a run's videos show, and the names of their rows, from the top.
 SHOWN = {
     "test": ("Evaluation", ()),
     "openloop": ("Open-loop prediction", ("truth", "prediction", "error")),
@@ -21,7 +20,7 @@ SHOWN = {
 
 
 class Clip(NamedTuple):
-    """A video or a moving picture."""
+    """A video or an animated GIF."""
 
     title: str  # What it shows.
     step: int  # Environment steps of the run then.
@@ -32,19 +31,19 @@ class Clip(NamedTuple):
 
 def read(folder: RunFolder) -> list[Clip]:
     """The newest of each of SHOWN that there is."""
-    found = (itertools.islice(_newest_first(folder.videos, what), 1) for what in SHOWN)
+    found = (itertools.islice(_newest_first(folder, what), 1) for what in SHOWN)
     return list(itertools.chain.from_iterable(found))
 
 
-def _newest_first(folder: pathlib.Path, what: str) -> Iterator[Clip]:
+def _newest_first(folder: RunFolder, what: str) -> Iterator[Clip]:
     """Those that can be decoded."""
     title, rows = SHOWN[what]
-    for path in sorted(folder.glob(f"{what}-*"), reverse=True):
-        steps, kind, poster = path.stem.removeprefix(f"{what}-"), KINDS.get(path.suffix.lower()), ""
-        if not kind or not steps.isdecimal():
+    for steps, path in reversed(folder.video_files(what)):
+        if not (kind := KINDS.get(path.suffix.lower())):
             continue
+        poster = ""
         with contextlib.suppress(OSError, RuntimeError, StopIteration, IndexError):
             frame = imageio.imread(path, index=0)
             if kind == "video/mp4":
                 poster = uri(imageio.imwrite("<bytes>", frame, extension=".png"), "image/png")
-            yield Clip(title, int(steps), uri(path.read_bytes(), kind), rows, poster)
+            yield Clip(title, steps, uri(path.read_bytes(), kind), rows, poster)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from clion_tf.analysis.curves.metrics_files import Metrics, Points
-from clion_tf.analysis.report.small_figures import FIRST, SECOND, Panel, Picture, draw
+from clion_tf.analysis.report.small_figures import FIRST, SECOND, FigurePanel, Picture, draw
 from clion_tf.logdir.run_folder import RunFolder
 
 # Of a normal density with standard deviation 1, which Dreamer takes for images and rewards.
@@ -27,68 +27,68 @@ SCORES = {"evaluator_real": "real", "evaluator_fake": "predicted"}
 ACCURACY = {"evaluator_accuracy": "training", "heldout_evaluator_accuracy": HELD_OUT}
 GROUPS = {
     "World model": [
-        Panel(
+        FigurePanel(
             f"Image loss − {IMAGE:,.0f} (constant), nats",
             {"image_loss": "training", "heldout_image_loss": HELD_OUT}, constant=IMAGE, log=True,
         ),
-        Panel(
+        FigurePanel(
             f"Reward loss − {CONSTANT:.3f} (constant), nats",
             {"reward_loss": "training", "heldout_reward_loss": HELD_OUT},
             constant=CONSTANT, log=True,
         ),
-        Panel("KL, nats", {"kl": "KL", "div": "with free nats"}),
-        Panel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
-        Panel("Decoding constraint, squared distance", {"decoding_distance": ""}, log=True),
-        Panel("Embedding constraint, squared distance", {"embedding_distance": ""}, log=True),
-        Panel("Length of the embedding", {"embed_norm": ""}),
-        Panel("Discount loss, nats", {"pcont_loss": "training"}),
+        FigurePanel("KL, nats", {"kl": "KL", "div": "with free nats"}),
+        FigurePanel("Entropy of s, nats", {"prior_ent": "prior", "post_ent": "posterior"}),
+        FigurePanel("Decoding constraint, squared distance", {"decoding_distance": ""}, log=True),
+        FigurePanel("Embedding constraint, squared distance", {"embedding_distance": ""}, log=True),
+        FigurePanel("Length of the embedding", {"embed_norm": ""}),
+        FigurePanel("Discount loss, nats", {"pcont_loss": "training"}),
     ],
     "Behaviour": [
-        Panel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),
-        Panel("Imagined reward", {"imagined_reward": ""}),
-        Panel("Entropy of actions, nats", {"action_ent": ""}),
-        Panel("Value loss, nats", {"value_loss": ""}),
-        Panel("Critic loss", {"critic_loss": ""}),
-        Panel("Value of recorded actions", {"value": "critic", "target_value": "target"}),
-        Panel("Temperature", {"temperature": ""}),
+        FigurePanel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),
+        FigurePanel("Imagined reward", {"imagined_reward": ""}),
+        FigurePanel("Entropy of actions, nats", {"action_ent": ""}),
+        FigurePanel("Value loss, nats", {"value_loss": ""}),
+        FigurePanel("Critic loss", {"critic_loss": ""}),
+        FigurePanel("Value of recorded actions", {"value": "critic", "target_value": "target"}),
+        FigurePanel("Temperature", {"temperature": ""}),
     ],
     "Evaluator and weights": [
-        Panel("Evaluator: mean scores", SCORES, limits=SHARE),
-        Panel("Evaluator: accuracy", ACCURACY, limits=SHARE, level=(0.5, "")),
-        Panel("Weights: effective sample size", {"weight_ess": ""}, limits=(0, 1.05)),
-        Panel("Weights: largest (mean: 1)", {"weight_max": ""}, level=(1, "")),
-        Panel(
+        FigurePanel("Evaluator: mean scores", SCORES, limits=SHARE),
+        FigurePanel("Evaluator: accuracy", ACCURACY, limits=SHARE, level=(0.5, "")),
+        FigurePanel("Weights: effective sample size", {"weight_ess": ""}, limits=(0, 1.05)),
+        FigurePanel("Weights: largest (mean: 1)", {"weight_max": ""}, level=(1, "")),
+        FigurePanel(
             "Share of weight on augmented trajectories", {"weight_augmented": ""}, limits=SHARE,
             level=(0.5, "all equal, A = 1"),
         ),
     ],
-    "Speed": [Panel("Environment steps per second", {"fps": ""}, limits=(0, None))],
+    "Speed": [FigurePanel("Environment steps per second", {"fps": ""}, limits=(0, None))],
 }  # fmt: skip
 # Of diagnostics.
 IMAGINED = "imagined step"
 WEIGHTS = [
-    Panel(
+    FigurePanel(
         f"Weights, {kind} trajectories", {f"{kind}/0.5": "median", f"{kind}/mean": "mean"},
         IMAGINED, (color, "black"), kind, level=(1, ""),
     )
     for kind, color in COLORS.items()
 ]  # fmt: skip
 JUDGED = [
-    Panel("Share of weight on augmented, by step", {"share": ""}, IMAGINED, limits=SHARE),
-    Panel(
+    FigurePanel("Share of weight on augmented, by step", {"share": ""}, IMAGINED, limits=SHARE),
+    FigurePanel(
         "Mean score by imagined step", {f"{kind}/score": kind for kind in COLORS}, IMAGINED,
         limits=SHARE,
     ),
-    Panel(
+    FigurePanel(
         "Share of transitions by score", {"real/share": "real", "fake/share": "predicted"},
         "evaluator's score", filled=True, limits=(0, None),
     ),
-    Panel(
+    FigurePanel(
         "Mean score by age", {"real/age": "real", "fake/age": "predicted"},
         "steps since the roll began", limits=SHARE,
     ),
 ]  # fmt: skip
-DECODING = Panel(
+DECODING = FigurePanel(
     "Decoding error, squared, per frame", {"decoding": ""}, "σ of noise on memory h",
     limits=(0, None),
 )  # fmt: skip

@@ -67,7 +67,7 @@ class Section:
     def _facts(
         self, folder: RunFolder, config: Config | None, logged: Metrics, counters: Counters
     ) -> dict[str, str]:
-        # The log's counter of skipped updates begins anew with each line. A line after the
+        # The log's counter of skipped updates begins at 0 with each line. A line after the
         # checkpoint has the checkpoint's too.
         skipped = logged.total("skipped_updates")
         with contextlib.suppress(OSError):

@@ -24,7 +24,7 @@ SIZE = (3.0, 2.05)  # Inches.
 PLACE = (0.165, 0.205, 0.805, 0.68)
 
 
-class Panel(NamedTuple):
+class FigurePanel(NamedTuple):
     """What is drawn together."""
 
     title: str  # With the unit.
@@ -32,7 +32,7 @@ class Panel(NamedTuple):
     xlabel: str = STEPS
     colors: tuple[str, ...] = (FIRST, SECOND)
     bands: str = ""  # Whose quantiles of BANDS are drawn, the points `bands/quantile`.
-    filled: bool = False  # As steps from each point to the next, with the area below.
+    filled: bool = False  # Drawn as a step function, with the area below.
     constant: float = 0.0  # Subtracted, because it is most of the value and no error.
     log: bool = False  # With a logarithmic axis, if all values are positive.
     limits: tuple[float, float | None] | None = None  # Of the axis.
@@ -52,13 +52,13 @@ def uri(content: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
-def draw(panels: list[Panel], points: Mapping[str, Points]) -> list[Picture]:
+def draw(panels: list[FigurePanel], points: Mapping[str, Points]) -> list[Picture]:
     """A figure for each panel of which there are points; NaN leaves a gap."""
     with matplotlib.rc_context(STYLE):
         return [_drawn(panel, points) for panel in panels if panel.lines.keys() & points.keys()]
 
 
-def _drawn(panel: Panel, points: Mapping[str, Points]) -> Picture:
+def _drawn(panel: FigurePanel, points: Mapping[str, Points]) -> Picture:
     figure = Figure(figsize=SIZE)
     ax = figure.add_axes(PLACE)
     ax.set_title(panel.title, fontsize=8.5, x=(0.5 - PLACE[0]) / PLACE[2])

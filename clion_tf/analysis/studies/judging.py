@@ -10,7 +10,7 @@ from scipy import stats
 from clion_tf.agents.clion import Agent
 from clion_tf.learning import behaviour, evaluator, reconstruction, update_metrics, world_model
 from clion_tf.learning import noise as noises
-from clion_tf.learning.augmentation import flatten, memory_unit, noised
+from clion_tf.learning.augmentation import augmented_states, flatten, memory_unit
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
@@ -116,7 +116,7 @@ def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, flo
     found = {"return_std": float(tf.math.reduce_std(returns))}
     for amount in AMOUNTS:
         sigma = amount * memory_unit(post["deter"], "relative")
-        there = noised(start, *standard, sigma, agent.config.sigma2)
+        there = augmented_states(start, *standard, sigma, agent.config.sigma2)
         predicted = models.value(models.rssm.get_feat(there)).mode()
         found[f"value_error_{amount:g}"] = _rms(predicted - returns)
     return found

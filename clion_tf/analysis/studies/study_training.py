@@ -43,10 +43,10 @@ class PartialAgent(Agent):
         kept, found = {"model", *self._learning}, super().update(data, noise)
         return {name: found[name] for name in found if name.partition("/")[0] in kept}
 
-    def go_on(
+    def take_over(
         self, saved: Mapping[str, np.ndarray], anew: Collection[str] = (), moments: bool = False
     ) -> list[str]:
-        """Takes a checkpoint's variables over, but for the learning rates.
+        """Assigns a checkpoint's variables, all but the learning rates, to the parts.
 
         Parts of `anew`, and the behaviour or the evaluator where sizes differ, stay as they are;
         with `moments` so do all optimisers. Returns the parts that do. Raises CheckpointError if
@@ -80,10 +80,10 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Callable[[Config], 
     """A run's episodes to train on, and `heldout` others to judge by, sequences [N, L, ...].
 
     The first is what makes a setting's replay, as a run of its options would draw batches; of the
-    same episodes for all while the run goes on. If `new`, those to judge by are played now, by the
-    agent as it was saved, which has trained on all of the run's; else they are the newest of the
-    run's, and are not trained on. Raises ReplayError if the run has too few, EnvError if playing
-    fails.
+    same episodes for all while the run is trained further. If `new`, those to judge by are played
+    now, by the agent as it was saved, which has trained on all of the run's; else they are the
+    newest of the run's, and are not trained on. Raises ReplayError if the run has too few, EnvError
+    if playing fails.
     """
     config, folder = saved.config, RunFolder(saved.config.logdir).episodes
     replay = Replay(folder, config.batch_length)
@@ -136,19 +136,19 @@ def study(
 
     Equal arguments give equal results on one machine. The run `saved` says what the agent acts on
     and sees; `title` is of the bar on a terminal. `start` is a checkpoint's variables, see
-    `PartialAgent.go_on`; `play`, how many evaluation episodes to play afterwards. Raises
+    `PartialAgent.take_over`; `play`, how many evaluation episodes to play afterwards. Raises
     CheckpointError if the start is of another world model, ReplayError if no episode is long
     enough, EnvError if playing fails.
 
     Returns:
       `metrics`, means over the last tenth of the updates; `found` by `judging.judge`, with
       `return`, the mean of the `returns` of the episodes played; `skipped`, how many updates were
-      not made because of numbers that are not finite; `anew`, the parts that began anew.
+      not made because of numbers that are not finite; `anew`, the parts with new weights.
     """
     precision, jit, _ = hardware.prepare(config)
     options = {**Agent.sizes_of(saved.config, saved.weights), "precision": precision, "jit": jit}
     agent = PartialAgent(config, **options, learning=learning)
-    fresh = agent.go_on(start, anew, anew_moments) if start else list(PARTS)
+    fresh = agent.take_over(start, anew, anew_moments) if start else list(PARTS)
     rows = []
     for number in tqdm(range(updates), title, unit="update", leave=False, disable=None):
         rows.append(agent.train(replay.sample(config.batch_size, number), number).numpy())

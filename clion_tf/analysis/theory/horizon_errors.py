@@ -22,7 +22,7 @@ from clion_tf.learning import evaluator
 from clion_tf.learning import noise as noises
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import preprocess
-from clion_tf.replay.episode_files import DAMAGE, Episode, load_episode
+from clion_tf.replay.episode_files import DAMAGE, Episode, files_in, load_episode
 
 SAMPLES = 32  # Of posterior and prior for each transition.
 ACTIONS = 999  # Of the policy in each state; no gap above 1 - 1 / 1000 is found.
@@ -74,11 +74,7 @@ def episode_files(folder: pathlib.Path, known: int, wanted: int) -> dict[int, pa
 
     Raises UsageError if there are not two of them.
     """
-    found = {}
-    for path in folder.glob("*-*.npz"):
-        number = path.stem.partition("-")[0]
-        if number.isdecimal() and int(number) < known:
-            found[int(number)] = path
+    found = {index: path for index, _, path in files_in(folder)[0] if index < known}
     if len(found) < 2:
         raise UsageError(f"{folder}: needs two episodes that the checkpoint knows")
     numbers = sorted(found)

@@ -13,7 +13,7 @@ from clion_tf.learning import noise, reconstruction
 from clion_tf.pictures.picture_rows import comparison
 
 UNIT = "squared error summed over an image's 64 x 64 x 3 values in [-0.5, 0.5], mean over frames"
-STATES = {False: "(h', s)", True: "(h', s')"}  # By whether s is drawn anew.
+STATES = {False: "(h', s)", True: "(h', s')"}  # By whether s is drawn again.
 
 Runs = Mapping[str, TrainedAgent]  # By logdir, all of one task.
 
@@ -21,7 +21,7 @@ Runs = Mapping[str, TrainedAgent]  # By logdir, all of one task.
 def measure(runs: Runs, films: Sequence[Film], sigmas: Sequence[float], resample: bool) -> dict:
     """Each run's mean error over all frames, by the noise's sigma on h, ready for JSON.
 
-    See `reconstruction.errors`; `resample` draws s anew too.
+    See `reconstruction.errors`; `resample` draws s again, too.
     """
     frames = [len(film.steps) for film in films]
 

@@ -1,11 +1,13 @@
 """Return against frame draws, plot.py --layout=draws."""
 
+import json
+
 import numpy as np
 import pytest
 from plots import MAGIC, plot
 from runs import make_run, options
 
-from clion_tf.analysis.curves import curve_plots, frame_draws, learning_curves
+from clion_tf.analysis.curves import curve_files, curve_plots, frame_draws, learning_curves
 from clion_tf.command import UsageError
 
 RETURNS = {4000: 1000.0, 6000: 10.0, 8000: 30.0, 10_000: 80.0}  # The first in the prefill.
@@ -76,6 +78,25 @@ def test_a_seed_that_is_there_twice_is_refused(tmp_path):
     make(tmp_path / "b")
     with pytest.raises(UsageError, match="seed 0 of CLION is there twice"):
         found(tmp_path)
+
+
+@pytest.mark.parametrize("rotation", [0.0, 5.0])
+def test_a_batch_size_that_all_have_is_said_in_the_caption(tmp_path, rotation):
+    make(tmp_path / "a", rotation_degrees=rotation)
+    make(tmp_path / "b", "dreamer", rotation_degrees=rotation)
+    caption = curve_plots.amounts(found(tmp_path), "train").legends[0].get_title().get_text()
+    assert caption.endswith("batch 16")
+
+
+def test_a_curve_file_older_than_an_option_has_its_value_of_then(tmp_path):
+    run = make(tmp_path / "a")
+    (path,) = curve_files.save(tmp_path / "saved", learning_curves.find([run], "train"))
+    content = json.loads(path.read_text())
+    for name in ("agent", "action_repeat"):
+        del content["options"][name]
+    path.write_text(json.dumps(content))
+    (one,) = frame_draws.series(learning_curves.find([path], "train"))
+    assert one.curves[0].xs.tolist() == pytest.approx([102.4])
 
 
 def test_other_sizes_are_other_series(tmp_path):

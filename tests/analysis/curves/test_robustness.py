@@ -103,7 +103,17 @@ def test_trainings_that_differ_are_never_averaged(tmp_path):
     found = [line for line in found if line.panel == found[0].panel]
     assert [len(means(line)) for line in found] == [1] * 7
     assert len({line.label for line in found}) == 7
-    assert "CLION, paper sizes, trained at ±5°, 50,000 steps, densest" in {x.label for x in found}
+    five = "CLION, paper sizes, trained at ±5°, 50,000 steps, eval_action=densest"
+    assert five in {x.label for x in found}
+
+
+def test_a_caption_says_what_all_have_in_common(tmp_path):
+    write(tmp_path / "a")
+    write(tmp_path / "b", options={"rotation_degrees": 5.0})
+    both = curve_plots.amounts(lines(tmp_path / "?")).legends[0].get_title().get_text()
+    assert both.endswith("50,000 steps; eval_action=densest") and "±" not in both
+    one = curve_plots.amounts(lines(tmp_path / "b")).legends[0].get_title().get_text()
+    assert one.endswith("trained at ±5°; 50,000 steps; eval_action=densest")
 
 
 def test_conditions_besides_and_units_have_panels_of_their_own(tmp_path):

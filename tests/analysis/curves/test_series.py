@@ -4,14 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from clion_tf.analysis.curves.curve import (
-    ORIGINAL,
-    PUBLISHED,
-    Curve,
-    all_series,
-    titles,
-    warnings,
-)
+from clion_tf.analysis.curves.curve import ORIGINAL, PUBLISHED, Curve
+from clion_tf.analysis.curves.series import all_series, titles, warnings
 
 
 def a_curve(**others):

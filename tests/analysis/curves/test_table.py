@@ -45,7 +45,7 @@ def column(table_, name):
 
 
 def test_table1(logdirs):
-    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    result = score_tables.make_table(learning_curves.find([logdirs]), "table1")
     assert result.header == (
         "task", "CLION 105K", "paper", "CLION 505K", "paper", "Dreamer 105K", "paper",
         "Dreamer 505K", "paper",
@@ -69,14 +69,14 @@ def test_table2_has_the_papers_columns_and_other_peoples_curves(logdirs, tmp_pat
     drq = {"task": "dmc_walker_walk", "method": "drq", "seed": 1, "xs": [500_000], "ys": [900]}
     path = tmp_path / "drq.json"
     path.write_text(str([drq]).replace("'", '"'))
-    result = score_tables.rows(learning_curves.find([logdirs, path]), "table2")
+    result = score_tables.make_table(learning_curves.find([logdirs, path]), "table2")
     assert result.header[1:4] == ("DrQ (published) 500K", "paper", "CLION 500K")
     assert column(result, "DrQ (published) 500K")["walker_walk"] == "900.0 (1)"
     assert column(result, "CLION 100K")["walker_walk"] == "333.0 (1)"
     assert result.rows[0][1:3] == ("900.0 (1)", "921 ± 45")
     other = tmp_path / "other.json"
     other.write_text(path.read_text().replace("walker_walk", "acrobot_swingup"))
-    alone = score_tables.rows(learning_curves.find([logdirs, other]), "table2")
+    alone = score_tables.make_table(learning_curves.find([logdirs, other]), "table2")
     assert "acrobot_swingup" not in column(alone, "paper")  # Neither the paper's nor ours.
 
 
@@ -88,32 +88,34 @@ def test_every_number_of_the_paper_has_a_place():
 
 def test_other_steps_keep_the_papers_order(logdirs):
     found = learning_curves.find([logdirs])
-    result = score_tables.rows(found, "table1", [10, 105_000])
+    result = score_tables.make_table(found, "table1", [10, 105_000])
     names = [name for name in result.header[1:] if name != "paper"]
     assert names == ["CLION 10", "CLION 105K", "Dreamer 10", "Dreamer 105K"]
     assert result.rows[0][2] == "–" and result.rows[0][4] == "527.1 ± 166"
-    names = [n for n in score_tables.rows(found, "table2", [10, 20]).header[1:] if n != "paper"]
+    names = [
+        n for n in score_tables.make_table(found, "table2", [10, 20]).header[1:] if n != "paper"
+    ]
     assert names == ["DrQ 10", "CLION 10", "Dreamer 10", "DrQ 20", "CLION 20", "Dreamer 20"]
 
 
 def test_own_tasks_follow_the_papers(logdirs):
     config = options("table1_rotation", task="cup_catch")
     make_run(logdirs / "cup", {105_000: 9.0}, {}, config)
-    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    result = score_tables.make_table(learning_curves.find([logdirs]), "table1")
     assert result.rows[6][:3] == ("cup_catch", "9.0 (1)", "–")
     assert "(2 tasks)" in result.rows[7][1]
 
 
 def test_different_sizes_get_columns_of_their_own(logdirs):
     make_run(logdirs / "small", {105_000: 9.0}, {}, options("table1_rotation", "cpu"))
-    result = score_tables.rows(learning_curves.find([logdirs]), "table1")
+    result = score_tables.make_table(learning_curves.find([logdirs]), "table1")
     assert column(result, "CLION, cpu sizes 105K")["walker_walk"] == "9.0 (1)"
     assert column(result, "CLION, paper sizes 105K")["walker_walk"] == "550.0 ± 50.0 (3)"
     assert any("cpu sizes; paper sizes" in note for note in result.notes)
 
 
 def test_plain_is_at_the_last_common_step(logdirs):
-    result = score_tables.rows(learning_curves.find([logdirs]))
+    result = score_tables.make_table(learning_curves.find([logdirs]))
     lines = [(*row[:4], row[7]) for row in result.rows]
     assert lines == [
         ("walker_walk", "CLION", "100K", "1", "630 ± 113"),
@@ -186,17 +188,17 @@ def seeds(tmp_path):
 
 def test_periods(seeds, tmp_path):
     found = learning_curves.find([seeds], "train")
-    result = score_tables.rows(found, "periods", [2000, 10_000], Score(window=3000))
+    result = score_tables.make_table(found, "periods", [2000, 10_000], Score(window=3000))
     ends = ("all, mean ± std", "95 % interval of the mean")
     assert result.header[2:] == ("2K to 5K", "5K to 8K", "8K to 10K", *ends)
     # Of seed 0: 30, 40, 50; 60, 70, 80; 90, 100. Of seed 1: 31, 41, 51; 61, and there it ends.
     expected = ("walker_walk", "CLION", "40", "70 (1)", "95 (1)", "65.0 (1)", "–")
     assert result.rows == (expected,)
-    whole = score_tables.rows(found, "periods", [6000], Score(window=10_000))
+    whole = score_tables.make_table(found, "periods", [6000], Score(window=10_000))
     assert whole.header[2:] == ("0 to 6K", *ends)
     # Student's t of one degree of freedom, 12.706, times 0.5.
     assert whole.rows[0][2:] == ("36", "35.5 ± 0.7 (2)", "[29.1, 41.9]")
-    assert score_tables.rows(found, "periods", None, Score(window=5000)).header[2:4] == (
+    assert score_tables.make_table(found, "periods", None, Score(window=5000)).header[2:4] == (
         "0 to 5K", "5K to 10K",
     )  # fmt: skip
     out = tmp_path / "periods.csv"
@@ -221,7 +223,7 @@ def methods(seeds):
 @pytest.mark.parametrize("layout", ["plain", "periods"])
 def test_differences_from_a_method_seed_by_seed(methods, layout):
     found = learning_curves.find([methods], "train")
-    result = score_tables.rows(found, layout, [6000], Score(6000, True), against="Dreamer")
+    result = score_tables.make_table(found, layout, [6000], Score(6000, True), against="Dreamer")
     ((_, method, *_), *others) = result.rows
     assert method == "CLION" and not others
     # Of 4 and 2: mean 3, deviation 1.414; t of one degree of freedom, 12.706, times 1.
@@ -237,7 +239,7 @@ def test_differences_are_of_runs_of_the_same_sizes(methods):
     config = options("cpu", evaluator_units=9, seed=0)  # Dreamer has none.
     make_run(methods / "small", {6000: 1.0}, {6000: 66.0}, config)
     found = learning_curves.find([methods], "train")
-    result = score_tables.rows(found, "plain", [6000], against="Dreamer")
+    result = score_tables.make_table(found, "plain", [6000], against="Dreamer")
     assert [row[1] for row in result.rows] == ["CLION", "CLION, evaluator_units=9"]
     assert next(cell.method for cell in result.cells) == "CLION minus Dreamer"
 
@@ -246,7 +248,7 @@ def test_differences_are_from_the_method_of_the_same_setup(methods):
     other = {"evaluator_units": 9, "seed": 0}
     make_run(methods / "small", {6000: 1.0}, {6000: 66.0}, options("cpu", **other))
     found = learning_curves.find([methods], "train")
-    (row,) = score_tables.rows(found, "plain", [6000], against="CLION").rows
+    (row,) = score_tables.make_table(found, "plain", [6000], against="CLION").rows
     assert row[1:5] == ("Dreamer", "6K", "2", "-3.0 ± 1.4")  # Not from the one with 9 units.
     make_run(
         methods / "large",
@@ -261,14 +263,14 @@ def test_differences_are_from_the_method_of_the_same_setup(methods):
     ]
     told = "for Dreamer give one of CLION, evaluator_units=9 or CLION, evaluator_units=99"
     with pytest.raises(UsageError, match=told):
-        score_tables.rows(without, "plain", [6000], against="CLION")
+        score_tables.make_table(without, "plain", [6000], against="CLION")
 
 
 def test_last_evaluations_that_end_with_an_early_episode_are_scored(tmp_path):
     for seed, late in enumerate((3, 90)):
         points = {1000 * i + late: float(i) for i in range(1, 11)}
         make_run(tmp_path / str(seed), points, {}, options("cpu", seed=seed))
-    (row,) = score_tables.rows(learning_curves.find([tmp_path])).rows
+    (row,) = score_tables.make_table(learning_curves.find([tmp_path])).rows
     assert row[2:5] == ("10.09K", "2", "10.0 ± 0.0")
 
 
@@ -281,7 +283,9 @@ def test_returns_of_training_are_said_to_be_such(logdirs, seeds, tmp_path, layou
         assert table(*words, f"--metric={metric}", "--out", out) == 0
         assert {row["metric"] for row in csv.DictReader(io.StringIO(out.read_text()))} == {metric}
         found = learning_curves.find([seeds], metric)
-        told.append("training episodes" in " ".join(score_tables.rows(found, layout, [6000]).notes))
+        told.append(
+            "training episodes" in " ".join(score_tables.make_table(found, layout, [6000]).notes)
+        )
     assert told == [True, False]
 
 
@@ -289,7 +293,7 @@ def test_a_cell_of_the_papers_tables_has_its_own_tasks_setup(tmp_path):
     for task, repeat in (("walker_walk", 4), ("cartpole_swingup", 8)):
         config = options("cpu", task=task, rotation_degrees=5.0, action_repeat=repeat)
         make_run(tmp_path / task, {105_000: 1.0}, {}, config)
-    cells = score_tables.rows(learning_curves.find([tmp_path]), "table1").cells
+    cells = score_tables.make_table(learning_curves.find([tmp_path]), "table1").cells
     setups = {cell.task: cell.setup for cell in cells if cell.method.startswith("CLION")}
     assert setups["walker_walk"] == "cpu sizes, action_repeat=4"
     assert setups["cartpole_swingup"] == "cpu sizes, action_repeat=8"
@@ -298,7 +302,7 @@ def test_a_cell_of_the_papers_tables_has_its_own_tasks_setup(tmp_path):
 
 def test_differences_at_the_last_step_that_all_have(methods):
     found = learning_curves.find([methods], "train")  # Seeds up to 10,000 and 6,000; 6,000.
-    (row,) = score_tables.rows(found, against="Dreamer").rows
+    (row,) = score_tables.make_table(found, against="Dreamer").rows
     assert row[2:5] == ("6K", "2", "3.0 ± 1.4")
 
 

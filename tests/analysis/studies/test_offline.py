@@ -247,7 +247,7 @@ def partial(learning=tuple(PARTS), **options):
 )
 def test_only_parts_that_learn_move(logdir, learning):
     start, agent = checkpoint(logdir), partial(learning)
-    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    assert agent.take_over(start) == [] and moved(agent, start) == set()
     batch = tiny_batch(tiny_config())
     values = agent.train(batch, 0).numpy()
     assert moved(agent, start) == set(learning) and np.isfinite(values).all()
@@ -259,7 +259,7 @@ def test_all_parts_learn_as_the_agent_does(logdir):
     whole = tiny_agent(pcont="True")
     restore(whole.named_state(), start)
     agent = partial()
-    agent.go_on(start)
+    agent.take_over(start)
     names = []
     for one in (whole, agent):
         one.train(batch, 0), one.train(batch, 1)
@@ -274,9 +274,9 @@ def test_what_begins_anew(logdir):
     # As if the run had learned for long: nothing is as a new agent has it.
     start = {name: array + 1 for name, array in start.items()}
     agent = partial(evaluator_units=9)
-    assert agent.go_on(start) == ["evaluator"] and moved(partial(), start) == set(PARTS)
+    assert agent.take_over(start) == ["evaluator"] and moved(partial(), start) == set(PARTS)
     agent = partial(model_lr=0.25)
-    assert agent.go_on(start, ["behaviour"]) == ["behaviour"]
+    assert agent.take_over(start, ["behaviour"]) == ["behaviour"]
     assert moved(agent, start) == {"behaviour"}
     # The moments go with the weights, the rate is the setting's own.
     state = agent.named_state()
@@ -284,14 +284,14 @@ def test_what_begins_anew(logdir):
     assert state["optimizer/actor/iteration"].numpy() == 0
     assert state["optimizer/model/learning_rate"].numpy() == 0.25
     with pytest.raises(CheckpointError, match="checkpoint does not fit"):
-        partial(deter_size=7).go_on(start)
+        partial(deter_size=7).take_over(start)
 
 
 def test_moments_that_begin_anew(logdir):
     """The weights go on; of the optimisers, nothing does."""
     start = {name: array + 1 for name, array in checkpoint(logdir).items()}
     agent, new = partial(), partial().named_state()
-    assert agent.go_on(start, moments=True) == []
+    assert agent.take_over(start, moments=True) == []
     for name, variable in agent.named_state().items():
         expected = start[name] if name.startswith("weights/") else new[name].numpy()
         np.testing.assert_array_equal(variable.numpy(), expected, name)
@@ -358,7 +358,7 @@ def test_settings_gain_over_the_runs_own():
 def test_another_precision_from_the_checkpoint(logdir):
     start = checkpoint(logdir)
     agent = PartialAgent(tiny_config(pcont="True"), ACTIONS, precision="16")
-    assert agent.go_on(start) == [] and moved(agent, start) == set()
+    assert agent.take_over(start) == [] and moved(agent, start) == set()
     scale = agent.named_state()["optimizer/model_scale/dynamic_scale"]
     assert scale.numpy() == 2.0**15
 
