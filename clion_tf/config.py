@@ -92,7 +92,7 @@ class Config:
     hidden_size: int = option(200, "Units of the dense layers in the RSSM.", "Dreamer")
     num_units: int = option(400, "Units of the dense layers in reward, value, action and discount, and of those for vectors.", "Dreamer")
     cnn_depth: int = option(32, "Channels of the first convolution; the others are multiples.", "Dreamer")
-    dense_act: str = option("elu", "Activation of dense layers.", "Dreamer", ("elu", "relu", "leaky_relu"))
+    dense_act: str = option("elu", "Activation of dense layers, but for the RSSM's (elu).", "Dreamer", ("elu", "relu", "leaky_relu"))
     cnn_act: str = option("relu", "Activation of convolutions.", "Dreamer", ("elu", "relu", "leaky_relu"))
     rssm_min_std: float = option(0.1, "Smallest standard deviation of s.", "Dreamer")
     free_nats: float = option(3.0, "The mean KL below which it is not minimised.", "CLION")
@@ -124,7 +124,7 @@ class Config:
     evaluator_objective: str = option("bce", "Binary cross-entropy, or eq. 4's difference of probabilities.", "ours", ("bce", "difference"), earlier="difference")
     overshoot: int = option(0, "Open-loop steps of the fakes, K; 0: the imagination horizon.", "ours")
     overshoot_from: str = option("augmented", "Where the fakes start: at posterior states with augmentation's noise, without it, or one of each; without it if there are no augmented copies.", "ours", ("augmented", "posterior", "both"), earlier="posterior")
-    weighting: str = option("probability", "The evaluator's probability W = D, or the density ratio W = D / (1 - D).", "CLION", ("probability", "ratio"))
+    weighting: str = option("probability", "The evaluator's probability W = D, or its odds W = D / (1 - D).", "CLION", ("probability", "ratio"))
     weight_gradient: bool = option(False, "Let the actor's gradient flow through the weights.", "ours")
 
     option = functools.partial(_option, "Behaviour (eqs. 6 to 9)")
@@ -261,7 +261,8 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
     too_long = f"longer than an episode of {frames} frames (time_limit / action_repeat + 1)"
     kept = c.replay_capacity == 0 or c.replay_capacity >= c.time_limit
     saved = c.save_every > 0 or c.save_seconds > 0
-    odd = c.evaluator and c.weighting == "ratio" and c.evaluator_objective != "bce"
+    odd = c.weighting == "ratio" and c.evaluator_objective != "bce" and c.evaluator
+    still = c.expl == "completely_random" and c.expl_amount == 0
     drq, gaussian = c.agent == "drq", c.expl in ("auto", "additive_gaussian")
     return [
         ("discount", c.discount <= 1, "must lie between 0 and 1"),
@@ -271,15 +272,16 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
         ("blank_frames", c.blank_frames <= 1, "a probability, at most 1"),
         ("test_blank_frames", c.test_blank_frames <= 1, "a probability, at most 1"),
         ("batch_length", drq or c.batch_length <= frames, too_long),
-        ("batch_length", c.batch_length >= 2, "a sequence needs at least 2 frames"),
-        ("horizon", c.horizon >= 2, "the lambda-return needs at least 2 imagined steps"),
+        ("batch_length", drq or c.batch_length >= 2, "a sequence needs at least 2 frames"),
+        ("horizon", drq or c.from_start or c.horizon > 1, "of one step needs --from_start"),
         ("prefill", c.prefill >= c.time_limit, f"needs at least {episode}"),
         ("replay_capacity", kept, f"less than {episode}; 0 keeps all"),
         ("save_every", saved, "needs --save_seconds, or nothing is ever saved"),
-        ("weighting", not odd, "a density ratio needs --evaluator_objective=bce"),
+        ("weighting", drq or not odd, "a density ratio needs --evaluator_objective=bce"),
         ("drq_image_size", c.drq_image_size >= 15, "the encoder needs at least 15 pixels"),
         ("drq_tau", c.drq_tau <= 1, "at most 1, the whole critic"),
         ("expl", gaussian or not drq, "DrQ's exploration is Gaussian"),
+        ("expl_amount", not still, "makes no action random, as --expl=completely_random asks"),
         ("stack_rotation", drq or c.stack_rotation == "independent", "needs --agent=drq"),
     ]
 

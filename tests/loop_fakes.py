@@ -83,7 +83,7 @@ class Variable:
 class CheckingAgent:
     """Its one weight is a digest of every batch it was trained on, in order."""
 
-    world_model = True
+    has_world_model = True
     observed: ClassVar = {"image": (64, 64, 3)}
     action_size, discrete = 2, False
     metric_names = ("model/model_loss", "behaviour/actor_loss", "model/skipped")

@@ -78,7 +78,6 @@ IMPOSSIBLE = [
     ("disclam", -0.01),
     ("batch_length", 502),
     ("batch_length", 1),
-    ("horizon", 1),
     ("prefill", 999),
     ("replay_capacity", 999),
     ("stack_rotation", "same"),
@@ -96,6 +95,10 @@ def test_impossible_values_are_refused_by_name():
         assert f"--{name}=" in str(error.value) and "\n" not in str(error.value), (name, value)
     with pytest.raises(ConfigError, match="--weighting=ratio: a density ratio needs"):
         Config(weighting="ratio", evaluator_objective="difference")
+    with pytest.raises(ConfigError, match="--horizon=1: of one step needs --from_start"):
+        Config(horizon=1, from_start=False)
+    with pytest.raises(ConfigError, match=r"--expl_amount=0\.0: makes no action random"):
+        Config(expl="completely_random", expl_amount=0.0)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +109,9 @@ def test_impossible_values_are_refused_by_name():
         {"time_limit": 99, "batch_length": 50, "prefill": 99},
         {"weighting": "ratio", "evaluator_objective": "bce"},
         {"weighting": "ratio", "evaluator_objective": "difference", "evaluator": False},
+        # DrQ reads none of these.
+        {"agent": "drq", "batch_length": 1, "horizon": 1, "from_start": False},
+        {"agent": "drq", "weighting": "ratio", "evaluator_objective": "difference"},
         {"beta1": 0, "beta2": 0, "augmentations": 0, "sigma1": 0, "sigma_h": 0, "overshoot": 0},
         {"discount": 1.0, "disclam": 0.0},
         {"test_rotation_degrees": -1.0, "sigma2": -1.0, "test_blank_frames": -1.0},

@@ -33,7 +33,7 @@ class Learner:
     sequence_length: int  # Frames of the sequences that its batches are made of.
     state_keys: tuple[str, ...]  # Of the policy's state, what its next step reads.
     padding = 0  # Copies of its first frame with which a sequence may begin.
-    world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
+    has_world_model = False  # Whether there is one to look at (`heldout_diagnostics`).
     acting_networks: Callable[[], Any]  # Builds a second set of its networks.
 
     def __init__(

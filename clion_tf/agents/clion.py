@@ -43,7 +43,7 @@ class Losses:
 class Agent(Learner):
     """CLION, or with its parts off, Dreamer; it observes images as `PIXELS`, a vector, or both."""
 
-    world_model = True
+    has_world_model = True
     state_keys = ("stoch", "deter", "action")
 
     def __init__(
@@ -95,8 +95,9 @@ class Agent(Learner):
         return gradients, losses
 
     def update(self, data: Tensors, noise: Noise) -> Tensors:
-        """One update (Algorithm 1): all losses at the old weights, then every optimiser steps.
+        """One update: all losses at the old weights, then every optimiser steps (Dreamer).
 
+        Algorithm 1 prints the model's step before imagination (docs/decisions.md, 27).
         None of them does if any loss or gradient is not finite.
         """
         gradients, losses = self.gradients(data, noise)

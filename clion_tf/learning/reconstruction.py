@@ -21,7 +21,7 @@ CONTEXT = 5  # Frames that are seen before the prediction is left alone (Dreamer
 Data = Mapping[str, tf.Tensor | np.ndarray]
 
 
-def observed(data: Data) -> tf.Tensor:
+def true_images(data: Data) -> tf.Tensor:
     """The images as the learner sees them."""
     return preprocess_image(tf.convert_to_tensor(data["image"]))
 
@@ -68,7 +68,7 @@ def errors(
     are the posterior states, where known.
     """
     post = posterior(models, data, noise) if post is None else post
-    target, found = observed(data) if to is None else to, []
+    target, found = true_images(data) if to is None else to, []
     for sigma in sigmas:
         memory = augmented_memory(post, noise, sigma, resample, sigma2)
         decoded = models.decoder(models.rssm.get_feat(memory))

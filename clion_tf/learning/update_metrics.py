@@ -22,7 +22,10 @@ BINS = 20  # Of scores between 0 and 1.
 
 
 def model(world: WorldModelLoss) -> Tensors:
-    """The world model's losses; of what is predicted negative log-probabilities, in nats."""
+    """The world model's losses; of what is predicted negative log-probabilities, in nats.
+
+    That of the discount is scaled by `pcont_scale`, as Dreamer's.
+    """
     others = ("kl", "embedding", "decoding")  # Below, before they are scaled.
     predicted = {key: term for key, term in world.terms.items() if key not in others}
     result = {

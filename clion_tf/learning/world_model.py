@@ -49,7 +49,7 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
     All are means over batch and time. The KL is clipped after its mean, as Dreamer's code does.
     `data` is a `preprocessing.BATCH` with what the models observe: an image, a vector or both.
     """
-    there = {"action", "reward", *models.observed, *data}
+    there = {"action", "reward", *models.observes, *data}
     if models.pcont is not None:
         there.add("discount")
     expect("batch", data, {key: shape for key, shape in BATCH.items() if key in there})

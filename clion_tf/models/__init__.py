@@ -25,7 +25,7 @@ class Models(keras.Model):
         dtype: str = "float32",
     ):  # fmt: skip
         super().__init__(name="clion")
-        self.observed = tuple(observed)
+        self.observes = tuple(observed)
         act, cnn_act = ACTIVATIONS[config.dense_act], ACTIVATIONS[config.cnn_act]
         units, depth, vector = config.num_units, config.cnn_depth, observed.get("vector", (0,))[0]
         kwargs = {"seed": config.seed, "dtype": dtype}
@@ -40,7 +40,8 @@ class Models(keras.Model):
         sizes = {"stoch": config.stoch_size, "deter": config.deter_size}
         sizes["hidden"] = config.hidden_size
         min_std = config.rssm_min_std
-        self.rssm = RSSM(action_size, embed, **sizes, min_std=min_std, act=act, **kwargs)
+        # Its activation is elu whatever `dense_act` says, as in Dreamer.
+        self.rssm = RSSM(action_size, embed, **sizes, min_std=min_std, **kwargs)
         feat = self.rssm.feat_size
         if "image" in observed:
             self.decoder = Decoder(feat, depth, cnn_act, **kwargs)

@@ -64,7 +64,7 @@ class OneHot(tfd.OneHotCategorical):
         """One-hot sample from Gumbel noise [..., N, A]; its gradient is the probabilities'."""
         hard = tfd.OneHotCategorical(self.logits + noise, dtype=tf.float32).mode()
         probs = self.probs_parameter()
-        return hard + probs - tf.stop_gradient(probs)
+        return hard + (probs - tf.stop_gradient(probs))  # In this order exactly one-hot.
 
     def entropy_from(self, noise: tf.Tensor) -> tf.Tensor:
         """Exact entropy [N] in nats; the noise is not needed."""

@@ -88,7 +88,10 @@ class RSSM(Network):
     def obs_step(
         self, prev: State, prev_action: tf.Tensor, embed: tf.Tensor, noise: tf.Tensor
     ) -> tuple[State, State]:
-        """One step with an image: (posterior, prior). embed [N, E]; the prior's s is its mean."""
+        """One step with an image: (posterior, prior); the prior's s is its mean.
+
+        Of action [N, A], embedding [N, E] and standard normal noise [N, S].
+        """
         kernel, embed_part = self._split_obs1(embed)
         post = self._obs_step(prev, prev_action, kernel, embed_part, noise)
         return post, self._prior_of(post)

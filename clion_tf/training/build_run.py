@@ -92,9 +92,9 @@ def _introduce(run: Run, device: str, renderer: str) -> None:
     begun = f"resuming at {steps} environment steps" if steps else "new run"
     say(f"{config.task} in {run.folder}: {begun}")
     say(f"learner on {device}" + (f"; rendering by {renderer}" if renderer else ""))
-    if agent.world_model and config.pcont == "auto" and config.predicts_discount:
+    if agent.has_world_model and config.pcont == "auto" and config.predicts_discount:
         say("the task may terminate: predicting the discount (--pcont=False does not)")
-    if agent.world_model and "image" not in agent.observed and config.beta1 > 0:
+    if agent.has_world_model and "image" not in agent.observed and config.beta1 > 0:
         say("no images: without the embedding constraint, which rotates them")
     counts = ", ".join(f"{name} {n:,}" for name, n in agent.parameter_counts().items())
     say(f"parameters: {counts}")

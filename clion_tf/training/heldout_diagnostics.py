@@ -45,7 +45,7 @@ def diagnose_newest_episode(
         return scalars, {}, diagnosed
     errors = reconstruction.errors(models, data, noise, SIGMAS, post=post)
     diagnosed["decoding"] = {"sigma": list(SIGMAS), "error": errors.tolist()}
-    truth = reconstruction.observed(data)
+    truth = reconstruction.true_images(data)
     predicted = reconstruction.open_loop(models, post, data["action"], noise)
     sigma = config.sigma_h * memory_unit(post["deter"], config.sigma_units)
     noisy = reconstruction.augmented_memory(post, noise, sigma)

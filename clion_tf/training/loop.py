@@ -168,7 +168,7 @@ def evaluate(run: Run) -> None:
 
 def _heldout(run: Run) -> dict[str, dict[str, float]]:
     """Saves pictures and diagnostics of unseen data; returns the numbers for the log."""
-    if not run.config.log_images or not run.agent.world_model:
+    if not run.config.log_images or not run.agent.has_world_model:
         return {}
     from clion_tf.training import heldout_diagnostics  # Here, as it loads TensorFlow.
 

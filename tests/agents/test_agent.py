@@ -161,6 +161,14 @@ def test_the_start_is_one_more_row_and_changes_no_other():
     np.testing.assert_allclose(first.action, later.action)
 
 
+def test_with_the_start_one_step_of_imagination_is_enough():
+    agent = tiny_agent(horizon=1)
+    gradients, losses = agent.gradients(tensors(tiny_batch(agent.config)), seeded())
+    assert losses.imagined.returns.shape[0] == 1
+    for name in ("actor", "value"):
+        assert 0 < tf.linalg.global_norm(gradients[name]) < np.inf
+
+
 def test_the_start_lets_noise_on_memory_reach_critic_and_weights():
     """The augmented h is an input of both with from_start, and of neither without."""
     far, near = ({"sigma1": sigma, "horizon": 2} for sigma in (100.0, 0.0))

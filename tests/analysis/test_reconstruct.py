@@ -55,7 +55,7 @@ def test_error_is_what_the_decoding_constraint_bounds(agent, data):
     assert abs(found[0] - found[1]) > 1e-3
     images = reconstruction.images(agent.models, data, seeded(), SIGMA)
     np.testing.assert_allclose(images, out.decoding.augmented["image"].mode(), atol=1e-5)
-    truth = reconstruction.observed(data).numpy()
+    truth = reconstruction.true_images(data).numpy()
     np.testing.assert_allclose(((images - truth) ** 2).sum((2, 3, 4)).mean(), found[1], rtol=1e-5)
 
 

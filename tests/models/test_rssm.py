@@ -193,6 +193,13 @@ def small(dtype="float32", **options):
     return Models(config, 2, False, PIXELS, dtype)
 
 
+def test_the_rssm_is_elu_whatever_the_dense_layers_have():
+    # The original builds its RSSM without the option.
+    models = small(dense_act="relu")
+    assert models.rssm.img1.activation is models.rssm.img2.activation is tf.nn.elu
+    assert models.reward.hidden[0].activation is tf.nn.relu
+
+
 def test_networks_keep_batch_and_time():
     models = small()
     embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))

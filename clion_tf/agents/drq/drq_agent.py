@@ -79,7 +79,8 @@ class DrQ(Learner):
         that only the actor's step knows are 0 in updates without one, and weigh more in those with
         one: their mean over updates is that over the actor's steps.
         """
-        expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", "reward": "B 4"})
+        numbers = dict.fromkeys(("reward", "discount"), "B 4")
+        expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", **numbers})
         config = self.config
         obs, next_obs = frame_stacks.transition(data, self._turned)
         obs = views(obs, config.drq_online, config.drq_pad, noise, "shift")

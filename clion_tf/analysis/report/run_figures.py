@@ -41,7 +41,7 @@ GROUPS = {
         FigurePanel("Decoding constraint, squared distance", {"decoding_distance": ""}, log=True),
         FigurePanel("Embedding constraint, squared distance", {"embedding_distance": ""}, log=True),
         FigurePanel("Length of the embedding", {"embed_norm": ""}),
-        FigurePanel("Discount loss, nats", {"pcont_loss": "training"}),
+        FigurePanel("Discount loss, scaled", {"pcont_loss": "training"}),
     ],
     "Behaviour": [
         FigurePanel("In imagination", {"imagined_value": "value", "lambda_return": "λ-return"}),

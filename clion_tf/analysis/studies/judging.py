@@ -36,7 +36,7 @@ def judge(agent: Agent, sequences: dict[str, np.ndarray]) -> dict[str, float]:
     batch = {key: value[: agent.config.batch_size] for key, value in data.items()}
     found |= gradient_shares(agent, batch, noise)
     if "image" in data:
-        seen, still = reconstruction.observed(data), reconstruction.decode(agent.models, post)
+        seen, still = reconstruction.true_images(data), reconstruction.decode(agent.models, post)
         for name, target in (("decoding", seen), ("decoding_shift", still)):
             errors = reconstruction.errors(agent.models, data, noise, sigmas, post=post, to=target)
             found |= {f"{name}_{a:g}": float(e) for a, e in zip(AMOUNTS, errors, strict=True)}
@@ -95,7 +95,7 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     seen = {key: value[:, :context] for key, value in post.items()}
     prior = reconstruction.predict_open_loop(models, seen, data["action"][:, context:], noise)
     feat = models.rssm.get_feat({key: value[:, last - context] for key, value in prior.items()})
-    error = models.decoder(feat).squared_distance(reconstruction.observed(data)[:, last])
+    error = models.decoder(feat).squared_distance(reconstruction.true_images(data)[:, last])
     reward_error = _rms(models.reward(feat).mode() - data["reward"][:, last])
     return {"open_loop_error": float(tf.reduce_mean(error)), "open_loop_reward_error": reward_error}
 
@@ -131,7 +131,7 @@ def _evaluator(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
     (_, drifted), (_, moved) = evaluator.fakes(models.rssm, config, post, action, noise)
     errors, steps = {"augmented_rank": _drift(models.rssm, post, moved)}, config.overshoot_steps
     if "image" in data:
-        seen = reconstruction.observed(data)[:, 1:]
+        seen = reconstruction.true_images(data)[:, 1:]
         errors["augmented_image_rank"] = models.decoder(moved).squared_distance(seen)
     judged = dataclasses.replace(both, fake_logit=plain)
     imagined = behaviour.losses(models, agent.config, post, noise)

@@ -105,7 +105,7 @@ def memory(
 
 
 def _column(data: dict[str, np.ndarray], model: np.ndarray, film: Film, labels: list) -> Column:
-    rows = picture_rows.comparison(reconstruction.observed(data).numpy(), model)
+    rows = picture_rows.comparison(reconstruction.true_images(data).numpy(), model)
     return Column(rows.reshape(-1, *rows.shape[2:]), film.steps[: len(labels)], labels)
 
 

@@ -77,7 +77,7 @@ def draw(runs: Runs, film: Film, columns: int, sigma: float, resample: bool) -> 
     """
     at = np.linspace(0, len(film.steps) - 1, min(columns, len(film.steps))).round().astype(int)
     data, count = film.sequence(), len(at)
-    truth = reconstruction.observed(data).numpy()[0, at]
+    truth = reconstruction.true_images(data).numpy()[0, at]
     # Inches of the pictures, 1 each; what stands beside them is added when it is saved.
     figure = Figure((count, 3.5 * len(runs) - 0.5))
     grid = figure.add_gridspec(len(runs), hspace=0.5 / 3, left=0, right=1, bottom=0, top=1)

@@ -461,7 +461,7 @@ def test_noise_on_memory_is_in_its_standard_deviations():
     moved = reconstruction.augmented_memory(post, noise, sigma)
     still, shifted = (reconstruction.decode(agent.models, state) for state in (post, moved))
     for name, target in (
-        ("decoding_1", reconstruction.observed(tensors_)), ("decoding_shift_1", still)
+        ("decoding_1", reconstruction.true_images(tensors_)), ("decoding_shift_1", still)
     ):  # fmt: skip
         squared = tf.reduce_sum(tf.square(shifted - target), [-3, -2, -1])
         assert found[name] == pytest.approx(float(tf.reduce_mean(squared)), rel=1e-4)
