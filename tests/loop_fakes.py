@@ -105,16 +105,16 @@ class CheckingAgent:
     def train(self, batch, update):
         self.updates.append(update)
         if self._skips(update):
-            return Variable(np.array([np.nan, np.nan, 1.0]))
+            return np.array([np.nan, np.nan, 1.0])
         parts = [self._digest.value.tobytes(), str(update).encode()]
         parts += [np.ascontiguousarray(batch[key]).tobytes() for key in sorted(batch)]
         digest = hashlib.sha256(b"".join(parts)).digest()
         self._digest.assign(np.frombuffer(digest, np.uint8))
-        return Variable(np.array([float(digest[0]), float(update), 0.0]))
+        return np.array([float(digest[0]), float(update), 0.0])
 
     def train_several(self, batches, updates):
-        rows = [self.train(*one).numpy() for one in zip(batches, updates, strict=True)]
-        return Variable(np.stack(rows))
+        rows = [self.train(*one) for one in zip(batches, updates, strict=True)]
+        return np.stack(rows)
 
     def initial(self, batch):
         return 0

@@ -106,8 +106,8 @@ def agree(agent) -> None:
 def updates(agent, batches, several: bool) -> list:
     """Their metrics; several in a call are another graph than single ones, which runs make."""
     if several:
-        return list(agent.train_several(batches, range(len(batches))).numpy())
-    return [agent.train(batch, number).numpy() for number, batch in enumerate(batches)]
+        return list(agent.train_several(batches, range(len(batches))))
+    return [agent.train(batch, number) for number, batch in enumerate(batches)]
 
 
 def poisoned(agent, batches) -> list[bool]:
@@ -116,7 +116,7 @@ def poisoned(agent, batches) -> list[bool]:
     batches = [{**batch, "reward": batch["reward"].copy()} for batch in batches]
     for batch in batches:
         batch["reward"][-1, 2] = np.nan
-    rows = agent.train_several(batches, range(UPDATES, 2 * UPDATES)).numpy()
+    rows = agent.train_several(batches, range(UPDATES, 2 * UPDATES))
     skipped = rows[:, agent.metric_names.index("model/skipped")]
     same = [
         np.array_equal(value, copy.named_state()[name].numpy())

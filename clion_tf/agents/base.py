@@ -91,7 +91,7 @@ class Learner:
         for optimizer in self.optimizers.values():
             optimizer.build()
 
-    def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
+    def train(self, data: dict[str, np.ndarray], update: int) -> np.ndarray:
         """Update number `update` on `data`, arrays [B, L, ...] as `Replay.sample` gives them.
 
         Returns the metrics, float32 [M] in the order of `metric_names`. Raises MemoryError or
@@ -101,16 +101,17 @@ class Learner:
         seed = noises.key(self.config.seed, "update", update)
         data = self.with_schedule(data, update)
         with device_errors():
-            return self._train({key: tf.constant(value) for key, value in data.items()}, seed)
+            tensors = {key: tf.constant(value) for key, value in data.items()}
+            return self._train(tensors, seed).numpy()  # A GPU may fail as late as here.
 
-    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
+    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> np.ndarray:
         """As K calls of `train`, in one call of the compiled function; returns float32 [K, M]."""
         self.build_optimizers()
         seeds = np.stack([noises.key(self.config.seed, "update", update) for update in updates])
         batches = [self.with_schedule(*one) for one in zip(batches, updates, strict=True)]
         with device_errors():
             data = {key: tf.constant(np.stack([b[key] for b in batches])) for key in batches[0]}
-            return self._train_several(data, seeds)
+            return self._train_several(data, seeds).numpy()
 
     def _train_step(self, data: Tensors, seed: tf.Tensor) -> tf.Tensor:
         scalars = self.update(data, noises.SeededNoise(seed))

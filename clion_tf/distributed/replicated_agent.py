@@ -65,7 +65,7 @@ class ReplicatedAgent(Agent):
                 for variable in copies:
                     variable.assign(value.reshape(variable.shape))
 
-    def train(self, data: dict[str, np.ndarray], update: int) -> tf.Tensor:
+    def train(self, data: dict[str, np.ndarray], update: int) -> np.ndarray:
         """One update on the whole batch; errors as in `collective_errors`."""
         seed = tf.constant(noises.key(self.config.seed, "update", update))
 
@@ -76,13 +76,13 @@ class ReplicatedAgent(Agent):
         split = self._strategy.experimental_distribute_values_from_function(rows)
         self.broken = True
         with collective_errors():
-            metrics = self._update_all(split, seed)
+            metrics = self._update_all(split, seed).numpy()
         self.broken = False
         return metrics
 
-    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> tf.Tensor:
+    def train_several(self, batches: Sequence[dict], updates: Sequence[int]) -> np.ndarray:
         """Here each update is a call of its own."""
-        return tf.stack([self.train(*one) for one in zip(batches, updates, strict=True)])
+        return np.stack([self.train(*one) for one in zip(batches, updates, strict=True)])
 
     def _first(self, each: Any) -> tf.Tensor:
         return self._strategy.experimental_local_results(each)[0]

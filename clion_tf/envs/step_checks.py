@@ -12,6 +12,7 @@ from gymnasium import spaces
 
 from clion_tf.envs.env_spec import PromiseError
 
+LARGEST = 1e16  # Losses square what they predict, in float32, and sum the squares.
 RETURNS = "reset and step return what Gymnasium asks for"
 REWARDS = "rewards are finite"
 FINITE = "observations are finite"
@@ -28,7 +29,7 @@ def returned(result: Any, *names: str) -> tuple:
 
 
 def reward(value: Any) -> float:
-    """A reward, or a sum of rewards, as a number that is a finite float32."""
+    """A reward, or a sum of rewards, as a number of which losses stay finite."""
     number = _scalar(value, "biufO")
     try:
         found = float(number)
@@ -37,7 +38,7 @@ def reward(value: Any) -> float:
     except (TypeError, ValueError) as error:
         text = f"gives the reward {described(value)}, not a number"
         raise PromiseError(text, REWARDS) from error
-    if problem := _not_finite(found):
+    if problem := _too_large(found):
         raise PromiseError(f"gives the reward {problem}", REWARDS)
     return found
 
@@ -98,9 +99,9 @@ def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, s
         return np.asarray(spaces.flatten(space, whole), np.float32), ""
     with np.errstate(over="ignore"):
         numbers = array.astype(np.float32)
-    if not np.isfinite(numbers).all():
-        (at,), place = _first(~np.isfinite(numbers), name, array)
-        raise PromiseError(f"observes {place}{_not_finite(at)}", FINITE)
+    if not (fine := np.abs(numbers) <= LARGEST).all():
+        (at,), place = _first(~fine, name, array)
+        raise PromiseError(f"observes {place}{_too_large(at)}", FINITE)
     beyond = (array < space.low) | (array > space.high)
     if not beyond.any():
         return numbers.ravel(), ""
@@ -115,13 +116,11 @@ def _first(where: np.ndarray, name: str, *arrays: np.ndarray) -> tuple[list[floa
     return [float(array[index]) for array in arrays], f"{place} = " if place else ""
 
 
-def _not_finite(number: float) -> str:
-    """What is wrong with a number that is to be float32; '' if nothing is."""
+def _too_large(number: float) -> str:
+    """What is wrong with a number that losses are to be made of; '' if nothing is."""
     if not np.isfinite(number):
         return f"{number}"
-    # What rounds to the largest float32 is none too large.
-    with np.errstate(over="ignore"):
-        return "" if np.isfinite(np.float32(number)) else f"{number:g}, too large for float32"
+    return "" if abs(number) <= LARGEST else f"{number:g}, too large for losses in float32"
 
 
 def described(value: Any) -> str:

@@ -109,10 +109,14 @@ class Optimizer:
         self._optimizer.apply([gradient * scale for gradient in gradients])  # Keras unscales.
         self._set_scale(self.scale)
 
-    def skip(self, norm: tf.Tensor) -> None:
-        """Instead of a step: halves the loss scale if it was this gradient that overflowed."""
+    def skip(self, norm: tf.Tensor, losses_finite: tf.Tensor) -> None:
+        """Instead of a step: halves the loss scale if it was this gradient that overflowed.
+
+        Where a loss is not finite already, which has no scale yet, it stays.
+        """
         if self._scaled:
-            finite, counter = tf.math.is_finite(norm), self._optimizer.step_counter
+            finite = tf.math.is_finite(norm) | ~losses_finite
+            counter = self._optimizer.step_counter
             counter.assign(tf.where(finite, counter, 0))
             self._set_scale(tf.where(finite, self.scale, 0.5 * self.scale))
 
@@ -131,7 +135,10 @@ def step_all(
     norms, and whether the steps were taken (bool).
     """
     norms = {name: tf.linalg.global_norm(values) for name, values in gradients.items()}
-    finite = tf.reduce_all(tf.math.is_finite(tf.stack([*norms.values(), *losses.values()])))
+    losses_finite, finite = (
+        tf.reduce_all(tf.math.is_finite(tf.stack(numbers)))
+        for numbers in ([*losses.values()], [*norms.values(), *losses.values()])
+    )
 
     def step() -> tf.Tensor:
         for name, norm in norms.items():
@@ -140,7 +147,7 @@ def step_all(
 
     def skip() -> tf.Tensor:
         for name, norm in norms.items():
-            optimizers[name].skip(norm)
+            optimizers[name].skip(norm, losses_finite)
         return tf.constant(False)
 
     return norms, tf.cond(finite, step, skip)

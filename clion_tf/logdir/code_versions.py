@@ -1,4 +1,4 @@
-"""Which code a run was made with: a line in its folder whenever that changes."""
+"""Which code and device a run was made with: a line in its folder whenever that changes."""
 
 import contextlib
 import importlib.metadata
@@ -34,9 +34,12 @@ def current() -> dict[str, str]:
     return found
 
 
-def record(logdir: str | os.PathLike[str], steps: int) -> None:
-    """Notes the versions that hold from `steps` on, if they are not those of the last start."""
-    entry, earlier = {"step": steps, **current()}, read(logdir)
+def record(logdir: str | os.PathLike[str], steps: int, device: str) -> None:
+    """Notes what holds from `steps` on, if it is not what held at the last start.
+
+    `device` says what computes, in which precision, and whether XLA compiles.
+    """
+    entry, earlier = {"step": steps, **current(), "device": device}, read(logdir)
     if earlier and {**earlier[-1], "step": steps} == entry:
         return
     with atomic_write(RunFolder(logdir).versions_file) as file:

@@ -1,6 +1,7 @@
 """Metrics of a run: lines of metrics.jsonl, TensorBoard events, and the bar on the console."""
 
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -149,11 +150,23 @@ class Progress:
     def show(self, step: int, **notes: float) -> None:
         """Moves the bar to so many environment steps in all; the newest notes stay beside it."""
         self._notes |= notes
-        if notes:
-            self._bar.set_postfix(self._notes)
-        self._bar.update(min(step, self._bar.total) - self._bar.n)
+        with _without_terminal():
+            if notes:
+                self._bar.set_postfix(self._notes)
+            self._bar.update(min(step, self._bar.total) - self._bar.n)
 
     def message(self, text: str) -> None:
         """Prints a line, above the bar if there is one."""
-        self._bar.write(text, file=sys.stderr)
-        sys.stderr.flush()
+        with _without_terminal():
+            self._bar.write(text, file=sys.stderr)
+            sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _without_terminal() -> Iterator[None]:
+    """A terminal that is closed during a run is no reason to end it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise

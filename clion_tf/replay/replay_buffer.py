@@ -100,6 +100,15 @@ class Replay:
                 self._stale.setdefault(index, []).append(path)
         return len(self._entries)
 
+    def lacks(self, count: int) -> bool:
+        """Whether episodes that these first `count` should hold are lost, damaged ones aside."""
+        longest = max((entry.frames - 1 for entry in self._entries), default=0)
+        if self.capacity is not None and self.transitions + longest > self.capacity:
+            held = {entry.path for entry in self._entries}  # What is older has given way.
+            own = files.files_in(self._folder)[0]
+            count -= min((index for index, _, path in own if path in held), default=count)
+        return len(self) + self.damaged < count
+
     def leave_out(self, newest: int) -> None:
         """No longer draws from the newest so many episodes; until `load`."""
         del self._entries[len(self._entries) - newest :]

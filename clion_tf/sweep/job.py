@@ -47,6 +47,7 @@ class Job:
     best: int = 0  # Environment steps at the end of the attempt that got furthest.
     attempts: int = 0
     retries: int = 0  # Of these, those after the last that got further than those before.
+    refusals: int = 0  # The last attempts in a row that were refused.
     problem: str = ""  # The last line of the last attempt that failed.
     ticket: Any = None  # Of the attempt that is queued or running.
     due: float = 0.0  # The time before which no attempt is queued.
@@ -143,7 +144,8 @@ def _logged(job: Job, given: Resources, node: str) -> tuple[int, str]:
         log.write(f"--- attempt {job.attempts} on {node}, {when}\n".encode())
         log.flush()
         begin = log.tell()
-        code = _run(job.words, given, log)
+        own = ["--device=gpu"] if given.gpus and job.config.device == "auto" else []
+        code = _run([*job.words, *own], given, log)
     said = job.log.read_bytes()[begin:].decode(errors="replace").strip()
     line = said.splitlines()[-1] if said else f"exit code {code}"
     if code < 0:

@@ -78,7 +78,9 @@ class Schedule:
         job.retries = 1 if job.steps > job.best else job.retries + 1
         job.best = max(job.best, job.steps)
         job.due = self.clock() + (job.retries - 1) * RETRY_DELAY
-        if job.retries > self.retries or code == REFUSED:
+        # One refusal may be the machine's, two before the first step are of the run.
+        job.refusals = job.refusals + 1 if code == REFUSED else 0
+        if job.retries > self.retries or (job.refusals > 1 and not job.best):
             job.state = GIVEN_UP
 
 

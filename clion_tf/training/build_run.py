@@ -50,9 +50,9 @@ def assemble(
     found, known = replay.load(counters.episodes), f"the checkpoint knows {counters.episodes}"
     if counters.episodes and not found:
         raise LogdirError(f"{folder}: {known} episodes, but none can be read")
-    if replay.capacity is None and found + replay.damaged < counters.episodes:
+    if replay.lacks(counters.episodes):
         _log.warning("%s episodes, of which %d are here: it resumes with these", known, found)
-    code_versions.record(folder, counters.steps)
+    code_versions.record(folder, counters.steps, device)
     folder.save_task(env.description)
     logger = Logger(folder, counters.metrics_bytes if arrays else None)
     if arrays:

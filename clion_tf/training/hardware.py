@@ -49,6 +49,8 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
             tf.config.threading.set_inter_op_parallelism_threads(1)
     if config.deterministic and alone:  # It changes what the whole process may do.
         tf.config.experimental.enable_op_determinism()
+    if alone:  # Else GPUs round the factors of float32 products to 10 bits.
+        tf.config.experimental.enable_tensor_float_32_execution(False)
     details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
     precision, new = config.precision, details.get("compute_capability", (0, 0)) >= (8, 0)
     if precision == "auto":
@@ -171,17 +173,17 @@ def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], Non
 
 
 def _first_failure(agent: Learner, config: Config, each: int) -> Exception | None:
-    """What the calls raise: those of whole phases, and of what is left over in them."""
-    phases = [count for count in (config.pretrain, config.train_steps) if count]
+    """What the calls raise: those of several updates, and of one where some may be left over."""
+    over = any(count % each for count in (config.pretrain, config.train_steps))
     state = {name: variable.numpy() for name, variable in agent.named_state().items()}
     shapes = {**agent.observed, "action": (agent.action_size,), "reward": (), "discount": ()}
     rows = config.batch_size, agent.sequence_length
     batch = {key: np.zeros((*rows, *shape), DTYPES[key]) for key, shape in shapes.items()}
     try:
-        if each > 1 and any(count >= each for count in phases):
-            agent.train_several([batch] * each, range(each)).numpy()
-        if each == 1 or any(count % each for count in phases):
-            agent.train(batch, 0).numpy()
+        if each > 1:  # Several phases may be due at once.
+            agent.train_several([batch] * each, range(each))
+        if each == 1 or over:
+            agent.train(batch, 0)
     except (MemoryError, DeviceError) as error:
         return error
     except tf.errors.OpError as error:

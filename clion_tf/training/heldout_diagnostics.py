@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from clion_tf.agents.device_errors import device_errors
 from clion_tf.learning import behaviour, evaluator, reconstruction, update_metrics, world_model
 from clion_tf.learning import noise as noises
 from clion_tf.learning.augmentation import memory_unit
@@ -15,6 +16,7 @@ SEQUENCES = 6  # As in Dreamer's pictures.
 SIGMAS = (0.0, 0.05, 0.1, 0.2, 0.4)  # Of the noise on h in the diagnostics, absolute.
 
 
+@device_errors()
 def diagnose_newest_episode(
     agent: Any, replay: Replay, update: int
 ) -> tuple[dict[str, dict[str, float]], dict[str, np.ndarray], dict[str, Any]]:

@@ -6,6 +6,7 @@ repeats what the interrupted one did.
 
 import concurrent.futures
 import json
+import logging
 import math
 import threading
 
@@ -18,6 +19,7 @@ from clion_tf.replay.episode_player import AgentPolicy, OnStep, Policy, RandomPo
 from clion_tf.training.run_state import BadNumbers, Interrupted, Played, Run
 from clion_tf.training.update_phase import log_gathered, log_if_due, update_if_due
 
+_log = logging.getLogger(__name__)
 FPS = 20  # Of saved videos, in agent steps a second.
 
 
@@ -152,7 +154,7 @@ def evaluate(run: Run) -> None:
             except OSError as error:
                 if run.stopping():  # Its process may have been stopped too.
                     raise Interrupted from error
-                raise
+                _log.warning("no video of this evaluation: %s (--video=none makes none)", error)
     # Only now, so that an evaluation that is broken off is made again.
     counters.test_episodes += config.eval_episodes + skipped
     counters.skipped_tests += skipped

@@ -3,11 +3,15 @@
 import contextlib
 import functools
 import itertools
+import logging
 import time
 
 from clion_tf.replay.replay_buffer import prefetch
 from clion_tf.replay.stopwatch import PARTS
 from clion_tf.training.run_state import BadNumbers, Interrupted, Run
+
+_log = logging.getLogger(__name__)
+MANY = 0.05  # A larger part of skipped updates is warned of.
 
 
 def update_if_due(run: Run) -> None:
@@ -43,9 +47,9 @@ def _update(run: Run) -> None:
                 if run.team is not None:
                     run.team.announce(run, which, numbers[-1])
                 if each > 1 and len(due) == each:
-                    rows = run.agent.train_several(drawn, which).numpy()
+                    rows = run.agent.train_several(drawn, which)
                 else:
-                    rows = [run.agent.train(batch, number).numpy() for number, batch in due]
+                    rows = [run.agent.train(batch, number) for number, batch in due]
             for row in rows:
                 _count(run, dict(zip(run.agent.metric_names, row.tolist(), strict=True)))
             speed = (run.next_update - first) / (time.perf_counter() - start)
@@ -77,6 +81,7 @@ def log_if_due(run: Run) -> None:
     if counters.next_log is None:
         counters.next_log = counters.steps + every
     counters.next_log = min(counters.next_log, counters.steps + every)
+    made, skipped = counters.sums_count + counters.skipped, counters.skipped
     if counters.steps >= counters.next_log and (groups := log_gathered(run)):
         counters.next_log += every
         losses = groups["behaviour"] | groups["model"]
@@ -85,6 +90,9 @@ def log_if_due(run: Run) -> None:
                 text += f", {name.replace('_', ' ')} {losses[name]:.5g}"
         if "fps" in groups["speed"]:
             text += f", {groups['speed']['fps']:.1f} steps/s"
+        if skipped > MANY * made:
+            why = "losses or gradients were not finite"
+            _log.warning("%d of the last %d updates were skipped: %s", skipped, made, why)
     run.progress.message(text)
 
 

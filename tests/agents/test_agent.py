@@ -294,8 +294,7 @@ def test_train_traces_once_and_repeats_itself():
         """Two updates of a new agent, by one graph."""
         checkpoints.restore(agent.named_state(), begun)
         rows = [
-            agent.train(tiny_batch(tiny_config(**short), update), update).numpy()
-            for update in range(2)
+            agent.train(tiny_batch(tiny_config(**short), update), update) for update in range(2)
         ]
         assert np.isfinite(rows).all() and len(agent.metric_names) == len(rows[0])
         return rows, {name: v.numpy() for name, v in agent.named_state().items()}
@@ -358,7 +357,8 @@ def test_a_bad_number_in_the_batch_skips_the_update(precision):
     bad = agent.update(tensors(batch), seeded())
     assert float(bad["model/skipped"]) == 1.0
     for name, value in agent.named_state().items():
-        if "_scale/" not in name:
+        # That a loss is not finite is not the fault of its scale.
+        if not name.endswith("step_counter"):
             np.testing.assert_array_equal(value.numpy(), before[name], err_msg=name)
 
 

@@ -25,15 +25,18 @@ def test_the_installed_packages_and_the_commit():
 
 def test_a_line_when_they_change_and_none_when_they_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr(code_versions, "current", lambda: {"clion_tf": "0.1.0", "numpy": "2.0"})
-    code_versions.record(tmp_path, 0)
-    code_versions.record(tmp_path, 1000)
+    code_versions.record(tmp_path, 0, "CPU")
+    code_versions.record(tmp_path, 1000, "CPU")
     assert [json.loads(line)["step"] for line in lines(tmp_path)] == [0]
     newer = {"clion_tf": "0.1.0", "numpy": "2.0", "commit": "abc"}
     monkeypatch.setattr(code_versions, "current", lambda: newer)
-    code_versions.record(tmp_path, 2000)
+    code_versions.record(tmp_path, 2000, "CPU")
     monkeypatch.setattr(code_versions, "current", lambda: {**newer, "numpy": "2.1"})
-    code_versions.record(tmp_path, 3000)
-    assert [entry["step"] for entry in code_versions.read(tmp_path)] == [0, 2000, 3000]
+    code_versions.record(tmp_path, 3000, "CPU")
+    code_versions.record(tmp_path, 4000, "1 GPU, precision bf16, XLA on")
+    found = code_versions.read(tmp_path)
+    assert [entry["step"] for entry in found] == [0, 2000, 3000, 4000]
+    assert found[-1]["device"] == "1 GPU, precision bf16, XLA on"
     assert code_versions.of_run(tmp_path) == "0.1.0, 0.1.0 (abc)"
 
 
@@ -51,7 +54,7 @@ def test_a_folder_without_or_with_a_damaged_line(tmp_path, caplog):
     (tmp_path / "versions.jsonl").write_text('{"step": 0, "clion_tf": "0.1.0"}\n{"step": 5, "cl')
     assert code_versions.of_run(tmp_path) == "0.1.0"
     assert "damaged" in caplog.text
-    code_versions.record(tmp_path, 7)
+    code_versions.record(tmp_path, 7, "CPU")
     assert [entry["step"] for entry in code_versions.read(tmp_path)] == [0, 7]
 
 

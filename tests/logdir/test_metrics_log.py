@@ -1,9 +1,11 @@
 """Lines of metrics.jsonl, TensorBoard events read back, and the console."""
 
+import errno
 import io
 import json
 import math
 import os
+from contextlib import nullcontext
 
 import imageio.v3 as imageio
 import numpy as np
@@ -238,6 +240,23 @@ def test_progress_on_a_terminal(monkeypatch):
     assert "500/1000" in text and "1000/1000" in text and "5000" not in text
     assert "train=12.5, updates_per_second=0.25, test=0" in text
     assert "A line.\n" in text
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_a_terminal_that_is_closed_ends_no_run(monkeypatch, number):
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    progress = Progress(1000)
+
+    def write(text):
+        raise OSError(number, "gone")
+
+    monkeypatch.setattr(stream, "write", write)
+    ended = pytest.raises(OSError, match="gone") if number != errno.EIO else nullcontext()
+    with ended:
+        progress.message("A line.")
+    if number == errno.EIO:
+        progress.show(500, train=1.0)
 
 
 def test_what_a_checkpoint_counts_on_is_on_disk(tmp_path, monkeypatch):

@@ -35,7 +35,7 @@ def batch(observed, seed=0):
 def test_updates(kind, precision, eagerly):
     one = agent(KINDS[kind], precision, free_nats=0.0)  # Below them the prior has no gradient.
     before = weights(one)
-    values = one.train(batch(KINDS[kind]), 0).numpy()
+    values = one.train(batch(KINDS[kind]), 0)
     named = dict(zip(one.metric_names, values, strict=True))
     assert named["model/skipped"] == 0 and np.isfinite(values).all()
     assert ("model/image_loss" in named) == (kind == "both") and "model/vector_loss" in named
@@ -154,7 +154,7 @@ def test_model_learns_a_vector():
     perfect = SIZE * np.log(2 * np.pi) / 2
     found = []
     for update in range(60):
-        named = dict(zip(one.metric_names, one.train(data, update).numpy(), strict=False))
+        named = dict(zip(one.metric_names, one.train(data, update), strict=False))
         found.append(named.get("model/vector_loss"))
     assert found[1] > perfect + 2 and found[-1] < perfect + 0.2
 

@@ -394,6 +394,31 @@ def test_what_can_be_drawn_stays_beyond_the_capacity(tmp_path):
     assert names(tmp_path) == ["000005-6.npz"]
 
 
+@pytest.mark.parametrize("capacity", [None, 30, 1000])
+def test_lost_episodes_are_noticed_and_what_gave_way_is_not_lost(tmp_path, capacity):
+    memory = filled(tmp_path, [12, 9, 12, 9, 12], capacity=capacity)  # Transitions: 49.
+    assert not memory.lacks(5)
+    if capacity:
+        memory.prune(5)
+    files = sorted(tmp_path.iterdir())
+    assert len(files) == (5 if capacity != 30 else 3)
+
+    def lacks():
+        reader = Replay(tmp_path, 5, capacity=capacity)
+        reader.load(5)
+        return reader.lacks(5)
+
+    assert not lacks()
+    for lost in (files[-1], files[-2]):
+        content = lost.read_bytes()
+        lost.unlink()
+        assert lacks(), lost
+        lost.write_bytes(content)
+    for lost in files[:-1]:
+        lost.unlink()
+    assert lacks()
+
+
 def _reloaded(folder, count):
     replay = Replay(folder, 5, capacity=30)
     replay.load(count)

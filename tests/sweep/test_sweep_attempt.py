@@ -127,6 +127,20 @@ def test_environment(run, monkeypatch):
     assert run(script, cpus=0.5, gpus=1.0)[1] == "1 1 7 1"
 
 
+@pytest.mark.parametrize(
+    "gpus, device, asked", [(1, "auto", True), (0, "auto", False), (1, "cpu", False)]
+)
+def test_a_run_with_a_gpu_of_its_own_does_not_train_on_the_cpu(
+    tmp_path, monkeypatch, gpus, device, asked
+):
+    """A card that fails is a refusal, which is tried on another machine."""
+    words = []
+    monkeypatch.setattr(module, "_run", lambda given, *_: words.extend(given) or 0)
+    job = Job(tmp_path, "run", Config(device=device))
+    assert attempt(job, Resources(1.0, gpus, "", python_path()), "host/1")[0] == 0
+    assert ("--device=gpu" in words) == asked
+
+
 def test_a_logdir_in_use_is_waited_for(run, tmp_path, monkeypatch):
     folder = tmp_path / "sweep" / "run"
     folder.mkdir()

@@ -110,9 +110,19 @@ def test_progress_starts_the_count_anew(play):
     assert job.state == "failed"
 
 
-def test_refused_is_not_tried_again(play):
-    (job,), cluster = play([[failed(code=2, line="no such task"), DONE]])
-    assert (job.state, job.problem, len(cluster.orders)) == ("failed", "no such task", 1)
+def test_refused_twice_is_not_tried_again(play):
+    """Once it may be the machine: no OpenGL there, or a card that is busy."""
+    refused = failed(code=2, line="no such task")
+    (job,), cluster = play([[refused, refused, DONE]])
+    assert (job.state, job.problem, len(cluster.orders)) == ("failed", "no such task", 2)
+    (job,), _ = play([[refused, failed(), refused, DONE]])
+    assert (job.state, job.attempts) == ("done", 4)
+
+
+def test_a_run_that_has_begun_is_refused_like_any_failure(play):
+    refused = failed(300, code=2, line="stale file handle")
+    (job,), _ = play([[failed(300), refused, refused, refused, DONE]], retries=4)
+    assert (job.state, job.attempts) == ("done", 5)
 
 
 def test_what_is_done_already_is_not_made(play):

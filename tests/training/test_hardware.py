@@ -72,6 +72,16 @@ def test_precision_follows_the_card(monkeypatch, capability, precision):
     assert hardware.prepare(Config(precision="32"))[0] == "32"
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_float32_is_no_tensor_float_32(monkeypatch, alone):
+    asked = []
+    experimental = tf.config.experimental
+    monkeypatch.setattr(experimental, "enable_tensor_float_32_execution", asked.append)
+    Machine(monkeypatch, 1)
+    hardware.prepare(Config(), alone)
+    assert asked == [False] * alone
+
+
 def test_several_gpus_without_a_strategy(monkeypatch, caplog):
     machine = Machine(monkeypatch, 4)
     assert hardware.prepare(Config())[2].startswith("1 GPU")

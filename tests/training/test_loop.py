@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -371,17 +372,38 @@ def test_workers_that_end_with_the_run_are_no_failure(tmp_path):
 
 
 def test_a_video_whose_process_ends_with_the_run_is_no_failure(tmp_path, monkeypatch):
-    for stopped, error in ((False, OSError), (True, run_state.Interrupted)):
-        run = start(tmp_path / str(stopped), video="mp4")
+    run = start(tmp_path, video="mp4")
 
-        def save_video(*_, run=run, stopped=stopped):
-            run.stopping = lambda: stopped
-            raise OSError("ffmpeg wrote no video")
+    def save_video(*_):
+        run.stopping = lambda: True
+        raise OSError("ffmpeg wrote no video")
 
-        monkeypatch.setattr(loop.video_files, "save_video", save_video)
-        with pytest.raises(error):
-            loop.train(run)
-        assert run.counters.evaluated_at is None
+    monkeypatch.setattr(loop.video_files, "save_video", save_video)
+    with pytest.raises(run_state.Interrupted):
+        loop.train(run)
+    assert run.counters.evaluated_at is None
+
+
+def test_without_its_video_an_evaluation_counts_all_the_same(tmp_path, monkeypatch, caplog):
+    run = start(tmp_path, video="mp4")
+
+    def save_video(*_):
+        raise OSError("ffmpeg wrote no video: Killed")
+
+    monkeypatch.setattr(loop.video_files, "save_video", save_video)
+    loop.train(run)
+    assert run.counters.evaluated_at == run.counters.steps
+    told = "no video of this evaluation: ffmpeg wrote no video: Killed (--video=none makes none)"
+    assert set(caplog.messages) == {told}
+
+
+def test_many_skipped_updates_are_warned_of(tmp_path, caplog):
+    """Also where never so many in a row are skipped that the run would go back."""
+    run = start(tmp_path, skips=lambda update: update % 3 == 2)
+    loop.train(run)
+    assert len(caplog.messages) > 1
+    for line in caplog.messages:
+        assert re.fullmatch(r"\d+ of the last \d+ updates were skipped: .* not finite", line), line
 
 
 def test_one_failing_episode_of_a_round_is_made_up_for(tmp_path):

@@ -82,7 +82,7 @@ def test_xla_that_fails_is_left_out(error, told, advice):
     _, line = rehearse(agent)
     assert told in line and advice in line and "continuing without it" in line
     assert not agent.jit and agent.weight.numpy() == 1.5
-    assert np.isfinite(agent.train(real_batch(agent, 2), 0).numpy()).all()
+    assert np.isfinite(agent.train(real_batch(agent, 2), 0)).all()
 
 
 def test_what_xla_really_cannot_compile():
@@ -135,7 +135,7 @@ def test_without_xla_only_gpus_are_tried_out(monkeypatch):
 
 @pytest.mark.parametrize(
     "pretrain, train_steps, each, calls",
-    [(100, 100, 10, [10]), (0, 1, 10, [1]), (100, 105, 10, [10, 1]), (5, 20, 10, [10, 1])],
+    [(100, 100, 10, [10]), (0, 1, 10, [10, 1]), (100, 105, 10, [10, 1]), (5, 5, 10, [10, 1])],
 )
 def test_the_calls_are_those_of_training(pretrain, train_steps, each, calls):
     agent = SmallLearner(Config(pretrain=pretrain, train_steps=train_steps), True)

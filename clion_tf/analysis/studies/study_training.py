@@ -151,7 +151,7 @@ def study(
     fresh = agent.take_over(start, anew, anew_moments) if start else list(PARTS)
     rows = []
     for number in tqdm(range(updates), title, unit="update", leave=False, disable=None):
-        rows.append(agent.train(replay.sample(config.batch_size, number), number).numpy())
+        rows.append(agent.train(replay.sample(config.batch_size, number), number))
     values = dict(zip(agent.metric_names, np.array(rows, np.float64).T, strict=True))
     skipped = int(values.pop("model/skipped").sum())
     last = max(1, updates // 10)

@@ -223,7 +223,7 @@ def test_points_that_are_null_are_left_out(tmp_path):
 def test_saved_runs_come_back_as_they_were(tmp_path):
     config = options("cpu", "dreamer", "table1_rotation", logdir="/somewhere", seed=2)
     make_run(tmp_path / "a", POINTS, {1000: 5.0}, config)
-    code_versions.record(tmp_path / "a", 0)
+    code_versions.record(tmp_path / "a", 0, "CPU")
     make_run(tmp_path / "dmc_walker_run" / "dreamer" / "0", POINTS)
     runs = learning_curves.find([tmp_path])
     paths = curve_files.save(tmp_path / "results", runs)
