@@ -110,12 +110,13 @@ class Config:
     sigma_h: float = option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
     decoding_target: str = option("reconstruction", "Decoding constraint: compare with what un-noised memory decodes to, or with the image.", "CLION", ("reconstruction", "observation"), earlier="observation")
     constraint_norm: str = option("squared", "Both constraints: the squared distance less delta^2, or the distance less delta.", "ours", ("squared", "euclidean"))
-    sigma_units: str = option("absolute", "sigma_h and sigma1 in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
+    sigma_units: str = option("absolute", "sigma_h, sigma1 and sigma_inference in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
 
     option = functools.partial(_option, "Memory augmentation (eq. 3)")
     augmentations: int = option(1, "Augmented copies A of each start state; 0 is off.", "ours")
     sigma1: float = option(0.2, "Augmentation: standard deviation of the noise on h.", "ours")
     sigma2: float = option(-1.0, "Augmentation: standard deviation of s; negative: the posterior's.", "ours")
+    sigma_inference: float = option(0.0, "Standard deviation of noise on the h from which the next state is inferred, in training; 0 is off.", "ours")
 
     option = functools.partial(_option, "Evaluator and reliability weights (eqs. 4 and 5)")
     evaluator: bool = option(True, "Weight imagined transitions by how real they look.", "CLION")
@@ -263,6 +264,7 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
     saved = c.save_every > 0 or c.save_seconds > 0
     odd = c.weighting == "ratio" and c.evaluator_objective != "bce" and c.evaluator
     still = c.expl == "completely_random" and c.expl_amount == 0
+    apart = c.sigma_inference > 0 and c.sigma_units == "relative" and c.strategy != "none"
     drq, gaussian = c.agent == "drq", c.expl in ("auto", "additive_gaussian")
     return [
         ("discount", c.discount <= 1, "must lie between 0 and 1"),
@@ -278,6 +280,7 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
         ("replay_capacity", kept, f"less than {episode}; 0 keeps all"),
         ("save_every", saved, "needs --save_seconds, or nothing is ever saved"),
         ("weighting", drq or not odd, "a density ratio needs --evaluator_objective=bce"),
+        ("sigma_inference", not apart, "with --sigma_units=relative needs --strategy=none"),
         ("drq_image_size", c.drq_image_size >= 15, "the encoder needs at least 15 pixels"),
         ("drq_tau", c.drq_tau <= 1, "at most 1, the whole critic"),
         ("expl", gaussian or not drq, "DrQ's exploration is Gaussian"),

@@ -95,6 +95,8 @@ def test_impossible_values_are_refused_by_name():
         assert f"--{name}=" in str(error.value) and "\n" not in str(error.value), (name, value)
     with pytest.raises(ConfigError, match="--weighting=ratio: a density ratio needs"):
         Config(weighting="ratio", evaluator_objective="difference")
+    with pytest.raises(ConfigError, match=r"--sigma_inference=1.*needs --strategy=none"):
+        Config(sigma_inference=1.0, sigma_units="relative", strategy="mirrored")
     with pytest.raises(ConfigError, match="--horizon=1: of one step needs --from_start"):
         Config(horizon=1, from_start=False)
     with pytest.raises(ConfigError, match=r"--expl_amount=0\.0: makes no action random"):
@@ -264,7 +266,8 @@ def test_defaults_are_those_of_the_paper_and_of_the_decisions():
     """Table 3, the text below eq. 2, and docs/decisions.md where nothing is printed."""
     expected = {
         "beta1": 0.01, "beta2": 0.5, "constraint_degrees": 5.0, "delta1": 0.0, "delta2": 0.0,
-        "sigma_h": 0.1, "sigma1": 0.2, "sigma2": -1.0, "augmentations": 1, "batch_size": 50,
+        "sigma_h": 0.1, "sigma1": 0.2, "sigma2": -1.0, "sigma_inference": 0.0,
+        "augmentations": 1, "batch_size": 50,
         "batch_length": 50, "horizon": 15, "evaluator_layers": 3, "evaluator_units": 400,
         "evaluator_lr": 3e-4, "evaluator_objective": "bce", "overshoot": 0,
         "overshoot_from": "augmented", "weighting": "probability", "weight_gradient": False,

@@ -24,7 +24,7 @@ from clion_tf.logdir import checkpoints
 SMALL = {"batch_size": 4, "batch_length": 3, "horizon": 2, "augmentations": 2}
 CASES = {
     "clion": {"free_nats": 0.0, "sigma_units": "relative"},
-    "ratio": {"evaluator_objective": "bce", "weighting": "ratio"},
+    "ratio": {"evaluator_objective": "bce", "weighting": "ratio", "sigma_inference": 0.3},
     "weight_gradient": {"weight_gradient": True, "embedding_gradient": "rotated"},
     "pcont": {"pcont": "True", "free_nats": 0.0},
     "discrete": {"horizon": 18, "augmentations": 1},  # A loop in the graph.

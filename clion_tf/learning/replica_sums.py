@@ -15,7 +15,7 @@ from clion_tf.learning.noise import Noise
 # the other along it, as (1 + A) blocks of rows, it is in BLOCKS.
 BLOCKS = ("imagined_action", "imagined_state")
 AXES = dict.fromkeys(("augment_deter", "augment_stoch", "overshoot", *BLOCKS), 1)
-AXES |= dict.fromkeys(("posterior", "rotation", "decoding"), 0)
+AXES |= dict.fromkeys(("posterior", "inference", "rotation", "decoding"), 0)
 AXES |= dict.fromkeys(("overshoot_start_deter", "overshoot_start_stoch"), 0)
 
 

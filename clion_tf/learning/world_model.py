@@ -1,12 +1,14 @@
 """The world model's loss: eq. 1, and the constraints of eq. 2 where they are on."""
 
 import dataclasses
+from typing import Any
 
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.config import Config
 from clion_tf.learning import replica_sums
+from clion_tf.learning.augmentation import memory_unit, noisy_memory
 from clion_tf.learning.constraints import Constraint, decoding_constraint, embedding_constraint
 from clion_tf.learning.noise import Noise
 from clion_tf.learning.preprocessing import BATCH, Tensors, expect, preprocess
@@ -39,6 +41,25 @@ class WorldModelLoss:
     decoding: Constraint | None
 
 
+def _disturbed(config: Config, eps: tf.Tensor, noise: Noise) -> dict[str, Any]:
+    """Noise on the memory that a state is inferred from (ours), as options of `RSSM.observe`.
+
+        h_(t-1)  ->  h_(t-1) + sigma * noise  -a_t->  h_t, with o_t the posterior of s_t
+
+    So the model learns to infer the state from the image again where its memory is wrong. That
+    noise on an acting agent's memory is of this kind: see `analysis.memory_noise`.
+    """
+    if config.sigma_inference == 0:
+        return {}
+
+    def disturb(state: State, eps: tf.Tensor) -> State:
+        unit = memory_unit(state["deter"], config.sigma_units)
+        return noisy_memory(state, eps, config.sigma_inference * unit)
+
+    shape = [*eps.shape[:2], config.deter_size]
+    return {"disturb": disturb, "disturbances": [noise.normal("inference", shape)]}
+
+
 def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldModelLoss:
     """-(log q(o | h, s) + log q(r | s, h)) + max(KL[p || q], free nats) + constraints (eq. 2).
 
@@ -57,7 +78,7 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
     embed = models.encode(observed)
     image_embed = embed[..., : models.encoder.size] if "image" in observed else None
     eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
-    post, prior = models.rssm.observe(embed, data["action"], eps)
+    post, prior = models.rssm.observe(embed, data["action"], eps, **_disturbed(config, eps, noise))
     feat = models.rssm.get_feat(post)
     decoded, reward = models.decode(feat), models.reward(feat)
     log_prob = {key: dist.log_prob(observed[key]) for key, dist in decoded.items()}

@@ -4,7 +4,7 @@ A state is a dict of `mean`, `std`, `stoch` (s) [..., S], float32, and `deter` (
 compute type. Data is [B, T, ...]: state t comes from state t-1, action[t] and embedding[t].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -97,22 +97,26 @@ class RSSM(Network):
         return post, self._prior_of(post)
 
     def observe(
-        self, embed: tf.Tensor, action: tf.Tensor, noise: tf.Tensor, state: State | None = None
-    ) -> tuple[State, State]:
+        self, embed: tf.Tensor, action: tf.Tensor, noise: tf.Tensor, state: State | None = None,
+        disturb: Callable[..., State] | None = None, disturbances: Sequence[tf.Tensor] = (),
+    ) -> tuple[State, State]:  # fmt: skip
         """Posterior and prior [B, T, ...] of sequences: `obs_step` over time.
 
         Of embed [B, T, E], action [B, T, A], noise [B, T, S], and the state before step 0 (zeros).
-        What does not depend on the step before (the embedding's product, the prior's mean and
-        standard deviation) is computed for all steps at once.
+        With `disturb` a step starts from what that makes of the state before it and of the step's
+        `disturbances` [B, T, ...]. What does not depend on the step before (the embedding's
+        product, the prior's mean and standard deviation) is computed for all steps at once.
         """
         state = self.initial(action.shape[0]) if state is None else state
         kernel, embed_part = self._split_obs1(embed)
 
-        def step(state, action_t, embed_t, noise_t):
+        def step(state, action_t, embed_t, noise_t, *disturbances_t):
+            if disturb is not None:
+                state = disturb(state, *disturbances_t)
             state = self._obs_step(state, action_t, kernel, embed_t, noise_t)
             return state, state
 
-        inputs = [time_major(x) for x in (action, embed_part, noise)]
+        inputs = [time_major(x) for x in (action, embed_part, noise, *disturbances)]
         post = scan(step, state, inputs, state)
         post = {key: time_major(value) for key, value in post.items()}
         return post, self._prior_of(post)

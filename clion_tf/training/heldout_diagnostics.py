@@ -1,5 +1,6 @@
 """What the world model sees in the newest episode, before that enters any batch."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,8 @@ def diagnose_newest_episode(
     fig. 3 of the paper. JSON has `decoding`, the squared error from noisy memory by
     `sigma`; of an evaluator `weights` and `scores`, see `learning.update_metrics`.
     """
-    models, config = agent.models, agent.config
+    # Without the noise on inference, which is training's alone.
+    models, config = agent.models, dataclasses.replace(agent.config, sigma_inference=0.0)
     batch = replay.newest(config.batch_length, SEQUENCES)
     data = {key: tf.constant(value) for key, value in batch.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(config.seed, "report", update)))

@@ -188,6 +188,24 @@ def test_embedding_gradient_option_changes_gradients_only():
     assert not np.allclose(both["model"][0], one["model"][0])
 
 
+@pytest.mark.parametrize("units", ["absolute", "relative"])
+def test_inference_starts_from_noisy_memory_when_asked(units):
+    """In standard deviations of h over the batch at that step, or in units of h."""
+    agent = tiny_agent(sigma_inference=0.5, sigma_units=units)
+    data = tensors(tiny_batch(agent.config))
+    eps = np.random.default_rng(2).normal(size=[2, 6, 6]).astype(np.float32)
+    noise = GivenNoise({"inference": eps})
+    post = world_model.loss(agent.models, agent.config, data, noise).post
+    rssm, observed = agent.models.rssm, preprocess_image(data["image"])
+    embed, state = agent.models.encode({"image": observed}), rssm.initial(2)
+    for t in range(6):
+        unit = 1.0 if units == "absolute" else np.sqrt(np.var(state["deter"], 0).mean())
+        state = {**state, "deter": state["deter"] + 0.5 * unit * eps[:, t]}
+        state, _ = rssm.obs_step(state, data["action"][:, t], embed[:, t], tf.zeros([2, 3]))
+        np.testing.assert_allclose(post["deter"][:, t], state["deter"], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(post["mean"][:, t], state["mean"], rtol=1e-4, atol=1e-5)
+
+
 def test_no_rotation_means_no_embedding_distance():
     _, out = computed(constraint_degrees=0.0)
     assert float(out.world.embedding.loss) == pytest.approx(0.0, abs=1e-9)

@@ -116,6 +116,21 @@ def test_observe_is_obs_step_over_time(rssm, inputs, given):
         assert_same({key: value[:, t] for key, value in prior.items()}, expected_prior)
 
 
+def test_observe_starts_each_step_from_the_disturbed_state(rssm, inputs):
+    embed, action, noise = inputs
+    added = tf.constant(
+        np.random.default_rng(5).normal(size=[*embed.shape[:2], rssm.deter]), tf.float32
+    )
+    moved = lambda state, x: {**state, "deter": state["deter"] + x}  # noqa: E731
+    post, _ = rssm.observe(embed, action, noise, disturb=moved, disturbances=[added])
+    state = rssm.initial(embed.shape[0])
+    for t in range(embed.shape[1]):
+        start = moved(state, added[:, t])
+        state, _ = rssm.obs_step(start, action[:, t], embed[:, t], noise[:, t])
+        for key, value in state.items():
+            np.testing.assert_allclose(post[key][:, t], value, rtol=1e-5, atol=1e-6)
+
+
 def test_observe_gives_batch_before_time(rssm, inputs):
     for state in rssm.observe(*inputs):
         assert {k: tuple(v.shape) for k, v in state.items()} == {

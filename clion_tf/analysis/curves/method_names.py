@@ -41,7 +41,7 @@ IDLE = {
     "pcont": lambda c: replace(c, pcont="auto").predicts_discount == c.predicts_discount,
     "overshoot": lambda c: c.overshoot == c.horizon,
     "constraint_norm": lambda c: not (c.beta1 or c.beta2),
-    "sigma_units": lambda c: not (c.beta2 or c.augmentations),
+    "sigma_units": lambda c: not (c.beta2 or c.augmentations or c.sigma_inference),
     "test_blank_frames": lambda c: c.test_blank == c.blank_frames,
     "rotation_per": lambda c: not (c.rotation_degrees or c.test_rotation),
     # The embedding constraint rotates too.
@@ -51,8 +51,8 @@ IDLE = {
 }
 METHOD_OPTIONS = (
     "from_start", "constraint_norm", "sigma_units", *SWITCHES, *DEPENDENT["beta1"],
-    *DEPENDENT["beta2"], "sigma1", "sigma2", "evaluator_objective", "overshoot", "overshoot_from",
-    "weighting", "weight_gradient", "stack_rotation",
+    *DEPENDENT["beta2"], "sigma1", "sigma2", "sigma_inference", "evaluator_objective", "overshoot",
+    "overshoot_from", "weighting", "weight_gradient", "stack_rotation",
 )  # fmt: skip
 # What a run may change on resume, yet changes its returns or what it is judged by.
 JUDGING = ("eval_action", "eval_noise", "replay_capacity", "envs")

@@ -8,6 +8,7 @@ import tensorflow as tf
 from scipy import stats
 
 from clion_tf.agents.clion import Agent
+from clion_tf.config import Config
 from clion_tf.learning import behaviour, evaluator, reconstruction, update_metrics, world_model
 from clion_tf.learning import noise as noises
 from clion_tf.learning.augmentation import augmented_states, flatten, memory_unit
@@ -29,7 +30,7 @@ def judge(agent: Agent, sequences: dict[str, np.ndarray]) -> dict[str, float]:
     """All of them for sequences [N, L, ...]; the noise is the same for all agents."""
     data = {key: tf.constant(value) for key, value in sequences.items()}
     noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
-    world = world_model.loss(agent.models, agent.config, data, noise)
+    world = world_model.loss(agent.models, _as_it_acts(agent.config), data, noise)
     post = world.post
     found, unit = _losses(world, data), float(memory_unit(post["deter"], "relative"))
     found["memory_std"], sigmas = unit, [amount * unit for amount in AMOUNTS]
@@ -46,6 +47,11 @@ def judge(agent: Agent, sequences: dict[str, np.ndarray]) -> dict[str, float]:
     if agent.models.evaluator is not None:
         found |= _evaluator(agent, data, post, noise)
     return found
+
+
+def _as_it_acts(config: Config) -> Config:
+    """Without the noise on inference that is training's alone."""
+    return dataclasses.replace(config, sigma_inference=0.0)
 
 
 def gradient_shares(agent: Agent, data: Data, noise: Noise) -> dict[str, float]:
@@ -82,7 +88,7 @@ def _rotated(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, fl
     degrees = config.constraint_degrees * noise.uniform("rotation", [frames.shape[0]])
     turned = tf.cast(tf.round(rotate(frames, degrees, config.rotation_fill)), tf.uint8)
     turned = {**data, "image": tf.reshape(turned, data["image"].shape)}
-    world = world_model.loss(agent.models, agent.config, turned, noise)
+    world = world_model.loss(agent.models, _as_it_acts(agent.config), turned, noise)
     shift = (world.post["mean"] - post["mean"]) / post["std"]
     named = {f"rotated_{key}": value for key, value in _losses(world, data).items()}
     return {**named, "rotation_shift": _rms(shift)}
