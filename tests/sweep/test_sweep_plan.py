@@ -102,7 +102,7 @@ def test_a_method_of_ones_own_and_a_task_of_ones_own(tmp_path):
         ({"tasks": ["walker_walk", "dmc_walker_walk"]}, "would be the same run"),
         ({"tasks": ["a:b", "a_b"]}, "a_b/clion/seed0 would be the same run"),
         ({"options": ["--seed=3"]}, "--seed=3: the sweep says that"),
-        ({"options": ["--horizon=1"]}, "--horizon=1"),
+        ({"options": ["--horizon=0"]}, "--horizon=0"),
         ({"options": ["--horizn=9"]}, "horizn"),
         ({"flagfiles": ["no/such.flags"]}, "no/such.flags"),
         ({"flagfiles": ["cpuu"]}, "--flagfile=cpuu: no file 'cpuu'; presets, by name: ablation_"),
