@@ -39,6 +39,12 @@ from clion_tf.config import Config, ConfigError, different
 from clion_tf.console import quiet_import
 from clion_tf.logdir.checkpoints import load
 
+# What a run's episodes were played with.
+RECORDED = (
+    "agent", "task", "observe", "action_repeat", "time_limit", "rotation_degrees", "rotation_per",
+    "blank_frames",
+)  # fmt: skip
+
 BASE = "as the run"
 
 
@@ -128,6 +134,8 @@ def variants(config: Config, options: argparse.Namespace) -> dict[str, Config]:
 
 def _check(name: str, config: Config, setting: Config, options: argparse.Namespace) -> None:
     """Refuses what could not be trained, before episodes are played."""
+    for other in (other for other in changed(config, setting) if other in RECORDED):
+        raise ConfigError(f"--vary {name}: the run's episodes are of its own {other}")
     sizes = [size for size in changed(config, setting) if size in MODEL_SIZES]
     if options.from_checkpoint and sizes:
         raise ConfigError(f"--vary {name}: the checkpoint's world model has another {sizes[0]}")

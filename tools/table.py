@@ -40,6 +40,7 @@ from clion_tf.analysis.curves import (
     score_tables,
 )
 from clion_tf.analysis.curves.score_tables import WINDOW, Score, Table
+from clion_tf.analysis.curves.series import repeats
 from clion_tf.command import UsageError
 
 
@@ -60,6 +61,8 @@ def learning_table(options: argparse.Namespace) -> Table:
     """Of runs and curve files."""
     patterns, labels = learning_curves.arguments(options)
     found = learning_curves.find(patterns, options.metric, labels)
+    for line in repeats(found):
+        sys.stderr.write(f"table: warning: {line}\n")
     score = Score(options.window, options.score == "mean")
     return score_tables.make_table(found, options.layout, options.steps, score, options.against)
 

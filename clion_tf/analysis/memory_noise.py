@@ -28,11 +28,11 @@ class NoisyMemory(Learner):
         super().__init__(config, agent.action_size, agent.discrete, agent.observed)
         self.models, self.optimizers = agent.models, agent.optimizers
         self.acting_networks = agent.acting_networks
-        self._agent, self._amount, self._relative = agent, amount, relative
+        self.quiet, self._amount, self._relative = agent, amount, relative
 
     def initial(self, batch: int) -> Tensors:
         """The agent's state; with a relative amount also the one without noise, and its spread."""
-        noisy = self._agent.initial(batch)
+        noisy = self.quiet.initial(batch)
         if not self._relative:
             return {"noisy": noisy}
         spread = tfe.stats.RunningVariance.from_shape(noisy["deter"].shape)
@@ -40,7 +40,7 @@ class NoisyMemory(Learner):
 
     def policy_step(self, observation, state, noise, training, amount, models):
         """See Learner; `amount` is that of exploration noise."""
-        agent = self._agent
+        agent = self.quiet
         embed = models.encode(preprocess(observation))
         found = {"noisy": agent.perceive(models, embed, state["noisy"], noise)}
         scale, after = 1.0, {}

@@ -6,6 +6,7 @@ Importing this loads no TensorFlow, so that a folder can be refused at once.
 import importlib.resources
 import inspect
 import json
+import math
 import pathlib
 import shutil
 import zlib
@@ -61,13 +62,17 @@ def save(trained: TrainedAgent, folder: pathlib.Path) -> None:
     try:
         tf.saved_model.save(module, str(temporary), signatures)
         (temporary / ABOUT).write_text(json.dumps(about, indent=2) + "\n")
+        length = math.ceil(trained.config.time_limit / trained.config.action_repeat)
         source = importlib.resources.files(__package__).joinpath("policy_readme.md.jinja")
         template = jinja2.Environment(trim_blocks=True).from_string(source.read_text("utf-8"))
-        text = template.render(**about, code=code(about["observed"]), dtypes=DTYPES)
+        text = template.render(**about, code=code(about["observed"], length), dtypes=DTYPES)
         (temporary / "README.md").write_text(text.rstrip() + "\n")
-        if target.exists():
-            shutil.rmtree(target)
+        before = target.with_name(f".{target.name}.before")
+        shutil.rmtree(before, ignore_errors=True)
+        if target.exists():  # It stays if it cannot be moved, as a mounted folder.
+            target.rename(before)
         temporary.rename(target)
+        shutil.rmtree(before, ignore_errors=True)
     except tf.errors.OpError as error:  # A full disk.
         raise OSError(f"cannot write {folder}: {error.message}") from error
     finally:
@@ -172,9 +177,11 @@ def _about(trained: TrainedAgent) -> dict:
     }
 
 
-def code(observed: Iterable[str]) -> str:
-    """How to act with an export that takes these observations, in Python."""
-    return CODE.replace("SEEN", ", ".join(f"{key}[None]" for key in observed))
+def code(observed: Iterable[str], steps: int = 500) -> str:
+    """How to act for so many agent steps with an export that takes these observations."""
+    # As tensors, for an array of another type would be cast without a word.
+    seen = ", ".join(f"tf.constant({key}[None])" for key in observed)
+    return CODE.replace("SEEN", seen).replace("STEPS", str(steps))
 
 
 CODE = """\
@@ -185,7 +192,7 @@ import tensorflow as tf
 model = tf.saved_model.load("FOLDER")
 noise = json.load(open("FOLDER/policy.json"))["noise"]
 state = model.initial(1)
-for step in range(500):
+for step in range(STEPS):
     words = np.random.SeedSequence([*noise, 0, step])  # Of episode 0.
     seed = words.generate_state(2).view(np.int32)
     state = model.act(SEEN, seed, **state)  # What it sees.

@@ -39,16 +39,22 @@ class TrainedAgent:
         self.reset()
 
     def policy(self) -> AgentPolicy:
-        """The evaluation policy with a state of its own, for one of several environments."""
+        """The evaluation policy with a state of its own, for one of several environments.
+
+        `act` and `reset` share one: they are for one episode at a time, and for one thread.
+        """
         return AgentPolicy(self.agent, training=False, amount=self.config.eval_noise)
 
     def with_memory_noise(self, amount: float, relative: bool = True) -> "TrainedAgent":
         """The same agent with noise on its memory, see `memory_noise`; ConfigError without one."""
         if self.config.agent != "clion":
             raise ConfigError(f"--agent={self.config.agent} has no memory to add noise to")
+        if not 0 <= amount < np.inf:
+            raise ConfigError(f"memory noise of {amount}: must be a finite number, 0 or more")
         from clion_tf.analysis.memory_noise import NoisyMemory
 
-        noisy = NoisyMemory(self.config, self.agent, amount, relative)
+        quiet = self.agent.quiet if isinstance(self.agent, NoisyMemory) else self.agent
+        noisy = NoisyMemory(self.config, quiet, amount, relative)
         return TrainedAgent(self.config, noisy, self.counters, self.path)
 
     def reset(self, episode: int = 0) -> None:
@@ -59,9 +65,9 @@ class TrainedAgent:
         """The evaluation policy's action for the next frame of the episode.
 
         The observation is a mapping with `image` uint8 [64, 64, 3], `vector` float32 [n], or both;
-        the array itself where there is only one. If it is of another kind or shape, raises
-        ValueError, and the episode's state stays as it was. The action is float32 [A] in [-1, 1];
-        one-hot for discrete ones, so `argmax` is the action.
+        the array itself where there is only one. If it is of another kind or shape, or has numbers
+        that are not finite, raises ValueError, and the episode's state stays as it was. The action
+        is float32 [A] in [-1, 1]; one-hot for discrete ones, so `argmax` is the action.
         """
         if not isinstance(observation, Mapping):
             observation = {next(iter(self.observed)): observation}

@@ -16,7 +16,7 @@ import gymnasium
 import numpy as np
 from gymnasium.utils.env_checker import check_env
 
-from clion_tf.envs import step_checks
+from clion_tf.envs import remote_env, step_checks
 from clion_tf.envs.env_spec import EnvError, EnvSpec, Observation, PromiseError, WorkerError
 from clion_tf.envs.remote_env import Ready, RemoteEnv
 
@@ -157,9 +157,12 @@ def _checks(env: RemoteEnv, other: EnvSpec, report: Report, episodes: int) -> It
             difference = _difference(report.episodes[0].start, play(worker, 0, actions).start)
             yield Check(f"episode 0 again, in {name}", not difference, difference)
     yield from _ends_of_actions(env, episodes, found)
+    start = time.monotonic()
     try:
         env.ask("close")
-        yield Check("it closes", True)
+        took, patience = time.monotonic() - start, remote_env.GRACE
+        told = f"close() took {took:.1f} s; training waits {patience:g} s"
+        yield Check("it closes", took <= patience, told if took > patience else "")
     except WorkerError as error:
         yield Check("it closes", False, str(error))
 

@@ -21,7 +21,7 @@ from clion_tf.files import python_path
 
 _log = logging.getLogger(__name__)
 _START = 60.0  # seconds at least for what comes before the environment's own code
-_GRACE = 3.0  # seconds that a worker gets to end by itself
+GRACE = 3.0  # seconds that a worker gets to end by itself
 _KEEPER = pathlib.Path(__file__).with_name("worker_keeper.py")
 
 
@@ -126,7 +126,7 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
         self._connection.close()  # the worker's signal to end
         for stop in (self._process.terminate, self._process.kill):
             try:
-                self._process.wait(_GRACE)
+                self._process.wait(GRACE)
                 break
             except subprocess.TimeoutExpired:
                 stop()

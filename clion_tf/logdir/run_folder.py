@@ -113,9 +113,14 @@ class RunFolder:
                 what = f"not a run of clion_tf (it holds {others[0]})"
                 raise LogdirError(f"{self}: {what}; use another --logdir")
             return
+        names = (path.stem.partition("-")[0] for path in self.checkpoints.glob("[0-9]*.npz"))
+        made = [int(steps) for steps in names if steps.isdecimal()]
+        if config.steps < min(saved.steps, max(made, default=0)):
+            told = f"{self}: has made {max(made)} environment steps already"
+            raise LogdirError(f"{told}, more than --steps={config.steps}")
         differences = changed(saved, config)
         # Before its first checkpoint a run has nothing to lose: a misspelt task may be corrected.
-        if differences and any(self.checkpoints.glob("[0-9]*.npz")):
+        if differences and made:
             text = ", ".join(f"--{n}={new} (was {old})" for n, (old, new) in differences.items())
             raise LogdirError(f"{self}: holds a run of other options: {text}; use another --logdir")
 
@@ -124,7 +129,10 @@ class RunFolder:
         if not self.task_file.exists():
             return {}
         try:
-            return dict(json.loads(self.task_file.read_bytes()))
+            found = dict(json.loads(self.task_file.read_bytes()))
+            if not isinstance(found.get("action", {}), dict):
+                raise ValueError("its action is no object")
+            return found
         except (OSError, ValueError, TypeError, RecursionError) as error:
             raise LogdirError(f"{self.task_file}: cannot be read ({error})") from error
 

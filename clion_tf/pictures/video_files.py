@@ -70,7 +70,8 @@ def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: i
     pace is the nearest that all can keep. Equal frames in a row are stored as one shown longer.
     """
     pace, palette = min(655_350, max(20, 10 * round(100 / fps))), None
-    with imageio.imopen(file, "w", plugin="pillow", extension=".gif") as gif:
+    encoded = io.BytesIO()  # A writer that fails to close a full disk's file would say so twice.
+    with imageio.imopen(encoded, "w", plugin="pillow", extension=".gif") as gif:
         for frames in clips:
             rgb = np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:-1], 3)))
             if palette is None:
@@ -81,6 +82,7 @@ def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: i
                 indices = np.asarray(frame.quantize(palette=palette, dither=Image.Dither.NONE))
                 enlarged = indices.repeat(scale, axis=0).repeat(scale, axis=1)
                 gif.write(enlarged, palette=colours, duration=pace, loop=0)
+    file.write(encoded.getvalue())
 
 
 def _write_mp4(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: int) -> None:

@@ -26,6 +26,8 @@ def check(observation: Mapping[str, np.ndarray], shapes: Shapes) -> None:
         if key in observation:
             value = np.asarray(observation[key])
             if value.shape == shape and value.dtype == DTYPES[key]:
-                continue
+                if np.isfinite(value).all():
+                    continue
+                raise ValueError(f"an observation's {key} has numbers that are not finite")
             found = f"{value.dtype} {value.shape}"
         raise ValueError(f"an observation's {key} is {DTYPES[key]} {shape}, not {found}")

@@ -86,7 +86,10 @@ def test_model_gradient_is_untouched_by_behaviour_and_evaluator():
 @pytest.mark.parametrize("discrete", [False, True])
 def test_all_noise_of_an_update_is_of_its_kind(discrete):
     """Golden numbers are computed without noise, or with noise that was given."""
-    noise, agent = RecordedNoise(), tiny_agent(discrete=discrete, overshoot_from="both", sigma_inference=0.1)
+    noise, agent = (
+        RecordedNoise(),
+        tiny_agent(discrete=discrete, overshoot_from="both", sigma_inference=0.1),
+    )
     batch = tiny_batch(tiny_config(), discrete=discrete)
     _, out = agent.gradients(tensors(batch), noise)
     kinds = dict.fromkeys(replica_sums.AXES, "normal") | {"rotation": "uniform"}

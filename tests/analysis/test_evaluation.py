@@ -166,7 +166,7 @@ def test_ctrl_c_ends_the_workers():
 
 
 def test_ctrl_c_does_not_wait_for_an_environment_that_hangs(monkeypatch):
-    monkeypatch.setattr(remote_env, "_GRACE", 0.2)
+    monkeypatch.setattr(remote_env, "GRACE", 0.2)
     began = []
 
     def on_ready(found):

@@ -1,6 +1,7 @@
 """Exported policies act as the agent does, in a process that never sees clion_tf."""
 
 import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -331,6 +332,23 @@ def test_a_failure_leaves_the_earlier_export(logdir, tmp_path, monkeypatch, caps
     assert capsys.readouterr().err == "export_policy: error: No space left on device\n"
     assert [path.name for path in tmp_path.iterdir()] == ["policy"]
     assert [path.name for path in out.iterdir()] == [saved_model.ABOUT]
+
+
+def test_a_folder_that_cannot_be_moved_keeps_its_export(logdir, tmp_path, monkeypatch, capsys):
+    out, rename = tmp_path / "policy", pathlib.Path.rename
+    out.mkdir()
+    (out / saved_model.ABOUT).write_text(json.dumps({"kind": saved_model.KIND}))
+
+    def busy(path, target):
+        if path.name == "policy":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(path, target)
+
+    monkeypatch.setattr(pathlib.Path, "rename", busy)
+    assert run(f"--logdir={logdir}", f"--out={out}") == 1
+    assert "Device or resource busy" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == [saved_model.ABOUT]
+    assert [path.name for path in tmp_path.iterdir()] == ["policy"]
 
 
 def test_a_full_disk_is_told_in_one_line(logdir, tmp_path, monkeypatch, capsys):

@@ -196,6 +196,20 @@ def test_another_seed_is_other_noise(run, eagerly):
     assert not np.array_equal(one.act(frames(1)[0]), other.act(frames(1)[0]))
 
 
+def test_noise_on_memory_that_cannot_be(run, eagerly):
+    trained = clion_tf.load(run[0], device="cpu")
+    for amount in (-1.0, np.nan, np.inf):
+        with pytest.raises(ConfigError, match=r"memory noise of .*: must be a finite number"):
+            trained.with_memory_noise(amount)
+    # Of an agent with noise the last amount counts.
+    twice, once = (
+        trained.with_memory_noise(9.0).with_memory_noise(0.5),
+        trained.with_memory_noise(0.5),
+    )
+    for image in frames(3):
+        assert np.array_equal(twice.act(image), once.act(image))
+
+
 def test_what_is_no_image(run, eagerly):
     trained = clion_tf.load(run[0], device="cpu", eval_action="sample")
     expected = trained.act(frames(1)[0])

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 
 import gymnasium
 import numpy as np
@@ -73,6 +74,11 @@ class Unclosable(CountingEnv):
         raise OSError("device busy")
 
 
+class Slow(CountingEnv):
+    def close(self):
+        time.sleep(0.2)
+
+
 class Locking(CountingEnv):
     """Has a file of its number for itself, as others have ports, until its process ends."""
 
@@ -100,7 +106,7 @@ def make(spec):
 
 
 make_numbers = make_nan = make_declared = make_shape = make_remembering = make_process = make
-make_raising = make_ends = make_unclosable = make
+make_raising = make_ends = make_unclosable = make_slow = make
 
 
 def locking(spec):

@@ -7,7 +7,7 @@ from PIL import Image
 from tool_modules import tool
 
 from clion_tf import command
-from clion_tf.envs import EnvSpec, env_checker
+from clion_tf.envs import EnvSpec, env_checker, remote_env
 from clion_tf.envs.env_checker import Frame
 from clion_tf.pictures import picture_rows
 
@@ -90,6 +90,14 @@ def test_broken_promises_are_found(kind, failures, without_gymnasiums):
     assert found.keys() == failures.keys()
     for name, detail in failures.items():
         assert detail in found[name], name
+
+
+def test_a_close_for_which_training_would_not_wait(monkeypatch):
+    monkeypatch.setattr(remote_env, "GRACE", 0.1)
+    report = env_checker.examine(EnvSpec("faulty_envs:make_slow", observe="vector", time_limit=24))
+    [failed] = [check for check in report.checks if not check.passed]
+    assert failed.name == "it closes"
+    assert failed.detail.startswith("close() took 0.") and "training waits 0.1 s" in failed.detail
 
 
 def test_environments_that_are_open_together_have_numbers_of_their_own(tmp_path, monkeypatch):

@@ -163,7 +163,7 @@ def test_hang_ends_in_an_error():
 
 
 def test_close_ends_a_hanging_worker(monkeypatch):
-    monkeypatch.setattr(remote_env, "_GRACE", 0.5)
+    monkeypatch.setattr(remote_env, "GRACE", 0.5)
     env = RemoteEnv(fake("hanging"))
     env.reset(0)
     env.send("step", ZERO)
@@ -260,7 +260,7 @@ def die(env):
 @linux
 @pytest.mark.parametrize("how", [end, hang, die])
 def test_with_a_worker_end_the_programs_of_its_environment(how, programs, monkeypatch):
-    monkeypatch.setattr(remote_env, "_GRACE", 0.5)
+    monkeypatch.setattr(remote_env, "GRACE", 0.5)
     env = RemoteEnv(EnvSpec("env_fakes:starting", observe="vector"))
     env.reset(0)
     found = programs()

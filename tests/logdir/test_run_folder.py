@@ -4,7 +4,7 @@ import pytest
 
 from clion_tf.config import Config
 from clion_tf.files import atomic_write
-from clion_tf.logdir.run_folder import RunFolder, open_logdir
+from clion_tf.logdir.run_folder import LogdirError, RunFolder, open_logdir
 
 
 def unfinished(path):
@@ -27,6 +27,22 @@ def test_what_was_half_written_goes_when_the_run_resumes(tmp_path, lock):
         # Without a lock they may be another run's, which is writing them.
         assert [path.exists() for path, _ in torn] == [not lock] * 2
         assert whole.read_bytes() == b"whole"
+
+
+def test_fewer_steps_than_are_made_are_refused_and_change_nothing(tmp_path):
+    folder, own = RunFolder(tmp_path), {"logdir": str(tmp_path), "prefill": 1000}
+    folder.save_options(Config(steps=3000, **own))
+    folder.checkpoints.mkdir()
+    (folder.checkpoints / "000003004-stopped.npz").write_bytes(b"")
+    with (
+        pytest.raises(LogdirError, match="has made 3004 environment steps already, more than"),
+        open_logdir(Config(steps=2000, **own)),
+    ):
+        pass
+    assert folder.options().steps == 3000
+    for steps in (3000, 4000):  # An episode may end a little after the last step.
+        with open_logdir(Config(steps=steps, **own)):
+            assert folder.options().steps == steps
 
 
 def test_evaluations_that_a_resumed_run_makes_again_are_forgotten(tmp_path):

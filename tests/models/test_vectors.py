@@ -209,6 +209,10 @@ def test_what_is_checked_of_an_observation():
     ):
         with pytest.raises(ValueError, match=rf"vector is float32 \(5,\), {words}"):
             check(wrong, VECTOR)
+    # It would stay in the memory of the agent that saw it.
+    for odd in (np.nan, np.inf):
+        with pytest.raises(ValueError, match="vector has numbers that are not finite"):
+            check({"vector": np.full(SIZE, odd, "f4")}, VECTOR)
 
 
 def test_shapes_come_in_one_order():

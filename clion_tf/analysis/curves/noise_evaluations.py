@@ -37,7 +37,10 @@ def load(path: str | pathlib.Path) -> list[Curve]:
     """
     try:
         return _curves(json.loads(pathlib.Path(path).read_bytes()), str(path))
-    except (OSError, LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (
+        OSError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError,
+        RecursionError,
+    ) as error:  # fmt: skip
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise UsageError(f"{path}: not a file of tools/evaluate.py --json ({what})") from error
 

@@ -102,7 +102,9 @@ def fitting(curves: Sequence[Curve]) -> list[Table]:
 def markdown(table: Table) -> str:
     """The table in Markdown, with title and notes."""
     lines = [table.header, ["---"] * len(table.header), *table.rows]
-    text = ["| " + " | ".join(line) + " |" for line in lines]
+    # A name may hold anything.
+    cells = ([" ".join(cell.split()).replace("|", "\\|") for cell in line] for line in lines)
+    text = ["| " + " | ".join(line) + " |" for line in cells]
     notes = [f"- {note}" for note in table.notes]
     return "\n".join([f"**{table.title}**", "", *text, "", *notes]) + "\n"
 

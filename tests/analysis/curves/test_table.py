@@ -153,6 +153,20 @@ def test_tool_prints_markdown(logdirs, capsys):
     assert lines[1].strip("| -") == ""
 
 
+def test_a_seed_that_is_there_twice_is_told(logdirs, tmp_path, capsys):
+    for name in ("a", "b"):
+        make_run(tmp_path / name, {5000: 1.0}, (), options("clion"))
+    assert table("--logdirs", tmp_path / "a", tmp_path / "b") == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("table: warning: walker_walk, CLION: seed 0 counts 2 times (")
+
+
+def test_names_cannot_break_the_table(tmp_path, capsys):
+    run = make_run(tmp_path / "a", {5000: 1.0}, (), options("clion"))
+    assert table("--logdirs", run, f"--label={run}=mine | or\nyours") == 0
+    assert "| mine \\| or yours |" in capsys.readouterr().out
+
+
 def test_tool_writes_csv(logdirs, tmp_path):
     out = tmp_path / "scores.csv"
     assert table("--logdirs", logdirs, "--layout=table1", "--out", out) == 0

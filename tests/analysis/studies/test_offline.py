@@ -182,6 +182,7 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
         (["--heldout=4"], 1, "cannot be held out"),
         (["--from_checkpoint", "--vary", "deter_size=7"], 2, "has another deter_size"),
         (["--learning=evaluator", "--vary", "evaluator=False"], 2, "there is none in the setting"),
+        (["--vary", "agent=drq"], 2, "--vary agent=drq: the run's episodes are of its own agent"),
         (["--vary", "seed=3"], 2, "--seeds trains every setting at several seeds"),
     ],
 )
