@@ -46,8 +46,8 @@ def _disturbed(config: Config, eps: tf.Tensor, noise: Noise) -> dict[str, Any]:
 
         h_(t-1)  ->  h_(t-1) + sigma * noise  -a_t->  h_t, with o_t the posterior of s_t
 
-    So the model learns to infer the state from the image again where its memory is wrong. That
-    noise on an acting agent's memory is of this kind: see `analysis.memory_noise`.
+    So the model learns to infer the state from the image again where its memory is wrong. Noise on
+    an acting agent's memory (`analysis.memory_noise`) is of this kind.
     """
     if config.sigma_inference == 0:
         return {}
