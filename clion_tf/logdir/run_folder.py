@@ -115,14 +115,14 @@ class RunFolder:
             return
         names = (path.stem.partition("-")[0] for path in self.checkpoints.glob("[0-9]*.npz"))
         made = [int(steps) for steps in names if steps.isdecimal()]
-        if config.steps < min(saved.steps, max(made, default=0)):
-            told = f"{self}: has made {max(made)} environment steps already"
-            raise LogdirError(f"{told}, more than --steps={config.steps}")
         differences = changed(saved, config)
         # Before its first checkpoint a run has nothing to lose: a misspelt task may be corrected.
         if differences and made:
             text = ", ".join(f"--{n}={new} (was {old})" for n, (old, new) in differences.items())
             raise LogdirError(f"{self}: holds a run of other options: {text}; use another --logdir")
+        if config.steps < min(saved.steps, max(made, default=0)):
+            told = f"{self}: has made {max(made)} environment steps already"
+            raise LogdirError(f"{told}, more than --steps={config.steps}")
 
     def task(self) -> dict[str, Any]:
         """What `save_task` wrote, nothing for runs of earlier versions; LogdirError if damaged."""
