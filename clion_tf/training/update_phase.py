@@ -5,6 +5,9 @@ import functools
 import itertools
 import logging
 import time
+from collections.abc import Iterable
+
+import numpy as np
 
 from clion_tf.replay.replay_buffer import prefetch
 from clion_tf.replay.stopwatch import PARTS
@@ -46,6 +49,7 @@ def _update(run: Run) -> None:
                 which, drawn = zip(*due, strict=True)
                 if run.team is not None:
                     run.team.announce(run, which, numbers[-1])
+                rows: Iterable[np.ndarray]
                 if each > 1 and len(due) == each:
                     rows = run.agent.train_several(drawn, which)
                 else:
