@@ -68,10 +68,15 @@ def save(trained: TrainedAgent, folder: pathlib.Path) -> None:
         text = template.render(**about, code=code(about["observed"], length), dtypes=DTYPES)
         (temporary / "README.md").write_text(text.rstrip() + "\n")
         before = target.with_name(f".{target.name}.before")
-        shutil.rmtree(before, ignore_errors=True)
-        if target.exists():  # It stays if it cannot be moved, as a mounted folder.
-            target.rename(before)
-        temporary.rename(target)
+        if replaced := target.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            target.rename(before)  # Raises, and loses nothing, for a mounted folder.
+        try:
+            temporary.rename(target)
+        except OSError:
+            if replaced:
+                before.rename(target)
+            raise
         shutil.rmtree(before, ignore_errors=True)
     except tf.errors.OpError as error:  # A full disk.
         raise OSError(f"cannot write {folder}: {error.message}") from error

@@ -52,9 +52,9 @@ def _disturbed(config: Config, eps: tf.Tensor, noise: Noise) -> dict[str, Any]:
     if config.sigma_inference == 0:
         return {}
 
-    def disturb(state: State, eps: tf.Tensor) -> State:
+    def disturb(state: State, deter_noise: tf.Tensor) -> State:
         unit = memory_unit(state["deter"], config.sigma_units)
-        return noisy_memory(state, eps, config.sigma_inference * unit)
+        return noisy_memory(state, deter_noise, config.sigma_inference * unit)
 
     shape = [*eps.shape[:2], config.deter_size]
     return {"disturb": disturb, "disturbances": [noise.normal("inference", shape)]}

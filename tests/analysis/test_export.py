@@ -334,13 +334,14 @@ def test_a_failure_leaves_the_earlier_export(logdir, tmp_path, monkeypatch, caps
     assert [path.name for path in out.iterdir()] == [saved_model.ABOUT]
 
 
-def test_a_folder_that_cannot_be_moved_keeps_its_export(logdir, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("stuck", ["policy", ".policy.tmp"])
+def test_what_cannot_be_moved_loses_no_export(stuck, logdir, tmp_path, monkeypatch, capsys):
     out, rename = tmp_path / "policy", pathlib.Path.rename
     out.mkdir()
     (out / saved_model.ABOUT).write_text(json.dumps({"kind": saved_model.KIND}))
 
     def busy(path, target):
-        if path.name == "policy":
+        if path.name == stuck:
             raise OSError(errno.EBUSY, "Device or resource busy")
         return rename(path, target)
 
