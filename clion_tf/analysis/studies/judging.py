@@ -95,15 +95,27 @@ def _rotated(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, fl
 
 
 def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
+    """Of predictions that begin at memories with noise, as augmented imagination does."""
     models, length = agent.models, data["action"].shape[1]
     context = min(CONTEXT, length - 1)
     last = min(context + AHEAD, length) - 1
+    action = data["action"][:, context:]
     seen = {key: value[:, :context] for key, value in post.items()}
-    prior = reconstruction.predict_open_loop(models, seen, data["action"][:, context:], noise)
-    feat = models.rssm.get_feat({key: value[:, last - context] for key, value in prior.items()})
-    error = models.decoder(feat).squared_distance(reconstruction.true_images(data)[:, last])
-    reward_error = _rms(models.reward(feat).mode() - data["reward"][:, last])
-    return {"open_loop_error": float(tf.reduce_mean(error)), "open_loop_reward_error": reward_error}
+    truth = {"error": reconstruction.true_images(data)[:, last]}
+    found = {}
+    for amount in AMOUNTS:
+        sigma = amount * memory_unit(post["deter"], "relative")
+        noisy = reconstruction.augmented_memory(seen, noise, sigma)
+        prior = reconstruction.predict_open_loop(models, noisy, action, noise)
+        feat = models.rssm.get_feat({key: value[:, last - context] for key, value in prior.items()})
+        image = models.decoder(feat)
+        truth.setdefault("shift", image.mode())  # The first amount is none.
+        for name, target in truth.items():
+            distance = tf.reduce_mean(image.squared_distance(target))
+            found[f"open_loop_{name}_{amount:g}"] = float(distance)
+        reward_error = _rms(models.reward(feat).mode() - data["reward"][:, last])
+        found[f"open_loop_reward_error_{amount:g}"] = reward_error
+    return found
 
 
 def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:

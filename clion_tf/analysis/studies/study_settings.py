@@ -13,8 +13,9 @@ PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("ev
 COLUMNS = (
     "return", "gain", "gain_error", "image_loss", "kl", "reward_error", "rotated_reward_error",
     "rotation_shift", "decoding_0", "decoding_1", "decoding_shift_1", "memory_std",
-    "open_loop_error", "open_loop_reward_error", "value_error_0", "value_error_1", "auc",
-    "auc_augmented", "rank_correlation", "ess", "augmented_share", "augmented_rank",
+    "open_loop_error_0", "open_loop_reward_error_0", "open_loop_shift_1", "value_error_0",
+    "value_error_1", "auc", "auc_augmented", "rank_correlation", "ess", "augmented_share",
+    "augmented_rank",
 )  # fmt: skip
 # Options that give the world model's variables their shapes.
 MODEL_SIZES = ("deter_size", "stoch_size", "hidden_size", "num_units", "cnn_depth")

@@ -469,6 +469,32 @@ def test_noise_on_memory_is_in_its_standard_deviations():
     assert found["decoding_shift_0"] == pytest.approx(0.0, abs=1e-6)
 
 
+def test_predictions_that_begin_at_noisy_memory():
+    agent, data = tiny_agent(), tensors(tiny_batch(tiny_config()))
+    found = judging.judge(agent, data)
+    noise = noises.SeededNoise(tf.constant(noises.key(0, "judge", 0)))
+    post = world_model.loss(agent.models, agent.config, data, noise).post
+    seen = {key: value[:, :5] for key, value in post.items()}  # And a sixth frame is predicted.
+    sigma = float(augmentation.memory_unit(post["deter"], "relative"))
+
+    def predicted(sigma):
+        start = reconstruction.augmented_memory(seen, noise, sigma)
+        return reconstruction.predict_open_loop(agent.models, start, data["action"][:, 5:], noise)
+
+    still, moved = ({key: value[:, 0] for key, value in predicted(s).items()} for s in (0.0, sigma))
+    images = [reconstruction.decode(agent.models, state) for state in (still, moved)]
+    truth = reconstruction.true_images(data)[:, 5]
+    for name, image, target in (
+        ("error_0", images[0], truth), ("error_1", images[1], truth), ("shift_1", *images)
+    ):  # fmt: skip
+        squared = tf.reduce_sum(tf.square(image - target), [-3, -2, -1])
+        assert found[f"open_loop_{name}"] == pytest.approx(float(tf.reduce_mean(squared)), rel=1e-4)
+    assert found["open_loop_shift_0"] == 0.0 < found["open_loop_shift_0.3"]
+    reward = agent.models.reward(agent.models.rssm.get_feat(moved)).mode()
+    error = np.sqrt(np.mean(np.square(reward - data["reward"][:, 5])))
+    assert found["open_loop_reward_error_1"] == pytest.approx(float(error), rel=1e-4)
+
+
 def test_rotation_that_is_none_moves_nothing():
     config = tiny_config(constraint_degrees=0.0)
     found = judging.judge(tiny_agent(constraint_degrees=0.0), tiny_batch(config))
