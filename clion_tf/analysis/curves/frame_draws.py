@@ -16,7 +16,8 @@ from clion_tf.config import EARLIER, Config
 
 _log = logging.getLogger(__name__)
 
-TOLD = ("action_repeat", "batch_size")  # Options that the axis and the series' names tell.
+# Options that the axis and the series' names tell.
+TOLD = ("action_repeat", "batch_size", "train_every", "train_steps")
 
 
 def draws(options: Mapping[str, Any]) -> float:

@@ -50,10 +50,18 @@ def test_a_series_for_each_method_and_batch_a_point_for_each_action_repeat(tmp_p
 
 def test_action_repeats_are_one_series_also_beside_other_options(tmp_path):
     for repeat in (2, 4):
-        config = options("clion", train_steps=50, action_repeat=repeat)
+        config = options("clion", num_units=50, action_repeat=repeat)
         make_run(tmp_path / str(repeat), {}, RETURNS, config)
     (one,) = found(tmp_path)
-    assert one.setup == "train_steps=50" and one.curves[0].xs.size == 2
+    assert one.setup == "num_units=50" and one.curves[0].xs.size == 2
+
+
+def test_more_updates_are_more_draws(tmp_path):
+    for number, changed in enumerate(({}, {"train_steps": 200}, {"train_every": 250})):
+        config = options("cpu", action_repeat=2, **changed)
+        make_run(tmp_path / str(number), {}, RETURNS, config)
+    (one,) = found(tmp_path)
+    np.testing.assert_allclose(one.curves[0].xs, [102.4, 204.8, 409.6])
 
 
 def test_means_end_at_a_step_that_all_have_reached(tmp_path, caplog):
