@@ -2,7 +2,7 @@
 
     clion-table --logdirs 'logdir/*' --layout=table1
     clion-table --logdirs 'logdir/*' --steps=50000,100000 --out=table.csv
-    clion-table --logdirs results --layout=periods --metric=train --window=5000
+    clion-table --logdirs results/grid --layout=periods --metric=train --window=5000
     clion-table --logdirs results/grid --metric=train --against=Dreamer
     clion-table --robustness 'scores-*.json'
 
