@@ -98,6 +98,11 @@ class Job:
         evaluated = at.evaluated_at == at.steps or not at.updates
         self.state = DONE if evaluated and at.steps >= self.config.steps else WAITING
 
+    def mark_log(self) -> None:
+        """Notes where in the log the next attempt begins; as before, while it cannot be read."""
+        with contextlib.suppress(OSError):
+            self.log_size = self.log.stat().st_size if self.log.exists() else 0
+
     def find_node(self) -> None:
         """Looks in the log whether, and on which machine, the attempt has begun."""
         with contextlib.suppress(OSError), self.log.open("rb") as file:

@@ -47,7 +47,7 @@ class Schedule:
                 if job.ticket is None and stopping:
                     job.state = STOPPED
                 elif job.ticket is None and job.due <= self.clock():
-                    job.log_size = job.log.stat().st_size if job.log.exists() else 0
+                    job.mark_log()
                     job.attempts += 1
                     job.ticket = self.cluster.submit(job)
             queued = {job.ticket: job for job in going if job.ticket is not None}

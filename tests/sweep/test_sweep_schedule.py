@@ -1,5 +1,6 @@
 """What becomes of runs, with attempts that end as they are told; and how that is shown."""
 
+import errno
 import io
 import pathlib
 import types
@@ -173,6 +174,15 @@ def test_what_goes_on_is_told_by_its_log_and_its_metrics(monkeypatch, tmp_path):
     assert seen == [
         ("waiting", "", 0), ("running", "new/2", 20), ("running", "new/2", 30), ("done", "", 40),
     ]  # fmt: skip
+
+
+def test_a_file_server_that_is_away_for_a_moment_ends_no_sweep(play, monkeypatch):
+    def gone(path, *_, **__):
+        raise OSError(errno.EIO, "Input/output error", str(path))
+
+    monkeypatch.setattr(pathlib.Path, "stat", gone)
+    made, _ = play([[failed(), DONE], [DONE]])
+    assert [(job.state, job.attempts) for job in made] == [("done", 2), ("done", 1)]
 
 
 @pytest.mark.parametrize("state, retries, shown", [
