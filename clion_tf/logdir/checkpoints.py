@@ -67,7 +67,8 @@ class Checkpoints:
     """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest `keep` of them.
 
     That of a stop, `<environment steps>-stopped.npz`, is one more until the next one is due. No run
-    goes back to it after bad numbers: what it comes to must not depend on its stops.
+    goes back to it after bad numbers: what it comes to must not depend on its stops. While numbers
+    are bad, the newest from before them is kept, too.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3):
@@ -98,7 +99,10 @@ class Checkpoints:
         with atomic_write(path) as file:
             np.savez(file, meta=np.array(meta), **arrays)
         if not stopped:
-            for old in {*self.paths()} - {*self._due()[: self._keep]}:
+            kept = self._due()[: self._keep]
+            if counters.bad_run and (good := self._first_of(self._due(), _good, arrays=False)):
+                kept.append(good[0])
+            for old in {*self.paths()} - {*kept}:
                 old.unlink()
         return path
 
@@ -119,7 +123,7 @@ class Checkpoints:
 
         That is none of a stop, and none whose last updates were skipped; None without any.
         """
-        found = self._first_of(self._due(), lambda counters: not counters.bad_run)
+        found = self._first_of(self._due(), _good)
         if found is None:
             return None
         due = self._due()
@@ -128,17 +132,22 @@ class Checkpoints:
         return found[1:]
 
     def _first_of(
-        self, paths: Sequence[pathlib.Path], good: Callable[[Counters], bool]
+        self, paths: Sequence[pathlib.Path], good: Callable[[Counters], bool], arrays: bool = True
     ) -> tuple[pathlib.Path, dict[str, np.ndarray], Counters] | None:
         for path in paths:
             try:
-                arrays, counters = load(path)
+                found, counters = load(path, arrays)
                 if good(counters):
-                    return path, arrays, counters
+                    return path, found, counters
             except DamagedError as error:
                 _log.warning("%s; trying the one before", error)
                 path.rename(path.with_name(path.name + ".bad"))
         return None
+
+
+def _good(counters: Counters) -> bool:
+    """Whether the last update before a checkpoint was made."""
+    return not counters.bad_run
 
 
 def newest(

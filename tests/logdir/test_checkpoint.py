@@ -63,6 +63,19 @@ def test_back_to_before_bad_numbers(tmp_path):
     assert checkpoints.load_newest()[1].steps == 7
 
 
+def test_the_newest_from_before_bad_numbers_outlives_those_that_follow(tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for steps, bad_run in ((5, 0), (6, 0), (7, 10), (8, 20), (9, 30)):
+        checkpoints.save(ARRAYS, Counters(steps=steps, bad_run=bad_run))
+    assert [int(path.stem) for path in checkpoints.paths()] == [9, 8, 6]
+    checkpoints.save(ARRAYS, Counters(steps=9, bad_run=30), stopped=True)
+    _, counters = checkpoints.go_back()
+    assert counters.steps == 6 and [int(path.stem) for path in checkpoints.paths()] == [6]
+    for steps, bad_run in ((7, 10), (8, 20), (9, 0), (10, 0)):  # Numbers are good again.
+        checkpoints.save(ARRAYS, Counters(steps=steps, bad_run=bad_run))
+    assert [int(path.stem) for path in checkpoints.paths()] == [10, 9]
+
+
 def test_damaged_newest_falls_back(tmp_path):
     checkpoints = Checkpoints(tmp_path)
     checkpoints.save(ARRAYS, Counters(steps=1))
