@@ -55,8 +55,7 @@ def assemble(
     code_versions.record(folder, counters.steps, device)
     folder.save_task(env.description)
     logger = Logger(folder, counters.metrics_bytes if arrays else None)
-    if arrays:
-        folder.forget_after(counters.steps)
+    folder.forget_after(counters.steps if arrays else -1)  # Of the attempt before, too.
     progress = Progress(config.steps, counters.steps)
     # Calls cost a CPU nothing beside an update, and in between a run can be stopped.
     each = config.updates_per_call or (10 if hardware.on_gpu() else 1)

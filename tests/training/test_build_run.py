@@ -168,6 +168,17 @@ def test_a_run_that_is_done_tries_nothing_out(monkeypatch, tmp_path, steps, call
     assert [path.exists() for path in videos] == [True, False]
 
 
+def test_what_an_attempt_without_a_checkpoint_left_is_forgotten(monkeypatch, tmp_path):
+    monkeypatch.setitem(KINDS, "clion", lambda config, *_: SmallLearner(config, True))
+    folder, envs = RunFolder(tmp_path), SupervisedEnvs(CountingEnv, 0)
+    folder.videos.mkdir(parents=True)
+    for n in (0, 13):
+        (folder.videos / f"test-{n:09d}.mp4").write_bytes(b"")
+    config = Config(batch_size=2, train_steps=1, pretrain=0, updates_per_call=1)
+    build_run.assemble(config, folder, envs, envs, lambda: False).logger.close()
+    assert not [*folder.videos.iterdir()]
+
+
 def test_a_run_that_lacks_episodes_says_so(monkeypatch, tmp_path, caplog):
     """As after a copy that was broken off; what was set aside as damaged was told then."""
     monkeypatch.setitem(KINDS, "clion", lambda config, *_: SmallLearner(config, False))
