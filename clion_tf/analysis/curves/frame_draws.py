@@ -29,8 +29,9 @@ def draws(options: Mapping[str, Any]) -> float:
 def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
     """Mean returns from the prefill to the step `end`; a series for each method and batch size.
 
-    By default the end is the last step that all runs have reached. What ends before it, has no
-    options or is no CLION or Dreamer is left out with a warning; UsageError if nothing is left.
+    By default the end is the last step that all runs have reached which have returns after their
+    prefill. What ends before it, has no options or is no CLION or Dreamer is left out with a
+    warning; UsageError if nothing is left.
     """
     ours = []
     for run in runs:
@@ -41,7 +42,8 @@ def series(runs: Iterable[Curve], end: int | None = None) -> list[Series]:
         else:
             _log.warning("%s: left out, no run of CLION or Dreamer with options", run.source)
     ours.sort(key=lambda pair: pair[1]["batch_size"])
-    end = end or int(min((run.xs[-1] for run, _ in ours), default=0))
+    begun = (run.xs[-1] for run, options in ours if run.xs[-1] > options["prefill"])
+    end = end or int(min(begun, default=0))
     points: dict[tuple, dict[float, float]] = collections.defaultdict(dict)
     like: dict[tuple, Curve] = {}
     for run, options in ours:

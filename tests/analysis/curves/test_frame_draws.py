@@ -74,6 +74,13 @@ def test_means_end_at_a_step_that_all_have_reached(tmp_path, caplog):
         found(tmp_path, 20_000)
 
 
+def test_a_run_that_has_just_begun_does_not_hide_the_others(tmp_path, caplog):
+    make(tmp_path / "a")
+    make(tmp_path / "b", seed=1, ends=5000)
+    (only,) = found(tmp_path)[0].curves
+    assert only.ys.tolist() == [40.0] and "b: left out, ends before 10K steps" in caplog.text
+
+
 def test_other_agents_are_left_out(tmp_path, caplog):
     make(tmp_path / "a")
     make_run(tmp_path / "q", {}, RETURNS, options("drq"))
