@@ -33,7 +33,7 @@ import sys
 from collections.abc import Sequence
 
 from clion_tf import command
-from clion_tf.analysis import tool_checks, trained_agent
+from clion_tf.analysis import evaluation, tool_checks, trained_agent
 from clion_tf.analysis.studies.study_settings import MODEL_SIZES, PARTS, mean, table, variant
 from clion_tf.config import Config, ConfigError, different
 from clion_tf.console import quiet_import
@@ -65,10 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = earlier(out, about)
     with quiet_import():
         from clion_tf.analysis.studies import study_training
+    if options.play:  # Before hours of training.
+        evaluation.require(config, evaluation.spec(config))
     start = load(saved.path)[0] if options.from_checkpoint else None
     replay_of, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
     # Seed by seed, so that all settings can be compared early.
     for seed, (name, setting) in itertools.product(options.seeds, settings.items()):
+        found = joined(found, earlier(out, about))
         entry = found.setdefault(name, {"options": changed(config, setting), "trainings": {}})
         if str(seed) in entry["trainings"]:
             continue
@@ -77,6 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             own, saved, replay_of(own), unseen, title, start=start, **how
         )
         if out is not None:
+            found = joined(found, earlier(out, about))
             tool_checks.write_json(out, {**about, "settings": found})
     print("\n".join(table("setting", {name: row(found, name, options) for name in settings})))
     return command.OK
@@ -171,6 +175,15 @@ def earlier(out: pathlib.Path | None, about: dict) -> dict:
     except (ValueError, KeyError, TypeError, AttributeError):
         pass
     raise command.UsageError(f"--out={out}: holds something else than these settings' numbers")
+
+
+def joined(mine: dict, theirs: dict) -> dict:
+    """All settings with all trainings of both, as another process may write to the same file."""
+    both = dict(theirs)
+    for name, entry in mine.items():
+        before = theirs.get(name, {}).get("trainings", {})
+        both[name] = {**entry, "trainings": before | entry["trainings"]}
+    return both
 
 
 def row(found: dict[str, dict], name: str, options: argparse.Namespace) -> dict[str, float]:

@@ -11,11 +11,11 @@ from tqdm import tqdm
 
 from clion_tf.analysis.curves.return_statistics import Summary, summary
 from clion_tf.config import Config
-from clion_tf.envs import EnvSpec
+from clion_tf.envs import EnvError, EnvSpec, SupervisedEnvs
 from clion_tf.envs.remote_env import Ready
 from clion_tf.replay.episode_files import Episode
 from clion_tf.replay.episode_player import Observation, Policy, run_episodes
-from clion_tf.training.training_process import specs, supervised
+from clion_tf.training.training_process import refusal, specs, supervised
 
 STREAM = 2_000_000  # Of episodes, away from those that a run trains and tests on.
 DIGITS = 4  # Decimals of what is written down; returns are sums of float32.
@@ -55,19 +55,32 @@ def play(
 
     Episodes do not depend on `workers`, each of which has a policy of its own, if what that does
     depends on the episode's number and frames only. `on_ready` is told what the environments are;
-    `how` is for `run_episodes`. Raises EnvError when one cannot be made, fails more often than the
-    options allow or gives what is no episode.
+    `how` is for `run_episodes`. Raises as `require`, and EnvError when one fails more often than
+    the options allow or gives what is no episode.
     """
     workers = min(workers, count)
     policy = _SideBySide([make_policy() for _ in range(workers)])
     with supervised(spec, config, workers) as envs:
-        on_ready(envs.wait_ready())  # What cannot be made fails here, not after all restarts.
+        on_ready(_ready(envs))  # What cannot be made fails here, not after all restarts.
         for first in range(0, count, workers):
             numbers = range(first, min(first + workers, count))
             episodes = envs.attempt(
                 lambda each, n=numbers: run_episodes(each[: len(n)], policy, n, **how), lambda: None
             )
             yield from zip(numbers, episodes, strict=True)
+
+
+def require(config: Config, spec: EnvSpec) -> None:
+    """Makes the environment once; raises Refused if it never can be made, EnvError if not now."""
+    with supervised(spec, config) as envs:
+        _ready(envs)
+
+
+def _ready(envs: SupervisedEnvs) -> Ready:
+    try:
+        return envs.wait_ready()
+    except EnvError as error:
+        raise refusal(error) from None
 
 
 class Conditions(NamedTuple):

@@ -64,6 +64,11 @@ class Replay:
         return sum(entry.frames - 1 for entry in self._entries)
 
     @property
+    def paths(self) -> list[Path]:
+        """The episodes' files, oldest first."""
+        return [entry.path for entry in self._entries]
+
+    @property
     def damaged(self) -> int:
         """Files that were set aside."""
         return sum(1 for _ in self._folder.glob("*.bad"))
@@ -104,7 +109,7 @@ class Replay:
         """Whether episodes that these first `count` should hold are lost, damaged ones aside."""
         longest = max((entry.frames - 1 for entry in self._entries), default=0)
         if self.capacity is not None and self.transitions + longest > self.capacity:
-            held = {entry.path for entry in self._entries}  # What is older has given way.
+            held = {*self.paths}  # What is older has given way.
             own = files.files_in(self._folder)[0]
             count -= min((index for index, _, path in own if path in held), default=count)
         return len(self) + self.damaged < count

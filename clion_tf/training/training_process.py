@@ -36,10 +36,7 @@ def train(config: Config, team: Team | None = None) -> int:
         except EnvError as error:
             if stop:  # Who stops a run may well have stopped its workers too.
                 return EXIT_SIGNAL + stop[0]
-            # What raised in a worker will again; one that died or hung may have room next time.
-            if isinstance(error, WorkerError) and not error.raised:
-                raise
-            raise Refused(str(error)) from error
+            raise refusal(error) from None
         stack.callback(run.logger.close)
         stack.callback(run.progress.close)
         try:
@@ -64,6 +61,13 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
     rotation, blank = config.test_rotation, config.test_blank
     test = dataclasses.replace(train, rotation_degrees=rotation, blank_frames=blank)
     return train, dataclasses.replace(test, stream=TEST_STREAM, index=config.envs)
+
+
+def refusal(error: EnvError) -> UserError:
+    """What an environment that cannot be made is to the user: Refused, if it never will."""
+    # What raised in a worker will again; one that died or hung may have room next time.
+    again = isinstance(error, WorkerError) and not error.raised
+    return error if again else Refused(str(error))
 
 
 def supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:

@@ -80,16 +80,20 @@ def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Callable[[Config], 
     """A run's episodes to train on, and `heldout` others to judge by, sequences [N, L, ...].
 
     The first is what makes a setting's replay, as a run of its options would draw batches; of the
-    same episodes for all while the run is trained further. If `new`, those to judge by are played
-    now, by the agent as it was saved, which has trained on all of the run's; else they are the
-    newest of the run's, and are not trained on. Raises ReplayError if the run has too few, EnvError
-    if playing fails.
+    same episodes for all while the run is trained further, or ReplayError if that removed some. If
+    `new`, those to judge by are played now, by the agent as it was saved, which has trained on all
+    of the run's; else they are the newest of the run's, and are not trained on. Raises ReplayError
+    if the run has too few, EnvError or Refused if playing fails.
     """
     config, folder = saved.config, RunFolder(saved.config.logdir).episodes
     replay = Replay(folder, config.batch_length)
     held, count = replay.load(tidy=False), replay.next_index
+    there = replay.paths
 
     def drawn(setting: Config) -> Replay:
+        if not all(path.exists() for path in there):
+            text = "its run has removed episodes since this began; wait until it has ended"
+            raise ReplayError(f"{folder}: {text}")
         how = (setting.batch_length, setting.seed, setting.dataset_balance)
         found = Replay(folder, *how, capacity=setting.replay_transitions)
         found.load(count, tidy=False)

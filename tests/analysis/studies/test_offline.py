@@ -12,10 +12,11 @@ from tool_modules import tool
 from trained import save_tiny_run
 
 from clion_tf import command
-from clion_tf.analysis import trained_agent
+from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.studies import judging, study_settings, study_training
 from clion_tf.analysis.studies.study_settings import PARTS, variant
 from clion_tf.analysis.studies.study_training import PartialAgent
+from clion_tf.envs import EnvSpec
 from clion_tf.learning import augmentation, evaluator, reconstruction, world_model
 from clion_tf.learning import noise as noises
 from clion_tf.logdir.checkpoints import CheckpointError, load, restore
@@ -91,6 +92,15 @@ def test_a_run_that_goes_on_changes_nothing(tmp_path):
     before = recorded(saved.config).sample(64, 0)["image"]
     fill(tmp_path / "run" / "episodes", 1, seed=5)
     assert np.array_equal(recorded(saved.config).sample(64, 0)["image"], before)
+
+
+def test_a_run_that_removes_episodes_meanwhile(tmp_path):
+    saved = saved_run(tmp_path / "run")
+    recorded, _ = study_training.episodes(saved, 1, False)
+    assert labels(recorded, saved.config) == {0.0, 1.0, 2.0}
+    (tmp_path / "run" / "episodes" / f"000000-{FRAMES}.npz").unlink()
+    with pytest.raises(ReplayError, match="has removed episodes since this began"):
+        recorded(saved.config)
 
 
 def test_batches_are_the_settings(logdir):
@@ -208,6 +218,29 @@ def test_words_that_cannot_be(logdir, words):
     with pytest.raises(SystemExit) as end:
         run(logdir, *words)
     assert end.value.code == 2
+
+
+def test_trainings_of_another_process_are_kept(logdir, tmp_path, monkeypatch, capsys):
+    """Two write to one file: the second trains while the first one is at it."""
+    out, nested = tmp_path / "out.json", []
+
+    def study(config, *_, **__):
+        if config.seed == 0:
+            nested.append(run(logdir, "--seeds=1", f"--out={out}"))
+        return {"found": {"loss": float(config.seed)}, "metrics": {}}
+
+    monkeypatch.setattr(study_training, "study", study)
+    assert run(logdir, "--seeds=0", f"--out={out}") == 0 and nested == [0]
+    trainings = json.loads(out.read_text())["settings"]["as the run"]["trainings"]
+    assert {seed: one["found"]["loss"] for seed, one in trainings.items()} == {"0": 0.0, "1": 1.0}
+
+
+def test_a_task_that_cannot_be_made_is_refused_before_training(logdir, monkeypatch, capsys):
+    monkeypatch.setenv("PYTHONPATH", FAKES)
+    monkeypatch.setattr(study_training, "study", lambda *_, **__: pytest.fail("it trained"))
+    monkeypatch.setattr(evaluation, "spec", lambda config: EnvSpec("env_fakes:broken"))
+    assert run(logdir, "--play=1") == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_a_file_of_something_else_is_kept(logdir, tmp_path, capsys):
