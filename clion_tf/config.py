@@ -110,7 +110,7 @@ class Config:
     sigma_h: float = option(0.1, "Decoding constraint: standard deviation of the noise on h.", "ours")
     decoding_target: str = option("reconstruction", "Decoding constraint: compare with what un-noised memory decodes to, or with the image.", "CLION", ("reconstruction", "observation"), earlier="observation")
     constraint_norm: str = option("squared", "Both constraints: the squared distance less delta^2, or the distance less delta.", "ours", ("squared", "euclidean"))
-    sigma_units: str = option("absolute", "sigma_h, sigma1 and sigma_inference in units of h, or relative to the standard deviation of h over the batch.", "ours", ("absolute", "relative"))
+    sigma_units: str = option("absolute", "sigma_h, sigma1 and sigma_inference in units of h, or relative to the standard deviation of h over the batch (of sigma_inference, over its sequences at each step).", "ours", ("absolute", "relative"))
 
     option = functools.partial(_option, "Memory augmentation (eq. 3)")
     augmentations: int = option(1, "Augmented copies A of each start state; 0 is off.", "ours")
@@ -264,7 +264,8 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
     saved = c.save_every > 0 or c.save_seconds > 0
     odd = c.weighting == "ratio" and c.evaluator_objective != "bce" and c.evaluator
     still = c.expl == "completely_random" and c.expl_amount == 0
-    apart = c.sigma_inference > 0 and c.sigma_units == "relative" and c.strategy != "none"
+    relative = c.sigma_inference > 0 and c.sigma_units == "relative"
+    apart, lone = relative and c.strategy != "none", relative and c.batch_size == 1
     drq, gaussian = c.agent == "drq", c.expl in ("auto", "additive_gaussian")
     return [
         ("discount", c.discount <= 1, "must lie between 0 and 1"),
@@ -281,6 +282,8 @@ def _rules(c: Config) -> list[tuple[str, bool, str]]:
         ("save_every", saved, "needs --save_seconds, or nothing is ever saved"),
         ("weighting", drq or not odd, "a density ratio needs --evaluator_objective=bce"),
         ("sigma_inference", not apart, "with --sigma_units=relative needs --strategy=none"),
+        ("sigma_inference", not lone, "with --sigma_units=relative needs --batch_size above 1"),
+        ("worker_timeout", c.worker_timeout <= 1e6, "at most 1000000 s, 11 days"),
         ("drq_image_size", c.drq_image_size >= 15, "the encoder needs at least 15 pixels"),
         ("drq_tau", c.drq_tau <= 1, "at most 1, the whole critic"),
         ("expl", gaussian or not drq, "DrQ's exploration is Gaussian"),

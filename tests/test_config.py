@@ -85,6 +85,7 @@ IMPOSSIBLE = [
     ("drq_tau", 1.01),
     ("blank_frames", 1.01),
     ("test_blank_frames", 1.01),
+    ("worker_timeout", 1e7),
 ]
 
 
@@ -97,6 +98,8 @@ def test_impossible_values_are_refused_by_name():
         Config(weighting="ratio", evaluator_objective="difference")
     with pytest.raises(ConfigError, match=r"--sigma_inference=1.*needs --strategy=none"):
         Config(sigma_inference=1.0, sigma_units="relative", strategy="mirrored")
+    with pytest.raises(ConfigError, match=r"--sigma_inference=1.*needs --batch_size above 1"):
+        Config(sigma_inference=1.0, sigma_units="relative", batch_size=1)
     with pytest.raises(ConfigError, match="--horizon=1: of one step needs --from_start"):
         Config(horizon=1, from_start=False)
     with pytest.raises(ConfigError, match=r"--expl_amount=0\.0: makes no action random"):
