@@ -48,7 +48,7 @@ class Learner:
         self._earlier: Any = None  # The networks that act, as they were.
 
     def make_networks(self, networks: Callable, rates: Mapping[str, float], **options) -> None:
-        """Makes `models` by `networks(dtype=...)`, and an Optimizer of these options a loss."""
+        """Sets `models = networks(dtype=...)`, and for each loss an Optimizer of these options."""
         self.acting_networks = functools.partial(networks, dtype=KERAS_DTYPES[self._precision])
         self.models = self.acting_networks()
         self.optimizers = {}
@@ -168,8 +168,8 @@ class Learner:
             return action.numpy(), state
 
     def _compile_policy(self, training: bool, earlier: bool) -> Callable:
-        # For any N, as an exported policy is: TensorFlow rounds otherwise where it knows N, and the
-        # densest of samples may then be another one.
+        # N stays unknown, as in an exported policy: with a known N TensorFlow rounds differently,
+        # and another of the samples may be the densest.
         seen = {key: tf.TensorSpec([None, *s], DTYPES[key]) for key, s in self.observed.items()}
         state = tf.nest.map_structure(
             lambda x: tf.TensorSpec([None, *x.shape[1:]] if x.shape.rank else [], x.dtype),

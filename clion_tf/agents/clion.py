@@ -76,7 +76,7 @@ class Agent(Learner):
     # The update.
 
     def gradients(self, data: Tensors, noise: Noise) -> tuple[dict[str, list], Losses]:
-        """Of a BATCH: by loss the gradients of its variables, before clipping; and all losses."""
+        """({loss: gradients of what it trains, before clipping}, all losses), of a BATCH."""
         models, config, nets = self.models, self.config, self.models.trained_by()
         tapes: dict[str, tf.GradientTape] = {}
         with watching(nets["model"]) as tapes["model"]:
@@ -128,7 +128,7 @@ class Agent(Learner):
     @staticmethod
     def perceive(models: Models, embed: tf.Tensor, state: Tensors, noise: Noise) -> Tensors:
         """The posterior after e_t; of the state, `stoch`, `deter` and `action` are read."""
-        eps = noise.normal("posterior", [rows_of(state["deter"]), models.rssm.stoch])
+        eps = noise.normal("posterior", [rows_of(state["deter"]), models.rssm.stoch_size])
         return models.rssm.obs_step(state, state["action"], embed, eps)[0]
 
     def decide(

@@ -22,8 +22,8 @@ from clion_tf.logdir.checkpoints import DAMAGE, CheckpointError, restore
 
 Arrays = dict[str, np.ndarray]
 
-# By kind the largest difference over the reference's largest absolute value; of an optimiser's step
-# over the learning rate.
+# The largest difference allowed, relative to the reference's largest absolute value; for
+# `after_model_step` relative to the learning rate.
 TOLERANCES = {"output": 1e-4, "grad": 1e-3, "after_model_step": 0.02}
 # Names of sizes in golden files, where they are not the options' own.
 OPTIONS = {

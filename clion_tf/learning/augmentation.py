@@ -53,11 +53,11 @@ def noisy_memory(states: State, noise: tf.Tensor, sigma: tf.Tensor | float) -> S
 
 
 def memory_unit(deter: tf.Tensor, units: str) -> tf.Tensor | float:
-    """What a standard deviation of noise on h [..., D] is a multiple of (ours: a flag).
+    """The scalar by which sigma_h, sigma1 or sigma_inference is multiplied, from h [..., D] (ours).
 
-    `absolute`: 1. `relative`: the standard deviation of h over the batch (of all replicas), one
-    number: the root of the units' mean variance, so that the noise is as isotropic as the paper's
-    N(h, sigma^2). No gradient: the model is not to change the noise by way of its unit.
+    `absolute`: 1. `relative`: the standard deviation of h over all rows (of all replicas), one
+    number: the root of the variance's mean over the D entries, so that the noise is isotropic like
+    the paper's N(h, sigma^2). No gradient: the model must not change the noise through its scale.
     """
     if units == "absolute":
         return 1.0

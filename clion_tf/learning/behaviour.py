@@ -6,8 +6,8 @@
     from_start    z_0 ... z_H                  0 ... H-1
     else          z_1 ... z_H, as in Dreamer   1 ... H-1
 
-A return V_k bootstraps from v_H. Below, the first of the columns has R + 1 rows and the second R: R
-is H with `from_start`, else H - 1. Actions are a_0 ... a_{H-1} in any case.
+Returns V_k bootstrap from v_H. The first column has R + 1 rows, the second R, where R is H with
+`from_start`, else H - 1. There are always H actions, a_0 ... a_{H-1}.
 """
 
 import dataclasses
@@ -54,11 +54,11 @@ def losses(models: Models, config: Config, post: State, noise: Noise) -> Behavio
     start, originals = start_points(models, config, post, noise)
     shape = [config.horizon, start["deter"].shape[0]]
     action_noise = noise.of_actions(actor.discrete, "imagined_action", [*shape, actor.size])
-    state_noise = noise.normal("imagined_state", [*shape, rssm.stoch])
+    state_noise = noise.normal("imagined_state", [*shape, rssm.stoch_size])
     feat, action, entropy = imagine(rssm, actor, start, action_noise, state_noise)
-    led = action[1:]  # The actions between the features.
+    between = action[1:]  # The actions between successive features.
     if config.from_start:  # Eqs. 5, 8 and 9 sum from t on, the start itself.
-        feat, led = tf.concat([rssm.get_feat(start)[None], feat], 0), action
+        feat, between = tf.concat([rssm.get_feat(start)[None], feat], 0), action
     reward, value_dist = models.reward(feat).mode(), models.value(feat)
     value = value_dist.mode()
     if models.pcont is not None:
@@ -67,10 +67,10 @@ def losses(models: Models, config: Config, post: State, noise: Noise) -> Behavio
         pcont = config.discount * tf.ones_like(reward)
     returns = lambda_return(reward[:-1], value[:-1], pcont[:-1], value[-1], config.disclam)
     discount = cumulative_discount(pcont)
-    weight, logit = weighting.weights(models, config, feat, led)
+    weight, logit = weighting.weights(models, config, feat, between)
     expect(
         "imagination",
-        {"returns": returns, "discount": discount, "weight": weight, "action": led},
+        {"returns": returns, "discount": discount, "weight": weight, "action": between},
         {"returns": "R N", "discount": "R N", "weight": "R N", "action": "R N A"},
     )
     return BehaviourLosses(
@@ -91,14 +91,14 @@ def start_points(models: Models, config: Config, post: State, noise: Noise) -> t
         post = {key: value[:, :-1] for key, value in post.items()}
     start = augmentation.flatten(post)
     copies, count = config.augmentations, start["deter"].shape[0]
-    deter_noise = noise.normal("augment_deter", [copies, count, models.rssm.deter])
-    stoch_noise = noise.normal("augment_stoch", [copies, count, models.rssm.stoch])
+    deter_noise = noise.normal("augment_deter", [copies, count, models.rssm.deter_size])
+    stoch_noise = noise.normal("augment_stoch", [copies, count, models.rssm.stoch_size])
     noises = (deter_noise, stoch_noise)
     return augmentation.augment(start, copies, *noises, sigma1, config.sigma2), count
 
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """-mean(w * discount * V), eq. 9 as a loss; all [R, N]. Gradient: through the returns."""
+    """-mean(w * discount * V), eq. 9; all [R, N]. Gradient: by V (`weight_gradient`: also by w)."""
     return -tf.reduce_mean(weight * discount * returns)
 
 

@@ -52,9 +52,9 @@ def decoding_constraint(
 ) -> Constraint:  # fmt: skip
     """[|o^' - o^|^2 - delta2^2]_+, o^' decoded from noisy memory (h', s) [B, L, ...].
 
-    The target o^, by `image` and `vector`, is what the memory as it is decodes to, "the
-    non-augmented branch's output", so the gradient goes into both. The other reading compares with
-    what was observed.
+    The target o^, by `image` and `vector`, is the reconstruction from un-noised memory ("the
+    non-augmented branch's output"; both sides get gradients), or, with
+    `--decoding_target=observation`, what was observed.
     """
     deter_noise = noise.normal("decoding", post["deter"].shape)
     sigma = config.sigma_h * memory_unit(post["deter"], config.sigma_units)

@@ -68,8 +68,8 @@ def fakes(
 ) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Features [B, L-1, F] before and after each fake transition, for each kind of start.
 
-    Rolls of K steps begin at the posterior states at 0, K, 2K, ... of [B, L, ...], or at these
-    moved as augmented starts are (`fakes_from`); with both, the transitions' noise is the same.
+    Rollouts of K steps begin at posterior states 0, K, 2K, ... of [B, L, ...], at these with
+    augmentation's noise, or at both (`fakes_from`); both then share the dynamics' noise.
     """
     steps = min(config.overshoot_steps, action.shape[1] - 1)
     start = {key: value[:, :-1:steps] for key, value in post.items()}
@@ -78,11 +78,11 @@ def fakes(
     if config.fakes_from != "augmented":
         starts.append(start)
     if config.fakes_from != "posterior":
-        deter_noise = noise.normal("overshoot_start_deter", [*shape, rssm.deter])
-        stoch_noise = noise.normal("overshoot_start_stoch", [*shape, rssm.stoch])
+        deter_noise = noise.normal("overshoot_start_deter", [*shape, rssm.deter_size])
+        stoch_noise = noise.normal("overshoot_start_stoch", [*shape, rssm.stoch_size])
         sigma1 = config.sigma1 * memory_unit(post["deter"], config.sigma_units)
         starts.append(augmented_states(start, deter_noise, stoch_noise, sigma1, config.sigma2))
-    eps = noise.normal("overshoot", [steps, *shape, rssm.stoch])
+    eps = noise.normal("overshoot", [steps, *shape, rssm.stoch_size])
     return [overshoot(rssm, one, action, eps) for one in starts]
 
 
@@ -95,9 +95,9 @@ def overshoot(
         K = 2       z_0 --a_1--> ^z_1 -a_2--> ^z_2
                                               z_2 --a_3--> ^z_3 -a_4--> ^z_4
 
-    Rolls see only recorded actions [B, L, A]: the same drift as imagination has. From states
-    [B, ceil((L-1)/K), ...] and noise [K, B, ceil((L-1)/K), S] to features before and after each
-    transition, [B, L-1, F].
+    Rollouts see only the recorded actions [B, L, A], so they drift as imagination does. `start` is
+    [B, ceil((L-1)/K), ...] and `noise` [K, B, ceil((L-1)/K), S]. Returns the features before and
+    after each transition, each [B, L-1, F].
     """
     batch, length = action.shape[:2]
     steps, _, rolls, stoch = noise.shape

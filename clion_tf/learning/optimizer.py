@@ -110,9 +110,9 @@ class Optimizer:
         self._set_scale(self.scale)
 
     def skip(self, norm: tf.Tensor, losses_finite: tf.Tensor) -> None:
-        """Instead of a step: halves the loss scale if it was this gradient that overflowed.
+        """Skips a step; halves the loss scale if this optimiser's gradient overflowed.
 
-        Where a loss is not finite already, which has no scale yet, it stays.
+        The scale enters only the backward pass: if a loss itself is not finite, the scale stays.
         """
         if self._scaled:
             finite = tf.math.is_finite(norm) | ~losses_finite

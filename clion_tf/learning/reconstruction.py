@@ -29,7 +29,7 @@ def true_images(data: Data) -> tf.Tensor:
 def posterior(models: Models, data: Data, noise: Noise) -> State:
     """The states [B, L, ...] after each observation."""
     data = {key: tf.convert_to_tensor(value) for key, value in data.items()}
-    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
+    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch_size])
     return models.rssm.observe(models.encode(preprocess(data)), data["action"], eps)[0]
 
 
@@ -79,7 +79,7 @@ def errors(
 def open_loop(models: Models, post: State, action: tf.Tensor, noise: Noise) -> tf.Tensor:
     """Reconstructions of the first frames, then predictions from the actions [B, L, A] alone.
 
-    Of the states [B, K, ...] after the first images, CONTEXT are seen, and at most L - 1.
+    Only the first min(CONTEXT, L - 1) of the posterior states `post` [B, T, ...] are used.
     """
     context = min(CONTEXT, action.shape[1] - 1)
     seen = {key: value[:, :context] for key, value in post.items()}
@@ -89,5 +89,5 @@ def open_loop(models: Models, post: State, action: tf.Tensor, noise: Noise) -> t
 
 def predict_open_loop(models: Models, seen: State, action: tf.Tensor, noise: Noise) -> State:
     """The prior states [B, T, ...] that actions [B, T, A] lead to after the last one seen."""
-    eps = noise.normal("openloop", [*action.shape[:2], models.rssm.stoch])
+    eps = noise.normal("openloop", [*action.shape[:2], models.rssm.stoch_size])
     return models.rssm.imagine(action, {key: value[:, -1] for key, value in seen.items()}, eps)

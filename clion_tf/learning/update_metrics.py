@@ -102,10 +102,10 @@ def steps(norms: Tensors, optimizers: Mapping[str, Optimizer], taken: tf.Tensor)
 
 
 def weights_by_step(imagined: BehaviourLosses) -> dict:
-    """Reliability weights [R, N] over the imagined steps, and of which trajectories they are.
+    """Statistics of the reliability weights [R, N] by imagined step, as plain numbers.
 
-    Returns `original` and, where there are any, `augmented`: `mean` [R], `quantiles`, each [R] by
-    its name, and `score` [R], the evaluator's mean; `first_step`, that of row 0;
+    Returns, for `original` and, if any, `augmented` trajectories: `mean` [R], `quantiles` (each
+    [R]), `score` [R], the evaluator's mean; also `first_step`, the imagined step of row 0;
     `effective_sample_size`, `largest`, `augmented_share`, `augmented_share_by_step` [R].
     """
     weight, originals = imagined.weight, imagined.originals
@@ -137,9 +137,9 @@ def _over_steps(weight: np.ndarray, score: np.ndarray) -> dict:
 def scores_by_age(judged: EvaluatorLoss, steps: int) -> dict:
     """The evaluator's scores of real and of predicted transitions.
 
-    Returns `bins`, the BINS + 1 edges; for `real` and `fake` the share of scores in each bin, and
-    `by_age` [min(K, L-1)], the mean score of transitions as old as that in their roll of K steps,
-    from 1 on (a real one counts with the fake beside it).
+    Returns `bins`, the BINS + 1 edges; for `real` and `fake` their `mean`, the `share` of scores in
+    each bin, and `by_age` [min(K, L-1)], the mean score at each step of the rollouts of K `steps`,
+    from 1 on (a real transition has the age of the fake that it is compared with).
     """
     edges = np.linspace(0.0, 1.0, BINS + 1)
     result: dict = {"bins": edges.tolist()}

@@ -42,12 +42,12 @@ class WorldModelLoss:
 
 
 def _disturbed(config: Config, eps: tf.Tensor, noise: Noise) -> dict[str, Any]:
-    """Noise on the memory that a state is inferred from (ours), as options of `RSSM.observe`.
+    """Options of `RSSM.observe` that add noise to the memory in training (ours); {} if off.
 
-        h_(t-1)  ->  h_(t-1) + sigma * noise  -a_t->  h_t, with o_t the posterior of s_t
+        h_(t-1)  ->  h_(t-1) + sigma * noise  -a_t->  h_t, then the posterior of s_t given o_t
 
-    So the model learns to infer the state from the image again where its memory is wrong. Noise on
-    an acting agent's memory (`analysis.memory_noise`) is of this kind.
+    So the model learns to correct its state from the image when its memory is wrong. The noise of
+    `analysis.memory_noise`, on an acting agent's memory, is of the same kind.
     """
     if config.sigma_inference == 0:
         return {}
@@ -77,7 +77,7 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
     observed = preprocess(data)
     embed = models.encode(observed)
     image_embed = embed[..., : models.encoder.size] if "image" in observed else None
-    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch])
+    eps = noise.normal("posterior", [*data["action"].shape[:2], models.rssm.stoch_size])
     post, prior = models.rssm.observe(embed, data["action"], eps, **_disturbed(config, eps, noise))
     feat = models.rssm.get_feat(post)
     decoded, reward = models.decode(feat), models.reward(feat)

@@ -34,7 +34,7 @@ class Models(keras.Model):
         if "image" in observed:
             self.encoder = Encoder(depth, cnn_act, **kwargs)
         if vector:
-            # In 16 bits it would round what it sees, which nothing scales: 200.1 to 200.
+            # Always float32: observations are not scaled, and bfloat16 would round 200.1 to 200.
             self.vector_encoder = VectorEncoder(vector, units, act, config.seed)
         embed = sum(net.size for net in (self.encoder, self.vector_encoder) if net is not None)
         sizes = {"stoch": config.stoch_size, "deter": config.deter_size}

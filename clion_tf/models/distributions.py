@@ -24,8 +24,8 @@ class TanhNormal(tfd.TransformedDistribution):
 
     def sample_from(self, noise: tf.Tensor) -> tf.Tensor:
         """Reparameterised sample from standard normal noise [..., N, A]."""
-        # A tensor of its own: the bijector remembers what it made its outputs of, and a saturated
-        # sample would have another density than the same action from elsewhere.
+        # A copy, so that TFP's bijector cache misses it: with the cached input, a saturated sample
+        # would have another density than the same action from elsewhere.
         return tf.identity(self.bijector.forward(self._before_tanh(noise)))
 
     def entropy_from(self, noise: tf.Tensor) -> tf.Tensor:
@@ -77,4 +77,4 @@ class OneHot(tfd.OneHotCategorical):
     densest_from = mean_action
 
 
-Policy = TanhNormal | OneHot
+ActionDistribution = TanhNormal | OneHot

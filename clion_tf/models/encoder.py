@@ -1,9 +1,9 @@
 """Encoders e = CNN(o) of eq. 1: Dreamer's for images, ours for vectors.
 
 Here and in the decoder an image is packed: each 2x2 block of pixels is one position with 12
-channels. That makes of the first convolution and of the last transposed one, both of stride 2 on 3
-channels, convolutions of stride 1 on 12 (ours: the last takes 0.6 of its time, the first too in
-bfloat16; the numbers are the same up to rounding). Weights keep the original's shapes.
+channels. So the first convolution and the last transposed one, of stride 2 on 3 channels, become
+convolutions of stride 1 on 12 (ours: the last takes 0.6 times as long, in bfloat16 the first too;
+results are equal up to rounding). Weights keep the original's shapes.
 """
 
 from collections.abc import Callable

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from tensorflow_probability import distributions as tfd
 
-from clion_tf.models.distributions import OneHot, Policy, TanhNormal
+from clion_tf.models.distributions import ActionDistribution, OneHot, TanhNormal
 from clion_tf.models.layers import Network, in_rows, through
 
 
@@ -54,7 +54,7 @@ class ActionHead(Network):
         self.hout = self.dense("hout", units, self.raw_size)
         self.complete((inputs,), (size,))
 
-    def call(self, features: tf.Tensor) -> Policy:
+    def call(self, features: tf.Tensor) -> ActionDistribution:
         """features [N, F] -> a distribution over actions [N, size]."""
         return self.distribution(self.raw(features))
 
@@ -62,7 +62,7 @@ class ActionHead(Network):
         """features [N, F] -> the last layer [N, raw_size], float32."""
         return tf.cast(through([*self.hidden, self.hout], features), tf.float32)
 
-    def distribution(self, raw: tf.Tensor) -> Policy:
+    def distribution(self, raw: tf.Tensor) -> ActionDistribution:
         """The last layer [N, raw_size] -> a distribution over actions [N, size]."""
         if self.discrete:
             return OneHot(raw)

@@ -153,10 +153,10 @@ class Network(keras.Model):
 
 
 def frozen(network: Network) -> keras.StatelessScope:
-    """`with frozen(network):` its weights are constants to gradients.
+    """Inside `with frozen(network):` no gradient flows into its weights.
 
-    A tape that does not watch them is not enough inside a loop, whose gradient is taken of all
-    that the loop reads.
+    Not watching them is not enough inside a tf.while_loop: its gradient is computed for everything
+    that the loop body reads.
     """
     return keras.StatelessScope(
         [(v, tf.stop_gradient(v.value)) for v in network.trainable_variables]

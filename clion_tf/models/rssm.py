@@ -50,7 +50,7 @@ class RSSM(Network):
         hidden: int = 200, min_std: float = 0.1, act: Callable = tf.nn.elu, **kwargs,
     ):  # fmt: skip
         super().__init__("rssm", **kwargs)
-        self.stoch, self.deter, self._min_std, self._act = stoch, deter, min_std, act
+        self.stoch_size, self.deter_size, self._min_std, self._act = stoch, deter, min_std, act
         self.feat_size = stoch + deter
         self.img1 = self.dense("img1", stoch + action_size, hidden, act)
         seeds = [layer_seed(self._seed, "gru", weight) for weight in ("kernel", "recurrent")]
@@ -68,8 +68,8 @@ class RSSM(Network):
 
     def initial(self, batch: int) -> State:
         """The state before the first step: zeros."""
-        state = {key: tf.zeros([batch, self.stoch]) for key in ("mean", "std", "stoch")}
-        return {**state, "deter": tf.zeros([batch, self.deter], self.compute_dtype)}
+        state = {key: tf.zeros([batch, self.stoch_size]) for key in ("mean", "std", "stoch")}
+        return {**state, "deter": tf.zeros([batch, self.deter_size], self.compute_dtype)}
 
     def get_feat(self, state: State) -> tf.Tensor:
         """Features [s, h] [..., S + D] in the compute type."""
@@ -102,9 +102,9 @@ class RSSM(Network):
     ) -> tuple[State, State]:  # fmt: skip
         """Posterior and prior [B, T, ...] of sequences: `obs_step` over time.
 
-        Of embed [B, T, E], action [B, T, A], noise [B, T, S], and the state before step 0 (zeros).
-        With `disturb` a step starts from what that makes of the state before it and of the step's
-        `disturbances` [B, T, ...]. What does not depend on the step before (the embedding's
+        embed [B, T, E], action [B, T, A], noise [B, T, S]; `state` [B, ...] is that before step 0
+        (default: zeros). With `disturb`, step t starts from disturb(state before it, *disturbances
+        at t), these being [B, T, ...]. What does not depend on the step before (the embedding's
         product, the prior's mean and standard deviation) is computed for all steps at once.
         """
         state = self.initial(action.shape[0]) if state is None else state
@@ -141,14 +141,14 @@ class RSSM(Network):
         return {"mean": mean, "std": std, "stoch": mean, "deter": post["deter"]}
 
     def _prior(self, deter: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        flat = tf.reshape(deter, [-1, self.deter])
+        flat = tf.reshape(deter, [-1, self.deter_size])
         return self._mean_std(self.img3(self.img2(flat)), deter.shape[:-1])
 
     def _split_obs1(self, embed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        # obs1 reads [h, e]. The part of its product that e gives needs no loop over time; returned
-        # with the rest of the kernel, which h meets step by step.
+        # obs1's input is [h, e]. Returns the kernel's rows for h, to be applied step by step, and
+        # e's part of the product plus the bias, which needs no loop over time.
         kernel = tf.convert_to_tensor(self.obs1.kernel)
-        deter_kernel, embed_kernel = tf.split(kernel, [self.deter, kernel.shape[0] - self.deter])
+        deter_kernel, embed_kernel = tf.split(kernel, [self.deter_size, -1])
         flat = tf.reshape(tf.cast(embed, self.compute_dtype), [-1, embed.shape[-1]])
         part = tf.matmul(flat, tf.cast(embed_kernel, self.compute_dtype))
         part += tf.cast(self.obs1.bias, self.compute_dtype)
@@ -165,7 +165,7 @@ class RSSM(Network):
         return self._sample(mean, std, deter, noise)
 
     def _mean_std(self, x: tf.Tensor, shape: tf.TensorShape) -> tuple[tf.Tensor, tf.Tensor]:
-        x = tf.reshape(tf.cast(x, tf.float32), [*known(shape), 2 * self.stoch])
+        x = tf.reshape(tf.cast(x, tf.float32), [*known(shape), 2 * self.stoch_size])
         mean, std = tf.split(x, 2, -1)
         return mean, tf.nn.softplus(std) + self._min_std
 

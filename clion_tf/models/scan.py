@@ -5,8 +5,8 @@ from typing import Any
 
 import tensorflow as tf
 
-# Up to so many steps are written out, which is faster for small networks on a CPU; more become a
-# loop, as every operation that is written out takes time to build.
+# Up to this many steps are unrolled, which is faster for small networks on a CPU. More become a
+# tf.while_loop, as a long unrolled graph takes long to build.
 WRITTEN_OUT = 16
 
 

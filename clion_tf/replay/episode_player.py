@@ -71,19 +71,20 @@ class AgentPolicy:
 def run_episodes(
     envs: Sequence[RemoteEnv], policy: Policy, numbers: Sequence[int],
     on_step: OnStep = lambda done: None,
-    watch: Callable[[Observation, int], None] = lambda observed, steps: None,
+    on_observation: Callable[[Observation, int], None] = lambda observed, steps: None,
 ) -> list[Episode]:  # fmt: skip
     """Episodes of these numbers, each from its own seed, one in each environment, side by side.
 
-    What has ended waits for the others; the policy is asked for all, so that its batch keeps its
-    size. `watch` is told each observation, and how many environment steps led to it. Raises
-    WorkerError if an environment fails, EnvError if what one gave makes no episode.
+    Environments whose episode has ended wait for the others; the policy still acts for all of them,
+    so that its batch keeps its size. `on_observation` gets each observation, and how many
+    environment steps led to it. Raises WorkerError if an environment fails, EnvError if what one
+    gave makes no episode.
     """
     for env, number in zip(envs, numbers, strict=True):
         env.send("reset", number)
     observed = [env.receive() for env in envs]
     for one in observed:
-        watch(one, 0)
+        on_observation(one, 0)
     policy.begin(numbers)
     actions = policy.act(observed)
     frames = [[frame(obs, np.zeros(actions.shape[1]), 0.0, 1.0)] for obs in observed]
@@ -96,7 +97,7 @@ def run_episodes(
             envs[i].send("step", int(np.argmax(actions[i])) if discrete else actions[i])
         for i in tuple(running):
             observed[i], reward, terminated, truncated, info = envs[i].receive()
-            watch(observed[i], info.get("steps", 0))
+            on_observation(observed[i], info.get("steps", 0))
             frames[i].append(frame(observed[i], actions[i], reward, 0.0 if terminated else 1.0))
             if terminated or truncated:
                 running.remove(i)

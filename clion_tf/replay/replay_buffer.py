@@ -76,9 +76,9 @@ class Replay:
     def load(self, count: int | None = None, tidy: bool = True) -> int:
         """Indexes the files of the folder and returns how many are usable.
 
-        Foreign names (the original Dreamer's) come first, each kind in the order of names. With a
-        `count`, only the first so many are taken: others are left of an interrupted run. What is no
-        whole episode is renamed to `<name>.bad`, unless the folder is another's (not `tidy`).
+        Foreign names (the original Dreamer's) come first, each kind in the order of names. With
+        `count`, only the first `count` are taken: an interrupted run left the others. Unusable
+        files are renamed to `<name>.bad` if `tidy`; pass False for another run's folder.
         """
         own, foreign = files.files_in(self._folder)
         every = own
@@ -140,7 +140,7 @@ class Replay:
         return path
 
     def prune(self, count: int) -> None:
-        """Removes the files of episodes that had given way at index `count`, a checkpoint's."""
+        """Deletes episodes that were over capacity when a checkpoint held `count` episodes."""
         known = [file for file in files.files_in(self._folder)[0] if file[0] < count]
         for number in self._given_way([frames for _, frames, _ in known]):
             known[number][-1].unlink()
@@ -192,9 +192,9 @@ class Replay:
         return frames >= self.batch_length - self.padding
 
     def _given_way(self, frames: list[int]) -> list[int]:
-        """Which of the oldest episodes, of so many frames, are beyond the capacity.
+        """Indices of the oldest episodes beyond the capacity, given all episodes' frame counts.
 
-        The newest that can be drawn from stays: those within the capacity may all be too short.
+        The newest drawable episode always stays: those within the capacity may all be too short.
         """
         if self.capacity is None or not frames:
             return []

@@ -57,7 +57,7 @@ def assemble(
     logger = Logger(folder, counters.metrics_bytes if arrays else None)
     folder.forget_after(counters.steps if arrays else -1)  # Of the attempt before, too.
     progress = Progress(config.steps, counters.steps)
-    # Calls cost a CPU nothing beside an update, and in between a run can be stopped.
+    # On CPUs a call costs little, and a run can stop only between calls.
     each = config.updates_per_call or (10 if hardware.on_gpu() else 1)
     run = Run(
         config, folder, agent, train_envs, test_envs, replay, logger, progress, checkpoints,

@@ -17,8 +17,8 @@ from clion_tf.replay.episode_files import DTYPES
 
 INSTALL = "pip install '.[gpu]'"
 
-# Frames of a batch times channels from which a CPU has one operation at a time: it fills the cores
-# alone. Two at a time take a third more memory and 1 to 2 % less time (`cpu` preset: 5 % less).
+# B * L * cnn_depth above which a CPU runs one operation at a time, on all cores: two at a time need
+# a third more memory and save 1 to 2 % of the time (below, in the `cpu` preset, they save 5 %).
 LARGE = 2**15
 
 _ERRORS = (RuntimeError, tf.errors.OpError)  # Of a driver that fails half-way.
@@ -29,9 +29,9 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     """Sets up the device, before anything is computed; says why a GPU is not used.
 
     Returns precision (`32`, `bf16`, `16`), whether to compile by XLA, and what runs where in words.
-    Unless the process is ours `alone`, its settings stay as they are, but that `--device=cpu` hides
-    its GPUs. Raises ConfigError if no GPU can be used that is asked for, RuntimeError if TensorFlow
-    runs already.
+    With `alone` False (inside a user's program) settings stay, except: all GPUs are hidden if
+    unusable or not wanted (`--device=cpu`), and GPU memory grows on demand. Raises ConfigError if
+    `--device=gpu` finds no usable GPU, RuntimeError if TensorFlow runs already.
     """
     gpus, why = _usable(config, alone)
     if why:

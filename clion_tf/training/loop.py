@@ -42,7 +42,7 @@ def train(run: Run) -> None:
         if run.resumable and run.unsaved:
             run.save(stopped=True)
         # After the checkpoint, so that a resumed run takes it back and writes the whole.
-        log_gathered(run, final=False)
+        log_gathered(run, stopped=True)
         raise
 
 

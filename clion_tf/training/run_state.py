@@ -48,11 +48,11 @@ class Team(Protocol):
 
 
 class Played(NamedTuple):
-    """What counts once it is whole: a resumed run plays again what a stop broke off."""
+    """Episodes played to their ends; a resumed run repeats those that a stop cut off."""
 
     episodes: list[Episode]
-    skipped: int  # Numbers of episodes that cannot be played.
-    failures: int  # Of environments.
+    skipped: int  # How many episode numbers were skipped, as these cannot be played.
+    failures: int  # How often an environment failed.
 
 
 @dataclasses.dataclass
@@ -83,7 +83,7 @@ class Run:
 
     @property
     def own_steps(self) -> int:
-        """Environment steps of our episodes; another program may have made more."""
+        """Environment steps of the run's episodes; a converted agent may have more (`begun_at`)."""
         return self.counters.steps - self.counters.begun_at
 
     @property
@@ -187,8 +187,8 @@ class Run:
                     self.replay.prune(saved.load(oldest, arrays=False)[1].episodes)
 
     def roll_back(self, error: BadNumbers) -> None:
-        """Once, to the newest checkpoint before the error, for other batches; then a dump."""
-        # Not to one that a stop made: an outcome must not depend on stops.
+        """Returns to the last good checkpoint, once a run; else saves the bad batch and raises."""
+        # Not to a checkpoint that a stop made: the outcome must not depend on stops.
         found = None if self.counters.rollbacks else self.checkpoints.go_back()
         if found is None:
             path = self.folder.bad_update_file(self.counters.updates - 1)

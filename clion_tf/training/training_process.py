@@ -64,14 +64,14 @@ def specs(config: Config) -> tuple[EnvSpec, EnvSpec]:
 
 
 def refusal(error: EnvError) -> UserError:
-    """What an environment that cannot be made is to the user: Refused, if it never will."""
-    # What raised in a worker will again; one that died or hung may have room next time.
+    """The error to report if an environment cannot be made: Refused if a retry cannot help."""
+    # An exception in a worker will come again; one that died or hung may work next time.
     again = isinstance(error, WorkerError) and not error.raised
     return error if again else Refused(str(error))
 
 
 def supervised(spec: EnvSpec, config: Config, count: int = 1) -> SupervisedEnvs:
-    """So many environments that start now, each with a number of its own that it keeps."""
+    """Starts `count` environments, each with its own index, which a restart keeps."""
     numbers = itertools.cycle(range(spec.index, spec.index + count))
 
     def start() -> RemoteEnv:

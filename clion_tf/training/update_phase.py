@@ -100,8 +100,8 @@ def log_if_due(run: Run) -> None:
     run.progress.message(text)
 
 
-def log_gathered(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
-    """Logs and returns what was gathered since the last line, by group and name, if anything."""
+def log_gathered(run: Run, stopped: bool = False) -> dict[str, dict[str, float]]:
+    """Logs and returns the means since the last line, {group: {name: value}}, {} if none."""
     counters = run.counters
     made = counters.sums_count + counters.skipped
     if not made:
@@ -122,14 +122,14 @@ def log_gathered(run: Run, final: bool = True) -> dict[str, dict[str, float]]:
         "loop_seconds": seconds,
         **{f"{part}_seconds": parts.get(part, 0.0) for part in PARTS},
     }
-    # Else the updates were made, in part, before the run was resumed, or their steps logged.
+    # No fps if some of the updates came before a resume, or no step came since the last line.
     if steps and updates >= made:
         groups["speed"]["fps"] = steps / seconds
     if logged := counters.steps - counters.logged_at:
         groups["speed"]["updates_per_env_step"] = made / logged
-    # That of a stop a resumed run takes back; TensorBoard, which could not forget it, is not told.
-    run.logger.scalars(counters.steps, groups, events=final)
-    if final:
+    # A resumed run removes the line of a stop. TensorBoard cannot, so it does not get that line.
+    run.logger.scalars(counters.steps, groups, events=not stopped)
+    if not stopped:
         counters.sums, counters.sums_count, counters.skipped = {}, 0, 0
         counters.logged_at = counters.steps
     return groups

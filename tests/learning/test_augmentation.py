@@ -139,15 +139,15 @@ def test_starts_and_fakes_have_noise_in_one_unit(pcont):
     starts = batch * (length - 1 if pcont == "True" else length)
     rolls = -(-(length - 1) // config.overshoot)
     noise = GivenNoise({
-        "augment_deter": tf.ones([1, starts, rssm.deter]),
-        "overshoot_start_deter": tf.ones([batch, rolls, rssm.deter]),
+        "augment_deter": tf.ones([1, starts, rssm.deter_size]),
+        "overshoot_start_deter": tf.ones([batch, rolls, rssm.deter_size]),
     })  # fmt: skip
     start, originals = behaviour.start_points(models, config, post, noise)
     moved = start["deter"][originals:] - start["deter"][:originals]
     np.testing.assert_allclose(moved, np.full(moved.shape, expected), rtol=1e-5)
     action = tf.zeros([batch, length, ACTIONS])
     [(before, _)] = evaluator.fakes(rssm, config, post, action, noise)
-    moved = before[:, 0, rssm.stoch :] - post["deter"][:, 0]
+    moved = before[:, 0, rssm.stoch_size :] - post["deter"][:, 0]
     np.testing.assert_allclose(moved, np.full(moved.shape, expected), rtol=1e-5)
 
 

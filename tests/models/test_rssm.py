@@ -119,7 +119,7 @@ def test_observe_is_obs_step_over_time(rssm, inputs, given):
 def test_observe_starts_each_step_from_the_disturbed_state(rssm, inputs):
     embed, action, noise = inputs
     added = tf.constant(
-        np.random.default_rng(5).normal(size=[*embed.shape[:2], rssm.deter]), tf.float32
+        np.random.default_rng(5).normal(size=[*embed.shape[:2], rssm.deter_size]), tf.float32
     )
     moved = lambda state, x: {**state, "deter": state["deter"] + x}  # noqa: E731
     post, _ = rssm.observe(embed, action, noise, disturb=moved, disturbances=[added])

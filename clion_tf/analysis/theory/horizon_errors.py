@@ -121,11 +121,11 @@ def transitions(
     models, rssm = agent.models, agent.models.rssm
     seen = {key: tf.constant(episode[key][None]) for key in agent.observed}
     action = tf.constant(episode["action"][None])
-    eps = noise.normal("posterior", [*action.shape[:2], rssm.stoch])
+    eps = noise.normal("posterior", [*action.shape[:2], rssm.stoch_size])
     post, prior = rssm.observe(models.encode(preprocess(seen)), action, eps)
     feat, action = rssm.get_feat(post)[0, :-1], action[0, 1:]
     post, prior = ({key: value[0, 1:] for key, value in x.items()} for x in (post, prior))
-    shape = [samples, action.shape[0], rssm.stoch]
+    shape = [samples, action.shape[0], rssm.stoch_size]
     real = post["mean"] + post["std"] * noise.normal("real", shape)
     fake = prior["mean"] + prior["std"] * noise.normal("fake", shape)
     before, after = rssm.get_dist(prior), rssm.get_dist(post)
@@ -134,7 +134,7 @@ def transitions(
         judged = (_logit(agent, feat, action, s, post["deter"]) for s in (real, fake))
     return Transitions(
         *(_float64(before.log_prob(s) - after.log_prob(s)) for s in (real, fake)),
-        *(chi2.cdf(_distance(sample, prior), rssm.stoch) for sample in (real, fake)),
+        *(chi2.cdf(_distance(sample, prior), rssm.stoch_size) for sample in (real, fake)),
         _float64(tfd.kl_divergence(after, before)),
         *judged,
         rank=action_ranks(agent, feat, action, noise),

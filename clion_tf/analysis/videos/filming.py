@@ -35,7 +35,7 @@ def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
     pictures: list[np.ndarray] = []
     steps: list[int] = []
 
-    def watch(observed: Observation, more: int) -> None:
+    def keep(observed: Observation, more: int) -> None:
         if not more:  # An episode begins, perhaps again because its environment failed.
             pictures.clear()
             steps.clear()
@@ -46,7 +46,7 @@ def film_agent(trained, spec: EnvSpec, count: int) -> Iterator[Film]:
 
     length = -(-spec.time_limit // spec.action_repeat)
     with tqdm(total=count * length, unit="step", desc="playing", disable=None) as bar:
-        for _, episode in play(trained.policy, trained.config, spec, count, 1, watch=watch):
+        for _, episode in play(trained.policy, trained.config, spec, count, 1, on_observation=keep):
             yield Film(episode, np.stack(pictures) if pictures else None, np.cumsum(steps))
 
 
