@@ -40,12 +40,20 @@ def parser(name: str, doc: str, **others: Any) -> argparse.ArgumentParser:
     return _Parser(prog=prog, description=doc, formatter_class=kind, **others)
 
 
-def positive(text: str) -> int:
-    """An argument that counts things."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+def number(name: str, kind: type, least: float, most: float = sys.float_info.max) -> Callable:
+    """An argument within these bounds; for others argparse says `invalid NAME value`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not least <= value <= most:
+            raise ValueError(text)
+        return value
+
+    parse.__name__ = name
+    return parse
+
+
+positive = number("positive", int, 1)
 
 
 def tool(name: str) -> Callable[[Main], Main]:

@@ -16,6 +16,8 @@ os.environ.setdefault(
     "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 )
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
+# Workers, in which environments live, find those of the tests.
+os.environ["PYTHONPATH"] = str(pathlib.Path(__file__).parent / "envs")
 
 # A quarter of a minute and more each. They come first, so that two workers are busy to the end.
 LONGEST = [

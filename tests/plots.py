@@ -2,14 +2,12 @@
 
 from tool_modules import tool as module
 
-from clion_tf import command
-
 tool = module("plot")
 MAGIC = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
 
 
 def plot(*arguments):
-    return command.run("plot", tool.main, [str(word) for word in arguments])
+    return tool.main([str(word) for word in arguments])
 
 
 def legend(figure):

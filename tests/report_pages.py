@@ -7,7 +7,6 @@ import numpy as np
 from runs import make_run, options
 from tool_modules import tool as module
 
-from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.pictures.video_files import save_clips, save_video
 from clion_tf.replay.stopwatch import PARTS
@@ -18,7 +17,7 @@ QUANTILES = ("0.05", "0.25", "0.5", "0.75", "0.95")
 
 
 def report(*arguments):
-    return command.run("report", tool.main, [str(word) for word in arguments])
+    return tool.main([str(word) for word in arguments])
 
 
 def frames(seed, count=5, height=64, width=64):

@@ -15,7 +15,7 @@ import sys
 
 import numpy as np
 import pytest
-from places import PATHS, ROOT
+from places import ROOT
 from small_agents import tiny_config
 
 from clion_tf import run
@@ -239,16 +239,14 @@ def test_unknown_task_names_the_nearest_and_may_be_corrected(tmp_path, refuse):
 def test_no_gpu(tmp_path, monkeypatch, refuse):
     import tensorflow as tf
 
-    monkeypatch.setenv("PYTHONPATH", PATHS)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [])
     line = refuse(f"--logdir={tmp_path}/run", "--device=gpu", "--task=env_fakes:counting")
     assert "--device=gpu" in line and "pip install '.[gpu]'" in line
 
 
 @pytest.fixture
-def again(finished, monkeypatch):
+def again(finished):
     """Words that go on with `finished`, whose environment and networks are made in a moment."""
-    monkeypatch.setenv("PYTHONPATH", PATHS)
     config = tiny_config(logdir=str(finished), task="env_fakes:counting")
     (finished / "run.flags").write_text(to_flagfile(config))
     return f"--logdir={finished}", f"--flagfile={finished}/run.flags"
@@ -304,8 +302,7 @@ def test_the_command_in_a_process_of_its_own(tmp_path):
         ("env_fakes:broken", REFUSED, "failed in construction: ValueError"),
     ],
 )
-def test_a_worker_that_cannot_begin(tmp_path, refuse, monkeypatch, task, code, says):
-    monkeypatch.setenv("PYTHONPATH", PATHS)
+def test_a_worker_that_cannot_begin(tmp_path, refuse, task, code, says):
     assert says in refuse(f"--logdir={tmp_path}/run", f"--task={task}", code=code)
 
 

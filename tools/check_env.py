@@ -20,9 +20,8 @@ from collections.abc import Sequence
 
 from clion_tf import command
 from clion_tf.analysis import tool_checks
-from clion_tf.config import Config
+from clion_tf.config import FIELDS, Config
 from clion_tf.envs import EnvError, EnvSpec, env_checker
-from clion_tf.envs.env_spec import OBSERVE
 from clion_tf.files import atomic_write
 from clion_tf.pictures import picture_rows
 
@@ -61,7 +60,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     defaults = Config()
     add = parser.add_argument
     add("--task", required=True, help="as in training")
-    add("--observe", choices=OBSERVE, default=defaults.observe, help="as in training")
+    views = FIELDS["observe"].metadata["choices"]
+    add("--observe", choices=views, default=defaults.observe, help="as in training")
     add("--action_repeat", type=command.positive, default=defaults.action_repeat, metavar="N")
     add("--time_limit", type=command.positive, default=defaults.time_limit, metavar="N")
     add("--rotation_degrees", type=tool_checks.rotation, default=0.0, metavar="X")

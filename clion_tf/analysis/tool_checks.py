@@ -11,7 +11,7 @@ from typing import Any
 from clion_tf.analysis import trained_agent
 from clion_tf.analysis.curves.learning_curves import read_each
 from clion_tf.analysis.trained_agent import Saved, TrainedAgent
-from clion_tf.command import UsageError
+from clion_tf.command import UsageError, number
 from clion_tf.config import FIELDS, Config
 from clion_tf.files import atomic_write, user_path
 from clion_tf.logdir.run_folder import LogdirError
@@ -108,24 +108,11 @@ def several(kind: Callable[[str], Any]) -> Callable[[str], list]:
     return parse
 
 
-def _number(name: str, kind: type, least: float, most: float = sys.float_info.max) -> Callable:
-    """An argument within these bounds; for others argparse says `invalid NAME value`."""
-
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not least <= value <= most:
-            raise ValueError(text)
-        return value
-
-    parse.__name__ = name
-    return parse
-
-
-count = _number("count (0 or more)", int, 0)
-not_negative = _number("number (0 or more)", float, 0)
-more_than_zero = _number("number (above 0)", float, sys.float_info.min)
-probability = _number("probability (0 to 1)", float, 0, 1)
-rotation = _number("rotation (0 to 180 degrees)", float, 0, 180)
+count = number("count (0 or more)", int, 0)
+not_negative = number("number (0 or more)", float, 0)
+more_than_zero = number("number (above 0)", float, sys.float_info.min)
+probability = number("probability (0 to 1)", float, 0, 1)
+rotation = number("rotation (0 to 180 degrees)", float, 0, 180)
 
 # Arguments of several tools that make an agent from a run.
 AGENT: dict[str, dict[str, Any]] = {

@@ -9,8 +9,6 @@ import numpy as np
 
 from clion_tf.console import REFUSED, UserError
 
-OBSERVE = ("auto", "image", "vector", "both")
-
 # What the agent observes, and what `reset` and `step` give.
 Observation = dict[str, np.ndarray]
 Reset = tuple[Observation, dict[str, Any]]

@@ -8,13 +8,11 @@ import subprocess
 import sys
 
 import pytest
-from places import FAKES
 from small_agents import tiny_config
 from tool_modules import tool as module
 from trained import save_run
 
 import clion_tf
-from clion_tf import command
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis.curves import noise_evaluations
 from clion_tf.config import ConfigError, to_flagfile
@@ -34,9 +32,7 @@ def logdir(tmp_path_factory):
         test_rotation_degrees=3.0,
         test_blank_frames=0.25,
     )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", FAKES)
-        yield folder / "run"
+    return folder / "run"
 
 
 @pytest.fixture
@@ -44,7 +40,7 @@ def evaluate(logdir, capsys):
     """Function of options: (exit code, lines on stdout, text on stderr)."""
 
     def run(*words):
-        code = command.run("evaluate", tool.main, [f"--logdir={logdir}", "--device=cpu", *words])
+        code = tool.main([f"--logdir={logdir}", "--device=cpu", *words])
         out, err = capsys.readouterr()
         return code, out.splitlines(), err
 
@@ -107,7 +103,7 @@ def test_an_agent_without_memory(logdir, tmp_path, capsys):
     text = flags.read_text().replace("--agent=clion", "--agent=drq")
     flags.write_text(text.replace("--expl=auto", "--expl=additive_gaussian"))
     words = [f"--logdir={run}", "--memory_noise=0,0.1"]
-    assert command.run("evaluate", tool.main, words) == 2
+    assert tool.main(words) == 2
     out, err = capsys.readouterr()
     assert (out, err) == ("", "evaluate: error: --memory_noise: --agent=drq has no memory h\n")
     trained = clion_tf.load(logdir, device="cpu")
@@ -168,7 +164,7 @@ def test_frames_that_are_not_seen_cannot_be_rotated(tmp_path, capsys):
     Checkpoints(tmp_path / "checkpoints").save(state, Counters(steps=1000))
     (tmp_path / "run.flags").write_text(to_flagfile(config))
     words = [f"--logdir={tmp_path}", "--device=cpu", "--rotations=5"]
-    assert command.run("evaluate", tool.main, words) == 2
+    assert tool.main(words) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.endswith("its agent sees no images\n")
 

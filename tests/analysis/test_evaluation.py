@@ -10,7 +10,6 @@ import time
 
 import numpy as np
 import pytest
-from places import FAKES
 from small_agents import tiny_config
 
 from clion_tf.analysis import evaluation
@@ -23,10 +22,9 @@ from clion_tf.training.training_process import specs
 
 @pytest.fixture(scope="module", autouse=True)
 def acting(tmp_path_factory):
-    """Lets workers find the module `acting`; returns the file that `once` leaves behind."""
+    """The file that `once` leaves behind."""
     mark = tmp_path_factory.mktemp("modules") / "mark"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", FAKES)
         patch.setenv("MARK", str(mark))
         yield mark
 

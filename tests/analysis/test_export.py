@@ -20,7 +20,6 @@ from tool_modules import tool as module
 from trained import frames, save_run
 
 import clion_tf
-from clion_tf import command
 from clion_tf.agents.clion import Agent
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.analysis import saved_model
@@ -37,7 +36,7 @@ tool = module("export_policy")
 
 
 def run(*words):
-    return command.run("export_policy", tool.main, words)
+    return tool.main(words)
 
 
 @pytest.fixture(scope="module")

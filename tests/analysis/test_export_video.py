@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from loop_fakes import CountingEnv
 from PIL import Image
-from places import FAKES
 from tool_modules import tool
 from trained import save_tiny_run
 
@@ -31,11 +30,6 @@ from clion_tf.training import training_process
 FRAMES = 21
 
 
-@pytest.fixture(autouse=True)
-def importable_fakes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "walker ü"
@@ -53,7 +47,7 @@ def bad_runs(run):
 
 
 def export(*words):
-    return command.run("export_video", tool("export_video").main, [str(word) for word in words])
+    return tool("export_video").main([str(word) for word in words])
 
 
 def decoded(path):

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
-from places import FAKES, ROOT
+from places import ROOT
 from small_agents import seeded, tensors, tiny_agent, tiny_batch, tiny_config
 from tool_modules import tool
 from trained import save_tiny_run
 
 import clion_tf
-from clion_tf import command
 from clion_tf.analysis.videos import memory_study
 from clion_tf.analysis.videos.filming import Film
 from clion_tf.learning import augmentation, reconstruction, world_model
@@ -143,11 +142,6 @@ def test_figure_has_three_rows_a_block(agent):
     np.testing.assert_array_equal(shown[:, 64:128], frames[2])
 
 
-@pytest.fixture(autouse=True)
-def importable_fakes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
-
-
 @pytest.fixture(scope="module")
 def logdirs(tmp_path_factory):
     """Without and with constraints, of other weights; another task; another action repeat."""
@@ -163,7 +157,7 @@ def logdirs(tmp_path_factory):
 
 
 def reconstruct(*words):
-    return command.run("reconstruct", tool("reconstruct").main, [str(word) for word in words])
+    return tool("reconstruct").main([str(word) for word in words])
 
 
 def test_two_runs_look_at_the_same_frames(logdirs, tmp_path, capsys, monkeypatch):

@@ -12,7 +12,7 @@ import types
 import forked
 import pytest
 from forked import Process
-from places import PATHS, ROOT
+from places import ROOT
 from small_agents import without_graphs
 from tool_modules import tool as module
 
@@ -124,12 +124,11 @@ def test_env(tmp_path):
     assert found["renderer"]
 
 
-def test_env_that_draws_nothing(tmp_path, monkeypatch):
+def test_env_that_draws_nothing(tmp_path):
     """It shows numbers, and has no `render` of its own."""
     path = tmp_path / "figures.json"
     words = ["env", "--count=3", "--workers=1", "--task=env_fakes:boxed", f"--json={path}"]
     sizes = ["--time_limit=8", "--batch_length=4", "--prefill=8", "--flagfile=drq"]
-    monkeypatch.setenv("PYTHONPATH", PATHS)
     done = alone([*words, "--observe=vector", *sizes[:3]])
     assert done.returncode == 0, done.stderr
     assert json.loads(path.read_text())["agent_step"]["rendering"] == 0
@@ -173,7 +172,6 @@ def test_growth(tool, tmp_path, capsys, monkeypatch):
 
 
 def test_run(tool, tmp_path, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", PATHS)
     monkeypatch.setattr(loop_speed, "subprocess", types.SimpleNamespace(run=in_this_process))
     words = [f"--flagfile={ROOT}/flags/debug.flags", "--task=env_fakes:counting", "--nolog_images"]
     words += ["--prefill=200", "--time_limit=100", "--train_every=100", "--train_steps=1", *TINY]

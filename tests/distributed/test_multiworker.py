@@ -7,7 +7,7 @@ import socket
 import numpy as np
 import pytest
 from forked import Process
-from places import PATHS, ROOT
+from places import ROOT
 from small_agents import without_graphs
 
 from clion_tf import run
@@ -70,8 +70,7 @@ def outcome(folder):
 def alone(tmp_path_factory):
     """The outcome of one process without a strategy: this one, and without a graph."""
     folder = tmp_path_factory.mktemp("alone") / "run"
-    with pytest.MonkeyPatch.context() as patch, without_graphs():
-        patch.setenv("PYTHONPATH", PATHS)
+    with without_graphs():
         assert run.main([*WORDS, f"--logdir={folder}"]) == 0
     return outcome(folder)
 

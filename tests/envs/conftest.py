@@ -12,12 +12,6 @@ import pytest
 from places import PATHS
 
 
-@pytest.fixture(autouse=True)
-def importable_fakes(monkeypatch):
-    """Let child processes find clion_tf and env_fakes."""
-    monkeypatch.setenv("PYTHONPATH", PATHS)
-
-
 @pytest.fixture(scope="session")
 def run_python():
     """Function of arguments for a fresh interpreter; returns the finished process."""

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 from tool_modules import tool
 
-from clion_tf import command
 from clion_tf.envs import EnvSpec, env_checker, remote_env
 from clion_tf.envs.env_checker import Frame
 from clion_tf.pictures import picture_rows
@@ -15,7 +14,7 @@ TOOL = tool("check_env")
 
 
 def run(capsys, *words):
-    code = command.run("check_env", TOOL.main, words)
+    code = TOOL.main(words)
     return code, *capsys.readouterr()
 
 

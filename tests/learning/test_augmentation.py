@@ -67,12 +67,6 @@ def test_originals_come_first_then_copy_by_copy():
             np.testing.assert_array_equal(found[key][rows], start[key])
 
 
-def test_copies_lie_around_the_mean_of_the_posterior_and_not_around_its_sample():
-    start = start_points(4)
-    found = augment(start, 1, *(tf.zeros_like(x) for x in noises(1, 4)), 0.1, -1.0)
-    np.testing.assert_array_equal(found["stoch"][4:], start["mean"])
-
-
 def test_a_negative_sigma2_is_the_posteriors_own_standard_deviation():
     start, (deter_noise, stoch_noise) = start_points(4), noises(1, 4)
     found = augment(start, 1, deter_noise, stoch_noise, 0.1, -1.0)
@@ -97,16 +91,6 @@ def test_memory_keeps_its_type():
     found = augment(start, 1, *noises(1, 4), 0.1, -1.0)
     assert found["deter"].dtype == tf.bfloat16
     assert found["stoch"].dtype == tf.float32
-
-
-def test_posteriors_of_unequal_batch_and_length():
-    batch, length, copies = 2, 3, 2
-    count = batch * length
-    flat = start_points(count)
-    post = {key: tf.reshape(value, [batch, length, -1]) for key, value in flat.items()}
-    found = augment(flatten(post), copies, *noises(copies, count), 0.1, -1.0)
-    assert found["stoch"].shape == (3 * count, STOCH)
-    assert found["deter"].shape == (3 * count, DETER)
 
 
 def test_moments_of_many_copies():

@@ -6,6 +6,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import normal
 from tensorflow_probability import distributions as tfd
 
 from clion_tf.config import Config
@@ -20,10 +21,6 @@ FEAT = STOCH + DETER
 @pytest.fixture(scope="module")
 def rssm():
     return RSSM(ACTIONS, EMBED, STOCH, DETER, hidden=6, seed=1)
-
-
-def normal(*shape, seed=0):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 def sequence(rssm, batch, length):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import normal as draw
 
 from clion_tf.learning.imagination import imagine
 from clion_tf.models.heads import ActionHead
@@ -16,10 +17,6 @@ FEAT = STOCH + DETER
 @pytest.fixture(autouse=True, params=[16, 0], ids=["written out", "loop"])
 def both_kinds_of_recurrence(request, monkeypatch):
     monkeypatch.setattr("clion_tf.models.scan.WRITTEN_OUT", request.param)
-
-
-def draw(*shape, seed=0):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 def case(act="elu", discrete=False, dtype="float32"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from forked import Process
-from places import PATHS, ROOT
+from places import ROOT
 from small_agents import seeded, without_graphs
 
 from clion_tf import run
@@ -65,11 +65,10 @@ def test_two_replicas_are_one_with_every_option():
         assert found["metrics"] < metrics and found["state"] < state, (name, found)
 
 
-def test_a_run_of_two_replicas_is_continued_by_one(runs, monkeypatch, capfd):
+def test_a_run_of_two_replicas_is_continued_by_one(runs, capfd):
     result, folder = runs
     assert cases(result)[f"{folder}/run"] == {"code": 0}, result[2]
     assert "learner on CPU, precision 32, XLA off, 2 replicas" in result[2]
-    monkeypatch.setenv("PYTHONPATH", PATHS)
     with without_graphs():
         assert run.main([*WORDS, f"--logdir={folder}/run", "--steps=180"]) == 0
     assert "resuming at 120 environment steps" in capfd.readouterr().err

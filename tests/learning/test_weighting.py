@@ -5,12 +5,9 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import normal
 
 from clion_tf.learning import weighting
-
-
-def normal(*shape, seed=0):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 def test_weights_by_hand():

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import normal as draw
 
 from clion_tf.agents.drq.drq_networks import Critic
 from clion_tf.models.decoder import Decoder
@@ -10,10 +11,6 @@ from clion_tf.models.encoder import Encoder
 from clion_tf.models.heads import DenseHead
 from clion_tf.models.layers import Network, frozen
 from clion_tf.models.scan import scan
-
-
-def draw(*shape, seed=0):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 class Square(Network):

@@ -4,13 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import draw
 
 from clion_tf.models.decoder import ImageNormal, LastDeconvolution
 from clion_tf.models.encoder import FirstConvolution, LastConvolution, pack, unpack
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("lead", [(), (2,), (2, 3)])

@@ -1,15 +1,15 @@
-"""The world model's networks: RSSM (eq. 1), decoder's first layer, sizes and first weights."""
+"""The world model's networks: RSSM (eq. 1), sizes and first weights."""
 
 import keras
 import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
+from draws import draw
 
 from clion_tf.agents.clion import Agent
 from clion_tf.config import Config
 from clion_tf.models import Models
-from clion_tf.models.decoder import FirstDeconvolution
 from clion_tf.models.rssm import RSSM
 from clion_tf.replay.observation_shapes import PIXELS
 
@@ -17,10 +17,6 @@ ACTIONS, EMBED, STOCH, DETER, HIDDEN, MIN_STD = 2, 4, 3, 5, 6, 0.25
 BATCH, LENGTH = 2, 4
 PARTS = {"mean": STOCH, "std": STOCH, "stoch": STOCH, "deter": DETER}
 SMALL = {"deter_size": 8, "stoch_size": 4, "hidden_size": 8, "num_units": 8, "cnn_depth": 2}
-
-
-def draw(*shape, seed=0):
-    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +114,7 @@ def test_observe_is_obs_step_over_time(rssm, inputs, given):
 
 def test_observe_starts_each_step_from_the_disturbed_state(rssm, inputs):
     embed, action, noise = inputs
-    added = tf.constant(
-        np.random.default_rng(5).normal(size=[*embed.shape[:2], rssm.deter_size]), tf.float32
-    )
+    added = tf.constant(draw(*embed.shape[:2], rssm.deter_size, seed=5))
     moved = lambda state, x: {**state, "deter": state["deter"] + x}  # noqa: E731
     post, _ = rssm.observe(embed, action, noise, disturb=moved, disturbances=[added])
     state = rssm.initial(embed.shape[0])
@@ -129,13 +123,6 @@ def test_observe_starts_each_step_from_the_disturbed_state(rssm, inputs):
         state, _ = rssm.obs_step(start, action[:, t], embed[:, t], noise[:, t])
         for key, value in state.items():
             np.testing.assert_allclose(post[key][:, t], value, rtol=1e-5, atol=1e-6)
-
-
-def test_observe_gives_batch_before_time(rssm, inputs):
-    for state in rssm.observe(*inputs):
-        assert {k: tuple(v.shape) for k, v in state.items()} == {
-            key: (BATCH, LENGTH, size) for key, size in PARTS.items()
-        }
 
 
 def test_imagine_is_img_step_over_time(rssm, inputs):
@@ -169,31 +156,6 @@ def test_no_standard_deviation_is_below_the_minimum(inputs):
         np.testing.assert_allclose(state["std"], np.full([BATCH, LENGTH, STOCH], MIN_STD))
 
 
-# The decoder's first layer.
-
-
-def test_first_deconvolution_is_a_transposed_convolution_of_one_pixel():
-    ours = FirstDeconvolution(3, 5, 2, activation=tf.nn.elu)
-    keras_layer = keras.layers.Conv2DTranspose(3, 5, 2, activation="elu")
-    for layer in (ours, keras_layer):
-        layer.build((None, 1, 1, 7))
-    weights = [draw(*v.shape, seed=i) for i, v in enumerate(ours.trainable_variables)]
-    found, expected = [], []
-    x = tf.constant(draw(2, 1, 1, 7))
-    factor = draw(2, 5, 5, 3, seed=5)
-    for layer, into in ((ours, found), (keras_layer, expected)):
-        layer.set_weights(weights)
-        variables = [variable.value for variable in layer.trainable_variables]
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            output = layer(x)
-            loss = tf.reduce_sum(factor * output)
-        into += [output, *tape.gradient(loss, [x, *variables])]
-    assert len(found) == len(expected) == 4
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
 # Sizes and first weights.
 
 
@@ -213,15 +175,6 @@ def test_the_rssm_is_elu_whatever_the_dense_layers_have():
     models = small(dense_act="relu")
     assert models.rssm.img1.activation is models.rssm.img2.activation is tf.nn.elu
     assert models.reward.hidden[0].activation is tf.nn.relu
-
-
-def test_networks_keep_batch_and_time():
-    models = small()
-    embed = models.encoder(tf.zeros([2, 3, 64, 64, 3]))
-    assert embed.shape == (2, 3, models.encoder.size)
-    feat = tf.zeros([2, 3, models.rssm.feat_size])
-    assert models.decoder(feat).mode().shape == (2, 3, 64, 64, 3)
-    assert models.reward(feat).mode().shape == (2, 3)
 
 
 def first_weights(seed=0, **options):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from draws import normal as draw
 from small_agents import tiny_agent, tiny_batch, tiny_config
 
 from clion_tf.models.scan import scan
@@ -13,10 +14,6 @@ OUTPUTS = {
     "sum": tf.TensorSpec([BATCH]),
     "steps": tf.TensorSpec([], tf.int32),
 }
-
-
-def draw(*shape, seed=0):
-    return tf.constant(np.random.default_rng(seed).normal(size=shape), tf.float32)
 
 
 def arguments(length):

@@ -8,7 +8,6 @@ import pytest
 from runs import make_run, options
 from tool_modules import tool as module
 
-from clion_tf import command
 from clion_tf.logdir.checkpoints import Checkpoints, Counters
 from clion_tf.logdir.run_folder import LogdirError
 from clion_tf.sweep.job import Job
@@ -22,7 +21,7 @@ def tool(capfd, monkeypatch):
 
     def run(*words, tasks=lambda tasks: None):
         monkeypatch.setattr(sweep, "check_tasks", tasks)
-        code = command.run("sweep", sweep.main, words)
+        code = sweep.main(words)
         return code, *capfd.readouterr()
 
     return run

@@ -15,7 +15,7 @@ import pytest
 import small_agents  # noqa: F401 - its graphs.
 from forked import Process
 from other_processes import ends_within
-from places import PATHS, ROOT
+from places import ROOT
 
 from clion_tf import run
 from clion_tf.logdir import checkpoints
@@ -38,9 +38,7 @@ def start(folder, *words):
 
 def finish(folder, *words):
     """The same to its end, in this process; the exit code."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", PATHS)
-        return run.main([*WORDS, f"--logdir={folder}", *words])
+    return run.main([*WORDS, f"--logdir={folder}", *words])
 
 
 def children(pid):

@@ -11,7 +11,6 @@ from small_agents import without_graphs
 from tool_modules import tool
 
 import clion_tf
-from clion_tf import command
 from clion_tf.agents import KINDS
 from clion_tf.agents.drq.drq_agent import DrQ
 from clion_tf.config import to_flagfile
@@ -43,7 +42,6 @@ RUN = {
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
     monkeypatch.syspath_prepend(FAKES)
 
 
@@ -59,14 +57,12 @@ def started(folder, stopping=lambda: False, **options):
 @pytest.fixture(scope="module")
 def logdir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("drq") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", FAKES)
-        run, envs = started(folder)
-        with without_graphs():
-            loop.train(run)
-        run.logger.close()
-        for env in envs:
-            env.close()
+    run, envs = started(folder)
+    with without_graphs():
+        loop.train(run)
+    run.logger.close()
+    for env in envs:
+        env.close()
     return folder
 
 
@@ -99,11 +95,11 @@ def test_it_is_loaded_and_acts(logdir):
 def test_tools_that_need_no_world_model(logdir, tmp_path, capsys):
     out = tmp_path / "scores.json"
     words = [f"--logdir={logdir}", "--rotations=0,5", "--episodes=2", f"--json={out}"]
-    assert command.run("evaluate", tool("evaluate").main, words) == 0
+    assert tool("evaluate").main(words) == 0
     assert len(json.loads(out.read_text())["cells"]) == 2
     film = tmp_path / "film.gif"
     words = [f"--logdir={logdir}", "--size=64", f"--out={film}", "--device=cpu"]
-    assert command.run("export_video", tool("export_video").main, words) == 0
+    assert tool("export_video").main(words) == 0
     assert film.stat().st_size > 1000
     capsys.readouterr()
 
@@ -118,7 +114,7 @@ def test_tools_that_need_no_world_model(logdir, tmp_path, capsys):
 )
 def test_tools_that_need_one_say_so(logdir, tmp_path, monkeypatch, capsys, name, words):
     monkeypatch.chdir(tmp_path)
-    assert command.run(name, tool(name).main, [f"--logdir={logdir}", *words]) == 2
+    assert tool(name).main([f"--logdir={logdir}", *words]) == 2
     assert capsys.readouterr().err.strip().endswith("its agent, drq, has no world model")
     assert list(tmp_path.iterdir()) == []
 
@@ -126,7 +122,7 @@ def test_tools_that_need_one_say_so(logdir, tmp_path, monkeypatch, capsys, name,
 def test_it_is_exported(logdir, tmp_path):
     """As it acts itself, and with what the run has noted of its environment."""
     words = [f"--logdir={logdir}", f"--out={tmp_path / 'policy'}"]
-    assert command.run("export_policy", tool("export_policy").main, words) == 0
+    assert tool("export_policy").main(words) == 0
     model, trained = tf.saved_model.load(str(tmp_path / "policy")), clion_tf.load(logdir)
     image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     state = model.initial(1)

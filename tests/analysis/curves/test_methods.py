@@ -64,12 +64,14 @@ def test_what_is_done_to_frames_tells_runs_apart():
     assert method_names.describe(both) == ("CLION", "blank_frames=0.2")
 
 
-def test_rotation_options_without_a_rotation_have_no_effect():
+def test_rotation_options_count_where_something_is_rotated():
     both = {"rotation_per": "episode", "rotation_fill": "black"}
     assert method_names.describe(options("dreamer", **both)) == ("Dreamer", "")
     assert method_names.describe(options("drq", **both)) == ("DrQ", "")
     # The embedding constraint rotates images of its own.
     assert method_names.describe(options(**both)) == ("CLION", "rotation_fill=black")
+    rotated = options("table1_rotation", "dreamer", rotation_fill="black")
+    assert method_names.describe(rotated) == ("Dreamer", "rotation_fill=black")
 
 
 def test_doubled_is_relative_to_the_sizes():
@@ -95,14 +97,6 @@ def test_doubled_is_relative_to_the_sizes():
 )  # fmt: skip
 def test_readings_of_what_is_on_tell_methods_apart(files, options_, method):
     assert method_names.describe(options(*files, **options_)) == (method, "")
-
-
-def test_what_lies_outside_matters_where_something_is_rotated():
-    black = {"rotation_fill": "black"}
-    assert method_names.describe(options("clion", **black)) == ("CLION", "rotation_fill=black")
-    assert method_names.describe(options("dreamer", **black)) == ("Dreamer", "")
-    rotated = options("table1_rotation", "dreamer", **black)
-    assert method_names.describe(rotated) == ("Dreamer", "rotation_fill=black")
 
 
 def test_options_that_are_off_do_not_tell_runs_apart():

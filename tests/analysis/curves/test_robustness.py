@@ -9,7 +9,6 @@ from report_pages import Content, report
 from runs import make_run, options
 from tool_modules import tool as module
 
-from clion_tf import command
 from clion_tf.analysis import evaluation
 from clion_tf.analysis.curves import curve_plots, noise_evaluations, noise_tables
 from clion_tf.command import UsageError
@@ -247,7 +246,7 @@ def test_table_of_changes(tmp_path, capsys):
     assert beside.header[2:] == ("CLION (2)", "DrQ (1)")
     assert beside.rows[0][2:] == ("-49.5 [-55.9, -43.1]", "-50.0")
     assert beside.rows[2][2:] == ("35.0 [-28.5, 98.5]", "–")
-    assert command.run("table", module("table").main, ["--robustness", str(tmp_path)]) == 0
+    assert module("table").main(["--robustness", str(tmp_path)]) == 0
     assert "| walker_walk | memory noise 1 | 10.0 [10.0, 10.0] |" in capsys.readouterr().out
 
 
@@ -305,7 +304,7 @@ def test_table_tells_units_apart(tmp_path):
 def test_table_refuses_what_is_of_learning_curves(tmp_path, monkeypatch, capsys, words):
     write(tmp_path / "scores")
     monkeypatch.chdir(tmp_path)
-    assert command.run("table", module("table").main, ["--robustness", "scores", *words]) == 2
+    assert module("table").main(["--robustness", "scores", *words]) == 2
     assert "--robustness goes with --against and --out=FILE.md alone" in capsys.readouterr().err
 
 

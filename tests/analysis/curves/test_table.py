@@ -7,7 +7,6 @@ import pytest
 from runs import make_run, options
 from tool_modules import tool as module
 
-from clion_tf import command
 from clion_tf.analysis.curves import (
     learning_curves,
     metrics_files,
@@ -22,7 +21,7 @@ tool = module("table")
 
 
 def table(*arguments):
-    return command.run("table", tool.main, [str(word) for word in arguments])
+    return tool.main([str(word) for word in arguments])
 
 
 @pytest.fixture

@@ -3,22 +3,15 @@
 import json
 
 import pytest
-from places import FAKES
 from small_agents import tiny_config
 from tool_modules import tool
 from trained import save_tiny_run
 
-from clion_tf import command
 from clion_tf.config import to_flagfile
 
 
-@pytest.fixture(autouse=True)
-def fakes(monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
-
-
 def run(*words):
-    return command.run("judge", tool("judge").main, ["--logdirs", *map(str, words)])
+    return tool("judge").main(["--logdirs", *map(str, words)])
 
 
 def test_every_agent_on_every_ones_episodes(tmp_path, capsys):

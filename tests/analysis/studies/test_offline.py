@@ -5,13 +5,11 @@ import json
 import numpy as np
 import pytest
 import tensorflow as tf
-from places import FAKES
 from small_agents import ACTIONS, tensors, tiny_agent, tiny_batch, tiny_config
 from tensorflow_probability import distributions as tfd
 from tool_modules import tool
 from trained import save_tiny_run
 
-from clion_tf import command
 from clion_tf.analysis import evaluation, trained_agent
 from clion_tf.analysis.studies import judging, study_settings, study_training
 from clion_tf.analysis.studies.study_settings import PARTS, variant
@@ -49,7 +47,7 @@ def logdir(tmp_path_factory):
 
 
 def run(logdir, *words):
-    return command.run("offline", tool("offline").main, [f"--logdir={logdir}", *words])
+    return tool("offline").main([f"--logdir={logdir}", *words])
 
 
 def saved_run(folder, **options):
@@ -196,8 +194,7 @@ def test_settings_are_trained_and_kept(logdir, tmp_path, capsys):
         (["--vary", "seed=3"], 2, "--seeds trains every setting at several seeds"),
     ],
 )
-def test_refusals(logdir, capsys, monkeypatch, words, code, message):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
+def test_refusals(logdir, capsys, words, code, message):
     assert run(logdir, *words) == code
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
@@ -236,7 +233,6 @@ def test_trainings_of_another_process_are_kept(logdir, tmp_path, monkeypatch, ca
 
 
 def test_a_task_that_cannot_be_made_is_refused_before_training(logdir, monkeypatch, capsys):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
     monkeypatch.setattr(study_training, "study", lambda *_, **__: pytest.fail("it trained"))
     monkeypatch.setattr(evaluation, "spec", lambda config: EnvSpec("env_fakes:broken"))
     assert run(logdir, "--play=1") == 2
@@ -331,8 +327,7 @@ def test_moments_that_begin_anew(logdir):
         np.testing.assert_array_equal(variable.numpy(), expected, name)
 
 
-def test_going_on_from_the_checkpoint(logdir, tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
+def test_going_on_from_the_checkpoint(logdir, tmp_path, capsys):
     out = tmp_path / "out.json"
     words = ["--from_checkpoint", "--updates=1", "--heldout=1", f"--out={out}"]
     words += ["--learning=evaluator,behaviour", "--anew=evaluator", "--play=2"]
@@ -397,8 +392,7 @@ def test_another_precision_from_the_checkpoint(logdir):
     assert scale.numpy() == 2.0**15
 
 
-def test_episodes_to_judge_by_are_new(logdir, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", FAKES)
+def test_episodes_to_judge_by_are_new(logdir):
     saved = trained_agent.read(logdir)
     recorded, unseen = study_training.episodes(saved, 2, True)
     assert len(unseen["reward"]) == 2 * study_training.SEQUENCES

@@ -15,7 +15,6 @@ from scipy import stats
 from small_agents import ACTIONS, seeded, tensors, tiny_agent, tiny_config
 from tool_modules import tool
 
-from clion_tf import command
 from clion_tf.agents.clion import Agent
 from clion_tf.analysis.theory import bounds as theory
 from clion_tf.analysis.theory import horizon_errors
@@ -242,9 +241,7 @@ def test_damaged_episodes_are_left_out_and_stay(own, agent, caplog):
 
 
 def call(folder, out, *words):
-    return command.run(
-        "horizon", tool("horizon").main, [f"--logdir={folder}", f"--out={out}", *words]
-    )
+    return tool("horizon").main([f"--logdir={folder}", f"--out={out}", *words])
 
 
 def test_tool(run, tmp_path, capsys):
