@@ -51,12 +51,12 @@ def play(
     make_policy: Callable[[], Policy], config: Config, spec: EnvSpec, count: int, workers: int,
     on_ready: Callable[[Ready], None] = lambda ready: None, **how: Any,
 ) -> Iterator[tuple[int, Episode]]:  # fmt: skip
-    """Plays episodes 0 ... count - 1, in so many environments side by side; (number, episode) each.
+    """Yields (number, episode) of episodes 0 ... count - 1, played in `workers` environments.
 
-    Episodes do not depend on `workers`, each of which has a policy of its own, if what that does
-    depends on the episode's number and frames only. `on_ready` is told what the environments are;
-    `how` is for `run_episodes`. Raises as `require`, and EnvError when one fails more often than
-    the options allow or gives what is no episode.
+    Each environment has a policy of its own. If policies depend on the episode's number and frames
+    only, the episodes do not depend on `workers`. `on_ready` gets the environments' description,
+    `how` goes to `run_episodes`. Raises what `require` raises, and EnvError if an environment
+    fails more often than the options allow or if its episode is not valid.
     """
     workers = min(workers, count)
     policy = _SideBySide([make_policy() for _ in range(workers)])

@@ -4,10 +4,10 @@
          |                     h'_t       h_t + sigma * scale_t * e_t,   e_t ~ N(0, 1) of each unit
     z'_(t-1) -a_(t-1)- z'_t    z'_t       (s_t, h'_t): what the actor reads, and what is carried on
 
-Absolute: scale_t = 1, in units of h, as sigma1 and sigma_h are. Relative: the standard deviation
-over the episode so far of the memory *without* noise, of the same frames and actions: one that
-noise has widened would ask for more noise, and grow without end. It is pooled over units: of each
-by itself, those that happen to stand still would be spared. After one memory it is 0.
+Absolute: scale_t = 1, so sigma is in units of h. Relative: scale_t is the standard deviation of h
+over the episode so far, in a second memory *without* noise on the same frames and actions (else
+the noise would widen its own scale without end). It is one number, the root of the units' mean
+variance, so that units that hardly move get noise as well. At the first step it is 0.
 """
 
 import tensorflow as tf

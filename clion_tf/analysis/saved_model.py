@@ -156,9 +156,9 @@ def _native(action, discrete: bool, taken: Mapping[str, Any] | None):
         return tf.identity(action)
     low, high = (tf.constant(taken[end], tf.float64) for end in ("low", "high"))
     exact = tf.cast(action, tf.float64)
-    # Its last digit may be beyond an end.
+    # Rounding could put an action outside of its range.
     wide = tf.clip_by_value((exact + 1.0) / 2.0 * (high - low) + low, low, high)
-    # What is not spread stays as it is, to the last digit.
+    # Where the range is [-1, 1] already, keep the exact number.
     wide = tf.where((low == -1.0) & (high == 1.0), exact, wide)
     return tf.cast(tf.reshape(wide, [-1, *taken["shape"]]), taken["dtype"])
 

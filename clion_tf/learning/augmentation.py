@@ -18,10 +18,10 @@ def augment(
     start: State, copies: int, deter_noise: tf.Tensor, stoch_noise: tf.Tensor,
     sigma1: tf.Tensor | float, sigma2: float,
 ) -> State:  # fmt: skip
-    """(1 + copies) * M states: M start points, augmented copy 1 of each, copy 2, ... (eq. 3).
+    """Start points [M, ...], then copy 1 of each, copy 2, ...: [(1 + copies) * M, ...] (eq. 3).
 
-    The noise on h is [copies, M, D], that on s [copies, M, S]; for the sigmas see
-    `augmented_states`. A copy keeps its state's `mean` and `std`, which imagination does not read.
+    Noise on h is [copies, M, D], on s [copies, M, S]; for the sigmas see `augmented_states`.
+    A copy keeps its state's `mean` and `std`, which imagination does not read.
     """
     if copies == 0:
         return start

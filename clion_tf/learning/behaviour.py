@@ -98,7 +98,7 @@ def start_points(models: Models, config: Config, post: State, noise: Noise) -> t
 
 
 def actor_loss(returns: tf.Tensor, discount: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-    """-mean(w * discount * V), eq. 9; all [R, N]. Gradient: by V (`weight_gradient`: also by w)."""
+    """-mean(w * discount * V), eq. 9; all [R, N]. V has gradients, w if `weight_gradient` is on."""
     return -tf.reduce_mean(weight * discount * returns)
 
 

@@ -19,18 +19,18 @@ from clion_tf.models.rssm import State
 class Constraint:
     """How far an augmented branch's output is from the non-augmented one's."""
 
-    # e' [B, L, E], or what is decoded from noisy memory by `image` and `vector`, [B, L].
+    # e' [B, L, E]; or, by `image` and `vector`, the distributions [B, L] decoded from noisy memory.
     augmented: tf.Tensor | dict[str, UnitNormal]
     distance: tf.Tensor  # |.|^2 of each frame, [B, L] float32.
-    loss: tf.Tensor  # A scalar: what the margin leaves of it; mean over batch and time.
+    loss: tf.Tensor  # A scalar: `hinge` of the distance, a mean over batch and time.
 
 
 def embedding_constraint(
     models: Models, config: Config, data: Tensors, embed: tf.Tensor, noise: Noise
 ) -> Constraint:
-    """[|e' - e|^2 - delta1^2]_+, e' the encoding of the image rotated at random.
+    """[|e' - e|^2 - delta1^2]_+ (see `hinge`); e' is the encoding of the randomly rotated image.
 
-    Or of the BATCH's image_transformed. e [B, L, E] is the image's part of the embedding.
+    If `data` has image_transformed, e' is its encoding. `embed` is e [B, L, E], the image's part.
     """
     transformed = data.get("image_transformed")
     if transformed is None:
@@ -68,7 +68,7 @@ def decoding_constraint(
 def hinge(squared: tf.Tensor, margin: float, norm: str = "squared") -> tf.Tensor:
     """Eq. 2's mean over frames of [|d|^2 - margin^2]_+, or with `euclidean` of [|d| - margin]_+.
 
-    From |d|^2. The distance's own gradient d / |d| has length 1; where d is 0 there is none.
+    `squared` is |d|^2 of each frame. The gradient of |d| has length 1; at d = 0 it is set to 0.
     """
     if norm == "squared":
         return tf.reduce_mean(tf.nn.relu(squared - margin**2))

@@ -11,10 +11,10 @@ from clion_tf.models.scan import scan
 def imagine(
     rssm: RSSM, actor: ActionHead, start: State, action_noise: tf.Tensor, state_noise: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """H steps from N states; the world model's weights are constants to gradients (Dreamer).
+    """Imagines H steps from N states; no gradient flows into the RSSM's weights (Dreamer).
 
-    From noise for the actions [H, N, A] and states [H, N, S] to features [H, N, F] of z_1 ... z_H,
-    actions [H, N, A] a_0 ... a_{H-1}, and the entropy [N] of the actor in z_0, in nats.
+    The noise is [H, N, A] for actions and [H, N, S] for states. Returns features [H, N, F] of
+    z_1 ... z_H, actions a_0 ... a_{H-1} [H, N, A], and the actor's entropy [N] in z_0, in nats.
     """
 
     def step(state, action_eps, state_eps):

@@ -1,7 +1,7 @@
 """The learner's only source of randomness: noise by purpose.
 
-In a run, `SeededNoise` derives every tensor from (run seed, counter, purpose), so an update is a
-pure function of the weights, the batch and its number. Tests and parity use `GivenNoise`.
+In a run, `SeededNoise` derives every tensor from (run seed, counters, purpose), so an update is a
+pure function of seed, weights, optimisers, batch and number. Tests and parity use `GivenNoise`.
 """
 
 import zlib
@@ -12,7 +12,7 @@ import tensorflow as tf
 
 
 def key(seed: int, stream: str, *counters: int) -> np.ndarray:
-    """A stateless seed, int32 [2]. Within a stream, use one number of counters throughout."""
+    """A stateless seed, int32 [2]. Counters (1) and (1, 0) give the same one: fix their number."""
     words = [seed, zlib.crc32(stream.encode()), *counters]
     return np.random.SeedSequence(words).generate_state(2).view(np.int32)
 

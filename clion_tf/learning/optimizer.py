@@ -15,8 +15,8 @@ class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam with one operation a variable instead of a dozen; the same formula."""
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate) -> None:
-        # Keras sums gradients over replicas here. Ours are summed already, and a sum over replicas
-        # is not allowed in the branch where this runs.
+        # Keras sums gradients over replicas here. Ours are averaged over replicas already, and
+        # TensorFlow allows no sum over replicas inside the tf.cond where this runs.
         step = tf.cast(self.iterations.value + 1, tf.float32)
         beta1, beta2 = tf.constant(self.beta_1), tf.constant(self.beta_2)
         constants = {

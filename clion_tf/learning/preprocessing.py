@@ -20,9 +20,9 @@ POSTERIOR = {"mean": "B L S", "std": "B L S", "stoch": "B L S", "deter": "B L D"
 
 
 def expect(where: str, tensors: Mapping[str, tf.Tensor], shapes: Mapping[str, str]) -> None:
-    """Raises ValueError unless tensors are there and of these shapes, such as `B L 64 64 3`.
+    """Raises ValueError if a tensor is missing or is not of its shape, such as `B L 64 64 3`.
 
-    A letter stands for one size wherever it occurs; `where` is what they are, for the message.
+    A letter stands for the same size in all shapes; `where` names the tensors in the message.
     """
     sizes: dict[str, int] = {}
     for name, shape in shapes.items():

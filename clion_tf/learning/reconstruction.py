@@ -51,7 +51,7 @@ def decode(models: Models, state: State) -> tf.Tensor:
 
 
 def images(models: Models, data: Data, noise: Noise, *memory) -> np.ndarray:
-    """Reconstructions from memory with noise; `memory` as of `augmented_memory`, from sigma on."""
+    """Images decoded from noisy memory; `memory`: `augmented_memory`'s arguments from sigma on."""
     post = posterior(models, data, noise)
     return decode(models, augmented_memory(post, noise, *memory)).numpy()
 
@@ -62,10 +62,10 @@ def errors(
 ) -> np.ndarray:  # fmt: skip
     """How far reconstructions from augmented memory are from the images, float64 [len(sigmas)].
 
-    Squared error summed over an image's pixels and channels, mean over all images. `to` are other
-    images to compare with: the decoding constraint (eq. 2) bounds the distance to those without
-    noise. The same standard noise serves every sigma, so that they differ by its scale only. `post`
-    are the posterior states, where known.
+    Squared errors are summed over an image's pixels and channels and averaged over all images.
+    With `to`, the distance from these images instead, such as the reconstructions without noise
+    (which eq. 2's decoding constraint keeps small). All sigmas scale the same standard noise.
+    `post` are the posterior states, if they are known already.
     """
     post = posterior(models, data, noise) if post is None else post
     target, found = true_images(data) if to is None else to, []

@@ -1,7 +1,7 @@
 """Sums over replicas (tf.distribute's), for what is not linear in the rows of a batch.
 
 All replicas have equally many rows of the batch, so a mean over the whole batch is the mean of the
-replicas' means, and so is its gradient. What is done to a mean afterwards must see the whole one.
+replicas' means, and so is its gradient. max(KL, free nats), not linear, needs the whole mean.
 Outside of a strategy all of this is the identity and adds no operation.
 """
 
@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from clion_tf.learning.noise import Noise
 
-# Which axis of each noise of an update holds the batch's rows. Where copies are laid out one after
-# the other along it, as (1 + A) blocks of rows, it is in BLOCKS.
+# AXES: {purpose of noise in an update: the axis along which the batch's rows lie}. With a purpose
+# in BLOCKS that axis has 1 + A blocks: the original rows, then those of each augmented copy.
 BLOCKS = ("imagined_action", "imagined_state")
 AXES = dict.fromkeys(("augment_deter", "augment_stoch", "overshoot", *BLOCKS), 1)
 AXES |= dict.fromkeys(("posterior", "inference", "rotation", "decoding"), 0)
@@ -56,9 +56,9 @@ def mean_without_gradient(structure):
 
 
 def mean(x: tf.Tensor) -> tf.Tensor:
-    """The mean over replicas of a mean over rows; its gradient is this replica's part.
+    """The mean over replicas of x, each replica's mean over its rows; its gradient to x is 1.
 
-    So the mean of the replicas' gradients, which the optimisers see, is that of the whole mean.
+    The gradients are averaged over replicas later, which gives the gradient of the whole mean.
     """
     return x if count() == 1 else x + tf.stop_gradient(mean_without_gradient(x) - x)
 

@@ -1,6 +1,6 @@
-"""What an update reports, as `group/name`; names that Dreamer has too are Dreamer's.
+"""Metrics of an update, named `group/name`; those that Dreamer has too have Dreamer's names.
 
-And how the evaluator and its weights behave on held-out data, as plain numbers to be drawn.
+Also statistics of the evaluator's scores and weights on held-out data, as numbers for figures.
 """
 
 from collections.abc import Mapping
@@ -22,11 +22,11 @@ BINS = 20  # Of scores between 0 and 1.
 
 
 def model(world: WorldModelLoss) -> Tensors:
-    """The world model's losses; of what is predicted negative log-probabilities, in nats.
+    """The world model's losses; of image, vector, reward and discount -log-probabilities in nats.
 
-    That of the discount is scaled by `pcont_scale`, as Dreamer's.
+    The discount's is multiplied by `pcont_scale`, as in Dreamer.
     """
-    others = ("kl", "embedding", "decoding")  # Below, before they are scaled.
+    others = ("kl", "embedding", "decoding")  # Reported below, without their scales.
     predicted = {key: term for key, term in world.terms.items() if key not in others}
     result = {
         "model/model_loss": world.loss,

@@ -29,8 +29,8 @@ def reliability_weights(logit: tf.Tensor, ratio: bool) -> tf.Tensor:
     """w of eq. 5 times the number of weights, so that their mean is 1; any shape, float32.
 
     W = D = sigmoid(logit), or with `ratio` the odds D / (1 - D) = exp(logit); what these estimate
-    is in docs/theory.md. As a softmax of logarithms, so that an evaluator that doubts everything
-    does not divide 0 by 0.
+    is in docs/theory.md. Computed as a softmax of log W, so that W that are all close to 0 do not
+    give 0 / 0.
     """
     log_weight = logit if ratio else tf.math.log_sigmoid(logit)
     flat = tf.reshape(tf.cast(log_weight, tf.float32), [-1])

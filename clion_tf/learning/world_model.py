@@ -21,9 +21,9 @@ from clion_tf.models.rssm import State
 class WorldModelLoss:
     """The world model on a batch [B, L]; scalars are float32, log-probabilities in nats.
 
-    `terms` are the scalars that the loss sums, scales included. Of these there are, where on: the
-    negative log-probabilities `image`, `vector`, `reward` and `pcont`; `kl`; eq. 2's `embedding`
-    and `decoding`.
+    `terms` are the scalars that the loss sums, scales included: the negative log-probabilities
+    `reward` and, if the model predicts them, `image`, `vector` and `pcont`; `kl`; and where eq. 2's
+    constraints are on, `embedding` and `decoding`.
     """
 
     loss: tf.Tensor  # A scalar, minimised: the sum of `terms`.
@@ -67,8 +67,8 @@ def loss(models: Models, config: Config, data: Tensors, noise: Noise) -> WorldMo
          |        |        |         a_t led to o_t; a_0 and r_0 of an episode are zeros
         z_0 -a1- z_1 -a2- z_2
 
-    All are means over batch and time. The KL is clipped after its mean, as Dreamer's code does.
-    `data` is a `preprocessing.BATCH` with what the models observe: an image, a vector or both.
+    All are means over batch and time, times their scales; a discount head adds its own loss. The
+    KL is clipped after its mean (Dreamer). `data` is a BATCH with an image, a vector or both.
     """
     there = {"action", "reward", *models.observes, *data}
     if models.pcont is not None:

@@ -34,7 +34,7 @@ def encode_gif(frames: np.ndarray, fps: float) -> bytes:
 
 
 def save_video(path: Path | str, frames: np.ndarray, fps: float) -> Path:
-    """As `save_clips` of one clip, enlarged until its smaller side has 256 pixels."""
+    """As `save_clips` of one clip, enlarged so that each side has at least 256 pixels."""
     scale = -(-_SMALLEST_SIDE // min(np.shape(frames)[1:3]))
     return save_clips(path, [frames], fps, scale)
 
@@ -42,10 +42,10 @@ def save_video(path: Path | str, frames: np.ndarray, fps: float) -> Path:
 def save_clips(path: Path | str, clips: Iterable[np.ndarray], fps: float, scale: int = 1) -> Path:
     """Writes clips of one size, one after the other, as .mp4 or .gif; returns the path.
 
-    Each pixel becomes a square of `scale` pixels; an odd side of an MP4 gets one line more, for
-    H.264 wants even ones. Each clip is encoded as it comes, so that only one need be in memory; a
-    GIF is written at the end: until then a byte a pixel is kept. The file appears whole or not at
-    all: what making a clip raises goes on to the caller, and OSError says why it cannot be written.
+    Each pixel becomes a square of `scale` by `scale` pixels; an odd side of an MP4 gets one line
+    more, as H.264 needs even sides. Clips are encoded one by one, so that memory holds one of them
+    (and for a GIF, one byte for each pixel so far). The file appears whole or not at all. Errors
+    in making a clip reach the caller; OSError if the file cannot be written.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ def _write_gif(file: BinaryIO, clips: Iterable[np.ndarray], fps: float, scale: i
     pace is the nearest that all can keep. Equal frames in a row are stored as one shown longer.
     """
     pace, palette = min(655_350, max(20, 10 * round(100 / fps))), None
-    encoded = io.BytesIO()  # A writer that fails to close a full disk's file would say so twice.
+    encoded = io.BytesIO()  # On a full disk this writer, writing to the file, would raise twice.
     with imageio.imopen(encoded, "w", plugin="pillow", extension=".gif") as gif:
         for frames in clips:
             rgb = np.ascontiguousarray(np.broadcast_to(frames, (*frames.shape[:-1], 3)))

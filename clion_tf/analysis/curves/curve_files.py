@@ -31,9 +31,9 @@ PREFIXES = {"test": "", "train": "train_"}  # Of the keys that hold a metric's p
 
 
 def load(path: str | pathlib.Path) -> list[Curve]:
-    """The curves of a file, without points that are null or NaN; UsageError if it is none.
+    """The curves of a file, without points that are not finite; UsageError if it is no such file.
 
-    A curve that does not say which metric it holds is taken for either.
+    A curve without train_xs does not say which metric it holds: it counts as both.
     """
     try:
         content = json.loads(pathlib.Path(path).read_bytes())
@@ -108,7 +108,7 @@ def save(folder: str | pathlib.Path, runs: Iterable[Curve]) -> list[pathlib.Path
     for name, run in named.items():
         with atomic_write(folder / name) as file:
             file.write(_encode(run))
-        if run.kind == OURS:  # From a curve file there is nothing more to keep.
+        if run.kind == OURS:  # A run read from a curve file has no logs: then nothing is saved.
             _save_logs(RunFolder(run.source), folder / name)
     return [folder / name for name in named]
 

@@ -30,9 +30,9 @@ SPREADS = {"std": "± 1 standard deviation", "range": "smallest to largest"}
 INTERVAL = "its 95 % interval (t)"  # A further spread: of the mean.
 YLABELS = {"test": "evaluation return", "train": "training return"}
 ABLATION_TASKS = ("walker_walk", "walker_run", "hopper_stand")  # Fig. 7's panels.
-FEW_RUNS = 5  # Up to so many runs are drawn as thin lines as well,
-FEW_SERIES = 3  # unless there are more series in their panel.
-FEW_POINTS = 12  # Up to so many points are marked.
+FEW_RUNS = 5  # A series of at most this many runs also shows each run as a thin line,
+FEW_SERIES = 3  # if its panel has at most this many series of ours.
+FEW_POINTS = 12  # A curve of at most this many points gets markers.
 # Lines of our series, and of published ones.
 LINES = (
     {"linestyle": "-", "linewidth": 1.8, "alpha": 1.0},
@@ -173,7 +173,7 @@ def _draw(
 
 
 def _panel(ax: Axes, series: Sequence[Series], colors: Mapping, spread: str) -> bool:
-    """Whether there is room for the lines of single runs."""
+    """Draws a panel; returns whether single runs are drawn as thin lines."""
     ours, thin = [one for one in series if not one.published], []
     if len(ours) <= FEW_SERIES:
         thin = [one for one in ours if 1 < len(one.curves) <= FEW_RUNS]

@@ -158,7 +158,7 @@ def _folder_names(folder: pathlib.Path) -> dict[str, str]:
 
 
 def _label(path: pathlib.Path, labels: Labels | None) -> dict[str, str]:
-    """What that of the folder itself or of the nearest one above says; empty without one."""
+    """{fact: value} of the label of this path, or of the nearest folder above with one; else {}."""
     named = {os.path.realpath(folder): name for folder, name in (labels or {}).items()}
     real = pathlib.Path(os.path.realpath(path))
     for above in map(str, (real, *real.parents)):

@@ -95,7 +95,7 @@ def describe(config: Config) -> tuple[str, str]:
         if rest.get("batch_size") == 2 * _preset(*SIZES["clion"][sizes]).batch_size:
             name = DOUBLED
             del rest["batch_size"]
-    if name:  # It says already which switches are off, and where trajectories begin.
+    if name:  # It says which switches are off; Dreamer's also says where trajectories begin.
         method = {k: v for k, v in method.items() if k not in SWITCHES or v}
     if name in (DREAMER, DOUBLED) and method.pop("from_start", True):
         method["from_start"] = True

@@ -75,9 +75,9 @@ def _curves(content: Mapping, source: str) -> list[Curve]:
 
 
 def find(patterns: Patterns, required: bool = True) -> dict[str, list[Curve]]:
-    """{real path: curves} of files, folders (those of their .json files that are some) and globs.
+    """{real path: curves} of evaluations: files, globs, or folders (other .json there is skipped).
 
-    UsageError if a named file is none, and where it is required that a pattern names some.
+    UsageError if a named file is no evaluation or, with `required`, if a pattern names none.
     """
     found = {}
     for pattern in patterns:

@@ -77,11 +77,11 @@ def make_table(
 ) -> Table:  # fmt: skip
     """A table of the curves.
 
-    `table1` and `table2` have a row a task, the paper's methods and numbers in its order, at its
-    steps or others; `plain` a row for each task, rotation, method and step, by default the last
-    that all runs have reached; `periods` a row for each task, rotation and method, with the mean
-    return in each window of the score and in all, up to a step or from one to another.
-    `against` is a method: the last two then have differences from it, seed by seed.
+    `table1`, `table2`: a row for each task, with the paper's methods and numbers in its order, at
+    its steps or at `steps`. `plain`: a row for each task, rotation, method and step, by default
+    the last step that all runs of the row have reached. `periods`: a row for each task, rotation
+    and method, with the mean return in each window and over all, up to a step or between two.
+    With a method `against`, `plain` and `periods` have differences from it, seed by seed.
     """
     curves, score = list(curves), score or Score()
     if layout in EXPERIMENTS:
@@ -169,9 +169,9 @@ def _plain(curves: list[Curve], steps: Steps, score: Score, against: str | None)
 
 
 def _last(curves: Sequence[Curve], score: Score) -> int:
-    """The last step that all have reached, or the largest where it is the last return of each.
+    """The end of the shortest run; of the longest if all end within one evaluation interval.
 
-    Where episodes end early, one seed's last evaluation comes a little after another's.
+    Episodes that end early shift evaluations a little, so seeds may end at different steps.
     """
     ends = [int(curve.xs[-1]) for curve in curves]
     between = max(np.diff(curve.xs).max(initial=0) for curve in curves)

@@ -87,11 +87,11 @@ def series_at_amounts(curves: Iterable[Curve]) -> list[Series]:
 def pairs(
     found: Sequence[Series], against: str | None = None
 ) -> list[tuple[Series, list[tuple[Curve, Curve | None]]]]:
-    """Each series with its curves; with `against` those beside that method's, by seed.
+    """[(series, [(curve, partner)])]; a partner is the curve of method `against` and equal seed.
 
-    Then each curve has the one of its seed of that method, in its panel and of its setup, or of
-    one that differs in the evaluator's sizes alone; what has none is left out. UsageError if
-    nothing is left, if a series has a seed twice, or if two series of the method would do.
+    It has the same panel, kind and setup, or a setup that differs in the evaluator's sizes only;
+    curves without a partner are left out. Without `against` all partners are None. UsageError if
+    no pair is left, if a series has a seed twice, or if two series of the method fit.
     """
     if against is None:
         return [(one, [(curve, None) for curve in one.curves]) for one in found]
@@ -145,9 +145,9 @@ def _labels(
 
 
 def _told_by_labels(groups: Iterable[tuple[Panel, tuple]]) -> tuple[set[str], list[bool]]:
-    """In what runs of one panel differ: options, and which of the words `besides`.
+    """(options, flags for the words `besides`) in which runs of one panel differ: labels say these.
 
-    In all else the panels differ, which their titles say, or nothing does.
+    All else is equal, or differs between panels only: titles say that.
     """
     keys, told, different = collections.defaultdict(list), set(), []
     for panel, key in groups:

@@ -59,8 +59,8 @@ def build(
 ) -> str:  # fmt: skip
     """The page as one HTML text that needs no other file and no JavaScript.
 
-    `metric` is the table's and the first figure's. Media are those of `all` runs, of `one` of each
-    task and method, or of `none`. `progress` is told what is done, a line each.
+    `metric` is that of the tables and of the first figure. Videos are shown of `all` runs, of
+    `one` of each task, rotation, method and setup, or of `none`. `progress` gets a line a stage.
     """
     progress("drawing returns")
     figures, notes = _figures(found, metric)

@@ -38,10 +38,10 @@ class Section:
     def read(self, with_media: bool = True) -> "Section":
         """Itself, with what there is; what is not, or is damaged, is told by `problems`."""
         folder, config = RunFolder(self.folder), None
-        with contextlib.suppress(LogdirError):  # A problem already.
+        with contextlib.suppress(LogdirError):  # An error here is in `problems` already.
             config = folder.options()
         logged, (*_, counters) = Metrics({}), newest(folder.checkpoints, arrays=False)
-        with contextlib.suppress(OSError):  # As well.
+        with contextlib.suppress(OSError):  # Here, too.
             logged = metrics_files.read(folder.metrics_file)
         if not logged.points:
             self.problems.append("metrics.jsonl: no numbers yet")
@@ -67,8 +67,8 @@ class Section:
     def _facts(
         self, folder: RunFolder, config: Config | None, logged: Metrics, counters: Counters
     ) -> dict[str, str]:
-        # The log's counter of skipped updates begins at 0 with each line. A line after the
-        # checkpoint has the checkpoint's too.
+        # Each line of the log counts the updates skipped since the line before it. A line after
+        # the checkpoint therefore includes the checkpoint's own count.
         skipped = logged.total("skipped_updates")
         with contextlib.suppress(OSError):
             after = folder.metrics_file.read_bytes()[counters.metrics_bytes :]

@@ -17,11 +17,11 @@ from clion_tf.learning.returns import lambda_return
 from clion_tf.learning.rotation import rotate
 from clion_tf.models.layers import watching
 
-# Of the noise on h, in its standard deviations: an absolute one is more noise to a smaller h.
+# Noise on h in standard deviations of h, so that agents whose h differ in size can be compared.
 AMOUNTS = (0.0, 0.1, 0.3, 1.0)
-AHEAD = 15  # Steps, as far as imagination goes by default.
-CONTEXT = reconstruction.CONTEXT  # Frames that are seen before.
-STEPS = (1, 5, 15)  # Of imagination, whose scores and weights are told apart.
+AHEAD = 15  # Steps of open-loop prediction, the default imagination horizon.
+CONTEXT = reconstruction.CONTEXT  # Frames seen before open-loop prediction begins.
+STEPS = (1, 5, 15)  # Steps of rollouts and of imagination whose scores and weights are reported.
 
 Data = dict[str, tf.Tensor]
 
@@ -55,11 +55,11 @@ def _as_it_acts(config: Config) -> Config:
 
 
 def gradient_shares(agent: Agent, data: Data, noise: Noise) -> dict[str, float]:
-    """How much each term of the world model's loss (eqs. 1 and 2) asks of its weights.
+    """Gradients of the terms of the world model's loss (eqs. 1 and 2, without the discount's).
 
-    `gradient_<term>` is the global norm of its gradient in one batch, scales included, before
-    clipping; `gradient_cosine` that of the decoding constraint's with the loss's of what is
-    observed: 1 if both ask for the same change.
+    `gradient_<term>` is a gradient's global norm on one batch, scales included, before clipping;
+    `gradient_cosine` is the cosine between the gradients of the decoding constraint and of the
+    loss of images and vectors: 1 if both ask for the same change of the weights.
     """
     with watching(agent.models.trained_by()["model"], persistent=True) as tape:
         terms = world_model.loss(agent.models, agent.config, data, noise).terms
@@ -95,7 +95,7 @@ def _rotated(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, fl
 
 
 def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
-    """Of predictions that begin at memories with noise, as augmented imagination does."""
+    """Errors of open-loop predictions from states with noise on h (not on s, unlike eq. 3)."""
     models, length = agent.models, data["action"].shape[1]
     context = min(CONTEXT, length - 1)
     last = min(context + AHEAD, length) - 1
@@ -119,13 +119,13 @@ def _open_loop(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, 
 
 
 def _critic(agent: Agent, data: Data, post: Data, noise: Noise) -> dict[str, float]:
-    """Of states that CONTEXT frames lead to, and that at least half of the sequence follows."""
+    """The critic's errors at frames CONTEXT to L // 2 of sequences [N, L, ...]."""
     models, length = agent.models, data["action"].shape[1]
     # At least one frame is judged, and at least one follows it.
     steps = slice(min(CONTEXT, length // 2, length - 2), min(length // 2 + 1, length - 1))
     value = tf.transpose(models.value(models.rssm.get_feat(post)).mode())
     reward, discount = (tf.transpose(data[key]) for key in ("reward", "discount"))
-    # Of lambda 1: nothing but rewards until the last frame.
+    # lambda = 1: discounted rewards, then the value of the last frame.
     discount = agent.config.discount * discount
     returns = lambda_return(reward[:-1], value[:-1], discount[:-1], value[-1], 1.0)[steps]
     returns = tf.reshape(tf.transpose(returns), [-1])
@@ -181,7 +181,7 @@ def _auc(real: tf.Tensor, fake: tf.Tensor) -> float:
 
 
 def _rank(score: tf.Tensor, error: tf.Tensor) -> float:
-    """Do better scores go to smaller errors? Spearman's correlation."""
+    """Spearman's correlation of scores and -errors: 1 if higher scores have smaller errors."""
     return float(stats.spearmanr(np.ravel(score), -np.ravel(error)).statistic)
 
 
@@ -192,7 +192,7 @@ def _drift(rssm, post: Data, after: tf.Tensor) -> tf.Tensor:
 
 
 def _rank_by_age(score: tf.Tensor, error: tf.Tensor, steps: int) -> float:
-    """The mean of those among transitions of one age; rolls of K steps follow one another."""
+    """Mean over ages of `_rank` among transitions of one age, their step in a K-step rollout."""
     ages = range(min(steps, score.shape[1]))
     return float(np.mean([_rank(score[:, age::steps], error[:, age::steps]) for age in ages]))
 

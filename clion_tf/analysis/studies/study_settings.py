@@ -7,9 +7,9 @@ import scipy  # Its parts load when they are used.
 
 from clion_tf.config import Config, parse, to_flagfile
 
-# Of an agent that can learn without the others, and their losses.
+# {part of an agent that can learn without the others: its losses}.
 PARTS = {"model": ("model",), "behaviour": ("actor", "value"), "evaluator": ("evaluator",)}
-# Of `judging`, the more telling numbers.
+# Numbers in the table: returns and gains, if episodes were played, and some of `judging`'s.
 COLUMNS = (
     "return", "gain", "gain_error", "image_loss", "kl", "reward_error", "rotated_reward_error",
     "rotation_shift", "decoding_0", "decoding_1", "decoding_shift_1", "memory_std",

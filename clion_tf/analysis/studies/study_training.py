@@ -1,4 +1,4 @@
-"""Trains an agent on recorded episodes, all of it or parts, and shows it others, not seen yet."""
+"""Trains an agent, or parts of it, on recorded episodes and judges it on held-out ones."""
 
 import tempfile
 from collections.abc import Callable, Collection, Mapping
@@ -36,9 +36,9 @@ class PartialAgent(Agent):
         return {loss: grads[loss] for loss in grads if loss in learning}, out
 
     def update(self, data: dict[str, tf.Tensor], noise: Noise) -> dict[str, tf.Tensor]:
-        """As Agent's, with the metrics of parts that learn only, and of the world model.
+        """As Agent's, but only with the metrics of the parts that learn and of the world model.
 
-        TensorFlow leaves out what no metric and no step needs, but for loops (models/rssm.py).
+        TensorFlow does not compute what no metric and no step reads, except loops (models/scan.py).
         """
         kept, found = {"model", *self._learning}, super().update(data, noise)
         return {name: found[name] for name in found if name.partition("/")[0] in kept}
@@ -46,11 +46,11 @@ class PartialAgent(Agent):
     def take_over(
         self, saved: Mapping[str, np.ndarray], anew: Collection[str] = (), moments: bool = False
     ) -> list[str]:
-        """Assigns a checkpoint's variables, all but the learning rates, to the parts.
+        """Assigns a checkpoint's variables, except the learning rates, to the parts.
 
-        Parts of `anew`, and the behaviour or the evaluator where sizes differ, stay as they are;
-        with `moments` so do all optimisers. Returns the parts that do. Raises CheckpointError if
-        the world model does not fit.
+        Parts in `anew` keep their own; so do the behaviour and the evaluator if their sizes differ
+        from the checkpoint's. With `moments` all optimisers keep their own state. Returns the
+        parts that keep their weights. Raises CheckpointError if the world model does not fit.
         """
         fresh = []
         for part in PARTS:
@@ -77,13 +77,13 @@ class PartialAgent(Agent):
 
 
 def episodes(saved: Saved, heldout: int, new: bool) -> tuple[Callable[[Config], Replay], dict]:
-    """A run's episodes to train on, and `heldout` others to judge by, sequences [N, L, ...].
+    """(function that makes a setting's replay, sequences [N, L, ...] of `heldout` other episodes).
 
-    The first is what makes a setting's replay, as a run of its options would draw batches; of the
-    same episodes for all while the run is trained further, or ReplayError if that removed some. If
-    `new`, those to judge by are played now, by the agent as it was saved, which has trained on all
-    of the run's; else they are the newest of the run's, and are not trained on. Raises ReplayError
-    if the run has too few, EnvError or Refused if playing fails.
+    The replay draws batches as a run with the setting's options would. It has the same episodes
+    for all settings, even if the run continues; ReplayError if the run has removed some. If `new`,
+    the saved agent, which was trained on all of the run's episodes, plays the held-out ones now;
+    else they are the run's newest, and the replay leaves them out. Raises ReplayError if the run
+    has too few episodes, EnvError or Refused if playing fails.
     """
     config, folder = saved.config, RunFolder(saved.config.logdir).episodes
     replay = Replay(folder, config.batch_length)

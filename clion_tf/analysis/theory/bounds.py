@@ -42,8 +42,8 @@ def best_rollout_length(
 
         k* = max(0, ceil(ln(eps' / eps_pi) / ln gamma)),  positive exactly when eps' < eps_pi
 
-    Where gamma^k* eps_pi = eps', k* + 1 is as good. eps', `model_error`, is eps'_m or eps'_w, which
-    may be above 1. Whole numbers as float64, infinite where it is 0 and `policy_error` is not.
+    Where gamma^k* eps_pi = eps', k* + 1 is as good. eps' is `model_error`: eps'_m, or eps'_w, which
+    may be above 1. Returns whole numbers as float64; infinity where eps' is 0 and eps_pi is not.
     """
     policy, model, discount = np.broadcast_arrays(policy_error, model_error, discount)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -70,9 +70,9 @@ def threshold_gap(
 ) -> float:
     """How well one threshold tells real from fake scores: a lower bound of a TV, in [0, 1].
 
-    The share of real scores [N, K] up to the threshold, less that of fake ones [N, J], or the
-    reverse. Each half's threshold and direction are chosen on the other half, so that chance alone
-    gives no gap. N is in time; fake ones count by weight [N, J] within their row; None: uniform.
+    The share of real scores [N, K] up to the threshold minus that of fake scores [N, J], or the
+    reverse. Rows are in time order; each half's threshold and sign come from the other half, so
+    that chance gives no gap. Fakes have `weight` [N, J] in their row; fake=None: uniform on [0, 1].
     """
     if len(real) < 2:
         return 0.0

@@ -1,7 +1,7 @@
 """What a run tells about the errors of `clion_tf.analysis.theory.bounds`.
 
-Nothing here is what the theory asks for; docs/theory.md says what each estimate is, and on which
-side of it that lies.
+No estimate here is exactly the quantity in the theory. docs/theory.md says what each one is, and
+whether it is a lower or an upper bound.
 """
 
 import logging
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 class Transitions(NamedTuple):
     """Samples at the T - 1 transitions of an episode, float64.
 
-    A rank is the prior's mass that is as near its mean as a sample of the posterior (real) or of
-    the prior itself (fake); uniform on [0, 1] for the latter.
+    `real_rank`, `fake_rank`: the probability, under the prior, of being nearer to the prior's mean
+    than a sample of the posterior (real) or of the prior (fake; then uniform on [0, 1]).
     """
 
     log_ratio: np.ndarray  # [K, T-1], log prior - log posterior at samples of the posterior,
@@ -48,7 +48,7 @@ class Transitions(NamedTuple):
 
 
 class Errors(NamedTuple):
-    """Means over time; see docs/theory.md. Those about weights are None without an evaluator."""
+    """Estimates over time; see docs/theory.md. None where an evaluator is needed but missing."""
 
     policy: float
     model: float
@@ -156,9 +156,9 @@ def _logit(agent: Agent, feat, action, stoch, deter) -> np.ndarray:
 
 
 def action_ranks(agent: Agent, feat: tf.Tensor, action: tf.Tensor, noise: Noise) -> np.ndarray:
-    """Share [N] of the policy's own actions less dense than action [N, A] in features [N, F].
+    """Share [N] of ACTIONS samples of the policy that are less dense than action [N, A].
 
-    Equally dense ones by lot; so it is uniform on [0, 1] for actions of the policy itself.
+    In features [N, F]. Ties are broken at random, so the policy's own actions have uniform ranks.
     """
     policy = agent.models.actor(feat)
     standard = noise.of_actions(agent.discrete, "own", [ACTIONS, *action.shape])
@@ -187,8 +187,8 @@ def errors(found: Transitions, ratio: bool) -> Errors:
     # log W of eq. 5.
     real, fake = (x if ratio else log_expit(x) for x in (found.real_logit, found.fake_logit))
     log_ratio = found.log_ratio + real  # log of w p_theta / p, but for w's scale.
-    # Both sets are samples of the even mixture of p and p_theta, so that no tail of w p_theta is
-    # missed; of the mixture their density under p_theta is this, twofold.
+    # All samples together are samples of the mixture m = (p + p_theta) / 2, so that no tail of
+    # w p_theta is missed. `density` is log(p_theta / (2 m)), the log importance weight - log 2.
     density = log_expit(np.concatenate([found.log_ratio, found.fake_log_ratio]))
     every = np.concatenate([real, fake]) + density
     mass, mean = logsumexp(every, 0) - logsumexp(density, 0), logsumexp(every) - logsumexp(density)

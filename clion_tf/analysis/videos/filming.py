@@ -1,4 +1,4 @@
-"""Episodes filmed at any size, and what a world model sees in them, which never saw them before."""
+"""Videos of new episodes at any size, and of what a world model makes of these episodes."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
