@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, TextIO
 
 OK = 0
-FAILED = 1  # What was asked for is possible, but an environment or the disk failed.
-REFUSED = 2  # It is not: bad options or files. Nothing was written.
+FAILED = 1  # The request is valid, but an environment or the disk failed.
+REFUSED = 2  # The request is invalid: bad options or files.
 EXIT_SIGNAL = 128  # Plus the signal's number: stopped as asked, the same command resumes.
 
 
@@ -58,7 +58,7 @@ def run(name: str, work: Callable[[], int], needs: Sequence[str] = ("stdout", "s
 
 
 def open_descriptors() -> list[tuple[int, str]]:
-    """Opens what of stdin, stdout and stderr is closed, else files get its number; which were."""
+    """Opens closed standard streams on /dev/null, lest files get their numbers; returns them."""
     closed = []
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -98,9 +98,9 @@ def _flush(stream: TextIO) -> str:
 def quiet_import() -> Iterator[None]:
     """Holds back what TensorFlow writes to stderr while it loads, unless loading fails.
 
-    Its banner comes before its log level is read, so no setting silences it. What is loaded for
-    functions that nothing here calls stays out, and nobody looks for garbage in the rest, now or
-    later: two fifths of the time, and 80 MB.
+    TensorFlow prints its banner before it reads its log level, so no setting silences it. Optional
+    packages are hidden while it loads, and garbage collection is off then and ignores the loaded
+    objects later. This saves two fifths of the time and 80 MB.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     collecting = gc.isenabled()
@@ -138,7 +138,7 @@ def without_modules(*names: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stderr_to(file: BinaryIO) -> Iterator[None]:
-    """What is written to stderr meanwhile goes into the file; of programs begun then, all is."""
+    """Redirects stderr to the file within the block; programs started there keep writing to it."""
     sys.stderr.flush()
     stderr = os.dup(2)
     os.dup2(file.fileno(), 2)
@@ -162,7 +162,7 @@ def handling(handler: Any, *signals: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def stop_signals() -> Iterator[list[int]]:
-    """A list that the first Ctrl-C or SIGTERM is put into; a second Ctrl-C ends at once."""
+    """A list of the stop signals received (Ctrl-C, SIGTERM); after one, Ctrl-C ends at once."""
     received: list[int] = []
 
     def note(number: int, frame: object) -> None:

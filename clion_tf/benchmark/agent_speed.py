@@ -121,10 +121,10 @@ def policy(config: Config, count: int) -> dict:
 
 
 def growth(config: Config, count: int) -> dict:
-    """By option `points`, each with its value, median seconds of an update and peak bytes.
+    """How time and memory of an update grow with each option of AXES, by option in `axes`.
 
-    The exponents of time and memory (of 1 + A) are fitted by least squares in logarithms. Raises
-    UserError if a point cannot be measured.
+    `points`: value, size, median `seconds`, peak `memory` in bytes. `exponents`: of seconds and
+    memory in size (augmentations: 1 + A), by least squares in logarithms. May raise UserError.
     """
     axes, keys = {}, ("seconds", "memory")
     for name, factors in AXES.items():
@@ -162,10 +162,10 @@ def update_flops(agent, batch: Mapping[str, np.ndarray]) -> collections.Counter:
 
 
 def graph_flops(graph, given: dict | None = None) -> collections.Counter:
-    """Multiplications and additions by kind that a graph needs, loops as often as they run.
+    """FLOP of a graph by kind (the values of KINDS); a loop's body counts once for each iteration.
 
-    `given` is what the inputs are outside. TensorFlow's own profiler adds up the same numbers
-    (tested), but knows no loops and counts what nobody reads.
+    `given` maps the graph's inputs to the caller's tensors. TensorFlow's own profiler adds up the
+    same numbers (tested), but ignores loops and counts operations that no output needs.
     """
     given = given or {}
     total: collections.Counter = collections.Counter()

@@ -115,10 +115,10 @@ def replay(config: Config, episodes: int, count: int) -> dict:
 
 
 def run(config: Config, count: int) -> dict:
-    """Trains for `count` environment steps after the seed episodes, in a folder that is removed.
+    """Trains `time_limit + count` environment steps after the seed episodes, in a temporary folder.
 
-    `fps` (environment steps per second) and seconds of each part of the loop, without the first
-    phase of updates, in which the graph is built. Raises UserError if it does not end well.
+    Returns `fps` (environment steps per second) and seconds of each part of the loop, both without
+    the first log line, in which the graph is built. Raises UserError if the run fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         steps = config.prefill + config.time_limit + count

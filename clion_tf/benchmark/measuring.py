@@ -130,7 +130,7 @@ def prepared(config: Config) -> Timed:
 def compare(config: Config, checkout: pathlib.Path, python: str, rounds: int, updates: int) -> dict:
     """Measures the original, in a `checkout` that `python` runs, and ours at CLION's options.
 
-    Returns all that was measured, for JSON: seconds, ratios (of medians' pairs) and bytes. Raises
+    Returns all measurements, for JSON: seconds, ratios (medians over the rounds) and bytes. Raises
     UsageError if they cannot be compared, or one fails. For `rounds` and `updates` see `measure`.
     """
     if config.hidden_size != config.deter_size:

@@ -1,8 +1,8 @@
 """The processes and devices of one run, and how the chief keeps the others in step.
 
-Before each call of the update the chief tells the others its number and the episodes that it may
-draw from; they read the same folder and draw the same batch. What is told travels as a sum over
-replicas, to which only the chief adds anything: a message is also where all wait for each other.
+Before each call of the update the chief sends the others the updates' numbers and how many
+episodes to draw from; they read the same folder and draw the same batches. A message is a sum
+over replicas, to which the others add zeros and their votes, so it is also a barrier.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ from clion_tf.training.run_state import Interrupted, Run
 
 _log = logging.getLogger(__name__)
 
-LONGEST = 1 << 14  # Bytes of a message: all options take a quarter of it.
+LONGEST = 1 << 14  # Bytes of the longest message; all options take about 2,100.
 PATIENCE = 60.0  # Seconds for another machine's file to be seen here: network folders lag.
 _HOW = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
@@ -95,7 +95,7 @@ def _check_batch(config: Config, parts: int, what: str) -> None:
 
 
 def follow(team: "Team", stopping: Callable[[], bool]) -> int:
-    """Until the chief ends the run; returns its exit code."""
+    """Makes the same updates as the chief until it ends the run; returns the chief's exit code."""
     agent: ReplicatedAgent
     source: Source
     while True:
@@ -147,7 +147,7 @@ class Team:
         return self._agent
 
     def announce(self, run: Run, numbers: Sequence[int], last: int) -> None:
-        """Tells the others of these updates, of a phase that ends with `last`; or Interrupted."""
+        """Has the others make these updates (`last` ends the phase), or raises Interrupted."""
         state, replay = run.counters.rollbacks, run.replay
         message: dict[str, Any] = {"first": numbers[0], "count": len(numbers), "last": last}
         message |= {"state": self._told_state != state}

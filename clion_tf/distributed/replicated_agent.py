@@ -53,7 +53,7 @@ class ReplicatedAgent(Agent):
         self._of_the_first = tf.function(of_first, autograph=False)
 
     def share_state(self) -> None:
-        """Gives all replicas the state of the very first, which is another process's for most."""
+        """Copies the state of the chief's first replica to all replicas of all processes."""
         states = [agent.named_state().values() for agent in self._replicas]
         for dtype in sorted({variable.dtype for variable in states[0]}):
             alike = [[v for v in state if v.dtype == dtype] for state in states]

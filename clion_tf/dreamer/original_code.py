@@ -3,11 +3,11 @@
     PYTHON original_code.py CHECKOUT updates CONFIG
     PYTHON original_code.py CHECKOUT episodes
 
-Answers each line of JSON on stdin with one on stdout: see `serve_updates`, where CONFIG is JSON,
-{the original's name of an option: value}, and `episodes`.
+Answers each line of JSON on stdin with one on stdout, see `serve_updates` and `episodes`. CONFIG is
+JSON, {the original's name of an option: value}.
 
-Run by path, by the Python 3.8 that the original's TensorFlow needs: so this file imports nothing of
-this package and is written for that version. Ours, which speaks so too, uses parts of it.
+It is run by path, with the Python 3.8 that the original's TensorFlow needs. So it imports nothing
+of this package and uses no newer syntax. Our side speaks the same protocol and uses parts of it.
 """
 
 import ctypes

@@ -30,10 +30,10 @@ def load(spec: EnvSpec) -> gymnasium.Env:
 
 
 class Atari(gymnasium.Env):
-    """One game, a step a frame; an episode is a new one, and terminates with it or with a life.
+    """One game; a step is one frame. An episode is a new game, until a life is lost or it ends.
 
-    As danijar/dreamer's wrapper, but for what docs/environments.md says. flickers: observations,
-    uint8 [210, 160, 3], are the larger value of the last two frames, but for an episode's first.
+    As danijar/dreamer's wrapper, except for what docs/environments.md says. Observations are uint8
+    [210, 160, 3]; with `flickers` the maximum of the last two frames, except an episode's first.
     """
 
     render_mode = "rgb_array"

@@ -15,7 +15,7 @@ _UNLIMITED = 1e10
 
 
 def find_task(name: str, table: Iterable[tuple[str, str]]) -> tuple[str, str]:
-    """Domain and task by a table, as both may have underscores; else UnknownTaskError."""
+    """(domain, task) of a name, by `table`: both may have underscores. Else UnknownTaskError."""
     names = {f"{domain}_{task}": (domain, task) for domain, task in table}
     names["cup_catch"] = ("ball_in_cup", "catch")  # as the original Dreamer calls it
     short = name.removeprefix("dmc_")
@@ -30,7 +30,7 @@ class DMControl(gymnasium.Env):
 
     Observations are the task's own, float64. Actions are float64 in the actuators' ranges,
     unlimited ones without bounds. An episode terminates where dm_control's discount is 0.0, and is
-    truncated by its limit of 1000 steps. The spec's seed decides the model's lqr springs.
+    truncated after 1000 steps (lqr: never). The spec's seed sets the springs of lqr's model.
     """
 
     render_mode = "rgb_array"

@@ -52,7 +52,7 @@ class PlayedEpisode:
     reward: float = 0.0
     end: str = "broken off"
     seconds: float = 0.0
-    start: list[Observation] = field(default_factory=list)  # COMPARED agent steps; with rewards
+    start: list[Observation] = field(default_factory=list)  # COMPARED + 1 of them, with rewards
     frames: list[Frame] = field(default_factory=list)
     stride: int = 1  # agent steps between two frames
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)  # of each part's numbers

@@ -28,7 +28,7 @@ class UnknownTaskError(EnvError):
 class WorkerError(EnvError):
     """The worker process failed, hung or died.
 
-    raised: whether an exception in it says so. episode: number of the one that failed.
+    raised: whether the worker raised an exception. episode: number of the failed episode.
     """
 
     def __init__(self, message: str, raised: bool = False, episode: int | None = None):
@@ -58,24 +58,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 class EnvSpec:
     """One environment of a run, complete and picklable; its values are checked by Config.
 
-    With an episode's number, `seed` and `stream` decide everything random in the episode. `index`
-    is for ports, folders and displays: no episode may depend on it, as it is chance which
-    environment plays which.
+    `seed`, `stream` and an episode's number decide everything random in the episode. `index` is
+    for ports, folders and displays. No episode may depend on it, because which environment plays
+    an episode depends on the number of environments and on failures.
     """
 
     task: str  # see docs/environments.md
     seed: int = 0  # the run's
     stream: int = 0  # which of the run's sequences of episodes; 0: training
     action_repeat: int = 2  # control steps for which an action is held
-    time_limit: int = 1000  # control steps; dm_control's own limit of 1000 stays in force
+    time_limit: int = 1000  # control steps; dm_control's own limit (1000, lqr: none) stays in force
     size: tuple[int, int] = (64, 64)  # height and width of the images in pixels
     rotation_degrees: float = 0.0  # each frame is rotated by an angle from U(-x, x)
-    rotation_fill: str = "edge"  # what lies outside a rotated image, or "black"
-    rotation_per: str = "frame"  # each has an angle of its own, or each "episode"
-    rotation_told: bool = False  # no image is rotated: `rotation`, in degrees, says how (fig. 6)
+    rotation_fill: str = "edge"  # "edge": the image's edge is repeated outside of it; or "black"
+    rotation_per: str = "frame"  # "frame": one angle for each frame; "episode": one for all
+    rotation_told: bool = False  # image stays; its angle, in degrees, is `rotation` (fig. 6)
     blank_frames: float = 0.0  # probability with which a frame shows nothing
     observe: str = "auto"  # what the agent sees, see docs/environments.md
-    picture_size: tuple[int, int] | None = None  # of a second one, `picture`, for people to look at
+    picture_size: tuple[int, int] | None = None  # of `picture`, a second image for people; or none
     index: int = 0  # own number among all environments that one command has at the same time
 
     def __post_init__(self) -> None:

@@ -21,10 +21,10 @@ _GYM = "gym:"
 def make(spec: EnvSpec) -> gymnasium.Env:
     """The environment of a spec; renders, so never call it in a process that has TensorFlow.
 
-    Observations are a dict of 'image', uint8 [*spec.size, 3], or 'vector', float32 [n], or both
-    (spec.observe), with spec.picture_size also 'picture'. Actions are float32 [n] in [-1, 1] or
-    integers 0 ... n - 1 (Discrete). Each step's info has 'steps'. Raises UnknownTaskError,
-    EnvError; `reset` and `step` raise PromiseError, see `step_checks`.
+    Observations are a dict of 'image', uint8 [*spec.size, 3], 'vector', float32 [n], or both
+    (spec.observe); also 'picture' with spec.picture_size and 'rotation' with spec.rotation_told.
+    Actions are float32 [n] in [-1, 1] or integers 0 ... n - 1. `step` gives 'steps' in info.
+    Raises UnknownTaskError, EnvError; `reset` and `step` raise PromiseError, see `step_checks`.
     """
     env: gymnasium.Env = wrappers.ActionRepeat(_simulator(spec), spec.action_repeat)
     env = wrappers.StandardActions(env, spec.task)
@@ -61,7 +61,7 @@ def describe(env: gymnasium.Env) -> dict[str, Any]:
     elif chosen.image is not None:
         found["image"] = {"name": chosen.image.name, "shape": list(chosen.image.space.shape)}
     for leaf in chosen.vector:
-        space, kind = leaf.space, f"{type(leaf.space).__name__}, one-hot"
+        space, kind = leaf.space, f"{type(leaf.space).__name__}, flattened"
         if isinstance(space, Box):
             kind = f"Box {list(space.shape)}"
         elif isinstance(space, Discrete):

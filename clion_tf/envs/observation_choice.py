@@ -24,7 +24,7 @@ class Leaf(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The keys in one word, '' if the observation has no other part."""
+        """The keys joined by '/'; '' if the observation is neither a Dict nor a Tuple."""
         return "/".join(map(str, self.path))
 
     @property
@@ -154,7 +154,7 @@ def _in_colour(shape: tuple[int, ...]) -> bool:
 
 
 def channel_axis(shape: tuple[int, ...]) -> int | None:
-    """Which axis of a picture holds 1 or 3 channels, 2 if none does; None if it is no picture."""
+    """The axis of 1 or 3 channels, 2 for [H, W]; None if the shape is no picture or ambiguous."""
     if len(shape) == 2 and min(shape) > 0:
         return 2
     if len(shape) != 3 or min(shape) < 1:

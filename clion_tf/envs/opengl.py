@@ -115,18 +115,18 @@ def follow_cuda() -> None:
 def choose(numbers: Sequence[int | None], visible: str | None) -> int | None:
     """The index of the EGL device that is CUDA's first GPU, None if that cannot be told.
 
-    Whether numbers count all GPUs or those that the process sees is not specified, and both have
-    been reported. numbers: of each EGL device CUDA's, if any. visible: CUDA_VISIBLE_DEVICES.
+    numbers: the CUDA number of each EGL device, None without one. visible: CUDA_VISIBLE_DEVICES.
+    Some drivers number all GPUs of the machine, others only those that the process may see.
     """
     known = [number for number in numbers if number is not None]
     words = ["0"] if visible is None else [word.strip() for word in visible.split(",")]
     if not words[0].isdecimal():  # CUDA sees none, or it is a name.
         return None
     wanted = int(words[0])
-    if len(known) <= len(words) and wanted:  # Else hidden ones are counted, or it is the first.
+    if len(known) <= len(words) and wanted:  # Else EGL numbers all GPUs, or 0 is right either way.
         if not any(word.isdecimal() and int(word) >= len(words) for word in words):
             return None
-        wanted = 0  # Some are hidden, and EGL knows no more than the others: it counts these.
+        wanted = 0  # Some GPUs are hidden, and EGL numbers the visible ones only.
     # Drivers have given several devices one number.
     return numbers.index(wanted) if known.count(wanted) == 1 else None
 

@@ -39,8 +39,8 @@ class RemoteEnv(contextlib.AbstractContextManager["RemoteEnv"]):
     """Starts a worker and asks it; several can work at once by way of `send` and `receive`.
 
     The constructor returns at once; the first use, or `wait_ready`, waits. An episode is a pure
-    function of spec.seed, spec.stream and its number. With a worker end all processes of its
-    environment, on Linux also with the thread that constructed this.
+    function of spec.seed, spec.stream and its number. When the worker ends, all processes of its
+    environment end. On Linux the worker ends with the thread that called the constructor.
 
     Every method may raise WorkerError (died, hung, or the environment raised something),
     PromiseError, UnknownTaskError, or EnvError (a call or an action that makes no sense). After a

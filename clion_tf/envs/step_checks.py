@@ -77,9 +77,9 @@ def picture(value: Any, space: gymnasium.Space, name: str) -> np.ndarray:
 
 
 def vector(value: Any, space: gymnasium.Space, name: str) -> tuple[np.ndarray, str]:
-    """A part of an observation as float32 [n], and what of it lies outside its Box, '' if nothing.
+    """(a part of an observation as float32 [n], a remark if numbers lie outside its Box, else '').
 
-    space: a Box, or another of numbers, which become one-hot. name: of the part, '' for the whole.
+    space: a Box, or a discrete one, flattened (Discrete: one-hot). name: the part's, '' for all.
     """
     array, shape = _array(value), space.shape or ()
     found, wanted = described(value), f"is {space}"

@@ -23,16 +23,16 @@ _VARYING = re.compile(r"0x[0-9a-f]+|\d+")  # numbers and addresses
 
 @dataclasses.dataclass(eq=False)
 class SupervisedEnvs(contextlib.AbstractContextManager["SupervisedEnvs"]):
-    """Keeps `count` environments, that are used together, alive.
+    """Runs `count` environments side by side; when one fails, all are started again.
 
-    Failures of an episode that is given up count no more towards `per_hour`; but more than
-    `per_hour` (at least LEAST_IN_A_ROW) such episodes in a row are too many.
+    Once an episode is given up, its failures no longer count towards `per_hour`. But more than
+    max(per_hour, LEAST_IN_A_ROW) * count episodes given up in a row are too many.
     """
 
-    start: Callable[[], RemoteEnv]  # makes one; called for each in order, and again after a failure
-    per_hour: int  # failures within an hour that are forgiven
+    start: Callable[[], RemoteEnv]  # starts one; called for each in order, again after a failure
+    per_hour: int  # how many failures within an hour are tolerated
     count: int = 1
-    same_way: int = 3  # failures of one episode in the same way that are an EpisodeFailed; 0: never
+    same_way: int = 3  # failures in the same way after which an episode is given up; 0: never
 
     def __post_init__(self) -> None:
         self._failures: list[tuple[float, int | None]] = []

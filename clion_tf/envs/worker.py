@@ -1,9 +1,9 @@
 """The process in which an environment lives: `python -m clion_tf.envs.worker FD`.
 
 TensorFlow and Mesa's software renderer crash in one process, so nothing here imports TensorFlow. FD
-is an inherited socket for pickles: in come an EnvSpec and then pairs (command, argument); out go
-(answer, remarks), first this process's id. Answers are EnvErrors, our own tuples, numbers, text,
-plain arrays and Gymnasium's spaces: the learner must load nothing of the environment's.
+is an inherited socket for pickles. In: an EnvSpec, then pairs (command, argument). Out: pairs
+(answer, remarks); first this process's id, then Ready or an error. They contain our types, plain
+data, arrays and Gymnasium's spaces: the learner must not load the environment's classes.
 """
 
 import contextlib

@@ -1,9 +1,9 @@
 """Starts an environment's worker, and ends all that the worker started when it has ended.
 
-`python worker_keeper.py FD COMMAND ...` runs COMMAND with the inherited descriptor FD and ends with
-its exit code, or 128 and the number of the signal that ended it. It is ended by force when stdin,
-whose other end the learner has, is closed: also by a `kill -9` of the learner, which can clean up
-nothing itself. Nothing is imported but the standard library: that costs some megabytes only.
+`python worker_keeper.py FD COMMAND ...` runs COMMAND, the worker, with the inherited descriptor FD.
+It exits with COMMAND's exit code, or 128 plus the number of the signal that ended COMMAND. It
+kills COMMAND when stdin closes: the learner has the other end, so even `kill -9` of the learner
+closes it. Only the standard library is imported, which costs a few megabytes.
 """
 
 import contextlib

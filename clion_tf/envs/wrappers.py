@@ -49,9 +49,9 @@ class ActionRepeat(gymnasium.Wrapper):
 class StandardActions(gymnasium.ActionWrapper):
     """Actions as float32 [n] in [-1, 1], or as integers 0 ... n - 1; EnvError for other kinds.
 
-    Of a Box, a dimension with two finite bounds gets them spread over its range. One without bounds
-    gets them unchanged, and so does one with a single bound, moved by as much as that takes:
-    [0, inf) gets [0, 2]. A bound of 1e30 or more counts as none.
+    Each dimension of a Box maps [-1, 1] linearly onto [low, high] if both are finite. Without
+    bounds it stays [-1, 1]; with one bound it is shifted just enough to respect the bound, so
+    [0, inf) gets [0, 2]. A bound of 1e30 or more (absolute) counts as none.
     """
 
     def __init__(self, env: gymnasium.Env, task: str):
@@ -195,12 +195,12 @@ def rotate_image(image: np.ndarray, degrees: float, fill: str = "edge") -> np.nd
 
 
 class Disturb(gymnasium.ObservationWrapper):
-    """Rotates each frame's 'image' and 'picture' by an angle from U(-x, x), and blanks some frames.
+    """Rotates 'image' and 'picture' by an angle from U(-x, x) degrees, and blanks some frames.
 
-    With `spec.rotation_told` the image stays and the angle is added, 'rotation', float32 in
-    degrees. With the probability `spec.blank_frames` a frame, an episode's first too, shows
-    nothing: 'image' and 'picture' are GREY and 'vector' is 0, as it would tell what they hide.
-    All follows from `reset`'s seed. A frame blank at one probability is so at all higher ones.
+    Each frame or each episode has its own angle (`spec.rotation_per`). With `spec.rotation_told`
+    only 'picture' is rotated, and the angle is observed, 'rotation', float32 [] in degrees. A
+    frame is blank with probability `spec.blank_frames`: 'image' and 'picture' are GREY, 'vector'
+    0. `reset`'s seed decides all; a frame blank at one probability is so at all higher ones.
     """
 
     def __init__(self, env: gymnasium.Env, spec: EnvSpec):

@@ -39,11 +39,11 @@ class Counters:
     """Where a run stands; all that a resumed run must know besides variables and episodes."""
 
     steps: int = 0  # Environment steps, action repeat included.
-    begun_at: int = 0  # Those that the run's episodes lack, as another program made them.
+    begun_at: int = 0  # Steps made by another program, of which this run has no episodes.
     episodes: int = 0
     updates: int = 0
-    updates_due: int = 0  # Of the present phase, those that are still to be made.
-    last_train: int | None = None  # `steps` at the last phase of updates.
+    updates_due: int = 0  # Updates of the phases due so far that are still to be made.
+    last_train: int | None = None  # Environment steps at which the last phase was due.
     next_eval: int | None = None
     next_log: int | None = None
     saved_at: int = 0  # `steps` at the last checkpoint that was due.
@@ -53,22 +53,22 @@ class Counters:
     metrics_bytes: int = 0  # Length of metrics.jsonl.
     train_return: float | None = None
     test_return: float | None = None
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # Metrics since that line,
-    sums_count: int = 0  # over so many updates.
-    skipped: int = 0  # Updates not made because of bad numbers since then,
-    bad_run: int = 0  # and how many of them came last in a row.
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # Metrics since `logged_at`,
+    sums_count: int = 0  # summed over this many updates.
+    skipped: int = 0  # Updates skipped since `logged_at` (losses or gradients not finite).
+    bad_run: int = 0  # Latest updates skipped in a row, also those before `logged_at`.
     rollbacks: int = 0
     env_failures: int = 0
-    skipped_episodes: int = 0  # That could not be played; the next one's number counts them in.
-    skipped_tests: int = 0  # In evaluations, which `test_episodes` counts in.
+    skipped_episodes: int = 0  # Training episodes that could not be played; each used a number.
+    skipped_tests: int = 0  # Evaluation episodes that could not be played; in `test_episodes` too.
 
 
 class Checkpoints:
     """The checkpoints of a run, `<folder>/<environment steps>.npz`, the newest `keep` of them.
 
-    That of a stop, `<environment steps>-stopped.npz`, is one more until the next one is due. No run
-    goes back to it after bad numbers: what it comes to must not depend on its stops. While numbers
-    are bad, the newest from before them is kept, too.
+    A stop saves one more, `<environment steps>-stopped.npz`, kept until the next regular one.
+    After bad numbers no run goes back to it, because outcomes must not depend on stops. While
+    updates are being skipped, the newest checkpoint from before them is kept too.
     """
 
     def __init__(self, folder: str | pathlib.Path, keep: int = 3):
@@ -119,9 +119,9 @@ class Checkpoints:
         return found[1:] if found else ({}, Counters())
 
     def go_back(self) -> tuple[dict[str, np.ndarray], Counters] | None:
-        """The newest from before the bad numbers, as `load_newest`; removes all that are newer.
+        """(arrays, counters) of the newest good checkpoint, or None; removes all newer ones.
 
-        That is none of a stop, and none whose last updates were skipped; None without any.
+        A good checkpoint was not made by a stop, and its last update was not skipped.
         """
         found = self._first_of(self._due(), _good)
         if found is None:

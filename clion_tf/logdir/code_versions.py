@@ -58,7 +58,7 @@ def read(logdir: str | os.PathLike[str]) -> list[dict]:
 
 
 def of_run(logdir: str | os.PathLike[str]) -> str | None:
-    """All that a run was made with, `0.1.0 (a1b2c3), 0.2.0`, as far as it is known."""
+    """All clion_tf versions that made a run, such as `0.1.0 (a1b2c3), 0.2.0`; None if unknown."""
     found = []
     for entry in read(logdir):
         version, commit = entry.get("clion_tf"), entry.get("commit")

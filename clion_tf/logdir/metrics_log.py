@@ -74,9 +74,9 @@ class Logger:
     ) -> None:
         """Logs numbers by group and name at an environment step, as one line of the file.
 
-        Its keys are the original Dreamer's: `train/name`, `test/name`, else the bare name; NaN and
-        infinity are null. TensorBoard, told only with `events`, as it cannot forget, shows
-        `group/name`, or in group '' the name. Raises ValueError if two names clash.
+        The line's keys are the original Dreamer's: `train/name`, `test/name`, else the bare name;
+        NaN and infinity become null. With `events` TensorBoard gets them too, as `group/name` (or
+        `name` in group ''), and cannot take them back. Raises ValueError if two keys are equal.
         """
         line: dict[str, float | int | None] = {"step": int(step)}
         values = []

@@ -1,7 +1,7 @@
 """Episodes as files: dicts of arrays with the original Dreamer's keys, T frames long.
 
     image [T, 64, 64, 3] uint8; action [T, A], reward [T] and discount [T] float32
-    vector [T, n] float32, beside the image or instead of it
+    vector [T, n] float32, beside or instead of the image; rotation [T] float32, degrees (DrQ)
 
     frame       0        1        2   ...   T-1
     action      0      a(0→1)   a(1→2)     the action that led to this frame
@@ -89,7 +89,7 @@ def stacked(frames: Sequence[Mapping[str, np.ndarray]]) -> Episode:
 def save_episode(folder: Path | str, index: int, episode: Episode) -> Path:
     """Writes an episode as `<index>-<frames>.npz`, whole or not at all, and returns its path.
 
-    Name and bytes depend on nothing but the episode. Raises OSError if it cannot be written.
+    Name and bytes depend only on the index and the episode. Raises OSError if it cannot be written.
     """
     path = Path(folder) / f"{index:06d}-{len(episode['reward'])}.npz"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +133,7 @@ def check_file(path: Path) -> EpisodeFile:
 
 
 def load_episode(path: Path) -> Episode:
-    """A whole episode, float32 whatever the file has; raises one of DAMAGE if it is none."""
+    """A whole episode, all floats as float32; raises one of DAMAGE if the file is no episode."""
     entry = locate(path)
     return _read(entry, entry.arrays)
 

@@ -38,13 +38,13 @@ class Replay:
     balance: bool = False  # draw the ends of episodes more often (Dreamer)
     shapes: Shapes | None = None  # of a frame in every episode; else the first episode's
     capacity: int | None = None  # transitions to draw from; the oldest episodes give way
-    padding: int = 0  # copies of its first frame with which a sequence may begin
+    padding: int = 0  # most copies of an episode's first frame that a sequence may begin with
 
     def __post_init__(self) -> None:
         self._folder = Path(self.folder)
         self._shapes: Shapes = {**self.shapes, "reward": (), "discount": ()} if self.shapes else {}
         self._entries: list[EpisodeFile] = []
-        self._drawable: list[EpisodeFile] = []  # Those with at least L frames, in the same order.
+        self._drawable: list[EpisodeFile] = []  # Those long enough (with padding), in this order.
         self._next_index: int | None = None
         self._stale: dict[int, list[Path]] = {}  # Of episodes to come: an interrupted run's files.
 
@@ -106,7 +106,7 @@ class Replay:
         return len(self._entries)
 
     def lacks(self, count: int) -> bool:
-        """Whether episodes that these first `count` should hold are lost, damaged ones aside."""
+        """Whether any of the first `count` episodes is lost, other than by damage or capacity."""
         longest = max((entry.frames - 1 for entry in self._entries), default=0)
         if self.capacity is not None and self.transitions + longest > self.capacity:
             held = {*self.paths}  # What is older has given way.
@@ -148,9 +148,9 @@ class Replay:
     def sample(self, batch_size: int, update: int) -> Batch:
         """A batch [B, L, ...]: a function of the seed, the update's number and the episodes.
 
-        Images are uint8, all else float32. Raises ReplayError if no episode is long enough.
-        Each row takes an episode uniformly among those with at least L frames (the padding counted
-        in), then one of its T - L + 1 starts uniformly (the original never draws the last frame).
+        Images are uint8, all else float32. Raises ReplayError if no episode is long enough. Each
+        row draws an episode uniformly from those of T >= L frames (T includes the padding), then
+        one of its T - L + 1 starts: uniformly (the original never draws the last) or by `balance`.
         """
         if not self._drawable:
             longest = max((entry.frames for entry in self._entries), default=0)

@@ -1,7 +1,7 @@
 """A run of a sweep: where it stands, and one attempt at it. Knows nothing of Ray.
 
-As a command it is a run that dies with its parent, a worker of Ray: one that outlives it would hold
-the logdir against the next attempt, made elsewhere.
+As a command, this module becomes the run, which dies with its parent, a Ray worker. A run that
+outlived the worker would keep the logdir locked against the next attempt on another machine.
 """
 
 import contextlib
@@ -46,13 +46,13 @@ class Job:
     node: str = ""  # The machine that it is on, "" while it waits.
     best: int = 0  # Environment steps at the end of the attempt that got furthest.
     attempts: int = 0
-    retries: int = 0  # Of these, those after the last that got further than those before.
-    refusals: int = 0  # The last attempts in a row that were refused.
-    problem: str = ""  # The last line of the last attempt that failed.
-    ticket: Any = None  # Of the attempt that is queued or running.
-    due: float = 0.0  # The time before which no attempt is queued.
-    log_size: int = 0  # Bytes of the log before that attempt.
-    read_at: float = 0.0  # The time of the last reading of its metrics.
+    retries: int = 0  # Number of the present retry; 1 again after an attempt that got further.
+    refusals: int = 0  # How many of the latest attempts in a row were refused.
+    problem: str = ""  # Last line of output of the latest failed attempt.
+    ticket: Any = None  # The cluster's handle of the attempt that is queued or running.
+    due: float = 0.0  # No attempt is queued before this time.
+    log_size: int = 0  # Length of the log in bytes when the present attempt was queued.
+    read_at: float = 0.0  # When its metrics were last read.
 
     @property
     def folder(self) -> RunFolder:
@@ -169,7 +169,7 @@ def _run(words: Sequence[str], given: Resources, log) -> int:
     threads = str(max(1, round(given.cpus)))
     limits = {f"TF_NUM_{kind}_THREADS": threads for kind in ("INTRAOP", "INTEROP")}
     own = {"PYTHONPATH": given.python_path, "OMP_NUM_THREADS": threads}
-    if not given.gpus:  # Fewer than there are is said by Ray.
+    if not given.gpus:  # If the run gets some of the GPUs, Ray sets this variable.
         own["CUDA_VISIBLE_DEVICES"] = "-1"
     process = subprocess.Popen(
         command(words), cwd=given.cwd if os.path.isdir(given.cwd) else None,

@@ -19,7 +19,7 @@ from clion_tf.console import REFUSED
 from clion_tf.sweep.job import DONE, GIVEN_UP, OVER, RUNNING, STOPPED, WAITING, Job
 
 POLL = 1.0  # Seconds.
-RETRY_DELAY = 30.0  # Seconds; the first attempt that follows a failure waits for none.
+RETRY_DELAY = 30.0  # Seconds; k - 1 times this pass before retry k, so the first starts at once.
 SUMMARY_EVERY = 60.0  # Seconds, where there is no terminal.
 COLUMNS = ("run", "node", "state", "steps", "return", "test", "steps/s", "left")
 # In the order of what to see first where not all fit.
@@ -34,7 +34,7 @@ class Schedule:
 
     jobs: Sequence[Job]  # Those that are not done are made.
     cluster: Any  # `sweep_runner.RayCluster`, or what acts as one.
-    retries: int  # How many attempts in a row may get no further before the run has failed.
+    retries: int  # A run has failed after this many retries in a row without progress.
     show: Show  # Told all jobs, about once a second.
     stopping: Callable[[], bool]  # Answers whether to stop.
     clock: Callable[[], float] = time.monotonic  # Seconds.

@@ -50,7 +50,7 @@ class RayCluster:
         if address not in ("", "auto"):
             _require_answer(address)
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        # Runs without a GPU are told so by clion_tf.sweep.job.
+        # Ray leaves CUDA_VISIBLE_DEVICES alone without GPUs: clion_tf.sweep.job sets it then.
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         options = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:

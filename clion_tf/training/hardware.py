@@ -31,7 +31,7 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
     Returns precision (`32`, `bf16`, `16`), whether to compile by XLA, and what runs where in words.
     With `alone` False (inside a user's program) settings stay, except: all GPUs are hidden if
     unusable or not wanted (`--device=cpu`), and GPU memory grows on demand. Raises ConfigError if
-    `--device=gpu` finds no usable GPU, RuntimeError if TensorFlow runs already.
+    `--device=gpu` finds no usable GPU, RuntimeError for `--device=cpu` if a GPU runs already.
     """
     gpus, why = _usable(config, alone)
     if why:
@@ -61,7 +61,7 @@ def prepare(config: Config, alone: bool = True) -> tuple[str, bool, str]:
 
 
 def _usable(config: Config, alone: bool) -> tuple[list, str]:
-    """The GPUs that are used, made ready, and if there are none, why not although there is one."""
+    """(GPUs to use, ''), or ([], why not): '' if there is no GPU, or if none is wanted."""
     if config.device == "cpu":
         tf.config.set_visible_devices([], "GPU")
         return [], ""
@@ -147,9 +147,9 @@ def on_gpu() -> bool:
 def rehearse(agent: Learner, config: Config, each: int, say: Callable[[str], None]) -> None:
     """Makes the first updates on blank batches, `each` in a call, and takes them back.
 
-    On a GPU they are compiled for minutes; what fails fails now, and not after the seed episodes.
-    Where XLA fails it is left out, unless it was asked for (`--jit=on`). Raises MemoryError if the
-    device has too little, ConfigError for other failures.
+    Compiling takes minutes on a GPU; failures show now, and not after the seed episodes. If XLA
+    fails, training continues without it, unless `--jit=on`. Raises MemoryError if the device has
+    too little memory, ConfigError for other failures.
     """
     if not agent.jit and not on_gpu():
         return

@@ -1,4 +1,4 @@
-"""Phases of updates: when they are due, bad numbers, and the log, means since its last line."""
+"""Phases of updates: when they are due, skipped updates, and the log of metrics' means."""
 
 import contextlib
 import functools

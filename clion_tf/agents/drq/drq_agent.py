@@ -29,8 +29,8 @@ OF_THE_ACTOR = ("actor_loss", "temperature_loss", "actor_grad_norm", "skipped")
 class DrQ(Learner):
     """Data-regularised Q-learning.
 
-    Raises ConfigError for discrete actions, or where what it needs is not among what is observed
-    (None: as needed).
+    Raises ConfigError for discrete actions, or if `observed` lacks the image [S, S, 3] or, with
+    `--stack_rotation=same`, the rotation []. `observed=None` means just these.
     """
 
     sequence_length = frame_stacks.SEQUENCE
@@ -71,13 +71,13 @@ class DrQ(Learner):
     def update(self, data: Tensors, noise: Noise) -> Tensors:
         """One update: the critic and the encoder; then, if due, the actor, and the targets.
 
-        Each step sees the weights that the one before it left, as in the reference. None is taken
-        after a critic's loss or gradient that is not finite.
+        Each step sees the weights that the one before it left, as in the reference. If the
+        critic's loss or gradient is not finite, no step is taken.
 
-        Of image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
+        data: image uint8 [B, 4, S, S, 3], action [B, 4, A], reward and discount [B, 4], with
         `--stack_rotation=same` rotation [B, 4] in degrees; actor_due and target_due, bool. Metrics
-        that only the actor's step knows are 0 in updates without one, and weigh more in those with
-        one: their mean over updates is that over the actor's steps.
+        of the actor's step are 0 in updates without it and times `drq_actor_every` in the others,
+        so that their mean over updates is the mean over the actor's steps.
         """
         numbers = dict.fromkeys(("reward", "discount"), "B 4")
         expect("batch", data, {"image": "B 4 S S 3", "action": "B 4 A", **numbers})
@@ -110,12 +110,12 @@ class DrQ(Learner):
     def critic_gradients(
         self, data: Tensors, obs: tf.Tensor, next_obs: tf.Tensor, noise: Noise
     ) -> tuple[list[tf.Tensor], Tensors]:
-        """Those of the critic's `loss`, which moves the encoder too, and what it is made of.
+        """Gradients of the critic's loss for encoder and critic, and a dict of its parts.
 
-        From the augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9], and action, reward
-        and discount of the last frame, which are the transition's: what the first critic says, `q1`
-        [M, B], and is to say, `target` [B]; `log_prob` [K * B] of the policy's actions in the next
-        observations; the temperature `alpha`.
+        obs and next_obs are augmented stacks, uint8 [M * B, S, S, 9] and [K * B, S, S, 9]; the
+        transition's action, reward and discount are those of data's last frame. The dict has
+        `loss`, `q1` [M, B] (the first critic), `target` [B], `log_prob` [K * B] (of the policy's
+        actions at next_obs) and the temperature `alpha`, a scalar.
         """
         models, config = self.models, self.config
         # Nothing is trained through the target.

@@ -55,7 +55,7 @@ def begin(count: int, size: int) -> Tensors:
 
 
 def push(state: Tensors, image: tf.Tensor) -> tuple[tf.Tensor, Tensors]:
-    """The newest frame, uint8 [N, S, S, 3], on top of those before: the stack, the next state."""
+    """Adds the newest frame, uint8 [N, S, S, 3]: (stack, uint8 [N, S, S, 9], next state)."""
     image = tf.convert_to_tensor(image)[:, None]
     begun = tf.reshape(state["begun"], [-1, 1, 1, 1, 1])
     before = tf.where(begun, state["frames"], tf.repeat(image, FRAMES - 1, 1))

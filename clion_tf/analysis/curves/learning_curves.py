@@ -70,7 +70,7 @@ def find(patterns: Patterns, metric: str = "test", labels: Labels | None = None)
     """Curves of all runs and curve files that the patterns name.
 
     A pattern is a run's folder, a folder with runs up to three levels below, a curve file (`.json`,
-    see `curve_files`) or a folder with nothing but these, or a glob of those. A run without a
+    see `curve_files`) or a folder of these without runs, or a glob of those. A run without a
     return yet, and one that cannot be read, is left out with a warning; UNREADABLE if a pattern
     names nothing, or nothing is left. Labels are {folder: "NAME" or "TASK/NAME/SEED"}.
     """
