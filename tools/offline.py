@@ -71,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     replay_of, unseen = study_training.episodes(saved, options.heldout, options.from_checkpoint)
     # Seed by seed, so that all settings can be compared early.
     for seed, (name, setting) in itertools.product(options.seeds, settings.items()):
-        found = joined(found, earlier(out, about))
         entry = found.setdefault(name, {"options": changed(config, setting), "trainings": {}})
         if str(seed) in entry["trainings"]:
             continue
